@@ -1,0 +1,163 @@
+"""The oracle: each op as plain float64 loops written from its definition, never from an implementation.
+
+Slow on purpose; use small inputs. Boxes are xyxy in continuous pixels, pixel i covers [i, i+1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Float = npt.NDArray[np.float64]
+
+
+def iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes; 0 when both are empty."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    intersection = max(width, 0.0) * max(height, 0.0)
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - intersection
+    return intersection / union if union > 0 else 0.0
+
+
+def greedy_nms(boxes: npt.ArrayLike, scores: npt.ArrayLike, thresh: float) -> list[int]:
+    """Indices kept, best score first; ties keep the lower index; a box dies by IoU > thresh with a kept one."""
+    boxes_ = np.asarray(boxes, np.float64).reshape(-1, 4)
+    scores_ = np.asarray(scores, np.float64).reshape(-1)
+    kept: list[int] = []
+    for i in sorted(range(len(scores_)), key=lambda j: (-scores_[j], j)):
+        if all(iou(boxes_[i], boxes_[j]) <= thresh for j in kept):
+            kept.append(i)
+    return kept
+
+
+def bilinear(image: Float, y: float, x: float) -> float:
+    """Value of a [H, W] map at continuous index (y, x), cell centres at whole numbers.
+
+    The rule of RoIAlign: points more than one cell outside are 0, points within one cell of the border are clamped to it.
+    """
+    height, width = image.shape
+    if y < -1.0 or y > height or x < -1.0 or x > width:
+        return 0.0
+    y, x = max(y, 0.0), max(x, 0.0)
+    y0, x0 = min(int(y), height - 1), min(int(x), width - 1)
+    y1, x1 = min(y0 + 1, height - 1), min(x0 + 1, width - 1)
+    dy = y - y0 if y0 < height - 1 else 0.0
+    dx = x - x0 if x0 < width - 1 else 0.0
+    top = image[y0, x0] * (1 - dx) + image[y0, x1] * dx
+    bottom = image[y1, x0] * (1 - dx) + image[y1, x1] * dx
+    return float(top * (1 - dy) + bottom * dy)
+
+
+def roi_align(
+    feature: npt.ArrayLike,
+    box: Sequence[float],
+    stride: float,
+    pooled_side: int,
+    sampling_ratio: int,
+    aligned: bool,
+) -> Float:
+    """RoIAlign (average) of one box on one [C, H, W] map; a box without area gives zeros. [C, P, P]."""
+    maps = np.asarray(feature, np.float64)
+    out = np.zeros((maps.shape[0], pooled_side, pooled_side))
+    if box[2] <= box[0] or box[3] <= box[1]:
+        return out
+    offset = 0.5 if aligned else 0.0
+    x0, y0 = box[0] / stride - offset, box[1] / stride - offset
+    width, height = (box[2] - box[0]) / stride, (box[3] - box[1]) / stride
+    if not aligned:  # the legacy rule: at least one cell wide
+        width, height = max(width, 1.0), max(height, 1.0)
+    bin_w, bin_h = width / pooled_side, height / pooled_side
+    count_y = sampling_ratio or max(math.ceil(bin_h), 1)
+    count_x = sampling_ratio or max(math.ceil(bin_w), 1)
+    for c, i, j in np.ndindex(*out.shape):
+        total = 0.0
+        for sy in range(count_y):
+            for sx in range(count_x):
+                y = y0 + (i + (sy + 0.5) / count_y) * bin_h
+                x = x0 + (j + (sx + 0.5) / count_x) * bin_w
+                total += bilinear(maps[c], y, x)
+        out[c, i, j] = total / (count_y * count_x)
+    return out
+
+
+def level_of(box: Sequence[float], canonical_size: float, canonical_level: int, first: int, last: int) -> int:
+    """Pyramid level number of a box. Ref: FPN paper, equation 1; 1e-6 as in torchvision and detectron2."""
+    side = math.sqrt(max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0))
+    level = math.floor(canonical_level + math.log2(side / canonical_size + 1e-6))
+    return min(max(level, first), last)
+
+
+def multiscale_roi_align(
+    features: Sequence[npt.ArrayLike],
+    box: Sequence[float],
+    strides: Sequence[int],
+    pooled_side: int,
+    sampling_ratio: int,
+    aligned: bool,
+    canonical_size: float = 224.0,
+    canonical_level: int = 4,
+) -> Float:
+    """RoIAlign of one box on the level of a pyramid ([C, Hi, Wi] each) that fits its size."""
+    first = int(math.log2(strides[0]))
+    level = level_of(box, canonical_size, canonical_level, first, first + len(strides) - 1) - first
+    return roi_align(features[level], box, strides[level], pooled_side, sampling_ratio, aligned)
+
+
+def mask_value(mask: npt.ArrayLike, v: float, u: float) -> float:
+    """Bilinear value of an M x M mask at (v, u) in cell units, cell i covering [i, i+1); zero cells around the grid."""
+    cells = np.asarray(mask, np.float64)
+    side = cells.shape[0]
+    y, x = v - 0.5, u - 0.5
+    y0, x0 = math.floor(y), math.floor(x)
+    total = 0.0
+    for yi, wy in ((y0, 1 - (y - y0)), (y0 + 1, y - y0)):
+        for xi, wx in ((x0, 1 - (x - x0)), (x0 + 1, x - x0)):
+            if 0 <= yi < side and 0 <= xi < side:
+                total += wy * wx * cells[yi, xi]
+    return total
+
+
+def paste_values(mask: npt.ArrayLike, box: Sequence[float], size: tuple[int, int]) -> Float:
+    """The mask of one box resampled at the pixel centres of a (height, width) image, before the threshold."""
+    cells = np.asarray(mask, np.float64)
+    side = cells.shape[0]
+    out = np.zeros(size)
+    width, height = box[2] - box[0], box[3] - box[1]
+    if width <= 0 or height <= 0:
+        return out
+    for y, x in np.ndindex(*size):
+        v = (y + 0.5 - box[1]) / height * side
+        u = (x + 0.5 - box[0]) / width * side
+        out[y, x] = mask_value(cells, v, u)
+    return out
+
+
+def paste_mask(
+    mask: npt.ArrayLike, box: Sequence[float], size: tuple[int, int], thresh: float = 127.5
+) -> npt.NDArray[np.bool_]:
+    """The paste rule of docs/architecture.md: pixels whose resampled value is at least `thresh`."""
+    return paste_values(mask, box, size) >= thresh
+
+
+def encode_rle(mask: npt.ArrayLike) -> list[int]:
+    """Uncompressed COCO counts of a [H, W] mask: column-major runs, zeros first."""
+    counts, current, run = [], False, 0
+    for value in np.asarray(mask, bool).ravel(order="F"):
+        if value != current:
+            counts.append(run)
+            current, run = bool(value), 0
+        run += 1
+    counts.append(run)
+    return counts
+
+
+def decode_rle(counts: Sequence[int], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """The inverse of `encode_rle`."""
+    flat: list[bool] = []
+    for i, run in enumerate(counts):
+        flat.extend([i % 2 == 1] * run)
+    return np.array(flat, bool).reshape(size, order="F")
