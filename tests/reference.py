@@ -24,7 +24,7 @@ def iou(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def greedy_nms(boxes: npt.ArrayLike, scores: npt.ArrayLike, thresh: float) -> list[int]:
-    """Indices kept, best score first; ties keep the lower index; a box dies by IoU > thresh with a kept one."""
+    """Indices kept, best score first; ties keep the lower index; IoU > thresh with a kept box drops a box."""
     boxes_ = np.asarray(boxes, np.float64).reshape(-1, 4)
     scores_ = np.asarray(scores, np.float64).reshape(-1)
     kept: list[int] = []
@@ -37,7 +37,8 @@ def greedy_nms(boxes: npt.ArrayLike, scores: npt.ArrayLike, thresh: float) -> li
 def bilinear(image: Float, y: float, x: float) -> float:
     """Value of a [H, W] map at continuous index (y, x), cell centres at whole numbers.
 
-    The rule of RoIAlign: points more than one cell outside are 0, points within one cell of the border are clamped to it.
+    The rule of RoIAlign: points more than one cell outside are 0, points within one cell of the border are
+    clamped to it.
     """
     height, width = image.shape
     if y < -1.0 or y > height or x < -1.0 or x > width:
@@ -108,7 +109,7 @@ def multiscale_roi_align(
 
 
 def mask_value(mask: npt.ArrayLike, v: float, u: float) -> float:
-    """Bilinear value of an M x M mask at (v, u) in cell units, cell i covering [i, i+1); zero cells around the grid."""
+    """Bilinear value of an M x M mask at (v, u), in cells; cell i covers [i, i+1), zero cells surround the grid."""
     cells = np.asarray(mask, np.float64)
     side = cells.shape[0]
     y, x = v - 0.5, u - 0.5
