@@ -1,0 +1,70 @@
+"""The import direction: train <- export; serve and client stand alone; folder names are no import names."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OURS = {"maskline_train", "maskline_export", "maskline_serve", "maskline_client"}
+TORCH = {"torch", "torchvision"}
+PACKAGES = {
+    "train/maskline_train": {"maskline_train"},
+    "export/maskline_export": {"maskline_export", "maskline_train"},
+    "triton_repo/maskline_serve": {"maskline_serve"},
+    "client/maskline_client": {"maskline_client"},
+    "triton_repo/models": set(),
+    "triton_repo/backends": set(),
+}
+FOLDERS = ("train", "export", "client", "triton_repo", "plugins")
+
+
+def imported_names(path: Path) -> set[str]:
+    """Top-level names of all absolute imports of a file, those inside functions included."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_a_package_imports_only_what_its_place_in_the_line_allows(folder: str) -> None:
+    files = sorted((ROOT / folder).rglob("*.py"))
+    assert files
+    for path in files:
+        foreign = (imported_names(path) & OURS) - PACKAGES[folder]
+        assert not foreign, f"{path.relative_to(ROOT)} imports {', '.join(sorted(foreign))}"
+
+
+@pytest.mark.parametrize("folder", ["triton_repo", "client"])
+def test_serving_and_client_never_import_torch(folder: str) -> None:
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        assert not imported_names(path) & TORCH, f"{path.relative_to(ROOT)} imports torch"
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_linter_refuses_a_folder_name_as_an_import(name: str) -> None:
+    """At the repository root `import train` would silently succeed as an empty namespace package."""
+    result = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--select", "TID251", "--stdin-filename", "sample.py", "-"],
+        input=f"import {name}\n",
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "TID251" in result.stdout
+
+
+def test_no_file_imports_a_bare_folder_name() -> None:
+    for path in sorted(ROOT.rglob("*.py")):
+        relative = path.relative_to(ROOT)
+        if relative.parts[0] in {".venv", "out", "build", "dist"}:
+            continue
+        assert not imported_names(path) & set(FOLDERS), f"{relative} imports a folder"
