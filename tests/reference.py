@@ -109,7 +109,7 @@ def multiscale_roi_align(
 
 
 def mask_value(mask: npt.ArrayLike, v: float, u: float) -> float:
-    """Bilinear value of an M x M mask at (v, u), in cells; cell i covers [i, i+1), zero cells surround the grid."""
+    """Bilinear value of an M x M mask at (v, u), in cells; cell i covers [i, i+1); zero outside the grid."""
     cells = np.asarray(mask, np.float64)
     side = cells.shape[0]
     y, x = v - 0.5, u - 0.5
