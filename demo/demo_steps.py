@@ -62,15 +62,19 @@ class Runner:
         self._chain = ""
         self.seconds: dict[str, float] = {}
 
-    def key(self, step: Step) -> str:
-        """What the step would be made from if it ran now."""
-        text = "\0".join([self._chain, *step.command, digest_of(step.sources)])
-        return hashlib.sha256(text.encode()).hexdigest()
+    def all_done(self, steps: Sequence[Step]) -> bool:
+        """True when every one of the steps, run next in this order, would be reused."""
+        chain = self._chain
+        for step in steps:
+            if not self._is_done(step, chain):
+                return False
+            chain = _key(step, chain)
+        return True
 
-    def is_done(self, step: Step) -> bool:
+    def _is_done(self, step: Step, chain: str) -> bool:
         """True when the step's output is there and was made from the same things."""
         mark = self._marks / step.name
-        return step.output.exists() and mark.exists() and mark.read_text().split()[0] == self.key(step)
+        return step.output.exists() and mark.exists() and mark.read_text().split()[0] == _key(step, chain)
 
     def run(self, step: Step, url: str = "") -> None:
         """Run a step, or say that its result is reused.
@@ -78,8 +82,8 @@ class Runner:
         Raises:
             StepError: the command failed; nothing is marked as done.
         """
-        key, mark = self.key(step), self._marks / step.name
-        if self.is_done(step):
+        key, mark = _key(step, self._chain), self._marks / step.name
+        if self._is_done(step, self._chain):
             self.seconds[step.name] = float(mark.read_text().split()[1])
             console.print(f"[green]✓[/] {step.title} [dim](reused)[/]")
         else:
@@ -92,6 +96,12 @@ class Runner:
         self._chain = key
 
 
+def _key(step: Step, chain: str) -> str:
+    """What the step would be made from if it ran after the steps whose last key is `chain`."""
+    text = "\0".join([chain, *step.command, digest_of(step.sources)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _execute(step: Step, command: list[str]) -> float:
     """Run the command with a clean output path; returns the seconds it took."""
     if step.output.is_dir():
@@ -101,5 +111,7 @@ def _execute(step: Step, command: list[str]) -> float:
     start = time.perf_counter()
     status = subprocess.run(command, check=False).returncode
     if status != 0:
-        raise StepError(f"{step.title}: `{' '.join(command)}` ended with status {status}; its own message is above")
+        raise StepError(
+            f"{step.title}: `{' '.join(command)}` ended with status {status}; its own message is above"
+        )
     return time.perf_counter() - start
