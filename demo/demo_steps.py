@@ -111,7 +111,5 @@ def _execute(step: Step, command: list[str]) -> float:
     start = time.perf_counter()
     status = subprocess.run(command, check=False).returncode
     if status != 0:
-        raise StepError(
-            f"{step.title}: `{' '.join(command)}` ended with status {status}; its own message is above"
-        )
+        raise StepError(f"{step.title}: `{' '.join(command)}` ended with status {status}; its own message is above")
     return time.perf_counter() - start
