@@ -1,0 +1,98 @@
+"""Numbers that say how far two results are apart, and whether that is near enough."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.generic]
+
+
+@dataclasses.dataclass
+class StageRow:
+    """The comparison of one stage, over all images seen so far.
+
+    Attributes:
+        stage: what is compared, a word a reader knows.
+        tolerance: the largest `max_error` that passes, as a share of the largest reference value (`relative`)
+            or in the stage's own unit.
+        unit: unit of the errors, e.g. "px".
+        relative: how `tolerance` is read.
+        min_matched: the smallest share of matched rows that passes; 0 where rows are not matched.
+        max_error: largest absolute difference.
+        p99_error: largest 99th percentile of the absolute difference of an image.
+        scale: largest absolute reference value.
+        matched: smallest share of matched rows of an image; 1 where rows are not matched.
+    """
+
+    stage: str
+    tolerance: float
+    unit: str = ""
+    relative: bool = False
+    min_matched: float = 0.0
+    max_error: float = 0.0
+    p99_error: float = 0.0
+    scale: float = 0.0
+    matched: float = 1.0
+
+    @property
+    def limit(self) -> float:
+        """The largest absolute error that passes."""
+        return self.tolerance * self.scale if self.relative else self.tolerance
+
+    @property
+    def ok(self) -> bool:
+        """True when the stage agrees; a NaN anywhere does not."""
+        return bool(self.max_error <= self.limit and self.matched >= self.min_matched)
+
+    def add(self, reference: Array, other: Array) -> None:
+        """Compare two arrays of one image; shapes that differ count as infinite error."""
+        if reference.shape != other.shape:
+            self.max_error = self.p99_error = float("inf")
+            return
+        if reference.size == 0:
+            return
+        error = np.abs(reference.astype(np.float64) - other.astype(np.float64))
+        worst = float(error.max())
+        self.max_error = worst if np.isnan(worst) else max(self.max_error, worst)
+        self.p99_error = max(self.p99_error, float(np.percentile(error, 99)))
+        self.scale = max(self.scale, float(np.abs(reference.astype(np.float64)).max()))
+
+    def add_match(self, share: float) -> None:
+        """Count the matched share of one image."""
+        self.matched = min(self.matched, share)
+
+
+def iou_matrix(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """IoU of boxes [N, 4] with boxes [G, 4], xyxy: [N, G]; 0 where a union is empty."""
+    a_, b_ = a.astype(np.float64), b.astype(np.float64)
+    low = np.maximum(a_[:, None, :2], b_[None, :, :2])
+    high = np.minimum(a_[:, None, 2:], b_[None, :, 2:])
+    intersection = np.prod(np.clip(high - low, 0, None), axis=2)
+    area_a, area_b = np.prod(a_[:, 2:] - a_[:, :2], axis=1), np.prod(b_[:, 2:] - b_[:, :2], axis=1)
+    union = area_a[:, None] + area_b[None] - intersection
+    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+
+
+def match_boxes(
+    boxes: npt.NDArray[np.float32],
+    others: npt.NDArray[np.float32],
+    allowed: npt.NDArray[np.bool_],
+    min_iou: float,
+) -> npt.NDArray[np.int64]:
+    """For each of `boxes` [N, 4] the index of its own partner in `others` [G, 4], or -1.
+
+    Pairs are made greedily, best IoU first, each box once, only where `allowed` [N, G] and IoU >= min_iou.
+    """
+    partner = np.full(len(boxes), -1, np.int64)
+    overlaps = np.where(allowed, iou_matrix(boxes, others), -1.0)
+    rows, columns = np.nonzero(overlaps >= min_iou)
+    taken: set[int] = set()
+    for k in np.argsort(-overlaps[rows, columns], kind="stable"):
+        i, j = int(rows[k]), int(columns[k])
+        if partner[i] < 0 and j not in taken:
+            partner[i] = j
+            taken.add(j)
+    return partner

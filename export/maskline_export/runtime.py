@@ -1,0 +1,73 @@
+"""An artifact's stages in ONNX Runtime, chained as the server chains them.
+
+Letters: B images, D detections an image, M mask side, H W canvas.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+
+Tensors = dict[str, npt.NDArray[np.generic]]
+
+DETECTION_NAMES = ("boxes", "scores", "labels", "num_detections")
+
+
+class OnnxModel:
+    """One ONNX model on the CPU that takes and gives arrays by name."""
+
+    def __init__(self, model: Path | onnx.ModelProto, threads: int = 0) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # warnings about unused initialisers of a cut graph say nothing to a user
+        source = str(model) if isinstance(model, Path) else model.SerializeToString()
+        self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        self.input_names = [value.name for value in self._session.get_inputs()]
+        self.output_names = [value.name for value in self._session.get_outputs()]
+
+    def run(self, tensors: Tensors) -> Tensors:
+        """Run on the entries of `tensors` that are inputs; others are ignored.
+
+        Raises:
+            KeyError: an input is missing.
+        """
+        feeds = {name: tensors[name] for name in self.input_names}
+        return dict(zip(self.output_names, self._session.run(None, feeds), strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class RawDetections:
+    """What the `maskrcnn_engines` ensemble answers: boxes in canvas pixels and M x M masks.
+
+    Attributes:
+        boxes: [B, D, 4] float32 xyxy, canvas px; rows past the count are zero.
+        scores: [B, D] float32, descending.
+        labels: [B, D] int32, -1 past the count.
+        num_detections: [B, 1] int32.
+        masks: [B, D, M, M] uint8, probability x 255.
+    """
+
+    boxes: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int32]
+    num_detections: npt.NDArray[np.int32]
+    masks: npt.NDArray[np.uint8]
+
+
+class OnnxPipeline:
+    """Backbone, proposal and mask stage of an artifact folder, one after the other."""
+
+    def __init__(self, artifact: Path, threads: int = 0) -> None:
+        self.stages = [OnnxModel(artifact / f"{name}.onnx", threads) for name in ("backbone", "proposal", "mask")]
+
+    def detect(self, canvas: npt.NDArray[np.uint8], image_info: npt.NDArray[np.float32]) -> RawDetections:
+        """Detections of a batch: canvas [B, H, W, 3] uint8, image_info [B, 6] float32."""
+        tensors: Tensors = {"canvas": canvas, "image_info": image_info}
+        for stage in self.stages:
+            tensors |= stage.run(tensors)
+        return RawDetections(**{name: tensors[name] for name in (*DETECTION_NAMES, "masks")})  # type: ignore[arg-type]
