@@ -1,0 +1,1 @@
+"""The network: body, pyramid, region proposals, heads, targets and losses."""

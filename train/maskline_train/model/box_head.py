@@ -1,0 +1,105 @@
+"""The box branch: its head, and `classwise_nms`, the torch path of the op `ClasswiseNMS`.
+
+Letters: B images, R proposals an image, D detections an image, K foreground classes, C channels, P pooled side.
+Ref: paper figure 4, right; FPN paper, section 4.2.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.ops import nms
+
+from maskline_train.model import boxes as box_ops
+from maskline_train.spec import BoxHeadSpec
+
+
+class BoxHead(nn.Module):
+    """Two fully connected layers, then class logits and class-wise box deltas."""
+
+    def __init__(self, channels: int, num_classes: int, spec: BoxHeadSpec) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels * spec.pooled_side**2, spec.hidden)
+        self.fc2 = nn.Linear(spec.hidden, spec.hidden)
+        self.class_logits = nn.Linear(spec.hidden, num_classes + 1)
+        self.box_deltas = nn.Linear(spec.hidden, 4 * num_classes)
+        for layer in (self.fc1, self.fc2):
+            nn.init.kaiming_uniform_(layer.weight, a=1)  # as Detectron: Caffe2's XavierFill
+        nn.init.normal_(self.class_logits.weight, std=0.01)  # Fast R-CNN, section 3.1
+        nn.init.normal_(self.box_deltas.weight, std=0.001)
+        for layer in (self.fc1, self.fc2, self.class_logits, self.box_deltas):
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, roi_features: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits and box deltas of every RoI.
+
+        Args:
+            roi_features: [B * R, C, P, P].
+
+        Returns:
+            class_logits [B * R, K + 1], background last; box_deltas [B * R, 4K], columns 4k..4k+3 of class k.
+        """
+        hidden = functional.relu_(self.fc1(roi_features.flatten(1)))
+        hidden = functional.relu_(self.fc2(hidden))
+        return self.class_logits(hidden), self.box_deltas(hidden)
+
+
+@torch.no_grad()
+def classwise_nms(
+    class_logits: Tensor,
+    box_deltas: Tensor,
+    proposals: Tensor,
+    num_proposals: Tensor,
+    image_info: Tensor,
+    spec: BoxHeadSpec,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Detections from the outputs of the box head; takes no gradient.
+
+    Args:
+        class_logits: [B * R, K + 1], background last.
+        box_deltas: [B * R, 4K].
+        proposals: [B, R, 4] float32 xyxy canvas px.
+        num_proposals: [B] integers; rows past it are ignored.
+        image_info: [B, 6].
+        spec: thresholds, delta weights and D.
+
+    Returns:
+        boxes [B, D, 4] float32 xyxy canvas px, scores [B, D], labels [B, D] int64 and num_detections [B] int64.
+        Best score first (ties: the lower proposal, then the lower class). Rows past the count: zero, label -1.
+    """
+    batch, num_rows = proposals.shape[:2]
+    scores = class_logits.float().softmax(dim=1)[:, :-1].reshape(batch, num_rows, -1)  # [B, R, K]
+    deltas = box_deltas.reshape(batch, num_rows, -1, 4)  # [B, R, K, 4]
+    out_boxes = proposals.new_zeros((batch, spec.max_detections, 4))
+    out_scores = proposals.new_zeros((batch, spec.max_detections))
+    out_labels = torch.full((batch, spec.max_detections), -1, dtype=torch.int64, device=proposals.device)
+    counts = torch.zeros(batch, dtype=torch.int64, device=proposals.device)
+    for image in range(batch):
+        rows = int(num_proposals[image])
+        found = _image_detections(
+            scores[image, :rows], deltas[image, :rows], proposals[image, :rows], image_info[image], spec
+        )
+        count = len(found[1])
+        out_boxes[image, :count], out_scores[image, :count], out_labels[image, :count] = found
+        counts[image] = count
+    return out_boxes, out_scores, out_labels, counts
+
+
+def _image_detections(
+    scores: Tensor, deltas: Tensor, proposals: Tensor, image_info: Tensor, spec: BoxHeadSpec
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes [n, 4], scores [n] and labels [n] of one image, n <= D, best first."""
+    rows, labels = torch.nonzero(scores > spec.score_thresh, as_tuple=True)  # ordered by (proposal, class)
+    boxes = box_ops.decode_deltas(deltas[rows, labels], proposals[rows], spec.delta_weights)
+    boxes = box_ops.clip_to_image(boxes, image_info)
+    large = box_ops.has_min_side(boxes, spec.min_side_px)
+    boxes, candidate_scores, labels = boxes[large], scores[rows, labels][large], labels[large]
+    # Class by class, exactly: moving the classes apart by an offset instead would cost bits of the coordinates.
+    keep = torch.zeros_like(labels, dtype=torch.bool)
+    for label in torch.unique(labels):
+        members = torch.nonzero(labels == label)[:, 0]
+        keep[members[nms(boxes[members], candidate_scores[members], spec.nms_thresh)]] = True
+    boxes, candidate_scores, labels = boxes[keep], candidate_scores[keep], labels[keep]
+    order = torch.sort(candidate_scores, descending=True, stable=True).indices[: spec.max_detections]
+    return boxes[order], candidate_scores[order], labels[order]

@@ -1,0 +1,83 @@
+"""Feature pyramid: P2 to P6 from a body's C2 to C5, and the backbone that starts at the uint8 canvas.
+
+Letters: B images, C channels, H W canvas, Hi Wi level i.
+Ref: FPN paper (Lin et al. 2017), section 3; P6 "is simply a stride two subsampling of P5" (its section 4.1).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from maskline_train.model.resnet import ResNet
+from maskline_train.spec import BackboneSpec, PreprocessingSpec
+
+STRIDES = (4, 8, 16, 32, 64)  # P2 to P6, canvas pixels a cell
+NUM_ROI_LEVELS = 4  # the heads read P2 to P5; P6 serves the region proposal network alone
+CANVAS_MULTIPLE = 32  # the deepest stride of the body: every level then is exactly half of the one before
+
+
+class FPN(nn.Module):
+    """Lateral 1 x 1 convolutions, a top-down sum, 3 x 3 output convolutions; all of `channels` channels."""
+
+    def __init__(self, in_channels: tuple[int, ...], channels: int) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(inputs, channels, 1) for inputs in in_channels)
+        self.output = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in in_channels)
+        for conv in [*self.lateral, *self.output]:
+            assert isinstance(conv, nn.Conv2d)
+            nn.init.kaiming_uniform_(conv.weight, a=1)  # as Detectron: Caffe2's XavierFill
+            assert conv.bias is not None
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """P2 to P6, finest first.
+
+        Args:
+            features: C2 to C5, each half the size of the one before.
+
+        Returns:
+            Five tensors [B, C, Hi, Wi]; the last one subsamples the fourth by two.
+        """
+        laterals = [conv(feature) for conv, feature in zip(self.lateral, features, strict=True)]
+        for finer in range(len(laterals) - 2, -1, -1):
+            laterals[finer] = laterals[finer] + functional.interpolate(
+                laterals[finer + 1], scale_factor=2.0, mode="nearest"
+            )
+        outputs = [conv(lateral) for conv, lateral in zip(self.output, laterals, strict=True)]
+        return [*outputs, functional.max_pool2d(outputs[-1], kernel_size=1, stride=2)]
+
+
+class Backbone(nn.Module):
+    """Normalisation, ResNet body and feature pyramid."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: BackboneSpec, preprocessing: PreprocessingSpec) -> None:
+        super().__init__()
+        self.body = ResNet(spec)
+        self.fpn = FPN(self.body.out_channels, spec.fpn_channels)
+        # Not persistent: the numbers live in model.json, once.
+        self.register_buffer("mean", torch.tensor(preprocessing.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(preprocessing.std)[:, None, None], persistent=False)
+
+    def forward(self, canvas: Tensor, image_info: Tensor) -> list[Tensor]:
+        """P2 to P6 of a batch of canvases.
+
+        Args:
+            canvas: uint8 [B, H, W, 3] RGB, H and W multiples of 32; what it holds outside the image is ignored.
+            image_info: float32 [B, 6]; entries 0 and 1 are the resized height and width.
+
+        Returns:
+            Five tensors [B, C, Hi, Wi] of strides 4, 8, 16, 32, 64.
+        """
+        return self.fpn(self.body(self.normalise(canvas, image_info)))  # type: ignore[no-any-return]
+
+    def normalise(self, canvas: Tensor, image_info: Tensor) -> Tensor:
+        """Float [B, 3, H, W] in units of `std`, zero outside the image."""
+        pixels = (canvas.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
+        rows = torch.arange(canvas.shape[1], device=canvas.device) < image_info[:, 0:1]  # [B, H]
+        columns = torch.arange(canvas.shape[2], device=canvas.device) < image_info[:, 1:2]  # [B, W]
+        return pixels * (rows[:, None, :, None] & columns[:, None, None, :])

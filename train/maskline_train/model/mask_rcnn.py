@@ -1,0 +1,114 @@
+"""Mask R-CNN: the whole network.
+
+Letters: B images, L levels, A anchors a cell, R proposals an image, D detections an image, K foreground classes,
+C channels, H W canvas, Hi Wi level i, M mask side.
+Ref: paper section 3; figure 4, right (FPN heads).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from maskline_train.model.box_head import BoxHead, classwise_nms
+from maskline_train.model.fpn import CANVAS_MULTIPLE, NUM_ROI_LEVELS, Backbone
+from maskline_train.model.mask_head import MaskHead, masks_of_class
+from maskline_train.model.roi_ops import multiscale_roi_align, roi_align_flat
+from maskline_train.model.rpn import RPNHead, proposal_nms
+from maskline_train.model.targets import SamplingSpec
+from maskline_train.spec import ModelSpec
+
+
+class Detections(NamedTuple):
+    """Detections of a batch, best score first; rows past `num_detections` are zero, label -1.
+
+    Attributes:
+        boxes: [B, D, 4] float32 xyxy canvas px.
+        scores: [B, D] float32 in 0..1.
+        labels: [B, D] int64 in 0..K-1, -1 for padding.
+        num_detections: [B] int64.
+        masks: [B, D, M, M] float32 in 0..1, probability of the predicted class.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    num_detections: Tensor
+    masks: Tensor
+
+
+class MaskRCNN(nn.Module):
+    """Mask R-CNN with a feature pyramid, built from a ModelSpec.
+
+    `forward` returns losses, so that DistributedDataParallel sees what it must synchronise; `detect` is inference.
+    """
+
+    def __init__(self, spec: ModelSpec, sampling: SamplingSpec = SamplingSpec()) -> None:  # noqa: B008 (frozen)
+        super().__init__()
+        self.spec = spec
+        self.sampling = sampling
+        channels, num_classes = spec.backbone.fpn_channels, spec.num_classes
+        self.backbone = Backbone(spec.backbone, spec.preprocessing)
+        self.rpn_head = RPNHead(channels, len(spec.anchors.aspect_ratios))
+        self.box_head = BoxHead(channels, num_classes, spec.box_head)
+        self.mask_head = MaskHead(channels, num_classes, spec.mask_head)
+
+    @torch.no_grad()
+    def detect(self, canvas: Tensor, image_info: Tensor) -> Detections:
+        """Find objects. Call `eval()` first where the model has ordinary batch norms.
+
+        Args:
+            canvas: uint8 [B, H, W, 3] RGB, H and W multiples of 32.
+            image_info: float32 [B, 6].
+
+        Returns:
+            `Detections`, in canvas pixels.
+
+        Raises:
+            ValueError: a canvas or image_info of another shape or dtype.
+        """
+        _check_inputs(canvas, image_info)
+        features = self.backbone(canvas, image_info)
+        logits, deltas = self.rpn_head(features)
+        proposals, num_proposals = self.propose(logits, deltas, image_info)
+        proposals = proposals[:, : max(1, int(num_proposals.max()))]  # rows that are padding in every image
+        boxes, scores, labels, num = self._detect_boxes(features, proposals, num_proposals, image_info)
+        return Detections(boxes, scores, labels, num, self._detect_masks(features, boxes, labels))
+
+    def propose(self, logits: Sequence[Tensor], deltas: Sequence[Tensor], image_info: Tensor) -> tuple[Tensor, Tensor]:
+        """Proposals at inference: [B, R, 4] and their number [B] int64. See `proposal_nms`."""
+        return proposal_nms(logits, deltas, image_info, self.spec.anchors, self.spec.proposals)
+
+    def _detect_boxes(
+        self, features: Sequence[Tensor], proposals: Tensor, num_proposals: Tensor, image_info: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Box branch and class-wise NMS."""
+        spec = self.spec.box_head
+        levels = features[:NUM_ROI_LEVELS]
+        roi_features = multiscale_roi_align(levels, proposals, self.spec.roi_align, spec.pooled_side)
+        class_logits, box_deltas = self.box_head(roi_features)
+        return classwise_nms(class_logits, box_deltas, proposals, num_proposals, image_info, spec)
+
+    def _detect_masks(self, features: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor:
+        """Mask branch on the detected boxes alone: [B, D, M, M] probabilities, zero in padding rows."""
+        spec = self.spec.mask_head
+        masks = boxes.new_zeros((*labels.shape, spec.mask_side, spec.mask_side))
+        real = labels >= 0
+        images = torch.nonzero(real)[:, 0]
+        levels = features[:NUM_ROI_LEVELS]
+        roi_features = roi_align_flat(levels, boxes[real], images, self.spec.roi_align, spec.pooled_side)
+        masks[real] = masks_of_class(self.mask_head(roi_features), labels[real]).float().sigmoid()
+        return masks
+
+
+def _check_inputs(canvas: Tensor, image_info: Tensor) -> None:
+    """Raise ValueError where the two inputs are not what every method of the network expects."""
+    if canvas.dtype != torch.uint8 or canvas.dim() != 4 or canvas.shape[3] != 3:
+        raise ValueError(f"canvas: got {canvas.dtype} {list(canvas.shape)}, expected torch.uint8 [B, H, W, 3]")
+    if canvas.shape[1] % CANVAS_MULTIPLE or canvas.shape[2] % CANVAS_MULTIPLE:
+        raise ValueError(f"canvas: got {canvas.shape[1]} x {canvas.shape[2]}, expected multiples of {CANVAS_MULTIPLE}")
+    if tuple(image_info.shape) != (canvas.shape[0], 6):
+        raise ValueError(f"image_info: got {list(image_info.shape)}, expected [{canvas.shape[0]}, 6]")
