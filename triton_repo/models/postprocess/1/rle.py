@@ -1,0 +1,147 @@
+"""Boxes and masks at the size of the original image, as COCO compressed RLE. Numpy only.
+
+A pasted mask is never made. Down a column of pixels the interpolated mask is a straight line between the rows of
+mask cells, so each stretch between two cell rows holds at most one crossing of the threshold: M + 1 stretches a
+column give all runs, in memory of (box width) x (M + 1), whatever the height.
+
+Letters: D detections an image, M mask side. Boxes xyxy; pixel i covers [i, i+1) and has its centre at i + 0.5.
+Ref: docs/architecture.md, "Masks at the original size".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+
+# Probability 0.5 on the uint8 scale. The paste rule says ">=": the little less keeps a value that is 127.5 but for
+# rounding (errors near 1e-12) on the inner side.
+THRESH = 127.5 - 1e-6
+_EDGE_PX = 1e-7  # the same for a pixel centre that lies on the edge of a box
+_STRIP = 1024  # columns worked on at once: x (28 + 1) stretches x 8 bytes is 0.25 MB an array
+# A count is below 2**31 pixels; 7 groups of 5 bits hold it, its sign included.
+_MAX_GROUPS = 7
+
+
+def boxes_to_image(boxes: npt.NDArray[np.float32], image_info: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Canvas boxes as boxes of the original image, clipped to it.
+
+    Args:
+        boxes: [D,4] float32 xyxy, px of the canvas.
+        image_info: [6] float32, resized_h, resized_w, scale_y, scale_x, original_h, original_w.
+
+    Returns:
+        [D,4] float32 xyxy, px of the original image.
+    """
+    _, _, scale_y, scale_x, height, width = image_info
+    scale = np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
+    limit = np.array([width, height, width, height], np.float32)
+    return np.clip(boxes / scale, np.float32(0), limit)
+
+
+def encode_mask(mask: npt.NDArray[np.uint8], box: Sequence[float], size: tuple[int, int]) -> bytes:
+    """COCO compressed RLE of one mask pasted into its box: what pycocotools writes, byte for byte.
+
+    Args:
+        mask: [M,M] uint8, probability x 255.
+        box: xyxy, px of the image; without area it gives the empty mask.
+        size: (height, width) of the image.
+    """
+    starts, ends = mask_runs(mask, box, size)
+    return compress_counts(runs_to_counts(starts, ends, size[0] * size[1]))
+
+
+def mask_runs(mask: npt.NDArray[np.uint8], box: Sequence[float], size: tuple[int, int]) -> tuple[Int, Int]:
+    """Pixels of a pasted mask as runs [start, end) of column-major positions (x * height + y), increasing.
+
+    Neighbouring runs may touch.
+    """
+    height, width = size
+    x0, y0, x1, y1 = (float(side) for side in box)
+    rows, columns = _centres_within(y0, y1, height), _centres_within(x0, x1, width)
+    if not len(rows) or not len(columns):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    cells = np.pad(mask.astype(np.float64), 1)  # zeros outside the grid
+    row_stretches = _Stretches(rows, y0, y1, mask.shape[0])
+    found = [
+        _strip_runs(cells, row_stretches, columns[i : i + _STRIP], (x0, x1), height)
+        for i in range(0, len(columns), _STRIP)
+    ]
+    return np.concatenate([starts for starts, _ in found]), np.concatenate([ends for _, ends in found])
+
+
+def _centres_within(low: float, high: float, limit: int) -> Int:
+    """Pixels of 0..limit-1 whose centre lies in [low, high]; none when the interval has no length."""
+    if not high > low:  # NaN has no length either
+        return np.empty(0, np.int64)
+    first, last = np.ceil(low - 0.5 - _EDGE_PX), np.floor(high - 0.5 + _EDGE_PX)
+    return np.arange(max(first, 0), min(last, limit - 1) + 1, dtype=np.int64)
+
+
+class _Stretches:
+    """The rows of a box, grouped by the two rows of mask cells between which each centre lies.
+
+    Stretch k (0..M) lies between padded cell rows k and k + 1; `first` and `count` say which rows it has, `offset`
+    where its first row lies between the two (0..1), `step` how far rows are apart, in cells.
+    """
+
+    def __init__(self, rows: Int, low: float, high: float, side: int) -> None:
+        self.step = side / (high - low)
+        position = (rows + 0.5 - low) * self.step + 0.5  # in padded cell rows, increasing
+        bounds = np.searchsorted(position, np.arange(side + 2))
+        bounds[0], bounds[-1] = 0, len(rows)  # rounding may put a centre on the box's edge outside it
+        self.first = rows[0] + bounds[:-1]
+        self.count = np.diff(bounds)
+        self.offset = position[np.minimum(bounds[:-1], len(rows) - 1)] - np.arange(side + 1)
+
+
+def _strip_runs(
+    cells: Float, rows: _Stretches, columns: Int, x_range: tuple[float, float], height: int
+) -> tuple[Int, Int]:
+    """Runs of some neighbouring columns; `cells` is [M+2, M+2], the mask with a border of zeros."""
+    side = cells.shape[0] - 2
+    position = (columns + 0.5 - x_range[0]) / (x_range[1] - x_range[0]) * side + 0.5
+    left = np.clip(np.floor(position), 0, side).astype(np.int64)
+    fraction = (position - left)[:, None]
+    profile = cells.T[left] * (1 - fraction) + cells.T[left + 1] * fraction  # [columns, M+2], down each column
+    above, below = profile[:, :-1] - THRESH, profile[:, 1:] - THRESH  # at both ends of each stretch, [columns, M+1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        crossing = (above / (above - below) - rows.offset) / rows.step  # in rows from the stretch's first
+    crossing = np.nan_to_num(crossing, nan=0.0, posinf=0.0, neginf=0.0)
+    starts_inside, ends_inside = above >= 0, below >= 0
+    first = np.where(starts_inside, 0, np.ceil(crossing))
+    last = np.where(ends_inside, rows.count, np.floor(crossing) + 1)
+    first, last = np.clip(first, 0, rows.count).astype(np.int64), np.clip(last, 0, rows.count).astype(np.int64)
+    keep = (starts_inside | ends_inside) & (last > first)
+    origin = columns[:, None] * height + rows.first
+    return (origin + first)[keep], (origin + last)[keep]
+
+
+def runs_to_counts(starts: Int, ends: Int, num_pixels: int) -> Int:
+    """COCO's alternating counts of runs, zeros first; touching runs are joined, an empty last count is left out."""
+    joined = np.concatenate([[True], starts[1:] != ends[:-1], [True]]) if len(starts) else np.array([], bool)
+    starts, ends = starts[joined[:-1]], ends[joined[1:]]
+    edges = np.concatenate([[0], np.stack([starts, ends], axis=1).ravel(), [num_pixels]])
+    counts = np.diff(edges).astype(np.int64)
+    return counts[:-1] if len(starts) and counts[-1] == 0 else counts
+
+
+def compress_counts(counts: Int) -> bytes:
+    """COCO's text form of counts: from the fourth on the difference to the count two before, 5 bits a character.
+
+    Ref: https://github.com/cocodataset/cocoapi, common/maskApi.c, rleToString.
+    """
+    values = counts.copy()
+    values[3:] -= counts[1:-2]
+    groups = np.arange(_MAX_GROUPS)
+    digits = values[:, None] >> (5 * groups)  # arithmetic shift: the sign stays
+    # A character is the last one when what follows is only the sign of its own fifth bit.
+    rest = digits >> 5
+    is_last = rest == -((digits >> 4) & 1)
+    length = np.argmax(is_last, axis=1)
+    characters = (digits & 31) + 48 + 32 * (groups < length[:, None])
+    return characters[groups <= length[:, None]].astype(np.uint8).tobytes()

@@ -1,0 +1,208 @@
+"""Image files to network canvases, numpy and Pillow only. Ref: docs/architecture.md, "Preprocessing".
+
+Letters: B images, H W canvas. Sizes are (height, width) in pixels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Size = tuple[int, int]
+UInt8 = npt.NDArray[np.uint8]
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+# EXIF tag 0x0112, orientation -> how Pillow turns the stored picture upright. 1, and anything unknown: as it is.
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class InvalidImageError(ValueError):
+    """An image that is refused; the text says what was got, what is expected and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What is refused before decoding."""
+
+    max_image_bytes: int
+    max_image_pixels: int
+    max_image_side_px: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """How the network wants its images; `canvases` as (height, width)."""
+
+    shorter_side_px: int
+    longer_side_px: int
+    canvases: tuple[Size, ...]
+
+    def ordered_canvases(self) -> list[Size]:
+        """Canvases by area, ties as listed."""
+        return sorted(self.canvases, key=lambda size: size[0] * size[1])
+
+    def resized_size(self, original: Size) -> Size:
+        """Size of the picture on the canvas; at least 1 x 1, cut to the largest canvas when none holds it."""
+        scale = min(self.shorter_side_px / min(original), self.longer_side_px / max(original))
+        height, width = (max(1, math.floor(side * scale + 0.5)) for side in original)
+        if _first_that_holds(self.ordered_canvases(), [(height, width)]) is None:
+            last = self.ordered_canvases()[-1]
+            height, width = min(height, last[0]), min(width, last[1])
+        return height, width
+
+    def shared_canvas(self, resized: Sequence[Size]) -> Size:
+        """The smallest canvas that holds every picture, else the element-wise maximum of each one's own."""
+        ordered = self.ordered_canvases()
+        shared = _first_that_holds(ordered, resized)
+        if shared is not None:
+            return shared
+        own = [_first_that_holds(ordered, [size]) or ordered[-1] for size in resized]
+        return max(size[0] for size in own), max(size[1] for size in own)
+
+
+def _first_that_holds(ordered: Iterable[Size], resized: Sequence[Size]) -> Size | None:
+    """First canvas at least as high and wide as every picture."""
+    height, width = max(size[0] for size in resized), max(size[1] for size in resized)
+    return next((canvas for canvas in ordered if canvas[0] >= height and canvas[1] >= width), None)
+
+
+def parse_canvases(text: str) -> tuple[Size, ...]:
+    """`"800x1344,1344x800"` (height x width) as sizes.
+
+    Raises:
+        ValueError: not of that form, or a side below 1.
+    """
+    try:
+        sizes = [tuple(int(side) for side in item.split("x")) for item in text.split(",")]
+    except ValueError:
+        sizes = []
+    if not sizes or any(len(size) != 2 or min(size) < 1 for size in sizes):
+        raise ValueError(f"canvases: got {text!r}, expected sizes such as '800x1344,1344x800' (height x width)")
+    return tuple((size[0], size[1]) for size in sizes)
+
+
+def load_rgb(data: bytes, limits: Limits) -> Image.Image:
+    """Decode a file to an upright 8-bit RGB picture; of an animation the first frame.
+
+    Raises:
+        InvalidImageError: too large, not a JPEG, PNG or WebP file, or broken.
+    """
+    image = _open(data, limits)
+    try:
+        image.load()
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ... on broken files
+        raise InvalidImageError(
+            f"image: cannot be decoded ({error}); expected a complete {image.format} file of {len(data)} bytes; "
+            "check that it was not cut short in transfer"
+        ) from error
+    return to_rgb(upright(image))
+
+
+def _open(data: bytes, limits: Limits) -> Image.Image:
+    """Read the header alone and apply the limits."""
+    if not data:
+        raise InvalidImageError("image: got 0 bytes, expected a JPEG, PNG or WebP file; check that it was read")
+    if len(data) > limits.max_image_bytes:
+        raise InvalidImageError(
+            f"image: got {len(data)} bytes, expected at most {limits.max_image_bytes}; compress it or scale it down"
+        )
+    try:
+        image = Image.open(BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:  # Pillow's own limit, should ours be set higher
+        raise InvalidImageError(f"image: {error}; scale it down") from error
+    except Exception as error:  # headers too raise many types
+        raise InvalidImageError(
+            f"image: not a JPEG, PNG or WebP file (got {len(data)} bytes that start with {bytes(data[:8])!r}); "
+            "send the whole file as it is on disk, or convert it"
+        ) from error
+    width, height = image.size
+    if width * height > limits.max_image_pixels:
+        raise InvalidImageError(
+            f"image: got {width} x {height} = {width * height} pixels, expected at most {limits.max_image_pixels}; "
+            "scale it down or cut it into tiles"
+        )
+    if max(width, height) > limits.max_image_side_px:
+        raise InvalidImageError(
+            f"image: got a side of {max(width, height)} px, expected at most {limits.max_image_side_px}; "
+            "scale it down or cut it into tiles"
+        )
+    return image
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation, as `ImageOps.exif_transpose`; EXIF that cannot be read counts as none.
+
+    `exif_transpose` itself also writes the remaining EXIF anew, which fails on files with odd tags in it.
+    """
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # a broken block raises struct.error, SyntaxError, ...
+        return image
+    method = _UPRIGHT.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow mode as 8-bit RGB: 16-bit gray scaled by 1/257, transparency over black, the rest by Pillow."""
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        values = np.floor(np.asarray(image, np.float64) / 257.0 + 0.5)
+        return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def prepare(data: bytes, geometry: Geometry, limits: Limits) -> tuple[UInt8, Size]:
+    """Decode and resize one file.
+
+    Returns:
+        The picture as it lies on the canvas, [resized_h, resized_w, 3] uint8 RGB, and the original size.
+
+    Raises:
+        InvalidImageError: see `load_rgb`.
+    """
+    image = load_rgb(data, limits)
+    original = (image.height, image.width)
+    height, width = geometry.resized_size(original)
+    if (height, width) != original:
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image), original
+
+
+def compose(
+    pictures: Sequence[tuple[UInt8, Size]], geometry: Geometry
+) -> tuple[UInt8, npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+    """Put what `prepare` gave for the images of one request on one canvas size.
+
+    Args:
+        pictures: at least one.
+        geometry: the canvases to choose from.
+
+    Returns:
+        canvas [B,H,W,3] uint8, zero outside the pictures; image_info [B,6] float32 (resized_h, resized_w,
+        scale_y, scale_x, original_h, original_w); image_size [B,2] int32, original (height, width).
+    """
+    height, width = geometry.shared_canvas([(p.shape[0], p.shape[1]) for p, _ in pictures])
+    canvas = np.zeros((len(pictures), height, width, 3), np.uint8)
+    info = np.empty((len(pictures), 6), np.float32)
+    for i, (picture, original) in enumerate(pictures):
+        h, w = picture.shape[:2]
+        canvas[i, :h, :w] = picture
+        info[i] = (h, w, h / original[0], w / original[1], *original)
+    return canvas, info, np.array([original for _, original in pictures], np.int32).reshape(-1, 2)
