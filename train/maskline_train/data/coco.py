@@ -1,0 +1,201 @@
+"""A COCO-format data set: validated once at the start, then read image by image.
+
+`ROOT/annotations/instances_<split>.json` and the images in `ROOT/<split>/`. Boxes of the file are xywh in continuous
+pixels of the original image; classes are numbered 0..K-1 in the order of the category ids.
+
+Ref: https://cocodataset.org/#format-data
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from maskline_train.data.coco_json import Annotation, ImageRecord, read_instances
+from maskline_train.data.errors import DataError, ImageError
+from maskline_train.data.images import FORMATS, Pixels, decode_image
+from maskline_train.data.packed import PackedList
+from maskline_train.data.segmentation import rasterise
+
+
+@dataclasses.dataclass(frozen=True)
+class Objects:
+    """The annotated objects of one image that training can use, in the order of their ids."""
+
+    boxes: npt.NDArray[np.float32]  # [G, 4] xyxy, px of the original image, inside it, x0 < x1
+    labels: npt.NDArray[np.int64]  # [G] class index
+    masks: npt.NDArray[np.uint8]  # [G, H, W] 0 or 1, at the original size
+
+
+class CocoDataset:
+    """Images in the order of their ids, with their annotations.
+
+    Everything that the json alone can show is checked here, so that nothing is left to find out in step 5000;
+    `check_images` also opens each image's header. What cannot be trained on, but is no mistake (crowd regions, boxes
+    without area, objects outside their image), is counted in `unused` and left out of `objects`; the evaluation
+    (`coco_api`) sees it.
+
+    Attributes:
+        classes: names, in class order.
+        category_ids: the file's category id of each class.
+        unused: how many annotations training does not use, by reason.
+    """
+
+    def __init__(self, root: str | Path, split: str) -> None:
+        """Read and check a split.
+
+        Raises:
+            DataError: a missing folder or file, or a mistake in the json; the text names it and the next step.
+        """
+        self.root = Path(root)
+        self.split = split
+        self.annotation_file = self.root / "annotations" / f"instances_{split}.json"
+        self.image_folder = self.root / split
+        self._check_folders()
+        categories, records = read_instances(self.annotation_file)
+        self._check_files(records)
+        self.category_ids = tuple(categories)
+        self.classes = tuple(categories.values())
+        self.unused: Mapping[str, int] = dict(
+            Counter(a.unused for record in records for a in record.annotations if a.unused)
+        )
+        self._records = PackedList(records)
+        self.image_ids = tuple(record.id for record in records)
+        self.sizes = tuple((record.height, record.width) for record in records)
+        self.usable = tuple(any(not a.unused for a in record.annotations) for record in records)
+
+    def __len__(self) -> int:
+        """The number of images, those without annotations included."""
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> ImageRecord:
+        """The record of image `index`, in id order."""
+        return self._records[index]
+
+    def __iter__(self) -> Iterator[ImageRecord]:
+        """All records, in id order."""
+        return (self[index] for index in range(len(self)))
+
+    def image(self, index: int) -> Pixels:
+        """Decode image `index`: [H, W, 3] uint8 RGB.
+
+        Raises:
+            ImageError: the file cannot be decoded, or its size is not that of the json.
+        """
+        record = self[index]
+        path = self.image_folder / record.file_name
+        pixels = decode_image(path)
+        if pixels.shape[:2] != (record.height, record.width):
+            raise ImageError(_size_mismatch(path, pixels.shape[1], pixels.shape[0], record))
+        return pixels
+
+    def objects(self, index: int) -> Objects:
+        """The usable objects of image `index`; zero rows where there is none."""
+        record = self[index]
+        usable = [annotation for annotation in record.annotations if not annotation.unused]
+        boxes = np.array([_clip(a, record) for a in usable], np.float32).reshape(-1, 4)
+        labels = np.array([a.label for a in usable], np.int64)
+        masks = np.zeros((len(usable), record.height, record.width), np.uint8)
+        for mask, annotation in zip(masks, usable, strict=True):
+            mask[:] = rasterise(annotation.segmentation, record.height, record.width)
+        kept = masks.any(axis=(1, 2)) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # float32 can close a thin box
+        return Objects(boxes[kept], labels[kept], masks[kept])
+
+    def check_images(self) -> None:
+        """Open the header of each image (no pixel is decoded; about 0.1 ms a file).
+
+        Raises:
+            DataError: an image that is none, or of another size than the json says; the first is named, all counted.
+        """
+        problems = [problem for record in self if (problem := self._header_problem(record))]
+        if problems:
+            raise DataError(f"{problems[0]} ({len(problems)} of {len(self)} images have such a problem)")
+
+    def coco_api(self) -> Any:
+        """The split as a quiet `pycocotools.coco.COCO`, the ground truth of the reference metric.
+
+        It holds every annotation, crowd regions and boxes without area included, but those without any polygon:
+        pycocotools cannot make a mask of them. A missing `iscrowd` is 0, a missing `area` that of the mask.
+        """
+        from pycocotools.coco import COCO
+
+        coco = COCO()
+        coco.dataset = {
+            "info": {},
+            "images": [{"id": r.id, "file_name": r.file_name, "height": r.height, "width": r.width} for r in self],
+            "annotations": [self._coco_annotation(a, r) for r in self for a in r.annotations if a.segmentation],
+            "categories": [{"id": i, "name": name} for i, name in zip(self.category_ids, self.classes, strict=True)],
+        }
+        with contextlib.redirect_stdout(io.StringIO()):
+            coco.createIndex()
+        return coco
+
+    def describe(self) -> str:
+        """One line: images, objects, what is not used and why."""
+        total = sum(len(record.annotations) for record in self)
+        line = f"{self.split}: {len(self)} images ({sum(self.usable)} with usable objects), {total} annotations"
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.unused.items()))
+        return f"{line}; not used in training: {reasons}" if reasons else line
+
+    def _coco_annotation(self, annotation: Annotation, record: ImageRecord) -> dict[str, Any]:
+        return {
+            "id": annotation.id,
+            "image_id": record.id,
+            "category_id": self.category_ids[annotation.label],
+            "bbox": list(annotation.bbox_xywh),
+            "area": annotation.area_px,
+            "iscrowd": int(annotation.iscrowd),
+            "segmentation": annotation.segmentation,
+        }
+
+    def _check_folders(self) -> None:
+        for path, kind in ((self.annotation_file, "file"), (self.image_folder, "folder")):
+            if not (path.is_file() if kind == "file" else path.is_dir()):
+                found = sorted(
+                    file.stem.removeprefix("instances_") for file in self.root.glob("annotations/instances_*.json")
+                )
+                raise DataError(
+                    f"{path}: no such {kind}; expected ROOT/annotations/instances_{self.split}.json and "
+                    f"ROOT/{self.split}/; splits with annotations there: {', '.join(found) or 'none'}"
+                )
+
+    def _check_files(self, records: list[ImageRecord]) -> None:
+        missing = [record for record in records if not (self.image_folder / record.file_name).is_file()]
+        if missing:
+            raise DataError(
+                f"{self.image_folder / missing[0].file_name}: no such image (id {missing[0].id}); {len(missing)} of "
+                f"{len(records)} images are missing; put them into {self.image_folder} or remove them from "
+                f"{self.annotation_file}"
+            )
+
+    def _header_problem(self, record: ImageRecord) -> str:
+        path = self.image_folder / record.file_name
+        try:
+            with Image.open(path, formats=FORMATS) as image:
+                width, height = image.size
+                if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # EXIF orientations that swap the sides
+                    width, height = height, width
+        except Exception as error:  # Pillow's readers raise anything on a broken header
+            return f"{path}: not an image ({error}); replace it or remove it from {self.annotation_file}"
+        return _size_mismatch(path, width, height, record) if (height, width) != (record.height, record.width) else ""
+
+
+def _size_mismatch(path: Path, width: int, height: int, record: ImageRecord) -> str:
+    return (
+        f"{path}: got {width}x{height} pixels (EXIF orientation applied), expected {record.width}x{record.height} "
+        f"as the json says for image id {record.id}; correct width and height, or the image"
+    )
+
+
+def _clip(annotation: Annotation, record: ImageRecord) -> tuple[float, float, float, float]:
+    x, y, width, height = annotation.bbox_xywh
+    return max(x, 0.0), max(y, 0.0), min(x + width, record.width), min(y + height, record.height)
