@@ -1,0 +1,64 @@
+"""The wheel: four packages, the served models inside, no folder name that would become an import name."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return next(out.glob("maskline-*.whl"))
+
+
+def test_the_wheel_holds_our_packages_and_nothing_else_at_the_top(wheel: Path) -> None:
+    tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    packages = {top for top in tops if not top.endswith(".dist-info")}
+    assert packages == {"maskline_train", "maskline_export", "maskline_serve", "maskline_client"}
+
+
+def test_an_installed_wheel_can_assemble_a_repository(wheel: Path, tmp_path: Path) -> None:
+    """The unpacked wheel finds every model, linked folders included, without the checkout."""
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    code = "from maskline_serve.assemble import sources; m, b = sources(); print(m); print(b)"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(tmp_path), "PATH": ""},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    models, backends = map(Path, result.stdout.split())
+    assert models.is_relative_to(tmp_path)
+    relative = {path.relative_to(ROOT / "triton_repo" / "models") for path in served_files("models")}
+    assert {path.relative_to(models) for path in models.rglob("*") if path.is_file()} == relative
+    assert (backends / "onnxruntime" / "model.py").is_file()
+
+
+def served_files(folder: str) -> list[Path]:
+    """The files of the checkout, through links, without bytecode."""
+    found = []
+    for model in sorted((ROOT / "triton_repo" / folder).iterdir()):
+        for path in [model, *model.iterdir()]:
+            if path.is_dir() and path != model:
+                found += [p for p in path.iterdir() if p.is_file()]
+            elif path.is_file():
+                found.append(path)
+    return [path for path in found if path.suffix != ".pyc"]
+
+
+def test_the_four_commands_are_declared(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    entry_points = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
+    text = archive.read(entry_points).decode()
+    for name in ("train", "export", "serve", "client"):
+        assert f"maskline-{name} = maskline_{name}.cli:main" in text
