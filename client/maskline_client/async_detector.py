@@ -1,0 +1,113 @@
+"""The asyncio twin of `Detector`: the same options, requests, answers and errors."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from collections.abc import AsyncIterator, Iterable
+from typing import Self
+
+import tritonclient.grpc as triton
+import tritonclient.grpc.aio as triton_aio
+
+from maskline_client import wire
+from maskline_client.contract import MASKRCNN
+from maskline_client.detections import Detections
+from maskline_client.detector import IN_FLIGHT, Outcome
+from maskline_client.errors import ClientError
+from maskline_client.images import ImageSource, encode
+
+
+class AsyncDetector:
+    """A connection to a served Mask R-CNN for one event loop; see `Detector` for the arguments.
+
+    Example:
+        >>> async with AsyncDetector("127.0.0.1:8001") as detector:  # doctest: +SKIP
+        ...     found = await detector.detect("photo.jpg")
+    """
+
+    def __init__(
+        self,
+        url: str = wire.DEFAULT_URL,
+        *,
+        deadline_s: float = wire.DEFAULT_DEADLINE_S,
+        retries: int = wire.DEFAULT_RETRIES,
+        tls: wire.Tls | None = None,
+    ) -> None:
+        self._connection = wire.Connection(url, deadline_s, retries, tls)
+        self._client = triton_aio.InferenceServerClient(**self._connection.client_arguments())
+        self._lock = asyncio.Lock()
+        self._classes: tuple[str, ...] | None = None
+
+    async def classes(self) -> tuple[str, ...]:
+        """Class names, label 0 first; asks the server once and checks the contract with it."""
+        async with self._lock:
+            if self._classes is None:
+                self._classes = await self._check_contract()
+            return self._classes
+
+    async def detect(self, image: ImageSource) -> Detections:
+        """Find the objects of one image; arguments and errors as `Detector.detect`."""
+        data = await asyncio.to_thread(encode, image)
+        classes = await self.classes()
+        try:
+            result = await self._client.infer(
+                MASKRCNN.name,
+                wire.request_inputs(data),
+                outputs=wire.request_outputs(),
+                client_timeout=self._connection.deadline_s,
+            )
+        except triton.InferenceServerException as failure:
+            raise self._connection.error(failure) from failure
+        return wire.parse_answer(result, classes)
+
+    async def detect_many(self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT) -> AsyncIterator[Detections]:
+        """The detections of each image, in order; the first error ends the iteration by raising it."""
+        async for outcome in self.try_detect_many(images, in_flight):
+            yield outcome.unwrap()
+
+    async def try_detect_many(
+        self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT
+    ) -> AsyncIterator[Outcome]:
+        """As `detect_many`, with an image's failure as its outcome instead of the end of all."""
+        if in_flight < 1:
+            raise ValueError(f"in_flight: got {in_flight}, expected 1 or more")
+        window: collections.deque[asyncio.Task[Outcome]] = collections.deque()
+        try:
+            for image in images:
+                window.append(asyncio.create_task(self._outcome(image)))
+                if len(window) == in_flight:
+                    yield await window.popleft()
+            while window:
+                yield await window.popleft()
+        finally:
+            for task in window:
+                task.cancel()
+
+    async def close(self) -> None:
+        """Close the connection; calls under way fail."""
+        await self._client.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _outcome(self, image: ImageSource) -> Outcome:
+        """Detect, with the error as a value."""
+        try:
+            return Outcome(image, detections=await self.detect(image))
+        except ClientError as error:
+            return Outcome(image, error=error)
+
+    async def _check_contract(self) -> tuple[str, ...]:
+        """Compare the server with the contract and return its class names."""
+        timeout = self._connection.deadline_s
+        try:
+            metadata = await self._client.get_model_metadata(MASKRCNN.name, client_timeout=timeout)
+            config = await self._client.get_model_config(MASKRCNN.name, client_timeout=timeout)
+        except triton.InferenceServerException as failure:
+            raise self._connection.error(failure) from failure
+        wire.check_ensemble(metadata, MASKRCNN)
+        return wire.class_names(config)

@@ -1,0 +1,55 @@
+"""The wire contract: names, types and shapes of the served ensembles, as in docs/architecture.md.
+
+Letters: D detections an image, M mask side, H W canvas. Shapes leave out the leading batch dimension.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+BATCH = -1  # how Triton's metadata writes a dimension that varies
+LABELS_PARAMETER = "labels"  # of each ensemble: the class names, a JSON list
+STEPS = ("preprocess", "backbone", "proposal", "mask", "postprocess", "postprocess_raw")
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorSpec:
+    """One tensor on the wire.
+
+    Attributes:
+        name: as on the wire.
+        dtype: as Triton writes it, e.g. "FP32".
+        shape: without the batch dimension; a letter is a size the server chooses, the same everywhere in an ensemble.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class EnsembleSpec:
+    """The inputs and outputs of one ensemble."""
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+IMAGE = TensorSpec("image", "BYTES", (1,))
+CANVAS = TensorSpec("canvas", "UINT8", ("H", "W", 3))
+IMAGE_INFO = TensorSpec("image_info", "FP32", (6,))
+NUM_DETECTIONS = TensorSpec("num_detections", "INT32", (1,))
+BOXES = TensorSpec("boxes", "FP32", ("D", 4))
+SCORES = TensorSpec("scores", "FP32", ("D",))
+LABELS = TensorSpec("labels", "INT32", ("D",))
+MASK_RLE = TensorSpec("mask_rle", "BYTES", ("D",))
+MASKS = TensorSpec("masks", "UINT8", ("D", "M", "M"))
+IMAGE_SIZE = TensorSpec("image_size", "INT32", (2,))
+
+MASKRCNN = EnsembleSpec("maskrcnn", (IMAGE,), (NUM_DETECTIONS, BOXES, SCORES, LABELS, MASK_RLE, IMAGE_SIZE))
+MASKRCNN_RAW = EnsembleSpec("maskrcnn_raw", (IMAGE,), (NUM_DETECTIONS, BOXES, SCORES, LABELS, MASKS, IMAGE_SIZE))
+MASKRCNN_ENGINES = EnsembleSpec(
+    "maskrcnn_engines", (CANVAS, IMAGE_INFO), (NUM_DETECTIONS, BOXES, SCORES, LABELS, MASKS)
+)
+ENSEMBLES = (MASKRCNN, MASKRCNN_RAW, MASKRCNN_ENGINES)

@@ -1,0 +1,165 @@
+"""The client: images in, detections out, over one gRPC connection."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Self
+
+import tritonclient.grpc as triton
+
+from maskline_client import wire
+from maskline_client.contract import MASKRCNN
+from maskline_client.detections import Detections
+from maskline_client.errors import ClientError
+from maskline_client.images import ImageSource, encode
+
+IN_FLIGHT = 8  # enough to fill a server's batch while the next one travels
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of one image of many: exactly one of `detections` and `error` is set."""
+
+    source: ImageSource
+    detections: Detections | None = None
+    error: ClientError | None = None
+
+    def unwrap(self) -> Detections:
+        """The detections, or raise the error."""
+        if self.detections is None:
+            raise self.error or AssertionError("an outcome without detections has an error")
+        return self.detections
+
+
+class Detector:
+    """A connection to a served Mask R-CNN; safe to share between threads.
+
+    The first call checks that the server is the one this client can read, and fetches the class names.
+
+    Args:
+        url: host:port of the gRPC endpoint.
+        deadline_s: seconds a call may take, retries included.
+        retries: attempts after the first when the server is unavailable, 0 to 4.
+        tls: certificates of an encrypted connection; None for a plain one.
+
+    Raises:
+        ValueError: an argument that cannot work.
+
+    Example:
+        >>> with Detector("127.0.0.1:8001") as detector:  # doctest: +SKIP
+        ...     for found in detector.detect("photo.jpg"):
+        ...         print(found.name, found.score)
+    """
+
+    def __init__(
+        self,
+        url: str = wire.DEFAULT_URL,
+        *,
+        deadline_s: float = wire.DEFAULT_DEADLINE_S,
+        retries: int = wire.DEFAULT_RETRIES,
+        tls: wire.Tls | None = None,
+    ) -> None:
+        self._connection = wire.Connection(url, deadline_s, retries, tls)
+        self._client = triton.InferenceServerClient(**self._connection.client_arguments())
+        self._lock = threading.Lock()
+        self._classes: tuple[str, ...] | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, label 0 first; asks the server once.
+
+        Raises:
+            ClientError: the server is not there, or not one this client can read.
+        """
+        with self._lock:
+            if self._classes is None:
+                self._classes = self._check_contract()
+            return self._classes
+
+    def detect(self, image: ImageSource) -> Detections:
+        """Find the objects of one image.
+
+        Args:
+            image: a path, the bytes of a JPEG, PNG or WebP file, a Pillow image, or an array [H, W, 3] uint8 RGB.
+
+        Raises:
+            InvalidImage: the image was refused, here or by the server.
+            ServerUnavailable: no server, or it went away; after the retries.
+            QueueFull: the server has too much to do.
+            DeadlineExceeded: no answer in time.
+            ContractMismatch: the server is not one this client can read.
+        """
+        data = encode(image)
+        classes = self.classes
+        try:
+            result = self._client.infer(
+                MASKRCNN.name,
+                wire.request_inputs(data),
+                outputs=wire.request_outputs(),
+                client_timeout=self._connection.deadline_s,
+            )
+        except triton.InferenceServerException as failure:
+            raise self._connection.error(failure) from failure
+        return wire.parse_answer(result, classes)
+
+    def detect_many(self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT) -> Iterator[Detections]:
+        """The detections of each image, in the order of `images`; the first error ends the iteration by raising it.
+
+        Args:
+            images: read lazily, never more than `in_flight` ahead of the results taken.
+            in_flight: requests under way at a time, 1 or more.
+        """
+        for outcome in self.try_detect_many(images, in_flight):
+            yield outcome.unwrap()
+
+    def try_detect_many(self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT) -> Iterator[Outcome]:
+        """As `detect_many`, with an image's failure as its outcome instead of the end of all."""
+        if in_flight < 1:
+            raise ValueError(f"in_flight: got {in_flight}, expected 1 or more")
+        return self._outcomes(images, in_flight)
+
+    def close(self) -> None:
+        """Close the connection; calls under way fail."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _outcomes(self, images: Iterable[ImageSource], in_flight: int) -> Iterator[Outcome]:
+        """Keep a window of requests under way and hand their outcomes on in order."""
+        window: collections.deque[Future[Outcome]] = collections.deque()
+        with ThreadPoolExecutor(in_flight, thread_name_prefix="maskline-detect") as pool:
+            try:
+                for image in images:
+                    window.append(pool.submit(self._outcome, image))
+                    if len(window) == in_flight:
+                        yield window.popleft().result()
+                while window:
+                    yield window.popleft().result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _outcome(self, image: ImageSource) -> Outcome:
+        """Detect, with the error as a value."""
+        try:
+            return Outcome(image, detections=self.detect(image))
+        except ClientError as error:
+            return Outcome(image, error=error)
+
+    def _check_contract(self) -> tuple[str, ...]:
+        """Compare the server with the contract and return its class names."""
+        timeout = self._connection.deadline_s
+        try:
+            metadata = self._client.get_model_metadata(MASKRCNN.name, client_timeout=timeout)
+            config = self._client.get_model_config(MASKRCNN.name, client_timeout=timeout)
+        except triton.InferenceServerException as failure:
+            raise self._connection.error(failure) from failure
+        wire.check_ensemble(metadata, MASKRCNN)
+        return wire.class_names(config)

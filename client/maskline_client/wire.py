@@ -1,0 +1,242 @@
+"""What the sync and the asyncio client share: channel options, requests, answers, the contract check.
+
+Letters: B the batch, here always 1, D detections an image.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import tritonclient.grpc as triton
+
+from maskline_client.contract import BATCH, IMAGE, LABELS_PARAMETER, MASKRCNN, EnsembleSpec, TensorSpec
+from maskline_client.detections import Detections
+from maskline_client.errors import ClientError, ContractMismatch, from_status
+
+DEFAULT_URL = "127.0.0.1:8001"
+DEFAULT_DEADLINE_S = 60.0  # a ResNet-50-FPN on two cores takes about 5 s an image, and a queue stands before it
+DEFAULT_RETRIES = 4  # gRPC caps a call at 5 attempts
+
+_UNLIMITED = -1
+_RETRY_BUFFER_BYTES = (
+    64 << 20
+)  # gRPC retries only what it still holds; its default of 256 KiB is less than a photograph
+_KEEPALIVE_MS = 330_000  # Triton closes a connection that pings more often than every 300 s
+
+
+@dataclasses.dataclass(frozen=True)
+class Tls:
+    """An encrypted connection.
+
+    Attributes:
+        ca: PEM file of the authorities to trust; None: those that gRPC ships.
+        key: PEM file of the client's private key, for mutual TLS.
+        certificate: PEM file of the client's certificate chain, for mutual TLS.
+    """
+
+    ca: Path | None = None
+    key: Path | None = None
+    certificate: Path | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Read the files.
+
+        Raises:
+            ValueError: a file cannot be read, or only one of key and certificate is given.
+        """
+        if (self.key is None) != (self.certificate is None):
+            raise ValueError("TLS: got only one of key and certificate, expected both or none")
+        return grpc.ssl_channel_credentials(*(_read_pem(path) for path in (self.ca, self.key, self.certificate)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Connection:
+    """How to reach the server.
+
+    Attributes:
+        url: host:port of the gRPC endpoint.
+        deadline_s: seconds a call may take, retries included.
+        retries: attempts after the first when the server is unavailable, 0 to 4.
+        tls: None for a plain connection.
+    """
+
+    url: str = DEFAULT_URL
+    deadline_s: float = DEFAULT_DEADLINE_S
+    retries: int = DEFAULT_RETRIES
+    tls: Tls | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what could only fail later, at the first call."""
+        host, _, port = self.url.rpartition(":")
+        if "/" in self.url or not host or not port.isdecimal():
+            raise ValueError(f"url: got {self.url!r}, expected host:port of the gRPC endpoint, e.g. {DEFAULT_URL}")
+        if not (math.isfinite(self.deadline_s) and self.deadline_s > 0):
+            raise ValueError(f"deadline: got {self.deadline_s} s, expected a positive number of seconds")
+        if not 0 <= self.retries <= DEFAULT_RETRIES:
+            raise ValueError(f"retries: got {self.retries}, expected 0 to {DEFAULT_RETRIES}, the most that gRPC makes")
+
+    def client_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of tritonclient's `InferenceServerClient`, the sync and the asyncio one."""
+        return {
+            "url": self.url,
+            "creds": self.tls.credentials() if self.tls else None,
+            "channel_args": channel_args(self.retries),
+        }
+
+    def error(self, failure: triton.InferenceServerException) -> ClientError:
+        """The failure of a call as one of our errors."""
+        return from_status(str(failure.status()), str(failure.message()), self.url, self.deadline_s)
+
+
+def channel_args(retries: int) -> list[tuple[str, str | int]]:
+    """All channel options; tritonclient drops its own defaults when it is given any, message sizes included."""
+    args: list[tuple[str, str | int]] = [
+        ("grpc.max_send_message_length", _UNLIMITED),
+        ("grpc.max_receive_message_length", _UNLIMITED),
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.initial_reconnect_backoff_ms", 200),  # the default of 1 s would outlast the retries of a restart
+        ("grpc.max_reconnect_backoff_ms", 2_000),
+    ]
+    if retries == 0:
+        return [*args, ("grpc.enable_retries", 0)]
+    policy = {
+        "maxAttempts": retries + 1,
+        "initialBackoff": "0.2s",
+        "maxBackoff": "2s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],  # inference changes nothing on the server, so it may be repeated
+    }
+    service = {"name": [{"service": "inference.GRPCInferenceService"}], "retryPolicy": policy}
+    return [
+        *args,
+        ("grpc.enable_retries", 1),
+        ("grpc.per_rpc_retry_buffer_size", _RETRY_BUFFER_BYTES),
+        ("grpc.service_config", json.dumps({"methodConfig": [service]})),
+    ]
+
+
+def request_inputs(image: bytes) -> list[triton.InferInput]:
+    """The input tensors of one image file."""
+    tensor = triton.InferInput(IMAGE.name, [1, *IMAGE.shape], IMAGE.dtype)
+    tensor.set_data_from_numpy(np.array([[image]], dtype=np.object_))  # an "S" array would drop trailing zero bytes
+    return [tensor]
+
+
+def request_outputs() -> list[triton.InferRequestedOutput]:
+    """The outputs to ask for: those of the contract, whatever else a server offers."""
+    return [triton.InferRequestedOutput(spec.name) for spec in MASKRCNN.outputs]
+
+
+def parse_answer(result: triton.InferResult, classes: tuple[str, ...]) -> Detections:
+    """One image's answer; padding rows are cut off.
+
+    Raises:
+        ContractMismatch: an output is missing, or the rows do not make sense.
+    """
+    rows = {spec.name: _first_row(result, spec) for spec in MASKRCNN.outputs}
+    count = int(rows["num_detections"][0])
+    labels = rows["labels"][:count].astype(np.int32)
+    if not 0 <= count <= len(rows["labels"]):
+        raise ContractMismatch(f"num_detections: got {count}, expected 0 to {len(rows['labels'])}")
+    if count and not (labels.min() >= 0 and labels.max() < len(classes)):
+        raise ContractMismatch(f"labels: got {labels.min()} to {labels.max()}, expected 0 to {len(classes) - 1}")
+    height, width = (int(side) for side in rows["image_size"])
+    return Detections(
+        boxes=rows["boxes"][:count].astype(np.float32),
+        scores=rows["scores"][:count].astype(np.float32),
+        labels=labels,
+        names=tuple(classes[label] for label in labels),
+        rle=tuple(bytes(counts) for counts in rows["mask_rle"][:count]),
+        image_size=(height, width),
+    )
+
+
+def _first_row(result: triton.InferResult, spec: TensorSpec) -> Any:
+    """The tensor of the batch's only image."""
+    array = result.as_numpy(spec.name)
+    if array is None or array.ndim != len(spec.shape) + 1 or len(array) != 1:
+        got = "nothing" if array is None else f"shape {list(array.shape)}"
+        raise ContractMismatch(f"output {spec.name}: got {got}, expected [1, {', '.join(map(str, spec.shape))}]")
+    return array[0]
+
+
+def check_ensemble(metadata: Any, spec: EnsembleSpec) -> dict[str, int]:
+    """Compare an ensemble's metadata with the contract.
+
+    Args:
+        metadata: Triton's ModelMetadataResponse.
+        spec: what it must be.
+
+    Returns:
+        The size of each letter of the shapes.
+
+    Raises:
+        ContractMismatch: the first name, type or shape that differs.
+    """
+    sizes: dict[str, int] = {}
+    for kind, tensors, specs in (
+        ("input", metadata.inputs, spec.inputs),
+        ("output", metadata.outputs, spec.outputs),
+    ):
+        found = {tensor.name: tensor for tensor in tensors}
+        if set(found) != {tensor.name for tensor in specs}:
+            raise ContractMismatch(
+                f"{spec.name}: got {kind}s {', '.join(sorted(found)) or 'none'}, "
+                f"expected {', '.join(sorted(tensor.name for tensor in specs))}; the server serves another model"
+            )
+        for tensor in specs:
+            _check_tensor(f"{spec.name}: {kind} {tensor.name}", found[tensor.name], tensor, sizes)
+    return sizes
+
+
+def _check_tensor(where: str, tensor: Any, spec: TensorSpec, sizes: dict[str, int]) -> None:
+    """Compare one tensor's metadata with the contract; letters seen before must have the same size."""
+    shape = tuple(tensor.shape)
+    expected = (BATCH, *spec.shape)
+    fits = tensor.datatype == spec.dtype and len(shape) == len(expected)
+    for got, want in zip(shape, expected, strict=False):
+        fits = fits and got == (sizes.setdefault(want, got) if isinstance(want, str) else want)
+    if not fits:
+        raise ContractMismatch(
+            f"{where}: got {tensor.datatype} {list(shape)}, "
+            f"expected {spec.dtype} [{', '.join(str(sizes.get(str(side), side)) for side in expected)}]; "
+            "client and server are of different releases"
+        )
+
+
+def class_names(config: Any) -> tuple[str, ...]:
+    """The class names in an ensemble's configuration.
+
+    Args:
+        config: Triton's ModelConfigResponse.
+
+    Raises:
+        ContractMismatch: no such parameter, or not a JSON list of names.
+    """
+    parameters = config.config.parameters
+    text = parameters[LABELS_PARAMETER].string_value if LABELS_PARAMETER in parameters else ""
+    try:
+        names = json.loads(text)
+    except json.JSONDecodeError:
+        names = None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ContractMismatch(
+            f"parameter {LABELS_PARAMETER}: got {text[:60]!r}, expected a JSON list of class names; "
+            "assemble the repository with `maskline-serve assemble`"
+        )
+    return tuple(names)
+
+
+def _read_pem(path: Path | None) -> bytes | None:
+    """The bytes of a PEM file, None for none."""
+    try:
+        return None if path is None else path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"TLS: {path} cannot be read ({error.strerror}), expected a PEM file") from error
