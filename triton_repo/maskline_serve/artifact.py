@@ -1,0 +1,199 @@
+"""Reads and checks an artifact folder: format, hashes, and what serving needs of the spec.
+
+The reader is our own: serving stands alone and meets the exporter only in the artifact's files.
+
+Letters: B batch, D detections an image, M mask side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from maskline_serve.errors import ArtifactError
+from maskline_serve.repository import STAGES, sha256
+
+FORMAT = "maskline-artifact/1"
+SPEC_FORMAT = "maskline-model/1"
+DTYPES = ("UINT8", "INT32", "FP32")
+AGAIN = "export it again with `maskline-export onnx`"
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """An input or output of a stage; `shape` has the batch first and names for symbolic dimensions."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The shape as config.pbtxt states it: without the batch, -1 where symbolic."""
+        return tuple(side if isinstance(side, int) else -1 for side in self.shape[1:])
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One ONNX file of the artifact."""
+
+    file: Path
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """The part of ModelSpec that the `preprocess` model needs; canvases are (height, width)."""
+
+    shorter_side_px: int
+    longer_side_px: int
+    canvases: tuple[tuple[int, int], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """A checked artifact.
+
+    Attributes:
+        folder: where it lies.
+        manifest_sha256: hash of manifest.json, which names the hash of every other file.
+        release, bodies, precision: as the manifest says.
+        classes: class names in class order.
+        preprocessing: how an image becomes a canvas.
+        stages: `backbone`, `proposal`, `mask`.
+    """
+
+    folder: Path
+    manifest_sha256: str
+    release: str
+    bodies: str
+    precision: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    stages: dict[str, Stage]
+
+    @property
+    def max_detections(self) -> int:
+        """D."""
+        return self._masks.dims[0]
+
+    @property
+    def mask_side(self) -> int:
+        """M."""
+        return self._masks.dims[1]
+
+    @property
+    def _masks(self) -> Tensor:
+        return next(tensor for tensor in self.stages["mask"].outputs if tensor.name == "masks")
+
+
+def read(folder: Path) -> Artifact:
+    """Read and check an artifact.
+
+    Raises:
+        ArtifactError: a file is missing, a hash or format does not fit, or the manifest lacks what serving needs.
+    """
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise ArtifactError(
+            f"{folder} is no artifact (no manifest.json); make one with `maskline-export onnx CHECKPOINT {folder}`"
+        ) from None
+    except ValueError as error:
+        raise ArtifactError(f"{path}: not JSON ({error}); {AGAIN}") from None
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if found != FORMAT:
+        raise ArtifactError(f"{path}: got format {found!r}, expected {FORMAT!r}; {AGAIN} of this release")
+    try:
+        artifact = _build(folder, manifest, sha256(path))
+        _check_sizes(artifact)
+    except KeyError as error:
+        raise ArtifactError(f"{path}: missing key {error}; {AGAIN}") from None
+    except (TypeError, ValueError, StopIteration) as error:
+        raise ArtifactError(f"{path}: {str(error) or 'no masks output'}; {AGAIN}") from None
+    return artifact
+
+
+def _build(folder: Path, manifest: dict[str, Any], digest: str) -> Artifact:
+    """An Artifact of the manifest's JSON, with every file's hash checked."""
+    spec = manifest["spec"]
+    if spec["format"] != SPEC_FORMAT:
+        raise ValueError(f"got spec format {spec['format']!r}, expected {SPEC_FORMAT!r}")
+    missing = [name for name in STAGES if name not in manifest["stages"]]
+    if missing:
+        raise ValueError(f"no stage {missing[0]!r}, expected {', '.join(STAGES)}")
+    entries = {**{name: manifest["stages"][name] for name in STAGES}, "labels": manifest["labels"]}
+    for entry in entries.values():
+        _check_file(folder / _plain(entry["file"]), entry["sha256"])
+    classes = tuple(str(name) for name in spec["classes"])
+    if (folder / manifest["labels"]["file"]).read_text(encoding="utf-8").splitlines() != list(classes):
+        raise ValueError(f"{manifest['labels']['file']} differs from the spec's {len(classes)} classes")
+    return Artifact(
+        folder=folder,
+        manifest_sha256=digest,
+        release=str(manifest["maskline"]),
+        bodies=str(manifest["bodies"]),
+        precision=str(manifest["precision"]),
+        classes=classes,
+        preprocessing=_preprocessing(spec["preprocessing"]),
+        stages={
+            name: Stage(
+                folder / entries[name]["file"],
+                tuple(_tensor(item) for item in entries[name]["inputs"]),
+                tuple(_tensor(item) for item in entries[name]["outputs"]),
+            )
+            for name in STAGES
+        },
+    )
+
+
+def _plain(name: object) -> str:
+    """The name of a file inside the folder; anything that leads out of it is refused."""
+    if not isinstance(name, str) or name != Path(name).name or name in ("", ".", ".."):
+        raise ValueError(f"got file name {name!r}, expected a plain name inside the artifact")
+    return name
+
+
+def _check_file(path: Path, expected: str) -> None:
+    """Raise ArtifactError unless the file is there and has this hash."""
+    if not path.is_file():
+        raise ArtifactError(f"{path} is missing, which manifest.json names; {AGAIN}")
+    if (found := sha256(path)) != expected:
+        raise ArtifactError(f"{path}: got sha256 {found[:12]}..., manifest.json says {expected[:12]}...; {AGAIN}")
+
+
+def _preprocessing(data: dict[str, Any]) -> Preprocessing:
+    """The preprocessing of the spec, with plain sanity checks."""
+    canvases = tuple((int(height), int(width)) for height, width in data["canvases"])
+    sides = [int(data["shorter_side_px"]), int(data["longer_side_px"]), *(side for pair in canvases for side in pair)]
+    if not canvases or min(sides) < 1:
+        raise ValueError(f"got preprocessing {data}, expected positive sides and at least one canvas")
+    return Preprocessing(sides[0], sides[1], canvases)
+
+
+def _tensor(data: dict[str, Any]) -> Tensor:
+    """One entry of a stage's inputs or outputs."""
+    if data["dtype"] not in DTYPES:
+        raise ValueError(f"tensor {data['name']!r}: got dtype {data['dtype']!r}, expected {', '.join(DTYPES)}")
+    shape = tuple(side if isinstance(side, int) else str(side) for side in data["shape"])
+    return Tensor(str(data["name"]), str(data["dtype"]), shape)
+
+
+def _check_sizes(artifact: Artifact) -> None:
+    """Check that one name has one size in all stages, since models are chained by name."""
+    known: dict[str, Tensor] = {}
+    for name, stage in artifact.stages.items():
+        for tensor in (*stage.inputs, *stage.outputs):
+            first = known.setdefault(tensor.name, tensor)
+            if (first.dtype, first.dims) != (tensor.dtype, tensor.dims):
+                raise ValueError(
+                    f"{tensor.name} is {tensor.dtype} {list(tensor.dims)} in stage {name}, "
+                    f"but {first.dtype} {list(first.dims)} before"
+                )
+    masks = artifact.stages["mask"].outputs[0]
+    if masks.name != "masks" or len(masks.dims) != 3 or min(masks.dims) < 1 or masks.dims[1] != masks.dims[2]:
+        raise ValueError(f"mask output {masks.name}: got {list(masks.shape)}, expected masks [B, D, M, M]")

@@ -1,0 +1,188 @@
+"""Makes a model repository of an artifact: the reviewed configs, our models, the ONNX files, the artifact's sizes."""
+
+from __future__ import annotations
+
+import enum
+import importlib.metadata
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from maskline_serve import config
+from maskline_serve.artifact import Artifact, Tensor
+from maskline_serve.artifact import read as read_artifact
+from maskline_serve.errors import ArtifactError, RepositoryError
+from maskline_serve.repository import ENSEMBLES, FILE, STAGES, Repository, files_in, sha256
+
+
+class Target(enum.StrEnum):
+    """What a repository is made for. GPU targets differ in backend lines and instance groups alone."""
+
+    CPU = "cpu"
+
+
+def sources() -> tuple[Path, Path]:
+    """Our `models` and `backends` folders: inside the installed wheel, or beside the package in a checkout.
+
+    Raises:
+        RepositoryError: neither is there.
+    """
+    package = Path(__file__).resolve().parent
+    for root in (package, package.parent):
+        if (root / "models").is_dir() and (root / "backends").is_dir():
+            return root / "models", root / "backends"
+    raise RepositoryError(f"no models and backends in or beside {package}; reinstall maskline")
+
+
+def assemble(artifact_folder: Path, repository_folder: Path, target: Target = Target.CPU, force: bool = False) -> bool:
+    """Write the model repository of an artifact, whole or not at all.
+
+    Args:
+        artifact_folder: what `maskline-export onnx` wrote.
+        repository_folder: new, empty, or assembled earlier.
+        target: what to assemble for.
+        force: replace an assembled repository even if its files were changed by hand since.
+
+    Returns:
+        False when the very same repository is there already and nothing had to be done.
+
+    Raises:
+        ArtifactError: the artifact is damaged or does not fit our configs.
+        RepositoryError: the folder holds something that must not be overwritten.
+    """
+    artifact = read_artifact(artifact_folder)
+    folder = repository_folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        staging.chmod(0o755)  # mkdtemp's 0700 would hide the repository from a server under another user
+        repository = _write(artifact, staging, target)
+        if not _must_replace(folder, repository, force):
+            return False
+        _swap(staging, folder)
+        return True
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _write(artifact: Artifact, folder: Path, target: Target) -> Repository:
+    """Fill an empty folder; returns its description, which is written last."""
+    models, backends = sources()
+    ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+    shutil.copytree(models, folder / "models", ignore=ignore)
+    shutil.copytree(backends, folder / "backends", ignore=ignore)
+    for name in STAGES:
+        version = folder / "models" / name / "1"
+        version.mkdir(exist_ok=True)
+        shutil.copyfile(artifact.stages[name].file, version / "model.onnx")
+    for path in sorted((folder / "models").glob("*/config.pbtxt")):
+        path.write_text(_configured(path.read_text(encoding="utf-8"), path.parent.name, artifact), encoding="utf-8")
+    for ensemble in ENSEMBLES:
+        (folder / "models" / ensemble / "1").mkdir(exist_ok=True)  # Triton wants a version folder, if an empty one
+    repository = Repository(
+        folder=folder,
+        maskline=importlib.metadata.version("maskline"),
+        target=target.value,
+        artifact={
+            "manifest_sha256": artifact.manifest_sha256,
+            "maskline": artifact.release,
+            "bodies": artifact.bodies,
+            "precision": artifact.precision,
+        },
+        classes=artifact.classes,
+        max_detections=artifact.max_detections,
+        mask_side=artifact.mask_side,
+        files={path.relative_to(folder).as_posix(): sha256(path) for path in files_in(folder)},
+    )
+    (folder / FILE).write_text(repository.to_json(), encoding="utf-8")
+    return repository
+
+
+def _configured(text: str, name: str, artifact: Artifact) -> str:
+    """The text of model `name`'s config with the artifact's sizes and parameters."""
+    where = f"models/{name}/config.pbtxt"
+    if name in STAGES:
+        _check_contract(config.parse(text, where), artifact, name)
+    text = config.with_dims(text, _dims(artifact), where)
+    if name in ENSEMBLES:
+        text = config.with_parameter(text, "labels", json.dumps(list(artifact.classes), ensure_ascii=False), where)
+    if name == "preprocess":
+        for key, value in _preprocessing(artifact).items():
+            text = config.with_parameter(text, key, value, where)
+    return text
+
+
+def _preprocessing(artifact: Artifact) -> dict[str, str]:
+    """The parameters of `preprocess`, as its model.py reads them."""
+    spec = artifact.preprocessing
+    return {
+        "shorter_side_px": str(spec.shorter_side_px),
+        "longer_side_px": str(spec.longer_side_px),
+        "canvases": ",".join(f"{height}x{width}" for height, width in spec.canvases),
+    }
+
+
+def _dims(artifact: Artifact) -> dict[str, tuple[int, ...]]:
+    """Tensor name -> dims, for every tensor whose size the artifact decides; one name has one size everywhere."""
+    found = {t.name: t.dims for stage in artifact.stages.values() for t in (*stage.inputs, *stage.outputs)}
+    return {**found, "mask_rle": (artifact.max_detections,)}
+
+
+def _check_contract(parsed: Any, artifact: Artifact, name: str) -> None:
+    """Raise ArtifactError unless a stage has the names, types and order that our config states."""
+    stage = artifact.stages[name]
+    for what, ours, theirs in (("inputs", parsed.input, stage.inputs), ("outputs", parsed.output, stage.outputs)):
+        stated = [f"{tensor.name} {config.dtype(tensor)}" for tensor in ours]
+        found = [_named(tensor) for tensor in theirs]
+        if stated != found:
+            pairs = zip([*stated, *[""] * len(found)], [*found, *[""] * len(stated)], strict=False)
+            expected, got = next(pair for pair in pairs if pair[0] != pair[1])
+            raise ArtifactError(
+                f"{name}.onnx {what}: got {got or 'nothing'}, expected {expected or 'nothing'} as the wire contract "
+                "says; export it again with the same release of maskline"
+            )
+
+
+def _named(tensor: Tensor) -> str:
+    return f"{tensor.name} {tensor.dtype}"
+
+
+def _must_replace(folder: Path, new: Repository, force: bool) -> bool:
+    """Whether `folder` must be replaced; raises RepositoryError when it must not be touched."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return True
+    if not (folder / FILE).is_file():
+        raise RepositoryError(f"{folder} is there and was not assembled by maskline-serve; choose another folder")
+    old = Repository.load(folder)
+    changes = old.changes()
+    if added := [name for name, change in changes.items() if change == "added"]:
+        raise RepositoryError(f"{folder} holds {added[0]}, which is not ours; move it away or choose another folder")
+    if changes and not force:
+        name, change = next(iter(changes.items()))
+        raise RepositoryError(
+            f"{folder}: {name} is {change} since it was assembled; `--force` replaces it all the same"
+        )
+    return bool(changes) or old.to_json() != new.to_json()
+
+
+def _swap(staging: Path, folder: Path) -> None:
+    """Put `staging` in the place of `folder`; the old one goes away with the staging name."""
+    if not folder.exists():
+        staging.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+    folder.rename(old)
+    _or_undo(lambda: staging.rename(folder), lambda: old.rename(folder))
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _or_undo(act: Callable[[], object], undo: Callable[[], object]) -> None:
+    """Do `act`; if it fails, `undo` and raise what failed."""
+    try:
+        act()
+    except BaseException:
+        undo()
+        raise

@@ -1,0 +1,135 @@
+"""Assemble a model repository, examine it, serve it with a real Triton server."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from maskline_serve.assemble import Target
+from maskline_serve.assemble import assemble as assemble_repository
+from maskline_serve.config import parse
+from maskline_serve.doctor import Level, examine
+from maskline_serve.errors import ServeError
+from maskline_serve.repository import Repository
+from maskline_serve.server import TritonServer
+
+POLL_SECONDS = 0.2
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode="markdown")
+out = Console(highlight=False)
+
+RepositoryFolder = Annotated[Path, typer.Argument(metavar="REPO", help="An assembled model repository.")]
+Port = typer.Option(min=0, max=65535, help="0 takes a free one.")
+
+
+@app.command()
+def assemble(
+    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="What `maskline-export onnx` wrote.")],
+    repository: Annotated[Path, typer.Argument(metavar="REPO", help="Folder to write.")],
+    target: Annotated[Target, typer.Option(help="What the repository is for.")] = Target.CPU,
+    force: Annotated[bool, typer.Option("--force", help="Replace it even if it was changed by hand.")] = False,
+) -> None:
+    """Write a Triton model repository of an artifact.
+
+    Example: `maskline-serve assemble out/artifact out/repository --target cpu`
+    """
+    changed = assemble_repository(artifact, repository, target, force)
+    made = Repository.load(repository)
+    size_mib = sum((made.folder / name).stat().st_size for name in made.files) / 2**20
+    out.print(
+        f"{repository}: {len(list(made.models.iterdir()))} models, {len(made.classes)} classes, target {made.target}, "
+        f"{size_mib:.1f} MiB{'' if changed else ' (up to date, nothing written)'}"
+    )
+    out.print(f"next: maskline-serve run {repository}", soft_wrap=True)
+
+
+@app.command()
+def run(
+    repository: RepositoryFolder,
+    grpc_port: Annotated[int, Port] = 8001,
+    http_port: Annotated[int, Port] = 8000,
+    metrics_port: Annotated[int, Port] = 8002,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    drain_s: Annotated[int, typer.Option(min=0, help="Seconds that requests in flight get on stop.")] = 30,
+    timeout_s: Annotated[float, typer.Option(min=1, help="Seconds that the start may take.")] = 180.0,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show the server's whole log.")] = False,
+) -> None:
+    """Serve a repository until Ctrl-C or SIGTERM.
+
+    Example: `maskline-serve run out/repository --grpc-port 8001`
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    console = Console(stderr=True, highlight=False)
+    server = TritonServer(
+        repository,
+        host=host,
+        grpc_port=grpc_port,
+        http_port=http_port,
+        metrics_port=metrics_port,
+        timeout_s=timeout_s,
+        drain_s=drain_s,
+        show=lambda line: console.print(f"triton | {line}", style="dim", markup=False, soft_wrap=True),
+        verbose=verbose,
+    )
+    console.print(f"starting tritonserver ({server.installation.origin}) with {repository}", soft_wrap=True)
+    try:
+        with server:
+            _announce(server)
+            while True:
+                time.sleep(POLL_SECONDS)
+                server.raise_if_ended()
+    except KeyboardInterrupt:
+        console.print("stopped")
+
+
+@app.command()
+def doctor(repository: RepositoryFolder) -> None:
+    """Examine a repository and the machine that is to serve it; exit status 1 when something is wrong.
+
+    Example: `maskline-serve doctor out/repository`
+    """
+    findings = examine(repository)
+    table = Table("check", "", "detail", box=None, pad_edge=False)
+    styles = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "bold red"}
+    for finding in findings:
+        style = styles[finding.level]
+        table.add_row(finding.check, f"[{style}]{finding.level}[/]", finding.detail.replace("[", r"\["))
+    out.print(table)
+    errors = sum(finding.level is Level.ERROR for finding in findings)
+    if errors:
+        raise ServeError(f"{repository}: {errors} of {len(findings)} checks failed")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """SIGTERM ends `run` as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def _announce(server: TritonServer) -> None:
+    """Print the models and where to reach them."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("model", "backend", "instances", "batch"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("what a client sends and gets")
+    for path in sorted(server.repository.models.glob("*/config.pbtxt")):
+        config = parse(path.read_text(encoding="utf-8"), path)
+        instances = sum(group.count for group in config.instance_group)
+        wire = [", ".join(tensor.name for tensor in side) for side in (config.input, config.output)]
+        table.add_row(
+            config.name,
+            config.backend or config.platform,
+            str(instances or ""),
+            str(config.max_batch_size),
+            " -> ".join(wire) if config.platform == "ensemble" else "",
+        )
+    out.print(table)
+    out.print(f"tritonserver {server.version} serves {server.repository.folder}; the canary image came back right")
+    out.print(f"  gRPC    {server.grpc_url}\n  HTTP    {server.http_url}\n  metrics {server.metrics_url}/metrics")
+    out.print("Ctrl-C stops it")

@@ -1,0 +1,106 @@
+"""Reads config.pbtxt with Triton's own protobuf, and changes single values in its text.
+
+The configs are written and reviewed by hand, comments included. `assemble` changes sizes and parameters and nothing
+else, so the text is edited in place and the result is parsed again and compared with what was meant.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from maskline_serve.errors import RepositoryError
+
+_TOKEN = re.compile(r'#[^\n]*|"(?:\\.|[^"\\])*"|[\[\]{}:,]|[^\s\[\]{}:,"#]+')
+
+
+def parse(text: str, where: Path | str) -> Any:
+    """The `inference.ModelConfig` message of a config.pbtxt.
+
+    Raises:
+        RepositoryError: not a model configuration; the text carries protobuf's line and column.
+    """
+    config = model_config_pb2.ModelConfig()
+    try:
+        text_format.Parse(text, config)
+    except text_format.ParseError as error:
+        raise RepositoryError(f"{where}: {error}; expected Triton's model configuration") from None
+    return config
+
+
+def dtype(tensor: Any) -> str:
+    """The data type of a config's input or output as the manifest writes it, e.g. `FP32`."""
+    return str(model_config_pb2.DataType.Name(tensor.data_type)).removeprefix("TYPE_")
+
+
+def with_dims(text: str, dims: Mapping[str, tuple[int, ...]], where: Path | str) -> str:
+    """The config's text with the dims of its inputs and outputs set by tensor name where they differ.
+
+    Raises:
+        RepositoryError: a tensor has another number of dimensions than `dims` says.
+    """
+    meant = parse(text, where)
+    wanted: dict[str, tuple[int, ...]] = {}
+    for tensor in (*meant.input, *meant.output):
+        new = dims.get(tensor.name, tuple(tensor.dims))
+        if len(new) != len(tensor.dims):
+            raise RepositoryError(f"{where}: {tensor.name} has dims {list(tensor.dims)}, the artifact has {list(new)}")
+        if new != tuple(tensor.dims):
+            wanted[tensor.name] = new
+            tensor.dims[:] = new
+    for start, end, name in reversed(list(_dims_spans(text))):
+        if name in wanted:
+            text = f"{text[:start]}[ {', '.join(map(str, wanted[name]))} ]{text[end:]}"
+    return _checked(text, meant, where)
+
+
+def with_parameter(text: str, key: str, value: str, where: Path | str) -> str:
+    """The config's text with `parameters[key]` set to the string `value`, appended when there is none."""
+    meant = parse(text, where)
+    if key in meant.parameters and meant.parameters[key].string_value == value:
+        return text
+    there = key in meant.parameters
+    meant.parameters[key].string_value = value
+    quoted = '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    if there:
+        pattern = rf'(key:\s*"{re.escape(key)}"\s*,?\s*value:?\s*\{{\s*string_value:\s*)"(?:\\.|[^"\\])*"'
+        text = re.sub(pattern, lambda match: match.group(1) + quoted, text)
+    else:
+        text = f'{text.rstrip()}\nparameters {{ key: "{key}" value: {{ string_value: {quoted} }} }}\n'
+    return _checked(text, meant, where)
+
+
+def _checked(text: str, meant: Any, where: Path | str) -> str:
+    """The text, if it parses to exactly what was meant."""
+    if parse(text, where) != meant:
+        raise RepositoryError(f"{where}: cannot change this text in place; write dims and parameters in the usual form")
+    return text
+
+
+def _dims_spans(text: str) -> Iterator[tuple[int, int, str]]:
+    """Where the dims lists of the top-level inputs and outputs stand: (start of `[`, after `]`, tensor name)."""
+    depth, field, name = 0, "", ""
+    tokens = [match for match in _TOKEN.finditer(text) if not match.group().startswith("#")]
+    span: tuple[int, int] | None = None
+    for at, match in enumerate(tokens):
+        token = match.group()
+        if token == "{":
+            depth += 1
+            name, span = ("", None) if depth == 1 else (name, span)
+        elif token == "}":
+            depth -= 1
+            if depth == 0 and field in ("input", "output") and span is not None:
+                yield (*span, name)
+        elif depth == 0 and token[0].isalpha():
+            field = token
+        elif depth == 1 and token == "name":
+            name = tokens[at + 2].group().strip('"')
+        elif depth == 1 and token == "dims":
+            opening = at + (2 if tokens[at + 1].group() == ":" else 1)
+            closing = next(i for i in range(opening, len(tokens)) if tokens[i].group() == "]")
+            span = (tokens[opening].start(), tokens[closing].end())

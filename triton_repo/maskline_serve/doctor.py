@@ -1,0 +1,230 @@
+"""A linter of an assembled repository and of the machine that is to serve it; nothing is served."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import importlib.metadata
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from maskline_serve import config, install
+from maskline_serve.errors import RepositoryError, ServerNotFoundError
+from maskline_serve.logs import LogReader
+from maskline_serve.repository import STAGES, Repository
+
+# Feature maps travel through shared memory: 95 MB an 800x1344 image and copy. Containers get 64 MB by default.
+SHM_WANTED_MIB = 1024
+_ONNX_DTYPES = {"tensor(uint8)": "UINT8", "tensor(int32)": "INT32", "tensor(float)": "FP32"}
+
+
+class Level(enum.StrEnum):
+    """How much a finding matters; errors keep the repository from serving."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One row of the table: what was looked at, and what was seen."""
+
+    check: str
+    level: Level
+    detail: str
+
+
+def examine(folder: Path) -> list[Finding]:
+    """Every check, in the order in which a person would look.
+
+    Raises:
+        RepositoryError: the folder is no assembled repository, so that there is nothing to examine.
+    """
+    repository = Repository.load(folder)
+    findings = [
+        Finding(
+            "repository",
+            Level.OK,
+            f"target {repository.target}, {len(repository.classes)} classes, {repository.artifact['precision']}, "
+            f"{repository.artifact['bodies']} bodies, assembled by maskline {repository.maskline}",
+        ),
+        *_files(repository),
+    ]
+    configs: dict[str, Any] = {}
+    for path in sorted(repository.models.glob("*/config.pbtxt")):
+        name = path.parent.name
+        try:
+            configs[name] = config.parse(path.read_text(encoding="utf-8"), f"models/{name}/config.pbtxt")
+        except RepositoryError as error:
+            findings.append(Finding(name, Level.ERROR, str(error)))
+    for name, parsed in configs.items():
+        problems = [*_model(repository, name, parsed, configs)]
+        findings += [Finding(name, Level.ERROR, text) for text in problems]
+        if not problems:
+            kind = f"{len(parsed.ensemble_scheduling.step)} steps" if parsed.platform == "ensemble" else parsed.backend
+            findings.append(Finding(name, Level.OK, f"{kind}, batches up to {parsed.max_batch_size}"))
+    return [*findings, *_machine()]
+
+
+def _files(repository: Repository) -> list[Finding]:
+    """What changed on disk since the repository was assembled."""
+    changes = repository.changes()
+    if not changes:
+        return [Finding("files", Level.OK, f"{len(repository.files)} files, every hash as assembled")]
+    findings = []
+    for name, change in changes.items():
+        # People tune a config.pbtxt by hand; a changed network or model.py is another matter.
+        tuned = change == "added" or (change == "changed" and name.endswith("config.pbtxt"))
+        findings.append(Finding("files", Level.WARNING if tuned else Level.ERROR, f"{name} is {change}"))
+    return findings
+
+
+def _model(repository: Repository, name: str, parsed: Any, configs: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with one model."""
+    if parsed.name != name:
+        yield f"got name {parsed.name!r} in config.pbtxt, expected the folder's"
+    if not any(entry.name.isdigit() for entry in (repository.models / name).iterdir() if entry.is_dir()):
+        yield "no version folder, expected 1"
+    if name in STAGES:
+        yield from _onnx(repository.models / name / "1" / "model.onnx", parsed)
+    elif parsed.platform == "ensemble":
+        yield from _ensemble(parsed, configs)
+    elif not (repository.models / name / "1" / "model.py").is_file():
+        yield "no 1/model.py"
+
+
+def _onnx(path: Path, parsed: Any) -> Iterator[str]:
+    """Where the config and the ONNX file's inputs and outputs differ."""
+    if not path.is_file():
+        yield "no 1/model.onnx"
+        return
+    import onnxruntime  # heavy, and only this check needs it
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # loads faster
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception
+        yield f"1/model.onnx does not load: {' '.join(str(error).split())[:300]}"
+        return
+    for stated, found in ((parsed.input, session.get_inputs()), (parsed.output, session.get_outputs())):
+        expected = [f"{t.name} {config.dtype(t)} {list(t.dims)}" for t in stated]
+        got = [f"{t.name} {_ONNX_DTYPES.get(t.type, t.type)} {_dims(t.shape)}" for t in found]
+        yield from (f"1/model.onnx has {item}, config.pbtxt does not" for item in got if item not in expected)
+        yield from (f"config.pbtxt has {item}, 1/model.onnx does not" for item in expected if item not in got)
+
+
+def _dims(shape: list[int | str | None]) -> list[int]:
+    """An ONNX shape as config.pbtxt states it: without the batch, -1 where symbolic."""
+    return [side if isinstance(side, int) else -1 for side in shape[1:]]
+
+
+def _ensemble(parsed: Any, configs: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with an ensemble's wiring."""
+    known = {tensor.name: tensor for tensor in parsed.input}
+    for step in parsed.ensemble_scheduling.step:
+        model = configs.get(step.model_name)
+        if model is None:
+            yield f"step {step.model_name}: no such model"
+            continue
+        if 0 < model.max_batch_size < parsed.max_batch_size:
+            yield f"takes batches up to {parsed.max_batch_size}, its step {step.model_name} {model.max_batch_size}"
+        yield from _step_inputs(step, model, known)
+        outputs = {tensor.name: tensor for tensor in model.output}
+        for name, target in step.output_map.items():
+            if name not in outputs:
+                yield f"step {step.model_name}: it has no output {name}"
+            else:
+                known[target] = outputs[name]
+    for tensor in parsed.output:
+        if tensor.name not in known:
+            yield f"output {tensor.name}: no step gives it"
+        elif problem := _misfit(known[tensor.name], tensor):
+            yield f"output {tensor.name}: {problem}"
+
+
+def _step_inputs(step: Any, model: Any, known: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the inputs of one step, given the tensors that earlier steps made."""
+    for tensor in model.input:
+        source = step.input_map.get(tensor.name)
+        if source is None:
+            yield f"step {step.model_name}: input {tensor.name} is not mapped"
+        elif source not in known:
+            yield f"step {step.model_name}: input {tensor.name} comes from {source}, which no earlier step gives"
+        elif problem := _misfit(known[source], tensor):
+            yield f"step {step.model_name}: {source} -> {tensor.name}: {problem}"
+
+
+def _misfit(source: Any, target: Any) -> str | None:
+    """Why a tensor cannot flow from `source` to `target`, or None."""
+    if source.data_type != target.data_type:
+        return f"got {config.dtype(source)}, expected {config.dtype(target)}"
+    pairs = list(zip(source.dims, target.dims, strict=False))
+    if len(source.dims) != len(target.dims) or any(a != b and -1 not in (a, b) for a, b in pairs):
+        return f"got dims {list(source.dims)}, expected {list(target.dims)}"
+    return None
+
+
+def _machine() -> list[Finding]:
+    """The server and the Python packages that the models run on."""
+    try:
+        installation = install.find()
+    except ServerNotFoundError as error:
+        return [Finding("server", Level.ERROR, str(error))]
+    findings = [_attempt("server", lambda: f"{installation.origin}, version {_server_version(installation)}")]
+    free_mib = shutil.disk_usage("/dev/shm").free / 2**20
+    enough = free_mib >= SHM_WANTED_MIB
+    advice = "" if enough else f", expected {SHM_WANTED_MIB}: start the container with --shm-size=2g"
+    findings.append(Finding("/dev/shm", Level.OK if enough else Level.WARNING, f"{free_mib:.0f} MiB free{advice}"))
+    if installation.is_wheel:
+        for package in ("numpy", "onnxruntime", "pillow"):
+            findings.append(_attempt(package, lambda name=package: importlib.metadata.version(name)))  # type: ignore[misc]
+    return findings
+
+
+def _attempt(check: str, look: Callable[[], str]) -> Finding:
+    """A finding of what `look` returns or raises."""
+    try:
+        return Finding(check, Level.OK, look())
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(check, Level.ERROR, "not installed; `pip install 'maskline[serve]'`")
+    except ServerNotFoundError as error:
+        return Finding(check, Level.ERROR, str(error))
+
+
+def _server_version(installation: install.Installation) -> str:
+    """The version the server states when it starts without models and ports.
+
+    Raises:
+        ServerNotFoundError: it does not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="maskline-serve-") as name:
+        folder = Path(name)
+        (folder / "none").mkdir()
+        program, _ = install.prepare(installation, folder / "none", folder)
+        services = [f"--allow-{service}=false" for service in ("grpc", "http", "metrics")]
+        process = subprocess.Popen(
+            [str(program), f"--model-repository={folder / 'none'}", *services],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=install.environment(installation),
+            text=True,
+            errors="replace",
+        )
+        log = LogReader()
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                log.feed(line.rstrip("\n"))
+                if log.version is not None:
+                    return log.version
+            raise ServerNotFoundError(f"{program} does not start: {log.last_error or line.strip()}")
+        finally:
+            process.kill()
+            process.communicate()

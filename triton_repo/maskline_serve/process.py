@@ -1,0 +1,176 @@
+"""The server process: its command line, its log, and its end, through the supervisor of `supervise.py`."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from maskline_serve import install
+from maskline_serve.errors import PortTakenError
+from maskline_serve.logs import LogReader
+from maskline_serve.repository import Repository
+
+# P2..P6 of one 800x1344 image are 95 MB in fp32: room for a batch of two before the region grows.
+SHM_BYTES = 256 << 20
+DRAIN_MARGIN_SECONDS = 5  # unloading takes a few seconds after the last request is through
+STOP_MARGIN_SECONDS = DRAIN_MARGIN_SECONDS + 10.0  # the supervisor's own ending: stubs, shared memory, files
+
+
+@dataclasses.dataclass(frozen=True)
+class Ports:
+    """TCP ports of the three services."""
+
+    grpc: int
+    http: int
+    metrics: int
+
+    @staticmethod
+    def claim(host: str, grpc: int, http: int, metrics: int) -> Ports:
+        """These ports, with a free one in place of each 0.
+
+        Raises:
+            PortTakenError: a port that was asked for is in use; the text says which.
+        """
+        with contextlib.ExitStack() as stack:
+            asked = {"gRPC": grpc, "HTTP": http, "metrics": metrics}
+            return Ports(*(_bind(stack, host, port, name) for name, port in asked.items()))
+
+
+def _bind(stack: contextlib.ExitStack, host: str, port: int, name: str) -> int:
+    """Bind a port for a moment, to learn that it is free; returns its number."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        # The server sets SO_REUSEADDR too, under which a second bind succeeds where nobody listens yet.
+        listener.listen(1)
+    except OSError as error:
+        raise PortTakenError(
+            f"{name} port {port} on {host}: {os.strerror(error.errno or 0).lower()}; "
+            f"stop what uses it or choose another with --{name.lower()}-port (0: any free one)"
+        ) from None
+    return int(listener.getsockname()[1])
+
+
+def command(program: Path, backends: Path, repository: Repository, host: str, ports: Ports, drain_s: int) -> list[str]:
+    """The server's command line. Every flag is known to release 24.10 and later."""
+    return [
+        str(program),
+        f"--model-repository={repository.models.resolve()}",
+        f"--backend-directory={backends}",
+        f"--backend-config=python,shm-default-byte-size={SHM_BYTES}",
+        f"--backend-config=python,shm-region-prefix-name={backends.parent.name}_",
+        f"--grpc-address={host}",
+        f"--grpc-port={ports.grpc}",
+        f"--http-address={host}",
+        f"--http-port={ports.http}",
+        f"--metrics-address={host}",
+        f"--metrics-port={ports.metrics}",
+        "--disable-auto-complete-config",
+        "--strict-readiness=true",
+        "--exit-on-error=true",
+        f"--exit-timeout-secs={drain_s}",
+    ]
+
+
+class ServerProcess:
+    """A running tritonserver under its supervisor.
+
+    Attributes:
+        log: what the log said so far.
+        lines: the last lines of the raw log.
+    """
+
+    def __init__(
+        self,
+        installation: install.Installation,
+        repository: Repository,
+        host: str,
+        ports: Ports,
+        drain_s: int,
+        show: Callable[[str], None],
+        verbose: bool,
+    ) -> None:
+        self.log = LogReader()
+        self.lines: collections.deque[str] = collections.deque(maxlen=200)
+        self._show, self._verbose, self._drain_s = show, verbose, drain_s
+        # The folder's name, unique on this machine, prefixes the shared-memory regions too.
+        folder = Path(tempfile.mkdtemp(prefix="maskline-serve-"))
+        try:
+            self._process = self._start(installation, repository, host, ports, folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)  # later on the supervisor does this
+            raise
+        assert self._process.stdout is not None
+        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+        self._reader.start()
+
+    def _start(
+        self, installation: install.Installation, repository: Repository, host: str, ports: Ports, folder: Path
+    ) -> subprocess.Popen[str]:
+        """Start the supervisor, which starts the server."""
+        program, backends = install.prepare(installation, repository.backends, folder)
+        supervisor = [sys.executable, "-I", "-S", str(Path(__file__).with_name("supervise.py"))]
+        own = [str(folder), f"{folder.name}_", str(os.getpid()), str(self._drain_s + DRAIN_MARGIN_SECONDS), "--"]
+        return subprocess.Popen(
+            supervisor + own + command(program, backends, repository, host, ports, self._drain_s),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=install.environment(installation),
+            text=True,
+            errors="replace",
+            start_new_session=True,  # Ctrl-C reaches us alone, and we end it in order
+        )
+
+    def _read(self, stream: IO[str]) -> None:
+        """Take in the log until it ends; runs in a thread of its own."""
+        for line in stream:
+            self.lines.append(line.rstrip("\n"))
+            shown = self.log.feed(self.lines[-1])
+            text = self.lines[-1] if self._verbose else shown
+            if text is not None:
+                self._show(text)
+
+    @property
+    def supervisor_pid(self) -> int:
+        """Process id of the supervisor, whose only child is the server."""
+        return self._process.pid
+
+    def status(self) -> int | None:
+        """None while it runs, else its exit status."""
+        status = self._process.poll()
+        if status is not None:
+            self._reader.join(timeout=5)
+        return status
+
+    def stop(self) -> int:
+        """Let the server finish its requests, end it and wait until nothing of it is left; returns its status.
+
+        Safe to call twice.
+        """
+        if self._process.stdin is not None and not self._process.stdin.closed:
+            self._process.stdin.close()
+        try:
+            self._process.wait(self._drain_s + STOP_MARGIN_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGKILL)  # the server dies with it
+        status = self._process.wait()
+        self._reader.join(timeout=5)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        return status

@@ -1,0 +1,120 @@
+"""An assembled model repository on disk: what `repository.json` says of it, and reading that back.
+
+    REPO/repository.json          where it came from, and the sha256 of every file
+    REPO/models/<name>/...        what `tritonserver --model-repository` gets
+    REPO/backends/onnxruntime/... the Python-based backend that stands in where a server has none of that name
+
+Letters: D detections an image, M mask side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from maskline_serve.errors import RepositoryError
+
+FORMAT = "maskline-repository/1"
+FILE = "repository.json"
+STAGES = ("backbone", "proposal", "mask")
+ENSEMBLES = ("maskrcnn", "maskrcnn_raw", "maskrcnn_engines")
+
+
+@dataclasses.dataclass(frozen=True)
+class Repository:
+    """What `repository.json` holds.
+
+    Attributes:
+        folder: the repository.
+        maskline: the release that assembled it.
+        target: what it was assembled for, e.g. `cpu`.
+        artifact: `manifest_sha256`, and `maskline`, `bodies`, `precision` as the manifest says.
+        classes: class names in class order.
+        max_detections: D.
+        mask_side: M.
+        files: path inside the repository, with slashes -> sha256, for every file but repository.json.
+    """
+
+    folder: Path
+    maskline: str
+    target: str
+    artifact: dict[str, str]
+    classes: tuple[str, ...]
+    max_detections: int
+    mask_side: int
+    files: dict[str, str]
+
+    @property
+    def models(self) -> Path:
+        """The folder for `--model-repository`."""
+        return self.folder / "models"
+
+    @property
+    def backends(self) -> Path:
+        """The folder with our own backends."""
+        return self.folder / "backends"
+
+    def to_json(self) -> str:
+        """The text of `repository.json`; the same input gives the same text."""
+        data = {"format": FORMAT, **dataclasses.asdict(self)}
+        del data["folder"]
+        return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+    @staticmethod
+    def load(folder: Path) -> Repository:
+        """Read a repository.
+
+        Raises:
+            RepositoryError: not a folder that `maskline-serve assemble` of this release wrote.
+        """
+        path = folder / FILE
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except OSError:
+            raise RepositoryError(
+                f"{folder} is no assembled repository (no {FILE}); run `maskline-serve assemble ARTIFACT {folder}`"
+            ) from None
+        except ValueError as error:
+            raise RepositoryError(f"{path}: not JSON ({error}); assemble the repository again") from None
+        found = data.pop("format", None) if isinstance(data, dict) else None
+        if found != FORMAT:
+            raise RepositoryError(f"{path}: got format {found!r}, expected {FORMAT!r}; assemble the repository again")
+        return _build(folder, data, path)
+
+    def changes(self) -> dict[str, str]:
+        """What differs on disk from what was assembled: path -> `missing`, `changed` or `added`."""
+        now = {path.relative_to(self.folder).as_posix(): path for path in files_in(self.folder)}
+        found = {name: "missing" for name in self.files if name not in now}
+        for name, path in now.items():
+            if name not in self.files:
+                found[name] = "added"
+            elif sha256(path) != self.files[name]:
+                found[name] = "changed"
+        return dict(sorted(found.items()))
+
+
+def _build(folder: Path, data: dict[str, Any], path: Path) -> Repository:
+    """A Repository of JSON data, with its keys checked."""
+    expected = {field.name for field in dataclasses.fields(Repository)} - {"folder"}
+    if set(data) != expected:
+        wrong = ", ".join(sorted(set(data) ^ expected))
+        raise RepositoryError(f"{path}: unknown or missing {wrong}; assemble the repository again")
+    return Repository(folder=folder, **{**data, "classes": tuple(data["classes"])})
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Every file below `folder` in path order, but `repository.json` and Python's bytecode."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts and path != folder / FILE
+    ]
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,113 @@
+"""Runs tritonserver as a child and makes sure that nothing of it outlives the process that asked for it.
+
+Started by `process.ServerProcess` as a script of its own (standard library only) in a session of its own:
+
+    python supervise.py WORK_FOLDER SHM_PREFIX PARENT_PID DRAIN_SECONDS -- COMMAND...
+
+It ends the server when standard input closes, when the parent is gone (killed included) or on SIGTERM or SIGINT:
+first SIGTERM, which lets the server finish the requests in flight, then SIGKILL after `DRAIN_SECONDS`. As a
+subreaper it inherits the server's Python stubs if the server dies, so it can end these too; at last it removes
+the shared-memory regions and the work folder. It exits with the server's exit status.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+PR_SET_CHILD_SUBREAPER = 36
+POLL_SECONDS = 0.2
+STUB_GRACE_SECONDS = 2.0  # a stub whose server is gone leaves by itself within about a second
+
+
+def main(argv: list[str]) -> int:
+    """Run the command until it ends or must end; returns its exit status (128 + N when signal N ended it)."""
+    folder, prefix, parent, drain = Path(argv[0]), argv[1], int(argv[2]), float(argv[3])
+    command = argv[argv.index("--") + 1 :]
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda signum, _frame: asked.append(signum))
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def die_with_supervisor() -> None:
+        """In the child before exec: the kernel ends the server if even this process is killed."""
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+    try:
+        # This process has one thread, so a preexec function is safe, and PDEATHSIG means this process.
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_supervisor)
+        while server.poll() is None and not asked and not _parent_gone(parent):
+            pass
+        return _end(server, drain)
+    except OSError as error:
+        sys.stderr.write(f"maskline: cannot start {command[0]}: {error}\n")
+        return 127
+    finally:
+        _end_orphans()
+        _remove_shared_memory(prefix)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _parent_gone(parent: int) -> bool:
+    """Wait a moment; True when standard input closed or the parent process is another one now."""
+    with contextlib.suppress(InterruptedError):
+        if select.select([sys.stdin], [], [], POLL_SECONDS)[0] and not os.read(sys.stdin.fileno(), 1):
+            return True
+    return os.getppid() != parent
+
+
+def _end(server: subprocess.Popen[bytes], drain: float) -> int:
+    """Let the server drain, then kill it; returns its exit status."""
+    if server.poll() is None:
+        server.send_signal(signal.SIGTERM)
+        try:
+            server.wait(drain)
+        except subprocess.TimeoutExpired:
+            server.kill()
+    status = server.wait()
+    return 128 - status if status < 0 else status
+
+
+def _end_orphans() -> None:
+    """Wait for the stubs that the server left to this subreaper, then kill those that stay."""
+    deadline = time.monotonic() + STUB_GRACE_SECONDS
+    while children := _children():
+        for child in children:
+            with contextlib.suppress(OSError):
+                if time.monotonic() > deadline:
+                    os.kill(child, signal.SIGKILL)
+                os.waitpid(child, os.WNOHANG)
+        time.sleep(0.02)
+
+
+def _children() -> list[int]:
+    """Process ids whose parent is this process, zombies included."""
+    own = os.getpid()
+    found = []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            status = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            if int(status[1]) == own:
+                found.append(int(folder.name))
+    return found
+
+
+def _remove_shared_memory(prefix: str) -> None:
+    """Remove this server's regions; the server does so itself unless it was killed."""
+    for region in Path("/dev/shm").glob(prefix + "*"):
+        with contextlib.suppress(OSError):
+            region.unlink()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
