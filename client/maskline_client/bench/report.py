@@ -1,0 +1,174 @@
+"""The report: one HTML file that carries its plots and its style, readable in light and dark."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from maskline_client.bench.charts import latency_chart, steps_chart, throughput_chart
+from maskline_client.bench.results import BenchResults, Run, write_atomically
+from maskline_client.bench.settings import Scenario
+
+
+def write_report(path: Path, results: BenchResults) -> None:
+    """Write report.html."""
+    write_atomically(path, to_html(results))
+
+
+def to_html(results: BenchResults) -> str:
+    """The page as text; it refers to no other file and no network address."""
+    style = files("maskline_client.bench").joinpath("page.css").read_text(encoding="utf-8")
+    settings = results.settings
+    body = "\n".join(
+        [
+            f"<h1>maskline bench: {_text(settings['model'])}</h1>",
+            f'<p class="soft">{_text(results.when)} at {_text(settings["url"])}. {_text(_image_line(results))}</p>',
+            *(f'<p class="bad">VOID, do not use: {_text(line)}</p>' for line in results.voids),
+            _tiles(results),
+            *_charts(results),
+            _latency_table(results.runs),
+            _steps_tables(results.runs),
+            _loadgen_table(results.runs),
+            _memory_table(results),
+            _facts("Check before timing", results.gate),
+            '<div class="pair">',
+            _facts("Machine of the client", results.machine),
+            _facts("Versions", results.versions),
+            "</div>",
+            _facts("Settings", settings),
+        ]
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>maskline bench</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n"
+        "</html>\n"
+    )
+
+
+def levels_of(results: BenchResults) -> list[Run]:
+    """The closed loop's levels that may be used, by concurrency."""
+    usable = [run for run in results.runs if run.scenario is Scenario.CLOSED_LOOP and not run.void]
+    return sorted(usable, key=lambda run: run.concurrency)
+
+
+def _text(value: object) -> str:
+    """Escaped text of a value; floats short."""
+    return html.escape(f"{value:.4g}" if isinstance(value, float) else str(value))
+
+
+def _image_line(results: BenchResults) -> str:
+    """One sentence on what was sent."""
+    images = results.images
+    return (
+        f"{images['count']} images of {images['smallest']} to {images['largest']} px, "
+        f"{images['mean_kilobytes']:.3g} kB each on average; {images['mean_detections']:.3g} objects found an image."
+    )
+
+
+def _tiles(results: BenchResults) -> str:
+    """The few figures that a reader looks for first."""
+    levels = levels_of(results)
+    tiles: list[tuple[str, str]] = []
+    if levels:
+        first, best = levels[0], max(levels, key=lambda run: run.images_per_second)
+        tiles += [
+            (f"{first.latency.p50_ms:.4g} ms", f"median latency, {first.concurrency} in flight"),
+            (f"{first.latency.p99_ms:.4g} ms", f"99th percentile, {first.concurrency} in flight"),
+            (f"{best.images_per_second:.3g} / s", f"most images a second, {best.concurrency} in flight"),
+        ]
+    tiles.append((str(sum(run.num_errors for run in results.runs)), "failed requests"))
+    if results.server_processes:
+        peak = sum(process.peak_mib for process in results.server_processes)
+        tiles.append((f"{peak:.0f} MiB", f"peaks of {len(results.server_processes)} server processes, added"))
+    cells = "".join(f'<div class="tile"><b>{_text(value)}</b><span>{_text(name)}</span></div>' for value, name in tiles)
+    return f'<div class="tiles">{cells}</div>'
+
+
+def _charts(results: BenchResults) -> list[str]:
+    """The plots; there are none without a usable level of the closed loop."""
+    levels = levels_of(results)
+    if not levels:
+        return []
+    shown = levels[:1] + levels[-1:] if len(levels) > 1 else levels
+    steps = "".join(
+        f"<section><h2>Server time by step, {run.concurrency} in flight</h2>{steps_chart(run)}</section>"
+        for run in shown
+    )
+    return [
+        f'<div class="pair"><section><h2>Latency</h2>{latency_chart(levels)}</section>'
+        f"<section><h2>Throughput</h2>{throughput_chart(levels)}</section></div>",
+        f'<div class="pair">{steps}</div>',
+    ]
+
+
+def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> str:
+    """A section with a table; nothing when there are no rows."""
+    lines = ["<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows]
+    if not lines:
+        return ""
+    heading = "".join(f"<th>{_text(name)}</th>" for name in head)
+    under = f'<p class="soft">{_text(note)}</p>' if note else ""
+    return f"<section><h2>{_text(title)}</h2>{under}<table><tr>{heading}</tr>{''.join(lines)}</table></section>"
+
+
+def _latency_table(runs: Sequence[Run]) -> str:
+    """Client latencies of all runs."""
+    head = ["run", "requests", "images/s", "min", "p50", "p90", "p95", "p99", "max", "objects/image", "errors"]
+    note = "ms, from file bytes in hand to arrays in hand; the server scenario counts from the scheduled time"
+    return _table("Client latency", head, (_latency_row(run) for run in runs), note)
+
+
+def _latency_row(run: Run) -> list[object]:
+    """One row; a void run shows its errors and no figure."""
+    if run.void:
+        return [run.label, "VOID", *[""] * 8, run.num_errors]
+    times = run.latency
+    figures = (times.min_ms, times.p50_ms, times.p90_ms, times.p95_ms, times.p99_ms, times.max_ms)
+    return [run.label, times.count, run.images_per_second, *figures, run.mean_detections, 0]
+
+
+def _steps_tables(runs: Sequence[Run]) -> str:
+    """The server's own times of every run."""
+    head = ["run", "step", "images", "executions", "images/execution", "queue", "input", "infer", "output", "batches"]
+    rows = [
+        [
+            run.label, step.model, step.inferences, step.executions, step.mean_batch,
+            step.queue_us / 1e3, step.compute_input_us / 1e3, step.compute_infer_us / 1e3, step.compute_output_us / 1e3,
+            ", ".join(f"{count} of {size}" for size, count in step.batches.items()),
+        ]
+        for run in runs
+        for step in run.steps
+    ]  # fmt: skip
+    note = "mean ms of a request from Triton's statistics, before and after the run; batches: how many of which size"
+    return _table("Server time by step", head, rows, note)
+
+
+def _loadgen_table(runs: Sequence[Run]) -> str:
+    """LoadGen's verdicts, with ours above them: a run with errors is void whatever LoadGen says."""
+    rows = [
+        [run.label, run.loadgen["verdict"], run.void or "no errors", run.loadgen["requests"],
+         run.loadgen["reason"]]
+        for run in runs
+        if run.loadgen is not None
+    ]  # fmt: skip
+    head = ["scenario", "LoadGen says", "errors", "requests", "LoadGen's reason"]
+    return _table("MLPerf LoadGen", head, rows, "LoadGen does not see errors; a run with errors is void.")
+
+
+def _memory_table(results: BenchResults) -> str:
+    """Memory of the server's processes."""
+    rows = [[process.name, process.peak_mib, process.resident_mib] for process in results.server_processes]
+    note = "MiB; the peak since each process started (VmHWM); shared memory is counted in every process that maps it"
+    return _table("Server memory", ["process", "peak", "now"], rows, note)
+
+
+def _facts(title: str, facts: dict[str, Any]) -> str:
+    """Names and values."""
+    rows = "".join(
+        f'<tr><td>{_text(name)}</td><td class="words">{_text(value)}</td></tr>' for name, value in facts.items()
+    )
+    return f"<section><h2>{_text(title)}</h2><table>{rows}</table></section>"

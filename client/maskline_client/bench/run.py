@@ -1,0 +1,138 @@
+"""A whole benchmark: check the answers, warm up, time each run between two readings of the server's counters."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tritonclient.grpc as triton
+
+from maskline_client.bench.calls import Answer, Caller
+from maskline_client.bench.closed_loop import first_answers, gate, run_closed_loop
+from maskline_client.bench.images import BenchImage, describe_images
+from maskline_client.bench.loadgen import run_loadgen
+from maskline_client.bench.machine import describe_machine, describe_versions, server_memory
+from maskline_client.bench.results import BenchResults, Measured, Run
+from maskline_client.bench.settings import BenchSettings, Scenario
+from maskline_client.bench.statistics import difference, read_counters, steps_of
+from maskline_client.errors import ClientError
+
+# Triton adds a request to its statistics after it has sent the answer; this is longer than that takes.
+SETTLE_S = 0.2
+PACKAGES = ("maskline", "numpy", "pillow", "tritonclient", "grpcio", "mlcommons-loadgen")
+
+
+class GateError(ClientError):
+    """The server's answers are not the same twice; figures of wrong answers mean nothing."""
+
+
+def run_bench(
+    settings: BenchSettings, images: tuple[BenchImage, ...], out: Path, tell: Callable[[str], None]
+) -> BenchResults:
+    """Run everything; writes only LoadGen's log files (in `out`/loadgen), the caller writes the results.
+
+    Args:
+        settings: what to measure.
+        images: what to send.
+        out: folder of LoadGen's logs.
+        tell: called with a line before each part, for a progress display.
+
+    Raises:
+        GateError: an image's answer is not the same at the highest concurrency.
+        InferenceServerException: the server is not there, or refuses an image before anything was timed.
+    """
+    when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    client = triton.InferenceServerClient(settings.url)
+    try:
+        steps = steps_of(client, settings.model)
+        server = client.get_server_metadata()
+        answers, gate_facts = _check_answers(settings, images, tell)
+        runs: list[Run] = []
+        for scenario, in_flight in _plans(settings):
+            tell(f"{scenario}, {in_flight or 'any number of'} requests in flight")
+            _warm_up(settings, images, in_flight or 1)
+            before = read_counters(client, steps)
+            measured, loadgen = _measure(settings, scenario, in_flight, images, out)
+            time.sleep(SETTLE_S)
+            served = difference(before, read_counters(client, steps))
+            runs.append(Run(scenario, in_flight, measured, served, loadgen))
+    finally:
+        client.close()
+    return BenchResults(
+        when=when,
+        settings={**dataclasses.asdict(settings), "scenarios": ", ".join(settings.scenarios)},
+        machine=describe_machine(),
+        versions={**describe_versions(PACKAGES), str(server.name): str(server.version)},
+        images={**describe_images(images), "mean_detections": _mean([answer.num_detections for answer in answers])},
+        gate=gate_facts,
+        runs=tuple(runs),
+        server_processes=server_memory(settings.url),
+    )
+
+
+def _make_caller(settings: BenchSettings) -> Callable[[], Caller]:
+    """What opens one connection."""
+    return lambda: Caller(settings.url, settings.model, settings.timeout_s)
+
+
+def _warm_up(settings: BenchSettings, images: tuple[BenchImage, ...], in_flight: int) -> None:
+    """Untimed requests, as many in flight as in the run that follows."""
+    if settings.warmup:
+        run_closed_loop(_make_caller(settings), images, in_flight, requests=settings.warmup, seconds=None)
+    time.sleep(SETTLE_S)
+
+
+def _check_answers(
+    settings: BenchSettings, images: tuple[BenchImage, ...], tell: Callable[[str], None]
+) -> tuple[list[Answer], dict[str, Any]]:
+    """Ask each image alone, then all of them at the highest concurrency, where batches could mix them up."""
+    tell("checking that every image gets the same answer alone and under load")
+    make_caller = _make_caller(settings)
+    expected = first_answers(make_caller, images)
+    concurrency = max(settings.concurrency)
+    problems = gate(make_caller, images, expected, concurrency)
+    if problems:
+        raise GateError(
+            f"{len(problems)} of {len(images)} images got another answer at concurrency {concurrency} than alone "
+            f"(first: {problems[0]}); expected the same; nothing was timed. Check the server's log"
+        )
+    return expected, {
+        "images": len(images),
+        "concurrency": concurrency,
+        "outcome": "same number, classes, boxes (0.05 px), scores (0.001) and mask areas as when asked alone",
+    }
+
+
+def _plans(settings: BenchSettings) -> list[tuple[Scenario, int]]:
+    """Scenario and requests in flight (0: not bounded) of each run; the closed loop runs once a level."""
+    plans: list[tuple[Scenario, int]] = []
+    for scenario in settings.scenarios:
+        match scenario:
+            case Scenario.CLOSED_LOOP:
+                plans += [(scenario, level) for level in settings.concurrency]
+            case Scenario.SINGLE_STREAM:
+                plans.append((scenario, 1))
+            case Scenario.SERVER:
+                plans.append((scenario, 0))
+            case Scenario.OFFLINE:
+                plans.append((scenario, settings.in_flight))
+    return plans
+
+
+def _measure(
+    settings: BenchSettings, scenario: Scenario, in_flight: int, images: tuple[BenchImage, ...], out: Path
+) -> tuple[Measured, dict[str, Any] | None]:
+    """The timed part of one run."""
+    if scenario is not Scenario.CLOSED_LOOP:
+        return run_loadgen(settings, scenario, images, out / "loadgen")
+    make_caller, seconds = _make_caller(settings), None if settings.requests else settings.seconds
+    return run_closed_loop(make_caller, images, in_flight, requests=settings.requests, seconds=seconds), None
+
+
+def _mean(values: list[int]) -> float:
+    """Arithmetic mean; there is at least one image."""
+    return sum(values) / len(values)
