@@ -76,14 +76,21 @@ def decode_image(source: bytes | str | Path, limits: ImageLimits = LIMITS) -> Pi
         ) from error
 
 
+def scaled_size(size: Size, shorter_side_px: int, longer_side_px: int) -> Size:
+    """The size with a shorter side of `shorter_side_px`, or a longer one of `longer_side_px` if that is smaller.
+
+    Each side is rounded, halves up, and at least 1.
+    """
+    scale = min(shorter_side_px / min(size), longer_side_px / max(size))
+    return max(1, math.floor(size[0] * scale + 0.5)), max(1, math.floor(size[1] * scale + 0.5))
+
+
 def resize_geometry(size: Size, spec: PreprocessingSpec) -> Size:
-    """The size an image of `size` is resized to, (height, width), at least 1 x 1.
+    """The size an image of `size` is resized to for the network, (height, width), at least 1 x 1.
 
     When no canvas holds the result, each side is cut to that of the largest canvas (by area; ties: the last).
     """
-    height, width = size
-    scale = min(spec.shorter_side_px / min(size), spec.longer_side_px / max(size))
-    resized = (max(1, math.floor(height * scale + 0.5)), max(1, math.floor(width * scale + 0.5)))
+    resized = scaled_size(size, spec.shorter_side_px, spec.longer_side_px)
     if any(_holds(canvas, resized) for canvas in spec.canvases):
         return resized
     largest = sorted(spec.canvases, key=_area)[-1]

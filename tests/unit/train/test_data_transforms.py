@@ -1,0 +1,137 @@
+"""Boxes and masks stay together under every transform, by property."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from maskline_train.data.images import scaled_size
+from maskline_train.data.transforms import Augmentation, Sample, augment, flip_horizontal, recolour, resize
+from maskline_train.spec import PreprocessingSpec
+
+SPEC = PreprocessingSpec(shorter_side_px=64, longer_side_px=200)
+
+
+def tight_box(mask: np.ndarray) -> list[float]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+
+
+@st.composite
+def samples(draw, smallest_object: int = 1):
+    """An image of noise with 0 to 4 ellipses, their tight boxes and distinct labels."""
+    height, width = draw(st.integers(24, 90)), draw(st.integers(24, 90))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    masks = []
+    for _ in range(draw(st.integers(0, 4))):
+        h, w = draw(st.integers(smallest_object, height)), draw(st.integers(smallest_object, width))
+        y, x = draw(st.integers(0, height - h)), draw(st.integers(0, width - w))
+        grid_y, grid_x = np.mgrid[:height, :width] + 0.5
+        masks.append(((grid_y - y - h / 2) / (h / 2)) ** 2 + ((grid_x - x - w / 2) / (w / 2)) ** 2 <= 1)
+    masks = np.array(masks, np.uint8).reshape(-1, height, width)
+    boxes = np.array([tight_box(mask) for mask in masks], np.float32).reshape(-1, 4)
+    image = rng.integers(0, 256, (height, width, 3), np.uint8)
+    return Sample(image, boxes, np.arange(len(masks)), masks)
+
+
+@given(samples())
+@settings(max_examples=60, deadline=None)
+def test_a_flip_moves_boxes_exactly_with_their_masks_and_undoes_itself(sample):
+    flipped = flip_horizontal(sample)
+    for box, mask in zip(flipped.boxes, flipped.masks, strict=True):
+        assert box.tolist() == tight_box(mask)
+    assert np.array_equal(flipped.image[:, 0], sample.image[:, -1])
+    twice = flip_horizontal(flipped)
+    for field in dataclasses.fields(Sample):
+        assert np.array_equal(getattr(twice, field.name), getattr(sample, field.name))
+
+
+@given(samples(smallest_object=8), st.integers(24, 200), st.integers(24, 200))
+@settings(max_examples=60, deadline=None)
+def test_resized_boxes_are_the_tight_boxes_of_resized_masks(sample, height, width):
+    resized = resize(sample, (height, width))
+    assert resized.image.shape == (height, width, 3)
+    assert resized.masks.shape[1:] == (height, width)
+    scale_y, scale_x = height / sample.image.shape[0], width / sample.image.shape[1]
+    assume(min(scale_y, scale_x) > 0.35)  # below, the pointed end of an 8 px ellipse can fall between pixel centres
+    assert resized.labels.tolist() == sample.labels.tolist()
+    for box, mask in zip(resized.boxes, resized.masks, strict=True):
+        # half a source pixel of sampling (scaled) at each edge, or one target pixel, whichever is more
+        tolerance = np.array([max(1, scale_x / 2), max(1, scale_y / 2)] * 2)
+        end = 1 + 1 / min(scale_x, scale_y)  # a tip one source pixel thin may be missed when shrinking
+        tolerance = tolerance if min(scale_x, scale_y) >= 1 else np.full(4, end)
+        assert (np.abs(box - tight_box(mask)) <= tolerance + 1e-4).all()
+
+
+@given(samples(), st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_augmented_boxes_stay_inside_and_labels_stay_with_their_objects(sample, seed):
+    augmentation = Augmentation(shorter_side_px=(48, 80), colour_strength=0.3)
+    out = augment(sample, augmentation, SPEC, np.random.default_rng(seed))
+    height, width = out.image.shape[:2]
+    assert 48 <= min(height, width) <= 80 or max(height, width) == SPEC.longer_side_px
+    assert out.image.dtype == np.uint8
+    assert len(out.boxes) == len(out.labels) == len(out.masks)
+    assert set(np.unique(out.masks)) <= {0, 1}
+    if len(out.boxes):
+        assert out.boxes.min() >= 0
+        assert (out.boxes[:, [2, 3]] <= np.array([width, height]) + 1e-4).all()  # float32 rounding
+        assert (out.boxes[:, 2:] > out.boxes[:, :2]).all()
+    areas = {int(label): mask.mean() for label, mask in zip(sample.labels, sample.masks, strict=True)}
+    for label, mask in zip(out.labels, out.masks, strict=True):
+        # a swapped label would carry another share of the image; the border of a mask is at most this long
+        assert mask.mean() == pytest.approx(areas[int(label)], abs=0.09)
+
+
+def test_an_object_whose_mask_vanishes_is_dropped():
+    masks = np.zeros((2, 40, 40), np.uint8)
+    masks[0, 1, 1] = 1  # not at the centre of any pixel of a quarter of the size
+    masks[1, 8:30, 8:30] = 1
+    boxes = np.array([tight_box(mask) for mask in masks], np.float32)
+    out = resize(Sample(np.zeros((40, 40, 3), np.uint8), boxes, np.array([5, 6]), masks), (10, 10))
+    assert out.labels.tolist() == [6]
+    assert out.boxes.tolist() == [[2, 2, 7.5, 7.5]]
+
+
+def test_the_same_stream_gives_the_same_sample_and_flips_half_the_time():
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    empty = (np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros((0, 64, 64), np.uint8))
+    sample = Sample(image, *empty)
+    augmentation = Augmentation(shorter_side_px=(40, 70), colour_strength=0.2)
+    one, two = (augment(sample, augmentation, SPEC, np.random.default_rng(4)).image for _ in range(2))
+    assert np.array_equal(one, two)
+    flips = [
+        np.array_equal(augment(sample, Augmentation(), SPEC, np.random.default_rng(i)).image, image[:, ::-1])
+        for i in range(200)
+    ]
+    assert 70 < sum(flips) < 130  # 100 expected, standard deviation 7
+
+
+def test_shorter_sides_cover_the_whole_range():
+    sample = Sample(
+        np.zeros((64, 80, 3), np.uint8),
+        np.zeros((0, 4), np.float32),
+        np.zeros(0, np.int64),
+        np.zeros((0, 64, 80), np.uint8),
+    )
+    augmentation = Augmentation(shorter_side_px=(60, 63))
+    seen = {augment(sample, augmentation, SPEC, np.random.default_rng(i)).image.shape[0] for i in range(60)}
+    assert seen == {60, 61, 62, 63}
+    assert scaled_size((64, 80), 60, 200) == (60, 75)
+
+
+def test_recolour_with_ones_changes_nothing_and_zero_brightness_is_black():
+    image = np.random.default_rng(0).integers(0, 256, (8, 9, 3), np.uint8)
+    assert np.array_equal(recolour(image, 1.0, 1.0, 1.0), image)
+    assert not recolour(image, 0.0, 1.0, 1.0).any()
+    assert np.ptp(recolour(image, 1.0, 1.0, 0.0), axis=2).max() == 0  # no saturation: gray
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"flip_probability": 1.5}, {"colour_strength": -0.1}, {"shorter_side_px": (80, 60)}, {"shorter_side_px": (0, 6)}],
+)
+def test_what_cannot_be_drawn_is_refused(options):
+    with pytest.raises(ValueError, match="expected"):
+        Augmentation(**options)

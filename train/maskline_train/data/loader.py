@@ -1,0 +1,200 @@
+"""Batches for training and evaluation.
+
+Letters: B images, G objects, H W canvas.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from maskline_train.data.coco import CocoDataset
+from maskline_train.data.errors import DataError
+from maskline_train.data.images import Pixels, Size, image_info, pad_image, preprocess_batch
+from maskline_train.data.sampler import Draw, TrainSampler, item_rng
+from maskline_train.data.transforms import Augmentation, Sample, augment
+from maskline_train.model.targets import Target
+from maskline_train.spec import PreprocessingSpec
+
+CANVAS_MULTIPLE_PX = 32  # the stride of P5, the coarsest level the body computes
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """What one step reads.
+
+    Attributes:
+        canvas: [B, H, W, 3] uint8 RGB, zeros at the right and bottom.
+        image_info: [B, 6] float32, see `docs/architecture.md`, Preprocessing.
+        targets: one an image; empty in evaluation.
+        image_ids: the json's ids, one an image.
+    """
+
+    canvas: Tensor
+    image_info: Tensor
+    targets: tuple[Target, ...]
+    image_ids: tuple[int, ...]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on `device`; the copy overlaps with computing when the memory is pinned."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory (`DataLoader` calls this)."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        targets = tuple(Target(change(t.boxes), change(t.labels), change(t.masks)) for t in self.targets)
+        return Batch(change(self.canvas), change(self.image_info), targets, self.image_ids)
+
+
+def train_loader(
+    dataset: CocoDataset,
+    spec: PreprocessingSpec,
+    *,
+    batch_size: int,
+    seed: int,
+    augmentation: Augmentation,
+    workers: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    start_batch: int = 0,
+    keep_empty: bool = False,
+    pin_memory: bool = False,
+) -> Iterator[Batch]:
+    """Endless training batches, the same for any number of workers; `start_batch` resumes exactly.
+
+    Args:
+        dataset: the training split.
+        spec: sizes; canvases play no part, a batch is padded to its largest image and a multiple of 32.
+        batch_size: images a process.
+        seed: of the order and of the augmentation.
+        augmentation: what is drawn for each image.
+        workers: loader processes; 0 loads in this one.
+        rank: of this process among `world_size`.
+        world_size: processes that share each global batch.
+        start_batch: the number of batches drawn before.
+        keep_empty: also show images without a usable object.
+        pin_memory: for copies to a GPU.
+
+    Raises:
+        DataError: no image to show.
+    """
+    indices = [index for index in range(len(dataset)) if keep_empty or dataset.usable[index]]
+    if not indices:
+        raise DataError(
+            f"{dataset.annotation_file}: none of {len(dataset)} images has an object to train on; {dataset.describe()}"
+        )
+    groups = [int(dataset.sizes[index][0] > dataset.sizes[index][1]) for index in indices]
+    sampler = TrainSampler(indices, groups, batch_size, seed, rank, world_size, start_batch)
+    return iter(
+        DataLoader(
+            _TrainItems(dataset, spec, augmentation, seed),
+            batch_sampler=sampler,
+            collate_fn=_collate,
+            **_worker_options(workers, pin_memory),
+        )
+    )
+
+
+def eval_loader(
+    dataset: CocoDataset,
+    spec: PreprocessingSpec,
+    *,
+    batch_size: int,
+    workers: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    pin_memory: bool = False,
+) -> DataLoader[Any]:
+    """All images once, in id order, prepared exactly as the server does; no targets.
+
+    Process `rank` of `world_size` takes each `world_size`-th image. `len` is the number of batches; a process may
+    have none.
+    """
+    indices = range(rank, len(dataset), world_size)
+    batches = [list(indices[start : start + batch_size]) for start in range(0, len(indices), batch_size)]
+    return DataLoader(
+        _EvalItems(dataset),
+        batch_sampler=batches,
+        collate_fn=_EvalCollate(spec),
+        **_worker_options(workers, pin_memory),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _TrainItem:
+    sample: Sample
+    original: Size
+    image_id: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _TrainItems(Dataset[_TrainItem]):
+    dataset: CocoDataset
+    spec: PreprocessingSpec
+    augmentation: Augmentation
+    seed: int
+
+    def __getitem__(self, draw: Draw) -> _TrainItem:
+        image, objects = self.dataset.image(draw.index), self.dataset.objects(draw.index)
+        sample = Sample(image, objects.boxes, objects.labels, objects.masks)
+        sample = augment(sample, self.augmentation, self.spec, item_rng(self.seed, draw))
+        original = self.dataset.sizes[draw.index]
+        return _TrainItem(sample, original, self.dataset.image_ids[draw.index])
+
+
+@dataclasses.dataclass(frozen=True)
+class _EvalItems(Dataset[tuple[Pixels, int]]):
+    dataset: CocoDataset
+
+    def __getitem__(self, index: int) -> tuple[Pixels, int]:
+        return self.dataset.image(index), self.dataset.image_ids[index]
+
+
+@dataclasses.dataclass(frozen=True)
+class _EvalCollate:
+    spec: PreprocessingSpec
+
+    def __call__(self, items: Sequence[tuple[Pixels, int]]) -> Batch:
+        canvas, info = preprocess_batch([image for image, _ in items], self.spec)
+        return Batch(torch.from_numpy(canvas), torch.from_numpy(info), (), tuple(key for _, key in items))
+
+
+def _collate(items: Sequence[_TrainItem]) -> Batch:
+    sizes = [(item.sample.image.shape[0], item.sample.image.shape[1]) for item in items]
+    height, width = (
+        CANVAS_MULTIPLE_PX * math.ceil(max(size[axis] for size in sizes) / CANVAS_MULTIPLE_PX) for axis in (0, 1)
+    )
+    canvas = np.stack([pad_image(item.sample.image, (height, width)) for item in items])
+    infos = np.stack([image_info(size, item.original) for size, item in zip(sizes, items, strict=True)])
+    targets = tuple(_target(item.sample, (height, width)) for item in items)
+    return Batch(torch.from_numpy(canvas), torch.from_numpy(infos), targets, tuple(item.image_id for item in items))
+
+
+def _target(sample: Sample, canvas: Size) -> Target:
+    masks = np.zeros((len(sample.masks), *canvas), np.uint8)
+    masks[:, : sample.image.shape[0], : sample.image.shape[1]] = sample.masks
+    return Target(torch.from_numpy(sample.boxes), torch.from_numpy(sample.labels), torch.from_numpy(masks))
+
+
+def _worker_options(workers: int, pin_memory: bool) -> dict[str, Any]:
+    """Loader options; its own generator keeps torch's global random state untouched, which exact resume needs."""
+    return {
+        "num_workers": workers,
+        "pin_memory": pin_memory,
+        "generator": torch.Generator().manual_seed(0),
+        "worker_init_fn": _one_thread if workers else None,
+    }
+
+
+def _one_thread(_worker: int) -> None:
+    """Loader processes share the machine: one thread each."""
+    torch.set_num_threads(1)

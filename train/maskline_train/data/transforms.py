@@ -1,0 +1,102 @@
+"""Changes of a training sample that keep its picture, boxes and masks together.
+
+G objects. Boxes are float32 xyxy in continuous pixels of the sample's image; sizes are (height, width).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageEnhance
+
+from maskline_train.data.images import Pixels, Size, resize_image, scaled_size
+from maskline_train.spec import PreprocessingSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One image with its objects."""
+
+    image: Pixels  # [H, W, 3] uint8 RGB
+    boxes: npt.NDArray[np.float32]  # [G, 4] xyxy px
+    labels: npt.NDArray[np.int64]  # [G]
+    masks: npt.NDArray[np.uint8]  # [G, H, W], 0 or 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """What is drawn at random for each training sample. The defaults are the usual baseline: flips only.
+
+    Ref: paper, appendix, train-time augmentation: "we randomly sample a scale from [640, 800] pixels".
+    """
+
+    flip_probability: float = 0.5
+    shorter_side_px: tuple[int, int] | None = None  # drawn from [low, high]; None: as the spec says
+    colour_strength: float = 0.0  # brightness, contrast and saturation by factors in [1 - s, 1 + s]
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        if not 0 <= self.flip_probability <= 1 or not 0 <= self.colour_strength < 1:
+            raise ValueError(
+                f"Augmentation: got flip_probability {self.flip_probability} and colour_strength "
+                f"{self.colour_strength}, expected [0, 1] and [0, 1)"
+            )
+        if self.shorter_side_px is not None and not 1 <= self.shorter_side_px[0] <= self.shorter_side_px[1]:
+            raise ValueError(f"Augmentation: got shorter_side_px {self.shorter_side_px}, expected 1 <= low <= high")
+
+
+def augment(sample: Sample, augmentation: Augmentation, spec: PreprocessingSpec, rng: np.random.Generator) -> Sample:
+    """Scale to network size with the drawn jitter, flip and recolour.
+
+    The number of draws from `rng` depends on `augmentation` alone, never on the sample.
+    """
+    low, high = augmentation.shorter_side_px or (spec.shorter_side_px, spec.shorter_side_px)
+    shorter_side_px = int(rng.integers(low, high + 1))
+    size = sample.image.shape[0], sample.image.shape[1]
+    sample = resize(sample, scaled_size(size, shorter_side_px, spec.longer_side_px))
+    if rng.random() < augmentation.flip_probability:
+        sample = flip_horizontal(sample)
+    if augmentation.colour_strength > 0:
+        factors = rng.uniform(1 - augmentation.colour_strength, 1 + augmentation.colour_strength, 3)
+        sample = dataclasses.replace(sample, image=recolour(sample.image, *map(float, factors)))
+    return sample
+
+
+def flip_horizontal(sample: Sample) -> Sample:
+    """Mirror left and right: x becomes width - x, so x0 and x1 change places."""
+    width = sample.image.shape[1]
+    boxes = sample.boxes.copy()
+    boxes[:, [0, 2]] = width - sample.boxes[:, [2, 0]]
+    return Sample(
+        np.ascontiguousarray(sample.image[:, ::-1]),
+        boxes,
+        sample.labels,
+        np.ascontiguousarray(sample.masks[:, :, ::-1]),
+    )
+
+
+def resize(sample: Sample, size: Size) -> Sample:
+    """Resize to `size`; objects of which no mask pixel is left are dropped.
+
+    The image by Pillow's antialiased bilinear filter, masks by the nearest pixel centre, boxes by the exact factors.
+    """
+    height, width = sample.image.shape[:2]
+    if (height, width) == size:
+        return sample
+    scale = np.array([size[1] / width, size[0] / height] * 2)
+    masks = np.zeros((len(sample.masks), *size), np.uint8)
+    for out, mask in zip(masks, sample.masks, strict=True):
+        out[:] = np.asarray(Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST))
+    boxes = (sample.boxes * scale).astype(np.float32)
+    kept = masks.any(axis=(1, 2))
+    return Sample(resize_image(sample.image, size), boxes[kept], sample.labels[kept], masks[kept])
+
+
+def recolour(image: Pixels, brightness: float, contrast: float, saturation: float) -> Pixels:
+    """[H, W, 3] uint8 with the three properties multiplied; 1.0 leaves one as it is."""
+    picture = Image.fromarray(image)
+    picture = ImageEnhance.Brightness(picture).enhance(brightness)
+    picture = ImageEnhance.Contrast(picture).enhance(contrast)
+    return np.array(ImageEnhance.Color(picture).enhance(saturation))
