@@ -7,6 +7,7 @@ Ref: paper section 3; figure 4, right (FPN heads).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,10 +16,18 @@ from torch import Tensor, nn
 
 from maskline_train.model.box_head import BoxHead, classwise_nms
 from maskline_train.model.fpn import CANVAS_MULTIPLE, NUM_ROI_LEVELS, Backbone
+from maskline_train.model.losses import Term, averages, box_terms, mask_terms, rpn_terms
 from maskline_train.model.mask_head import MaskHead, masks_of_class
 from maskline_train.model.roi_ops import multiscale_roi_align, roi_align_flat
-from maskline_train.model.rpn import RPNHead, proposal_nms
-from maskline_train.model.targets import SamplingSpec
+from maskline_train.model.rpn import RPNHead, proposal_nms, pyramid_anchors
+from maskline_train.model.targets import (
+    RoISamples,
+    SamplingSpec,
+    Target,
+    mask_targets,
+    sample_anchors,
+    sample_rois,
+)
 from maskline_train.spec import ModelSpec
 
 
@@ -56,6 +65,37 @@ class MaskRCNN(nn.Module):
         self.box_head = BoxHead(channels, num_classes, spec.box_head)
         self.mask_head = MaskHead(channels, num_classes, spec.mask_head)
 
+    def forward(
+        self,
+        canvas: Tensor,
+        image_info: Tensor,
+        targets: Sequence[Target],
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """The losses of a batch.
+
+        Args:
+            canvas: uint8 [B, H, W, 3] RGB, H and W multiples of 32.
+            image_info: float32 [B, 6].
+            targets: one an image, on the device of the model.
+            generator: decides which anchors and RoIs are sampled; on the CPU, None for torch's own.
+
+        Returns:
+            Five float32 scalars: rpn_objectness, rpn_box, classifier, box, mask. In training mode under
+            torch.distributed they are averaged over the samples of all processes, which must all call this.
+
+        Raises:
+            ValueError: inputs or targets of another shape, dtype or range.
+        """
+        _check_inputs(canvas, image_info)
+        _check_targets(targets, canvas, self.spec.num_classes)
+        features = self.backbone(canvas, image_info)
+        terms, proposals, num_proposals = self._rpn(features, image_info, targets, generator)
+        rois = sample_rois(proposals, num_proposals, targets, self.spec.num_classes, self.sampling, generator)
+        terms |= self._box_terms(features, rois, targets)
+        terms |= self._mask_terms(features, rois.positives(self.spec.num_classes), targets)
+        return averages(terms, over_processes=self.training)
+
     @torch.no_grad()
     def detect(self, canvas: Tensor, image_info: Tensor) -> Detections:
         """Find objects. Call `eval()` first where the model has ordinary batch norms.
@@ -82,6 +122,42 @@ class MaskRCNN(nn.Module):
         """Proposals at inference: [B, R, 4] and their number [B] int64. See `proposal_nms`."""
         return proposal_nms(logits, deltas, image_info, self.spec.anchors, self.spec.proposals)
 
+    def _rpn(
+        self,
+        features: Sequence[Tensor],
+        image_info: Tensor,
+        targets: Sequence[Target],
+        generator: torch.Generator | None,
+    ) -> tuple[dict[str, Term], Tensor, Tensor]:
+        """Losses of the region proposal network, and its proposals [B, R, 4] with their number [B], in training."""
+        logits, deltas = self.rpn_head(features)
+        anchors = torch.cat(pyramid_anchors(logits, self.spec.anchors))
+        samples = [sample_anchors(anchors, target, self.sampling, generator) for target in targets]
+        counts = dataclasses.replace(
+            self.spec.proposals,
+            pre_nms_per_level=self.sampling.pre_nms_per_level,
+            max_proposals=self.sampling.max_proposals,
+        )
+        proposals, num_proposals = proposal_nms(logits, deltas, image_info, self.spec.anchors, counts)
+        return rpn_terms(logits, deltas, anchors, samples), proposals, num_proposals
+
+    def _box_terms(self, features: Sequence[Tensor], rois: RoISamples, targets: Sequence[Target]) -> dict[str, Term]:
+        """Losses of the box branch."""
+        roi_features = self._roi_features(features, rois.boxes, rois.images, self.spec.box_head.pooled_side)
+        class_logits, box_deltas = self.box_head(roi_features)
+        return box_terms(class_logits, box_deltas, rois, targets, self.spec.box_head.delta_weights)
+
+    def _mask_terms(self, features: Sequence[Tensor], rois: RoISamples, targets: Sequence[Target]) -> dict[str, Term]:
+        """Loss of the mask branch, which sees positive RoIs alone."""
+        spec = self.spec.mask_head
+        mask_logits = self.mask_head(self._roi_features(features, rois.boxes, rois.images, spec.pooled_side))
+        wanted = mask_targets(rois, targets, spec.mask_side, self.spec.roi_align.aligned)
+        return mask_terms(mask_logits, rois.labels, wanted)
+
+    def _roi_features(self, features: Sequence[Tensor], boxes: Tensor, images: Tensor, pooled_side: int) -> Tensor:
+        """[N, C, P, P] of boxes [N, 4] that carry the index of their image."""
+        return roi_align_flat(features[:NUM_ROI_LEVELS], boxes, images, self.spec.roi_align, pooled_side)
+
     def _detect_boxes(
         self, features: Sequence[Tensor], proposals: Tensor, num_proposals: Tensor, image_info: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -98,8 +174,7 @@ class MaskRCNN(nn.Module):
         masks = boxes.new_zeros((*labels.shape, spec.mask_side, spec.mask_side))
         real = labels >= 0
         images = torch.nonzero(real)[:, 0]
-        levels = features[:NUM_ROI_LEVELS]
-        roi_features = roi_align_flat(levels, boxes[real], images, self.spec.roi_align, spec.pooled_side)
+        roi_features = self._roi_features(features, boxes[real], images, spec.pooled_side)
         masks[real] = masks_of_class(self.mask_head(roi_features), labels[real]).float().sigmoid()
         return masks
 
@@ -112,3 +187,23 @@ def _check_inputs(canvas: Tensor, image_info: Tensor) -> None:
         raise ValueError(f"canvas: got {canvas.shape[1]} x {canvas.shape[2]}, expected multiples of {CANVAS_MULTIPLE}")
     if tuple(image_info.shape) != (canvas.shape[0], 6):
         raise ValueError(f"image_info: got {list(image_info.shape)}, expected [{canvas.shape[0]}, 6]")
+
+
+def _check_targets(targets: Sequence[Target], canvas: Tensor, num_classes: int) -> None:
+    """Raise ValueError where ground truth does not fit the batch; a box without area would make the loss infinite."""
+    if len(targets) != len(canvas):
+        raise ValueError(f"targets: got {len(targets)}, expected one for each of {len(canvas)} images")
+    for index, target in enumerate(targets):
+        count = len(target.labels)
+        shapes = (list(target.boxes.shape), list(target.masks.shape))
+        if shapes != ([count, 4], [count, *canvas.shape[1:3]]):
+            raise ValueError(
+                f"target {index}: got boxes {shapes[0]} and masks {shapes[1]} for {count} labels, "
+                f"expected [G, 4] and [G, {canvas.shape[1]}, {canvas.shape[2]}]"
+            )
+        if count and not bool((target.boxes[:, 2:] > target.boxes[:, :2]).all()):
+            raise ValueError(f"target {index}: a box has no area; drop such objects when the data are read")
+        if count and not 0 <= int(target.labels.min()) <= int(target.labels.max()) < num_classes:
+            raise ValueError(
+                f"target {index}: got labels {torch.unique(target.labels).tolist()}, expected 0..{num_classes - 1}"
+            )
