@@ -26,7 +26,14 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request by itself: images of one batch differ in size."""
-        return [self._respond(request) for request in requests]
+        return [self._guarded(request) for request in requests]
+
+    def _guarded(self, request: Any) -> Any:
+        try:
+            return self._respond(request)
+        except Exception as error:  # whatever it is, it must not fail the other requests of the batch
+            text = f"detections cannot be brought to the original image: {type(error).__name__}: {error}"
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(text))
 
     def _respond(self, request: Any) -> Any:
         boxes, scores, labels, counts, masks, info = (

@@ -144,4 +144,4 @@ def compress_counts(counts: Int) -> bytes:
     is_last = rest == -((digits >> 4) & 1)
     length = np.argmax(is_last, axis=1)
     characters = (digits & 31) + 48 + 32 * (groups < length[:, None])
-    return characters[groups <= length[:, None]].astype(np.uint8).tobytes()
+    return bytes(characters[groups <= length[:, None]].astype(np.uint8))

@@ -107,8 +107,8 @@ def load_rgb(data: bytes, limits: Limits) -> Image.Image:
         image.load()
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ... on broken files
         raise InvalidImageError(
-            f"image: cannot be decoded ({error}); expected a complete {image.format} file of {len(data)} bytes; "
-            "check that it was not cut short in transfer"
+            f"image: got {len(data)} bytes of a {image.format} file that cannot be decoded ({error}), expected a "
+            "whole one; check that it was not cut short on its way"
         ) from error
     return to_rgb(upright(image))
 
@@ -131,6 +131,8 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
             "send the whole file as it is on disk, or convert it"
         ) from error
     width, height = image.size
+    if min(width, height) < 1:
+        raise InvalidImageError(f"image: got {width} x {height} pixels, expected at least 1 x 1; check how it was made")
     if width * height > limits.max_image_pixels:
         raise InvalidImageError(
             f"image: got {width} x {height} = {width * height} pixels, expected at most {limits.max_image_pixels}; "

@@ -23,15 +23,13 @@ class TritonPythonModel:
         """Read the parameters of config.pbtxt; a missing or wrong one fails the load with its name."""
         config = json.loads(args["model_config"])
         text = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+        sides = ("shorter_side_px", "longer_side_px")
+        limits = ("max_image_bytes", "max_image_pixels", "max_image_side_px")
         try:
             self._geometry = images.Geometry(
-                int(text["shorter_side_px"]), int(text["longer_side_px"]), images.parse_canvases(text["canvases"])
+                *(_number(text, key) for key in sides), images.parse_canvases(text.get("canvases", ""))
             )
-            self._limits = images.Limits(
-                int(text["max_image_bytes"]), int(text["max_image_pixels"]), int(text["max_image_side_px"])
-            )
-        except KeyError as error:
-            raise pb_utils.TritonModelException(f"preprocess: config.pbtxt lacks the parameter {error}") from error
+            self._limits = images.Limits(*(_number(text, key) for key in limits))
         except ValueError as error:
             raise pb_utils.TritonModelException(f"preprocess: config.pbtxt: parameter {error}") from error
         # Our limits take the place of Pillow's, which would print a warning from 89 megapixels on.
@@ -52,15 +50,22 @@ class TritonPythonModel:
         return [self._threads.submit(images.prepare, file, self._geometry, self._limits) for file in files]
 
     def _respond(self, futures: list[Future[Any]]) -> Any:
-        pictures, errors = [], []
-        for i, future in enumerate(futures):
-            try:
-                pictures.append(future.result())
-            except images.InvalidImageError as error:
-                errors.append(str(error) if len(futures) == 1 else f"{error} (image {i} of {len(futures)}, from 0)")
+        errors = [(i, error) for i, future in enumerate(futures) if (error := future.exception()) is not None]
         if errors:
-            error = pb_utils.TritonError("; ".join(errors), pb_utils.TritonError.INVALID_ARG)
-            return pb_utils.InferenceResponse(error=error)
-        canvas, info, size = images.compose(pictures, self._geometry)
+            text = "; ".join(
+                str(e) if len(futures) == 1 else f"{e} (image {i} of {len(futures)}, counted from 0)" for i, e in errors
+            )
+            refused = all(isinstance(error, images.InvalidImageError) for _, error in errors)
+            code = pb_utils.TritonError.INVALID_ARG if refused else pb_utils.TritonError.INTERNAL
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))
+        canvas, info, size = images.compose([future.result() for future in futures], self._geometry)
         tensors = {"canvas": canvas, "image_info": info, "image_size": size}
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in tensors.items()])
+
+
+def _number(parameters: dict[str, str], key: str) -> int:
+    """A parameter that is a whole number above zero; ValueError names it when it is not."""
+    value = parameters.get(key, "")
+    if not value.isascii() or not value.isdigit() or int(value) == 0:
+        raise ValueError(f"{key}: got {value!r}, expected a whole number above zero")
+    return int(value)

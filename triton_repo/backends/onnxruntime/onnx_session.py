@@ -1,0 +1,158 @@
+"""ONNX Runtime as Triton's `onnxruntime` backend runs it: settings from config.pbtxt, joint runs of several requests.
+
+Ref: https://github.com/triton-inference-server/onnxruntime_backend (README, "Model Config Options").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+_ONNX_TYPES = {
+    "TYPE_UINT8": "tensor(uint8)",
+    "TYPE_INT8": "tensor(int8)",
+    "TYPE_INT32": "tensor(int32)",
+    "TYPE_INT64": "tensor(int64)",
+    "TYPE_FP16": "tensor(float16)",
+    "TYPE_FP32": "tensor(float)",
+}
+# optimization { graph { level } } as the C++ backend reads it; anything else, and none: all.
+_GRAPH_LEVELS = {
+    -1: ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    1: ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    2: ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+
+
+def load(file: Path, config: dict[str, Any]) -> ort.InferenceSession:
+    """A session for `file` with the settings of config.pbtxt (as Triton's JSON), compared with its tensors.
+
+    Raises:
+        ValueError: no such file, one that ONNX Runtime refuses, or one that differs from the config in a name, type
+            or size; the text names each difference.
+    """
+    if not file.is_file():
+        raise ValueError(f"{file} is missing; assemble the repository anew")
+    options = session_options(config)
+    try:
+        session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception
+        raise ValueError(f"ONNX Runtime cannot load {file}: {error}") from error
+    problems = [
+        *mismatches("input", config["input"], session.get_inputs()),
+        *mismatches("output", config["output"], session.get_outputs()),
+    ]
+    if problems:
+        raise ValueError(f"config.pbtxt does not fit {file}: {'; '.join(problems)}; assemble the repository anew")
+    return session
+
+
+def run_joined(
+    session: ort.InferenceSession, outputs: Sequence[str], feeds: Sequence[Arrays]
+) -> list[list[npt.NDArray[Any]] | Exception]:
+    """Run several requests, those of equal shape as one batch.
+
+    Args:
+        session: its tensors have the batch dimension first.
+        outputs: which outputs, in the order wanted.
+        feeds: the inputs of each request by name.
+
+    Returns:
+        For each request its outputs, or the exception of its run. When a joint run fails, each of its requests is
+        run by itself, so that only the culprit fails.
+    """
+    answers: list[list[npt.NDArray[Any]] | Exception] = [[] for _ in feeds]
+    for group in groups_of_equal_shape(feeds):
+        for index, answer in zip(group, _run_group(session, outputs, [feeds[i] for i in group]), strict=True):
+            answers[index] = answer
+    return answers
+
+
+def _run_group(
+    session: ort.InferenceSession, outputs: Sequence[str], feeds: Sequence[Arrays]
+) -> list[list[npt.NDArray[Any]] | Exception]:
+    """One joint run, split again; a single request is passed on without a copy."""
+    joint = feeds[0] if len(feeds) == 1 else {name: np.concatenate([f[name] for f in feeds]) for name in feeds[0]}
+    try:
+        results = session.run(outputs, joint)
+    except Exception as error:  # see load
+        if len(feeds) == 1:
+            return [error]
+        return [answer for feed in feeds for answer in _run_group(session, outputs, [feed])]
+    ends = np.cumsum([len(next(iter(feed.values()))) for feed in feeds])[:-1]
+    return [list(parts) for parts in zip(*(np.split(result, ends) for result in results), strict=True)]
+
+
+def session_options(config: dict[str, Any]) -> ort.SessionOptions:
+    """Session options from the keys of config.pbtxt that the C++ backend knows.
+
+    Raises:
+        ValueError: a value that is no whole number.
+    """
+    parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+
+    def number(key: str, default: int) -> int:
+        try:
+            return int(parameters.get(key, default))
+        except ValueError:
+            raise ValueError(
+                f"config.pbtxt: parameter {key}: got {parameters[key]!r}, expected a whole number"
+            ) from None
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = number("intra_op_thread_count", 0)
+    options.inter_op_num_threads = number("inter_op_thread_count", 0)
+    if number("execution_mode", 0) == 1:
+        options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
+    options.enable_cpu_mem_arena = number("enable_mem_arena", 1) != 0
+    options.enable_mem_pattern = number("enable_mem_pattern", 1) != 0
+    level = int(config.get("optimization", {}).get("graph", {}).get("level", 0))
+    options.graph_optimization_level = _GRAPH_LEVELS.get(level, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
+    return options
+
+
+def mismatches(kind: str, configured: Sequence[dict[str, Any]], found: Sequence[Any]) -> list[str]:
+    """What differs between the tensors of config.pbtxt and those of the model: names, types and sizes.
+
+    Args:
+        kind: "input" or "output", for the texts. A model may have outputs that the config leaves out.
+        configured: entries of config.pbtxt; their dims are without the batch dimension.
+        found: what ONNX Runtime says of the model, batch dimension first.
+    """
+    by_name = {value.name: value for value in found}
+    names = {entry["name"] for entry in configured}
+    problems = [f"{kind} {name} is not in the config" for name in by_name if kind == "input" and name not in names]
+    for entry in configured:
+        value = by_name.get(entry["name"])
+        if value is None:
+            problems.append(f"{kind} {entry['name']} is not in the model, which has {', '.join(by_name)}")
+            continue
+        expected = _ONNX_TYPES.get(entry["data_type"], entry["data_type"])
+        if value.type != expected:
+            problems.append(f"{kind} {entry['name']}: got {value.type}, expected {expected}")
+        dims = [int(dim) for dim in entry["dims"]]
+        if not _fits(dims, value.shape[1:]):
+            problems.append(f"{kind} {entry['name']}: got shape {value.shape[1:]}, expected {dims}")
+    return problems
+
+
+def _fits(dims: Sequence[int], shape: Sequence[int | str | None]) -> bool:
+    """Equal rank, and equal sizes wherever both are fixed."""
+    return len(dims) == len(shape) and all(
+        dim < 0 or not isinstance(size, int) or dim == size for dim, size in zip(dims, shape, strict=True)
+    )
+
+
+def groups_of_equal_shape(feeds: Sequence[dict[str, Any]]) -> list[list[int]]:
+    """Indices of the feeds that can be joined along the batch dimension, first come first."""
+    groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+    for index, feed in enumerate(feeds):
+        groups.setdefault(tuple(array.shape[1:] for array in feed.values()), []).append(index)
+    return list(groups.values())
