@@ -16,6 +16,7 @@ from tritonclient.utils import InferenceServerException
 
 from maskline_client import contract, rle
 from maskline_client.bench.images import BenchImage
+from maskline_client.wire import Connection
 
 # Another batch size may sum in another order; a wrong answer is off by whole pixels, classes or masks.
 BOX_TOLERANCE_PX = 0.05
@@ -69,6 +70,15 @@ class Call:
     receive_us: float
 
 
+def connect(url: str, timeout_s: float) -> Any:
+    """A `tritonclient.grpc.InferenceServerClient` set up as the library's own, but without retries.
+
+    Raises:
+        ValueError: not host:port.
+    """
+    return triton.InferenceServerClient(**Connection(url, timeout_s, retries=0).client_arguments())
+
+
 def make_request(image: BenchImage) -> list[Any]:
     """The ensemble's input `image`, batch of one."""
     tensor = triton.InferInput(contract.IMAGE.name, [1, 1], contract.IMAGE.dtype)
@@ -104,7 +114,7 @@ class Caller:
     """One connection that calls the model, one request at a time; never retries, so that failures show."""
 
     def __init__(self, url: str, model: str, timeout_s: float) -> None:
-        self._client = triton.InferenceServerClient(url)
+        self._client = connect(url, timeout_s)
         self._model = model
         self._timeout_s = timeout_s
 

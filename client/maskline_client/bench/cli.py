@@ -10,12 +10,13 @@ from rich.console import Console
 
 from maskline_client.bench.settings import BenchSettings, Scenario
 from maskline_client.errors import ClientError
+from maskline_client.wire import DEFAULT_URL
 
 
 def bench(
     images: Annotated[Path, typer.Option(help="Folder with the JPEG, PNG or WebP files to send.")],
     out: Annotated[Path, typer.Option(help="Folder for results.json, results.csv, report.html, loadgen/.")],
-    url: Annotated[str, typer.Option(help="host:port of the server's gRPC endpoint.")] = "localhost:8001",
+    url: Annotated[str, typer.Option(help="host:port of the server's gRPC endpoint.")] = DEFAULT_URL,
     model: Annotated[str, typer.Option(help="The ensemble to call: maskrcnn or maskrcnn_raw.")] = "maskrcnn",
     scenario: Annotated[
         list[Scenario] | None, typer.Option(help="What to run; repeat for several. Default: closed-loop.")

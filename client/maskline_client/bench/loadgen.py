@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import mlperf_loadgen
-import tritonclient.grpc as triton
 
-from maskline_client.bench.calls import error_text, make_request, read_answer
+from maskline_client.bench.calls import connect, error_text, make_request, read_answer
 from maskline_client.bench.images import BenchImage
 from maskline_client.bench.results import Measured
 from maskline_client.bench.settings import BenchSettings, Scenario
@@ -43,7 +42,7 @@ class System:
     def __init__(
         self, settings: BenchSettings, images: tuple[BenchImage, ...], *, in_flight: int | None = None
     ) -> None:
-        self._client = triton.InferenceServerClient(settings.url)
+        self._client = connect(settings.url, settings.timeout_s)
         self._model = settings.model
         self._images = images
         self._timeout_s = settings.timeout_s

@@ -141,6 +141,7 @@ def _steps_tables(runs: Sequence[Run]) -> str:
             ", ".join(f"{count} of {size}" for size, count in step.batches.items()),
         ]
         for run in runs
+        if not run.void
         for step in run.steps
     ]  # fmt: skip
     note = "mean ms of a request from Triton's statistics, before and after the run; batches: how many of which size"

@@ -9,9 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import tritonclient.grpc as triton
-
-from maskline_client.bench.calls import Answer, Caller
+from maskline_client.bench.calls import Answer, Caller, connect
 from maskline_client.bench.closed_loop import first_answers, gate, run_closed_loop
 from maskline_client.bench.images import BenchImage, describe_images
 from maskline_client.bench.loadgen import run_loadgen
@@ -46,7 +44,7 @@ def run_bench(
         InferenceServerException: the server is not there, or refuses an image before anything was timed.
     """
     when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    client = triton.InferenceServerClient(settings.url)
+    client = connect(settings.url, settings.timeout_s)
     try:
         steps = steps_of(client, settings.model)
         server = client.get_server_metadata()

@@ -46,7 +46,7 @@ def _steps_table(runs: tuple[Run, ...]) -> Table:
     for name in ("queue", "input", "infer", "output", "images/execution"):
         table.add_column(name, justify="right")
     for run in runs:
-        for step in run.steps:
+        for step in () if run.void else run.steps:
             times = (step.queue_us, step.compute_input_us, step.compute_infer_us, step.compute_output_us)
             table.add_row(run.label, step.model, *(f"{value / 1e3:.3f}" for value in times), f"{step.mean_batch:.2f}")
     return table
