@@ -1,0 +1,1 @@
+"""Our ONNX ops, one file an op: attributes, function bodies, numpy reference."""

@@ -1,0 +1,151 @@
+"""What an exported stage must pass before it is published.
+
+onnx.checker, the contract of its tensors, its op nodes, and a run of all stages in ONNX Runtime.
+
+Letters: B images, H W canvas.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+from maskline_train.spec import ModelSpec
+from onnx import TensorProto
+
+from maskline_export import stage_io
+from maskline_export.custom_ops.body import DOMAIN
+from maskline_export.errors import ContractError
+from maskline_export.manifest import StageInfo, TensorInfo
+
+# The three dtypes of the wire in the four vocabularies that meet here.
+ONNX_DTYPES = {"UINT8": TensorProto.UINT8, "FP32": TensorProto.FLOAT, "INT32": TensorProto.INT32}
+NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
+    "UINT8": np.dtype(np.uint8),
+    "FP32": np.dtype(np.float32),
+    "INT32": np.dtype(np.int32),
+}
+
+# Two runs of unlike shape, none of them the shape that was traced; 32 is the smallest canvas there is.
+_RUNS = ((1, 128, 96), (3, 32, 64))
+
+Tensors = dict[str, npt.NDArray[np.generic]]
+
+
+def check_stage(path: Path, info: StageInfo) -> None:
+    """Check one file against the contract.
+
+    Args:
+        path: the ONNX file.
+        info: its tensors, as the contract has them.
+
+    Raises:
+        ContractError: the checker refuses it, a tensor differs, or an op node lacks an attribute or its body.
+    """
+    model = onnx.load(path)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ContractError(f"{path.name}: onnx.checker refuses it: {error}") from error
+    for side, values, expected in (
+        ("inputs", model.graph.input, info.inputs),
+        ("outputs", model.graph.output, info.outputs),
+    ):
+        found = tuple(describe(value) for value in values)
+        if found != expected:
+            wrong = next((pair for pair in zip(found, expected, strict=False) if pair[0] != pair[1]), (found, expected))
+            raise ContractError(f"{path.name} {side}: got {wrong[0]}, expected {wrong[1]}")
+    check_op_nodes(model, path.name)
+
+
+def check_op_nodes(model: onnx.ModelProto, name: str) -> None:
+    """Every node of our domain must have a body in the file and carry every attribute that the body declares.
+
+    Raises:
+        ContractError: one does not.
+    """
+    bodies = {function.name: function for function in model.functions if function.domain == DOMAIN}
+    for node in model.graph.node:
+        if node.domain != DOMAIN:
+            continue
+        if node.op_type not in bodies:
+            raise ContractError(f"{name}: node {node.op_type} has no body, expected one of {sorted(bodies)}")
+        missing = set(bodies[node.op_type].attribute) - {attribute.name for attribute in node.attribute}
+        if missing:
+            raise ContractError(f"{name}: node {node.op_type} lacks the attributes {sorted(missing)}")
+
+
+def describe(value: onnx.ValueInfoProto) -> TensorInfo:
+    """A graph input or output in the manifest's words."""
+    names: dict[int, str] = {number: name for name, number in ONNX_DTYPES.items()}
+    tensor = value.type.tensor_type
+    dims = tuple(dim.dim_param or dim.dim_value for dim in tensor.shape.dim)
+    return TensorInfo(value.name, names.get(tensor.elem_type, f"ONNX type {tensor.elem_type}"), dims)
+
+
+def custom_ops(model: onnx.ModelProto) -> dict[str, int]:
+    """How many nodes of each of our ops the graph holds, by op type."""
+    return dict(sorted(Counter(node.op_type for node in model.graph.node if node.domain == DOMAIN).items()))
+
+
+def run_stages(folder: Path, spec: ModelSpec) -> None:
+    """Run the three files one after the other on made images of several batch and canvas sizes.
+
+    Raises:
+        ContractError: ONNX Runtime refuses a file, or an output has another dtype or shape than the contract says, or
+            a value that is not finite.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # its warnings about initialisers say nothing to a user
+    try:
+        sessions = {
+            name: ort.InferenceSession(str(folder / f"{name}.onnx"), options, providers=["CPUExecutionProvider"])
+            for name in stage_io.STAGES
+        }
+        for batch, height, width in _RUNS:
+            tensors = made_image(batch, height, width)
+            for name, expected in zip(stage_io.STAGES, _outputs(spec), strict=True):
+                session = sessions[name]
+                outputs = session.run(None, {value.name: tensors[value.name] for value in session.get_inputs()})
+                found = dict(zip((value.name for value in session.get_outputs()), outputs, strict=True))
+                _check_outputs(name, found, expected, stage_io.sizes(batch, height, width))
+                tensors |= found
+    except ort.capi.onnxruntime_pybind11_state.OrtException as error:
+        raise ContractError(f"ONNX Runtime refuses the exported files: {error}") from error
+
+
+def made_image(batch: int, height: int, width: int) -> Tensors:
+    """Canvases of seeded noise and their image_info; the image ends 8 px before the canvas does."""
+    rng = np.random.default_rng(0)
+    canvas = rng.integers(0, 256, (batch, height, width, 3), dtype=np.uint8)
+    info = np.tile(np.array([height - 8, width - 8, 1, 1, height - 8, width - 8], dtype=np.float32), (batch, 1))
+    return {"canvas": canvas, "image_info": info}
+
+
+def _outputs(spec: ModelSpec) -> tuple[tuple[TensorInfo, ...], ...]:
+    return (
+        (*stage_io.features(spec), *stage_io.rpn_outputs(spec)),
+        stage_io.detections(spec),
+        stage_io.masks(spec),
+    )
+
+
+def _check_outputs(stage: str, found: Tensors, expected: tuple[TensorInfo, ...], sizes: dict[str, int]) -> None:
+    for tensor in expected:
+        array = found[tensor.name]
+        shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in tensor.shape)
+        if array.dtype != NUMPY_DTYPES[tensor.dtype] or array.shape != shape:
+            raise ContractError(
+                f"{stage} output {tensor.name}: got {array.dtype} {list(array.shape)}, "
+                f"expected {tensor.dtype} {list(shape)}"
+            )
+        if tensor.dtype == "FP32" and not np.isfinite(array).all():
+            raise ContractError(
+                f"{stage} output {tensor.name}: got values that are not finite, expected finite ones; "
+                "check the checkpoint's weights"
+            )

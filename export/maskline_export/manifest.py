@@ -1,0 +1,139 @@
+"""The artifact folder's description of itself: `manifest.json`, written by the exporter, checked by every reader."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from maskline_train.spec import ModelSpec
+
+from maskline_export.errors import ContractError
+
+FORMAT = "maskline-artifact/1"
+FILE = "manifest.json"
+Bodies = Literal["ort", "dense"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorInfo:
+    """One input or output of a stage; dimensions are numbers or symbols such as B, H, W, H2, W2."""
+
+    name: str
+    dtype: str  # as Triton writes it: UINT8, FP32, INT32
+    shape: tuple[int | str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class StageInfo:
+    """One ONNX file: its hash, how many nodes of each of our ops it holds, its inputs and outputs in order."""
+
+    file: str
+    sha256: str
+    custom_ops: dict[str, int]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelsInfo:
+    """The file of class names, one a line, in class order."""
+
+    file: str
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """All of `manifest.json`. `parity` is what `maskline-export verify` found, None until it has run."""
+
+    maskline: str
+    spec: ModelSpec
+    bodies: Bodies
+    precision: str
+    opset: int
+    tools: dict[str, str]
+    checkpoint_sha256: str
+    labels: LabelsInfo
+    stages: dict[str, StageInfo]
+    parity: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, the inverse of `from_dict`."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        stages = {name: dataclasses.asdict(stage) for name, stage in self.stages.items()}
+        labels = dataclasses.asdict(self.labels)
+        return {"format": FORMAT, **fields, "spec": self.spec.to_dict(), "labels": labels, "stages": stages}
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Manifest:
+        """Rebuild a manifest.
+
+        Raises:
+            ContractError: another format, or a missing, unknown or malformed entry.
+        """
+        rest = dict(data)
+        found = rest.pop("format", None)
+        if found != FORMAT:
+            raise ContractError(f"manifest: got format {found!r}, expected {FORMAT!r}; export the checkpoint again")
+        try:
+            rest["spec"] = ModelSpec.from_dict(rest["spec"])
+            rest["labels"] = LabelsInfo(**rest["labels"])
+            rest["stages"] = {name: _stage(stage) for name, stage in rest["stages"].items()}
+            return Manifest(**rest)
+        except KeyError as error:
+            raise ContractError(f"manifest: missing entry {error}; export the checkpoint again") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ContractError(f"manifest: malformed ({error}); export the checkpoint again") from error
+
+    def save(self, folder: Path) -> None:
+        """Write `manifest.json` into the folder, at once or not at all."""
+        temporary = folder / f".{FILE}.tmp"
+        temporary.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+        temporary.replace(folder / FILE)
+
+
+def _stage(data: dict[str, Any]) -> StageInfo:
+    rest = dict(data)
+    for side in ("inputs", "outputs"):
+        rest[side] = tuple(TensorInfo(**{**tensor, "shape": tuple(tensor["shape"])}) for tensor in rest[side])
+    return StageInfo(**rest)
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_artifact(folder: Path) -> Manifest:
+    """The manifest of an artifact whose files are all there and unchanged.
+
+    Raises:
+        ContractError: not an artifact folder, another format, a file missing, or a file with another hash.
+    """
+    try:
+        data = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ContractError(
+            f"{folder}: cannot read {FILE} ({error.strerror}); expected a folder written by `maskline-export onnx`"
+        ) from error
+    except ValueError as error:
+        raise ContractError(f"{folder / FILE}: not JSON ({error}); export the checkpoint again") from error
+    if not isinstance(data, dict):
+        raise ContractError(f"{folder / FILE}: got a JSON {type(data).__name__}, expected an object")
+    manifest = Manifest.from_dict(data)
+    entries: list[LabelsInfo | StageInfo] = [manifest.labels, *manifest.stages.values()]
+    for entry in entries:
+        path = folder / entry.file
+        if not path.is_file():
+            raise ContractError(f"{path}: missing, expected by {FILE}; export the checkpoint again")
+        found = sha256(path)
+        if found != entry.sha256:
+            raise ContractError(
+                f"{path}: got sha256 {found[:12]}..., {FILE} says {entry.sha256[:12]}...; "
+                "the file was changed after export: export the checkpoint again"
+            )
+    return manifest

@@ -1,0 +1,195 @@
+"""Export twins: the three stages of a Mask R-CNN as modules of static rank and fixed-size outputs.
+
+They hold the model's own layers and replace only its data-dependent steps by nodes of our ops, so the model stays free
+of export code. They are made for `torch.onnx.export`, not for running: an op node has no value in PyTorch.
+
+Letters: B images, L levels, A anchors a cell, R proposals an image, D detections an image, K foreground classes,
+C channels, H W canvas, Hi Wi level i, P pooled side, M mask side.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from maskline_train.model.fpn import NUM_ROI_LEVELS, STRIDES
+from maskline_train.model.mask_rcnn import MaskRCNN
+from maskline_train.model.resnet import fold_norms
+from maskline_train.spec import ModelSpec
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from maskline_export.custom_ops.body import DOMAIN, DOMAIN_VERSION, node_attributes
+from maskline_export.custom_ops.classwise_nms import ClasswiseNMS
+from maskline_export.custom_ops.multiscale_roi_align import MultiscaleRoIAlign
+from maskline_export.custom_ops.proposal_nms import ProposalNMS
+
+
+def roi_align_op(spec: ModelSpec, pooled_side: int) -> MultiscaleRoIAlign:
+    """The attributes of a MultiscaleRoIAlign node of this model."""
+    align = spec.roi_align
+    return MultiscaleRoIAlign(
+        strides=STRIDES[:NUM_ROI_LEVELS],
+        canonical_size=align.canonical_size_px,
+        canonical_level=align.canonical_level,
+        pooled_side=pooled_side,
+        sampling_ratio=align.sampling_ratio,
+        aligned=align.aligned,
+    )
+
+
+def proposal_nms_op(spec: ModelSpec) -> ProposalNMS:
+    """The attributes of the ProposalNMS node of this model."""
+    return ProposalNMS(
+        strides=STRIDES,
+        anchor_sizes=spec.anchors.sizes_px,
+        aspect_ratios=spec.anchors.aspect_ratios,
+        anchor_rounded=spec.anchors.rounded,
+        anchor_centre_offset=spec.anchors.centre_offset,
+        pre_nms_per_level=spec.proposals.pre_nms_per_level,
+        max_proposals=spec.proposals.max_proposals,
+        nms_thresh=spec.proposals.nms_thresh,
+        min_side=spec.proposals.min_side_px,
+    )
+
+
+def classwise_nms_op(spec: ModelSpec) -> ClasswiseNMS:
+    """The attributes of the ClasswiseNMS node of this model."""
+    return ClasswiseNMS(
+        num_classes=spec.num_classes,
+        score_thresh=spec.box_head.score_thresh,
+        nms_thresh=spec.box_head.nms_thresh,
+        max_detections=spec.box_head.max_detections,
+        delta_weights=spec.box_head.delta_weights,
+        min_side=spec.box_head.min_side_px,
+    )
+
+
+class BackboneStage(nn.Module):
+    """Canvas to pyramid and region proposal outputs, with the norms folded into the convolutions of a copy."""
+
+    def __init__(self, model: MaskRCNN) -> None:
+        super().__init__()
+        self.backbone = copy.deepcopy(model.backbone)
+        fold_norms(self.backbone.body)
+        self.rpn_head = copy.deepcopy(model.rpn_head)
+
+    def forward(self, canvas: Tensor, image_info: Tensor) -> tuple[Tensor, ...]:
+        """P2 to P5, then the logits of P2 to P6, then their deltas.
+
+        Args:
+            canvas: uint8 [B, H, W, 3], H and W multiples of 32.
+            image_info: float32 [B, 6].
+
+        Returns:
+            p [B, C, Hi, Wi] x 4, logits [B, A, Hi, Wi] x 5, deltas [B, 4A, Hi, Wi] x 5, all float32.
+        """
+        features = self.backbone(canvas, image_info)
+        logits, deltas = self.rpn_head(features)
+        return (*features[:NUM_ROI_LEVELS], *logits, *deltas)
+
+
+class ProposalStage(nn.Module):
+    """Pyramid and region proposal outputs to detections: ProposalNMS, RoIAlign, the box head, ClasswiseNMS."""
+
+    def __init__(self, model: MaskRCNN) -> None:
+        super().__init__()
+        self.box_head = copy.deepcopy(model.box_head)
+        self.proposals = proposal_nms_op(model.spec)
+        self.pool = roi_align_op(model.spec, model.spec.box_head.pooled_side)
+        self.detections = classwise_nms_op(model.spec)
+
+    def forward(
+        self, features: Sequence[Tensor], logits: Sequence[Tensor], deltas: Sequence[Tensor], image_info: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Detections of a batch.
+
+        Args:
+            features: P2 to P5, each [B, C, Hi, Wi].
+            logits: P2 to P6, each [B, A, Hi, Wi].
+            deltas: P2 to P6, each [B, 4A, Hi, Wi].
+            image_info: float32 [B, 6].
+
+        Returns:
+            boxes [B, D, 4] float32, scores [B, D] float32, labels [B, D] int32, num_detections [B, 1] int32.
+        """
+        batch, r, d = image_info.shape[0], self.proposals.max_proposals, self.detections.max_detections
+        proposals, num_proposals = _node(
+            self.proposals, (image_info, *logits, *deltas), (torch.float32, torch.int32), ([batch, r, 4], [batch])
+        )
+        pooled = _pool(self.pool, proposals, features)
+        class_logits, box_deltas = self.box_head(pooled)
+        return tuple(
+            _node(
+                self.detections,
+                (class_logits, box_deltas, proposals, num_proposals, image_info),
+                (torch.float32, torch.float32, torch.int32, torch.int32),
+                ([batch, d, 4], [batch, d], [batch, d], [batch, 1]),
+            )
+        )
+
+
+class MaskStage(nn.Module):
+    """Pyramid and detections to the mask of each detection's class.
+
+    Only the row of the last 1 x 1 convolution that belongs to the label is computed: 1/K of its work and no
+    [N, K, M, M] tensor.
+    """
+
+    def __init__(self, model: MaskRCNN) -> None:
+        super().__init__()
+        self.mask_head = copy.deepcopy(model.mask_head)
+        self.pool = roi_align_op(model.spec, model.spec.mask_head.pooled_side)
+
+    def forward(self, features: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor:
+        """Masks of a batch.
+
+        Args:
+            features: P2 to P5, each [B, C, Hi, Wi].
+            boxes: float32 [B, D, 4].
+            labels: int32 [B, D]; -1 is padding.
+
+        Returns:
+            uint8 [B, D, M, M], probability x 255 rounded; zero where the label is -1.
+        """
+        head = self.mask_head
+        x = _pool(self.pool, boxes, features)
+        for conv in head.convs:
+            x = relu(conv(x))
+        x = relu(head.upsample(x))  # [B*D, C, M, M]
+        side = x.shape[-1]
+        last = head.mask_logits
+        assert last.bias is not None
+        flat_labels = labels.reshape(-1).to(torch.int64)
+        rows = flat_labels.clamp(min=0)
+        weights = last.weight.flatten(1)[rows].unsqueeze(1)  # [B*D, 1, C]
+        logits = (weights @ x.flatten(2)).squeeze(1) + last.bias[rows].unsqueeze(1)  # [B*D, M*M]
+        levels = torch.round(torch.sigmoid(logits) * 255.0)
+        masks = torch.where((flat_labels >= 0).unsqueeze(1), levels, 0.0).to(torch.uint8)
+        return masks.reshape(labels.shape[0], labels.shape[1], side, side)
+
+
+def _pool(op: MultiscaleRoIAlign, boxes: Tensor, features: Sequence[Tensor]) -> Tensor:
+    """A MultiscaleRoIAlign node: [B*R, C, P, P]."""
+    side = op.pooled_side
+    shape = [boxes.shape[0] * boxes.shape[1], features[0].shape[1], side, side]
+    return _node(op, (boxes, *features), (features[0].dtype,), (shape,))[0]
+
+
+def _node(
+    op: ProposalNMS | MultiscaleRoIAlign | ClasswiseNMS,
+    inputs: Sequence[Tensor],
+    dtypes: Sequence[torch.dtype],
+    shapes: Sequence[Sequence[Any]],
+) -> Sequence[Tensor]:
+    """A node of our domain, named like the class of its attributes, in the graph that is being exported."""
+    return torch.onnx.ops.symbolic_multi_out(
+        f"{DOMAIN}::{type(op).__name__}",
+        inputs,
+        dict(node_attributes(op)),
+        dtypes=dtypes,
+        shapes=shapes,
+        version=DOMAIN_VERSION,
+    )

@@ -1,0 +1,277 @@
+"""From a checkpoint to an artifact folder: export each stage, attach the op bodies, check the files, describe them.
+
+Letters: B images, L levels, A anchors a cell, R proposals an image, D detections an image, C channels, H W canvas,
+Hi Wi level i, M mask side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from maskline_train.checkpoint import WEIGHTS_FILE, load_model
+from maskline_train.model.fpn import CANVAS_MULTIPLE
+from maskline_train.model.mask_rcnn import MaskRCNN
+from onnx import helper
+from torch import Tensor, nn
+from torch.export import Dim
+
+from maskline_export import check, stage_io, stages
+from maskline_export.custom_ops import classwise_nms, multiscale_roi_align, proposal_nms
+from maskline_export.custom_ops.body import DOMAIN, DOMAIN_VERSION, OPSET
+from maskline_export.errors import ContractError, ExportError
+from maskline_export.manifest import FILE as MANIFEST_FILE
+from maskline_export.manifest import Bodies, LabelsInfo, Manifest, StageInfo, TensorInfo, sha256
+
+IR_VERSION = 10
+PRECISION = "fp32"
+LABELS_FILE = "labels.txt"
+TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime")
+# What the exporter traces with; any numbers that are not special (1, or equal to each other) do.
+_TRACE_BATCH, _TRACE_CANVAS = 2, (96, 160)
+
+Report = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stage:
+    """One stage to export.
+
+    Attributes:
+        name: of the file, without its ending.
+        module: the export twin.
+        inputs: its tensors in order, as the contract has them.
+        outputs: likewise.
+        arrange: groups one entry an input into the arguments of `module.forward`.
+        functions: bodies of the ops it uses.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    arrange: Callable[[list[Any]], tuple[Any, ...]]
+    functions: tuple[onnx.FunctionProto, ...]
+
+
+def export_checkpoint(checkpoint: Path, out: Path, bodies: Bodies = "ort", report: Report = lambda _: None) -> Manifest:
+    """Write the artifact of a checkpoint folder.
+
+    Args:
+        checkpoint: folder with `model.json` and `model.safetensors`.
+        out: folder to create; an artifact that is there is replaced, anything else is refused.
+        bodies: which op bodies the files carry.
+        report: gets one line a step.
+
+    Returns:
+        The manifest that was written.
+
+    Raises:
+        ExportError: the checkpoint cannot be read, `out` is taken, or an exported file fails its checks. Nothing is
+            left behind then.
+    """
+    report(f"reading {checkpoint}")
+    try:
+        model = load_model(checkpoint)
+    except (ValueError, OSError) as error:
+        raise ContractError(str(error)) from error
+    return export_model(model, sha256(checkpoint / WEIGHTS_FILE), out, bodies, report)
+
+
+def export_model(
+    model: MaskRCNN, checkpoint_sha256: str, out: Path, bodies: Bodies = "ort", report: Report = lambda _: None
+) -> Manifest:
+    """Write the artifact of a model in memory; see `export_checkpoint`."""
+    _refuse_foreign(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        folder = Path(scratch) / "artifact"
+        folder.mkdir()
+        written = _write(model.eval(), checkpoint_sha256, folder, bodies, report)
+        _move_into_place(folder, out, Path(scratch) / "replaced")
+    return written
+
+
+def _refuse_foreign(out: Path) -> None:
+    if out.exists() and not (out.is_dir() and ((out / MANIFEST_FILE).is_file() or not any(out.iterdir()))):
+        raise ExportError(
+            f"{out}: exists and is not an artifact folder; expected a new folder or an artifact to replace"
+        )
+
+
+def _move_into_place(folder: Path, out: Path, replaced: Path) -> None:
+    if out.exists():
+        out.rename(replaced)  # removed with the scratch folder
+    folder.rename(out)
+
+
+def _write(model: MaskRCNN, checkpoint_sha256: str, folder: Path, bodies: Bodies, report: Report) -> Manifest:
+    spec = model.spec
+    infos: dict[str, StageInfo] = {}
+    for stage in _stages(model, bodies):
+        report(f"{stage.name}: exporting")
+        proto = _to_proto(stage)
+        path = folder / f"{stage.name}.onnx"
+        onnx.save(proto, path)
+        report(f"{stage.name}: checking {path.name}, {path.stat().st_size / 2**20:.1f} MiB")
+        info = StageInfo(path.name, sha256(path), check.custom_ops(proto), stage.inputs, stage.outputs)
+        check.check_stage(path, info)
+        infos[stage.name] = info
+    report("all stages: running in ONNX Runtime on made images")
+    check.run_stages(folder, spec)
+    labels = folder / LABELS_FILE
+    labels.write_text("".join(f"{name}\n" for name in spec.classes), encoding="utf-8")
+    written = Manifest(
+        maskline=importlib.metadata.version("maskline"),
+        spec=spec,
+        bodies=bodies,
+        precision=PRECISION,
+        opset=OPSET,
+        tools={name: importlib.metadata.version(name) for name in TOOLS},
+        checkpoint_sha256=checkpoint_sha256,
+        labels=LabelsInfo(LABELS_FILE, sha256(labels)),
+        stages=infos,
+    )
+    written.save(folder)
+    return written
+
+
+def _stages(model: MaskRCNN, bodies: Bodies) -> tuple[_Stage, ...]:
+    spec = model.spec
+    proposal, mask = stages.ProposalStage(model), stages.MaskStage(model)
+    r = spec.proposals.max_proposals
+    if bodies == "ort":
+        heads = (
+            proposal_nms.body_ort(proposal.proposals),
+            multiscale_roi_align.body_ort(proposal.pool),
+            classwise_nms.body_ort(proposal.detections, r),
+        )
+        pool = multiscale_roi_align.body_ort(mask.pool)
+    else:
+        heads = (
+            proposal_nms.body_dense(proposal.proposals),
+            multiscale_roi_align.body_dense(proposal.pool),
+            classwise_nms.body_dense(proposal.detections, r),
+        )
+        pool = multiscale_roi_align.body_dense(mask.pool)
+    pyramid, rpn, found = stage_io.features(spec), stage_io.rpn_outputs(spec), stage_io.detections(spec)
+    rois, levels = len(stage_io.ROI_LEVELS), len(stage_io.RPN_LEVELS)
+    return (
+        _Stage(
+            "backbone",
+            stages.BackboneStage(model),
+            stage_io.backbone_inputs(),
+            (*pyramid, *rpn),
+            lambda tensors: tuple(tensors),
+            (),
+        ),
+        _Stage(
+            "proposal",
+            proposal,
+            (*pyramid, *rpn, stage_io.IMAGE_INFO),
+            found,
+            lambda t: (t[:rois], t[rois : rois + levels], t[rois + levels : -1], t[-1]),
+            heads,
+        ),
+        _Stage(
+            "mask",
+            mask,
+            stage_io.mask_inputs(spec),
+            stage_io.masks(spec),
+            lambda t: (t[:rois], *t[rois:]),
+            (pool,),
+        ),
+    )
+
+
+def _to_proto(stage: _Stage) -> onnx.ModelProto:
+    """Export one stage, name its dimensions as the contract does, and attach the bodies of its ops."""
+    symbols = _dims()
+    with _quiet():
+        program = torch.onnx.export(
+            stage.module.eval(),
+            stage.arrange([_example(tensor) for tensor in stage.inputs]),
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes=stage.arrange(
+                [{i: symbols[d] for i, d in enumerate(tensor.shape) if isinstance(d, str)} for tensor in stage.inputs]
+            ),
+            input_names=[tensor.name for tensor in stage.inputs],
+            output_names=[tensor.name for tensor in stage.outputs],
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None  # torch.onnx.export returns None only where it writes a file itself
+    return _finish(program.model_proto, stage)
+
+
+def _finish(proto: onnx.ModelProto, stage: _Stage) -> onnx.ModelProto:
+    """The exported graph with our names, versions and function bodies, and without traces of the exporting machine."""
+    proto.ir_version = IR_VERSION
+    proto.producer_name, proto.producer_version = "maskline", importlib.metadata.version("maskline")
+    proto.graph.name = stage.name
+    for values, tensors in ((proto.graph.input, stage.inputs), (proto.graph.output, stage.outputs)):
+        if [value.name for value in values] != [tensor.name for tensor in tensors]:
+            raise ContractError(f"{stage.name}: got tensors {[v.name for v in values]}, expected {tensors}")
+        for value, tensor in zip(values, tensors, strict=True):
+            _name_dims(value, tensor)
+    del proto.graph.value_info[:]  # it speaks of the exporter's own symbols; readers infer inner shapes from ours
+    del proto.graph.metadata_props[:]
+    for node in proto.graph.node:
+        del node.metadata_props[:]  # stack traces with this machine's paths
+    proto.functions.extend(stage.functions)
+    del proto.opset_import[:]
+    proto.opset_import.append(helper.make_opsetid("", OPSET))
+    if stage.functions:
+        proto.opset_import.append(helper.make_opsetid(DOMAIN, DOMAIN_VERSION))
+    return proto
+
+
+def _name_dims(value: onnx.ValueInfoProto, tensor: TensorInfo) -> None:
+    """Replace the symbols of dynamic dimensions by the contract's; fixed ones stay for the checks to compare."""
+    for dim, wanted in zip(value.type.tensor_type.shape.dim, tensor.shape, strict=True):
+        if isinstance(wanted, str):
+            dim.Clear()
+            dim.dim_param = wanted
+        elif dim.dim_param:  # a product of symbols and numbers that the exporter could not resolve
+            dim.Clear()
+            dim.dim_value = wanted
+
+
+def _example(tensor: TensorInfo) -> Tensor:
+    sizes = stage_io.sizes(_TRACE_BATCH, *_TRACE_CANVAS)
+    shape = [sizes[dim] if isinstance(dim, str) else dim for dim in tensor.shape]
+    return torch.from_numpy(np.zeros(shape, dtype=check.NUMPY_DTYPES[tensor.dtype]))
+
+
+def _dims() -> dict[str, Any]:
+    """A dynamic dimension for each symbol; canvas sides are multiples of 32, which lets the pyramid's sums line up."""
+    dims: dict[str, Any] = {symbol: Dim(symbol) for symbol in stage_io.sizes(1, CANVAS_MULTIPLE, CANVAS_MULTIPLE)}
+    for symbol in ("H", "W"):
+        dims[symbol] = CANVAS_MULTIPLE * Dim(f"cells_{symbol}")
+    return dims
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's own progress lines and advice off the terminal; its exceptions pass."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
