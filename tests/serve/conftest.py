@@ -1,0 +1,100 @@
+"""Fixtures with the real server: one for all tests that leave it in peace, and what a test needs to call it."""
+
+from __future__ import annotations
+
+import io
+import queue
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from maskline_serve.assemble import assemble
+from maskline_serve.server import TritonServer
+from PIL import Image
+from serve import standin
+from tritonclient import grpc as triton
+
+DEADLINE_S = 60.0  # for two loaded cores; an idle machine answers in milliseconds
+
+OUTPUTS = {
+    "maskrcnn": ("num_detections", "boxes", "scores", "labels", "mask_rle", "image_size"),
+    "maskrcnn_raw": ("num_detections", "boxes", "scores", "labels", "masks", "image_size"),
+    "maskrcnn_engines": ("num_detections", "boxes", "scores", "labels", "masks"),
+}
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stand-in artifact: answers that a test can foresee."""
+    return standin.write_artifact(tmp_path_factory.mktemp("serve") / "artifact")
+
+
+@pytest.fixture(scope="session")
+def repository(artifact: Path) -> Path:
+    """The stand-in, assembled; tests that change something assemble their own."""
+    folder = artifact.parent / "repository"
+    assemble(artifact, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(repository: Path) -> Iterator[TritonServer]:
+    """A running server that tests share: they may send it anything, but must not stop it."""
+    with TritonServer(repository, drain_s=5) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: TritonServer) -> Iterator[triton.InferenceServerClient]:
+    """A gRPC client of the shared server."""
+    with triton.InferenceServerClient(server.grpc_url) as connected:
+        yield connected
+
+
+def image_input(files: Sequence[bytes]) -> triton.InferInput:
+    """The wire input `image` BYTES [B,1]."""
+    tensor = triton.InferInput("image", [len(files), 1], "BYTES")
+    tensor.set_data_from_numpy(np.array([[file] for file in files], dtype=np.object_))
+    return tensor
+
+
+def send(client: triton.InferenceServerClient, files: Sequence[bytes], model: str = "maskrcnn") -> dict[str, Any]:
+    """One request with a batch of image files; returns every output by name."""
+    result = client.infer(model, [image_input(files)], client_timeout=DEADLINE_S)
+    return {name: result.as_numpy(name) for name in OUTPUTS[model]}
+
+
+class Pending:
+    """A request in flight on the client's own thread; `answer()` waits for it."""
+
+    def __init__(
+        self,
+        client: triton.InferenceServerClient,
+        files: Sequence[bytes],
+        model: str = "maskrcnn",
+        timeout_s: float = DEADLINE_S,
+    ) -> None:
+        self._got: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
+        self._model = model
+        client.async_infer(
+            model,
+            [image_input(files)],
+            callback=lambda result, error: self._got.put((result, error)),
+            client_timeout=timeout_s,
+        )
+
+    def answer(self, wait_s: float = DEADLINE_S + 10) -> dict[str, Any]:
+        """Every output by name; raises the request's InferenceServerException."""
+        result, error = self._got.get(timeout=wait_s)
+        if error is not None:
+            raise error
+        return {name: result.as_numpy(name) for name in OUTPUTS[self._model]}
+
+
+def encoded(image: Image.Image, image_format: str = "PNG", **options: Any) -> bytes:
+    """The image as a file's bytes."""
+    file = io.BytesIO()
+    image.save(file, image_format, **options)
+    return file.getvalue()
