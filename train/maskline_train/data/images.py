@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
 from maskline_train.data.errors import ImageError
 from maskline_train.spec import PreprocessingSpec
@@ -29,6 +29,18 @@ FORMATS = (
     "TIFF",
     "GIF",
 )  # what data sets hold; the server takes the first three
+
+# EXIF tag 0x0112 -> how Pillow turns the stored picture upright; 1, and anything unknown: as it is.
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,10 +194,13 @@ def _check_pixels(name: str, size: tuple[int, int], limits: ImageLimits) -> None
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    """As `ImageOps.exif_transpose`, which also writes the other tags anew and so fails on odd ones among them."""
     try:
-        return ImageOps.exif_transpose(image)
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # a broken EXIF block (any error of its parser) does not make the pixels unreadable
         return image
+    method = _UPRIGHT.get(orientation)
+    return image if method is None else image.transpose(method)
 
 
 def _to_rgb(image: Image.Image) -> Pixels:

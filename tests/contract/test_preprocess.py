@@ -1,0 +1,60 @@
+"""The server's preprocessing is training's, bit by bit, on every kind of image."""
+
+from __future__ import annotations
+
+import image_files
+import model_files
+import numpy as np
+import pytest
+from maskline_train.data.images import decode_image, preprocess_batch
+from maskline_train.spec import PreprocessingSpec
+
+images = model_files.load("models/preprocess/1/images.py")
+
+FILES = image_files.good_files()
+LIMITS = images.Limits(32 * 2**20, 50_000_000, 20_000)
+SPECS = (
+    PreprocessingSpec(64, 96, ((64, 96), (96, 64), (96, 96))),
+    PreprocessingSpec(32, 53, ((37, 53), (64, 64))),  # some files keep their size
+    PreprocessingSpec(64, 200, ((32, 64), (64, 32))),  # no canvas holds most files
+)
+
+
+def served(files: list[bytes], spec: PreprocessingSpec) -> tuple[np.ndarray, np.ndarray]:
+    geometry = images.Geometry(spec.shorter_side_px, spec.longer_side_px, spec.canvases)
+    canvas, info, size = images.compose([images.prepare(file, geometry, LIMITS) for file in files], geometry)
+    np.testing.assert_array_equal(size, info[:, 4:])
+    return canvas, info
+
+
+def trained(files: list[bytes], spec: PreprocessingSpec) -> tuple[np.ndarray, np.ndarray]:
+    return preprocess_batch([decode_image(file) for file in files], spec)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=["canvases", "kept size", "cut"])
+@pytest.mark.parametrize("name", FILES)
+def test_one_file_gives_the_same_canvas_and_info(name: str, spec: PreprocessingSpec) -> None:
+    canvas, info = served([FILES[name]], spec)
+    expected_canvas, expected_info = trained([FILES[name]], spec)
+    np.testing.assert_array_equal(canvas, expected_canvas)
+    np.testing.assert_array_equal(info, expected_info)
+    assert canvas.dtype == np.uint8
+    assert info.dtype == np.float32
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=["canvases", "kept size", "cut"])
+def test_a_request_with_every_file_shares_one_canvas_as_in_training(spec: PreprocessingSpec) -> None:
+    canvas, info = served(list(FILES.values()), spec)
+    expected_canvas, expected_info = trained(list(FILES.values()), spec)
+    np.testing.assert_array_equal(canvas, expected_canvas)
+    np.testing.assert_array_equal(info, expected_info)
+
+
+def test_the_baselines_own_sizes_agree_on_a_photograph_sized_picture() -> None:
+    spec = PreprocessingSpec()
+    files = [image_files.encoded(image_files.picture(h, w), "JPEG") for h, w in ((480, 640), (640, 480))]
+    for batch in ([files[0]], [files[1]], files):
+        canvas, info = served(batch, spec)
+        expected_canvas, expected_info = trained(batch, spec)
+        np.testing.assert_array_equal(canvas, expected_canvas)
+        np.testing.assert_array_equal(info, expected_info)
