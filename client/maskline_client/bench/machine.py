@@ -110,6 +110,6 @@ def _process_name(command: Sequence[str]) -> str:
     program = Path(command[0]).name
     if "python_backend_stub" not in program:
         return program
-    names = [Path(argument).parent.parent.name for argument in command if argument.endswith("model.py")]
-    instances = [argument for argument in command if argument.rsplit("_", 2)[-2:] == ["0", "0"]]
-    return f"stub {(instances or names or ['?'])[0]}"
+    # argv[1] is MODELS/<model>/<version>/<file>; a later argument is the instance, <model>_<n>_<n>.
+    model = Path(command[1]).parent.parent.name if len(command) > 1 else "?"
+    return "stub " + next((argument for argument in command[2:] if argument.startswith(f"{model}_")), model)

@@ -1,0 +1,104 @@
+"""The benchmark against the real Triton server, with the stand-in's foreseeable answers."""
+
+import json
+
+import pytest
+from maskline_client.bench.calls import Caller, connect
+from maskline_client.bench.cli import bench
+from maskline_client.bench.images import load_images
+from maskline_client.bench.machine import server_memory
+from maskline_client.bench.run import run_bench
+from maskline_client.bench.settings import BenchSettings, Scenario
+from maskline_client.bench.statistics import read_counters, steps_of
+from serve.standin import picture
+from typer import Typer
+from typer.testing import CliRunner
+
+pytestmark = pytest.mark.triton
+STEPS = ["preprocess", "backbone", "proposal", "mask", "postprocess"]
+COUNTS = (0, 3, 7)  # objects in the three images
+
+
+@pytest.fixture
+def folder(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for count in COUNTS:
+        (images / f"{count}.png").write_bytes(picture(count))
+    return images
+
+
+def test_steps_and_processes_of_a_real_server(server):
+    client = connect(server.grpc_url, 10.0)
+    try:
+        assert sorted(steps_of(client, "maskrcnn")) == sorted(STEPS)
+        assert steps_of(client, "backbone") == ("backbone",)  # a plain model is its own only step
+        counters = read_counters(client, STEPS)
+    finally:
+        client.close()
+    assert all(model.successes >= 1 for model in counters.values())  # the canary went through every step
+    memory = server_memory(server.grpc_url)
+    names = [process.name for process in memory]
+    assert names.count("tritonserver") == 1
+    assert set(names) >= {f"stub {step}_0_0" for step in STEPS}
+    assert all(process.peak_mib >= process.resident_mib > 1 for process in memory)
+
+
+def test_a_run_counts_every_request_in_every_step(server, folder, tmp_path):
+    settings = BenchSettings(
+        server.grpc_url, scenarios=tuple(Scenario), concurrency=(1, 3), requests=6, seconds=0.5, warmup=2,
+        target_qps=20.0, in_flight=3, timeout_s=30.0,
+    )  # fmt: skip
+    results = run_bench(settings, load_images(folder), tmp_path, lambda line: None)
+    assert results.voids == ()
+    assert [run.label for run in results.runs] == [
+        "closed-loop 1", "closed-loop 3", "single-stream 1", "server", "offline 3",
+    ]  # fmt: skip
+    assert results.images["mean_detections"] == sum(COUNTS) / len(COUNTS)
+    for run in results.runs:
+        answered = len(run.measured.latencies_ms)
+        assert [step.inferences for step in run.steps] == [answered] * len(STEPS)  # none lost, none of the warm-up
+        assert all(step.compute_infer_us > 0 and step.failures == 0 for step in run.steps)
+        # The steps are a part of what the client waits for; a step's output phase overlaps with the next step.
+        served_ms = sum(step.total_us - step.compute_output_us for step in run.steps) / 1e3
+        assert 0 < served_ms <= run.latency.mean_ms
+        for step in run.steps:
+            if step.batches:  # models with a dynamic batcher: the histogram holds every image
+                assert sum(size * count for size, count in step.batches.items()) == answered
+
+
+def test_raw_masks_are_compared_too(server, folder):
+    caller = Caller(server.grpc_url, "maskrcnn_raw", 30.0)
+    try:
+        answers = [caller.call(image).answer for image in load_images(folder)]
+    finally:
+        caller.close()
+    assert [answer.num_detections for answer in answers] == list(COUNTS)
+    mask_side = answers[1].masks.shape[-1]
+    # The stand-in's masks are solid in the left half of the grid.
+    assert answers[1].mask_areas() == pytest.approx([mask_side * mask_side / 2] * 3, rel=1e-9)
+
+
+def test_the_command_line(server, folder, tmp_path):
+    app = Typer()
+    app.command()(bench)
+    arguments = ["--url", server.grpc_url, "--images", str(folder), "--out", str(tmp_path / "out")]
+    answer = CliRunner().invoke(app, [*arguments, "--concurrency", "1,2", "--requests", "4", "--warmup", "0"])
+    assert answer.exit_code == 0, answer.output
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [run["void"] for run in found["runs"]] == ["", ""]
+    assert any(process["name"] == "tritonserver" for process in found["server_processes"])
+    assert "triton" in found["versions"]
+
+
+def test_a_refused_image_is_one_line_and_nothing_is_written(server, folder, tmp_path):
+    app = Typer()
+    app.command()(bench)
+    damaged = (folder / "3.png").read_bytes()
+    (folder / "damaged.png").write_bytes(damaged[: len(damaged) - 30])  # its header still says what it is
+    arguments = ["--url", server.grpc_url, "--images", str(folder), "--out", str(tmp_path / "out")]
+    answer = CliRunner().invoke(app, arguments)
+    assert answer.exit_code == 2  # InvalidImage
+    assert "refused the image" in answer.stderr
+    assert len(answer.stderr.strip().splitlines()) == 1
+    assert list((tmp_path / "out").iterdir()) == []
