@@ -127,8 +127,8 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
         raise InvalidImageError(f"image: {error}; scale it down") from error
     except Exception as error:  # headers too raise many types
         raise InvalidImageError(
-            f"image: got {len(data)} bytes that start with {bytes(data[:8])!r}, expected a readable JPEG, PNG or WebP "
-            "file; send the whole file as it is on disk, or convert it"
+            f"image: not a JPEG, PNG or WebP file that can be read (got {len(data)} bytes that start with "
+            f"{bytes(data[:8])!r}); send the whole file as it is on disk, or convert it"
         ) from error
     width, height = image.size
     if min(width, height) < 1:
