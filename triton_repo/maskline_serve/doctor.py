@@ -132,6 +132,7 @@ def _ensemble(parsed: Any, configs: dict[str, Any]) -> Iterator[str]:
         model = configs.get(step.model_name)
         if model is None:
             yield f"step {step.model_name}: no such model"
+            known.update(dict.fromkeys(step.output_map.values()))  # None: given, but of unknown type
             continue
         if 0 < model.max_batch_size < parsed.max_batch_size:
             yield f"takes batches up to {parsed.max_batch_size}, its step {step.model_name} {model.max_batch_size}"
@@ -162,7 +163,9 @@ def _step_inputs(step: Any, model: Any, known: dict[str, Any]) -> Iterator[str]:
 
 
 def _misfit(source: Any, target: Any) -> str | None:
-    """Why a tensor cannot flow from `source` to `target`, or None."""
+    """Why a tensor cannot flow from `source` (None: unknown) to `target`, or None."""
+    if source is None:
+        return None
     if source.data_type != target.data_type:
         return f"got {config.dtype(source)}, expected {config.dtype(target)}"
     pairs = list(zip(source.dims, target.dims, strict=False))

@@ -1,0 +1,349 @@
+"""`assemble` and `doctor` on disk: what is written, what is refused, what is found. Starts no server of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+from maskline_serve import config
+from maskline_serve.artifact import read
+from maskline_serve.assemble import assemble, sources
+from maskline_serve.doctor import Level, examine
+from maskline_serve.errors import ArtifactError, RepositoryError
+from maskline_serve.repository import FILE, Repository, sha256
+from serve import standin
+
+BASELINE = 256  # C of the committed configs
+
+
+def parsed(repository, model):
+    path = repository / "models" / model / "config.pbtxt"
+    return config.parse(path.read_text(encoding="utf-8"), path)
+
+
+def dims(tensors):
+    return {tensor.name: list(tensor.dims) for tensor in tensors}
+
+
+@pytest.fixture
+def own_artifact(artifact, tmp_path):
+    return Path(shutil.copytree(artifact, tmp_path / "artifact"))
+
+
+@pytest.fixture
+def own_repository(artifact, tmp_path):
+    assemble(artifact, tmp_path / "repository")
+    return tmp_path / "repository"
+
+
+def rewrite(artifact, change):
+    """Change manifest.json by a function of its dict."""
+    path = artifact / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+# ---- what is written
+
+
+def test_stages_lie_where_triton_looks(artifact, repository):
+    for stage in ("backbone", "proposal", "mask"):
+        copied = repository / "models" / stage / "1" / "model.onnx"
+        assert copied.read_bytes() == (artifact / f"{stage}.onnx").read_bytes()
+
+
+def test_sizes_of_the_artifact_are_written_everywhere(repository):
+    assert dims(parsed(repository, "backbone").output)["p2"] == [8, -1, -1]
+    assert dims(parsed(repository, "proposal").input)["p5"] == [8, -1, -1]
+    for model in ("mask", "maskrcnn_raw", "maskrcnn_engines", "postprocess_raw"):
+        assert dims(parsed(repository, model).output)["masks"] == [100, 14, 14], model
+    assert dims(parsed(repository, "postprocess").input)["masks"] == [100, 14, 14]
+
+
+def test_another_number_of_detections_reaches_the_wire(tmp_path):
+    spec = dataclasses.replace(standin.SPEC, box_head=dataclasses.replace(standin.SPEC.box_head, max_detections=20))
+    assemble(standin.write_artifact(tmp_path / "artifact", spec), tmp_path / "repository")
+    outputs = dims(parsed(tmp_path / "repository", "maskrcnn").output)
+    assert outputs["boxes"] == [20, 4]
+    assert outputs["mask_rle"] == outputs["labels"] == outputs["scores"] == [20]
+    assert outputs["num_detections"] == [1]
+    assert Repository.load(tmp_path / "repository").max_detections == 20
+
+
+def test_text_changes_in_dims_and_parameters_alone(repository):
+    models, _ = sources()
+    for path in sorted(models.glob("*/config.pbtxt")):
+        before = path.read_text(encoding="utf-8").splitlines()
+        after = (repository / "models" / path.parent.name / "config.pbtxt").read_text(encoding="utf-8").splitlines()
+        assert len(before) == len(after)
+        for old, new in zip(before, after, strict=True):
+            allowed = "dims:" in old or "parameters" in old
+            assert old == new or allowed, (path.parent.name, old, new)
+
+
+def test_names_types_and_order_never_change(repository):
+    models, _ = sources()
+    for path in sorted(models.glob("*/config.pbtxt")):
+        before = config.parse(path.read_text(encoding="utf-8"), path)
+        after = parsed(repository, path.parent.name)
+        for old, new in ((before.input, after.input), (before.output, after.output)):
+            assert [(t.name, t.data_type) for t in old] == [(t.name, t.data_type) for t in new]
+
+
+def test_labels_and_preprocessing_are_written(tmp_path):
+    spec = dataclasses.replace(standin.SPEC, classes=('with "quotes"', "back\\slash", "naïve Straße", "{ [ } #"))
+    assemble(standin.write_artifact(tmp_path / "artifact", spec), tmp_path / "repository")
+    for ensemble in ("maskrcnn", "maskrcnn_raw", "maskrcnn_engines"):
+        labels = parsed(tmp_path / "repository", ensemble).parameters["labels"].string_value
+        assert json.loads(labels) == list(spec.classes)
+    parameters = parsed(tmp_path / "repository", "preprocess").parameters
+    assert parameters["shorter_side_px"].string_value == "64"
+    assert parameters["longer_side_px"].string_value == "96"
+    assert parameters["canvases"].string_value == "64x96,96x64,96x96"
+    assert parameters["max_image_bytes"].string_value == str(32 << 20)
+
+
+def test_repository_json_says_where_it_came_from(artifact, repository):
+    description = Repository.load(repository)
+    assert description.target == "cpu"
+    assert description.artifact["manifest_sha256"] == sha256(artifact / "manifest.json")
+    assert description.classes == standin.SPEC.classes
+    assert (description.max_detections, description.mask_side) == (100, 14)
+    assert description.changes() == {}
+
+
+# ---- idempotent, atomic, careful
+
+
+def test_second_time_writes_nothing(artifact, own_repository):
+    before = {path: path.stat().st_mtime_ns for path in own_repository.rglob("*")}
+    assert assemble(artifact, own_repository) is False
+    assert {path: path.stat().st_mtime_ns for path in own_repository.rglob("*")} == before
+    assert [path.name for path in own_repository.parent.iterdir()] == ["repository"]
+
+
+def test_another_artifact_replaces_it(own_repository, tmp_path):
+    spec = dataclasses.replace(standin.SPEC, classes=("a", "b"))
+    assert assemble(standin.write_artifact(tmp_path / "other", spec), own_repository) is True
+    assert Repository.load(own_repository).classes == ("a", "b")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "repository"]
+
+
+def test_an_empty_folder_is_fine(artifact, tmp_path):
+    (tmp_path / "repository").mkdir()
+    assert assemble(artifact, tmp_path / "repository") is True
+
+
+def test_a_foreign_folder_is_left_alone(artifact, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(RepositoryError, match="not assembled by maskline-serve"):
+        assemble(artifact, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_files_of_others_inside_are_not_lost(artifact, own_repository):
+    (own_repository / "models" / "mine").mkdir()
+    (own_repository / "models" / "mine" / "config.pbtxt").write_text('name: "mine"')
+    with pytest.raises(RepositoryError, match=r"models/mine/config\.pbtxt, which is not ours"):
+        assemble(artifact, own_repository, force=True)
+
+
+def test_a_hand_tuned_config_needs_force(artifact, own_repository):
+    path = own_repository / "models" / "preprocess" / "config.pbtxt"
+    path.write_text(path.read_text().replace("count: 1", "count: 2"))
+    with pytest.raises(RepositoryError, match=r"preprocess/config\.pbtxt is changed.*--force"):
+        assemble(artifact, own_repository)
+    assert "count: 2" in path.read_text()
+    assert assemble(artifact, own_repository, force=True) is True
+    assert "count: 1" in path.read_text()
+
+
+# ---- artifacts that must be refused, with nothing left behind
+
+
+def rename_output(manifest):
+    manifest["stages"]["mask"]["outputs"][0]["name"] = "mask"
+
+
+def swap_inputs(manifest):
+    manifest["stages"]["backbone"]["inputs"].reverse()
+
+
+def other_type(manifest):
+    for stage in ("backbone", "proposal", "mask"):
+        for side in ("inputs", "outputs"):
+            for tensor in manifest["stages"][stage][side]:
+                tensor["dtype"] = "UINT8" if tensor["name"] == "p3" else tensor["dtype"]
+
+
+def other_size_in_one_stage(manifest):
+    manifest["stages"]["mask"]["inputs"][0]["shape"][1] = 16
+
+
+BROKEN = [
+    (lambda m: m.update(format="maskline-artifact/9"), "format 'maskline-artifact/9'"),
+    (lambda m: m["spec"].update(format="other/1"), "spec format 'other/1'"),
+    (lambda m: m.pop("labels"), "missing key 'labels'"),
+    (lambda m: m["stages"].pop("mask"), "no stage 'mask'"),
+    (lambda m: m["stages"]["mask"].update(sha256="0" * 64), "mask.onnx: got sha256"),
+    (lambda m: m["stages"]["mask"].update(file="../mask.onnx"), "plain name"),
+    (lambda m: m["stages"]["mask"].update(file="gone.onnx"), "gone.onnx is missing"),
+    (lambda m: m["spec"].update(classes=["a"]), "labels.txt differs"),
+    (lambda m: m["spec"]["preprocessing"].update(canvases=[]), "at least one canvas"),
+    (lambda m: m["stages"]["mask"]["outputs"][0].update(dtype="FP64"), "dtype 'FP64'"),
+    (rename_output, "expected masks"),
+    (swap_inputs, "got image_info FP32, expected canvas UINT8"),
+    (other_type, "got p3 UINT8, expected p3 FP32"),
+    (other_size_in_one_stage, "p2 is FP32 .16, -1, -1. in stage mask"),
+]
+
+
+@pytest.mark.parametrize(("change", "text"), BROKEN, ids=[row[1][:20] for row in BROKEN])
+def test_broken_manifest(own_artifact, tmp_path, change, text):
+    rewrite(own_artifact, change)
+    with pytest.raises(ArtifactError, match=text):
+        assemble(own_artifact, tmp_path / "repository")
+    assert [path.name for path in tmp_path.iterdir()] == ["artifact"]
+
+
+def test_damaged_stage(own_artifact):
+    with (own_artifact / "proposal.onnx").open("r+b") as file:
+        file.seek(100)
+        file.write(b"\x00\x01\x02")
+    with pytest.raises(ArtifactError, match=r"proposal\.onnx: got sha256"):
+        read(own_artifact)
+
+
+def test_no_artifact(tmp_path):
+    with pytest.raises(ArtifactError, match="maskline-export onnx"):
+        read(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(ArtifactError, match="not JSON"):
+        read(tmp_path)
+
+
+# ---- editing config text
+
+
+AWKWARD = """# dims: [ 9 ] input { name: "x" dims: [ 9 ] }
+name: "m"
+input { name: "x" data_type: TYPE_FP32 dims: [ 7, -1 ] }
+input { dims: [7,-1] data_type: TYPE_FP32 name: "y" }
+output [ { name: "x" data_type: TYPE_FP32 dims : [ 7 # seven
+  , -1 ] reshape { shape: [ 7, -1 ] } } ]
+parameters: { key: "a" value { string_value: "dims: [ 7, -1 ]" } }
+"""
+
+
+def test_dims_are_found_in_any_layout():
+    text = config.with_dims(AWKWARD, {"x": (3, -1)}, "test")
+    result = config.parse(text, "test")
+    assert [list(t.dims) for t in result.input] == [[3, -1], [7, -1]]
+    assert list(result.output[0].dims) == [3, -1]
+    assert list(result.output[0].reshape.shape) == [7, -1]
+    assert text.startswith('# dims: [ 9 ] input { name: "x" dims: [ 9 ] }\n')
+    assert result.parameters["a"].string_value == "dims: [ 7, -1 ]"
+
+
+def test_same_dims_leave_the_text_alone():
+    assert config.with_dims(AWKWARD, {"x": (7, -1), "z": (1,)}, "test") == AWKWARD
+
+
+def test_another_rank_is_refused():
+    with pytest.raises(RepositoryError, match=r"x has dims \[7, -1\], the artifact has \[7\]"):
+        config.with_dims(AWKWARD, {"x": (7,)}, "test")
+
+
+@pytest.mark.parametrize("value", ["", "plain", 'a "b" \\ c', "two\nlines", "é [ ] { } #"])
+def test_parameters_are_set_and_appended(value):
+    for key in ("a", "new"):
+        text = config.with_parameter(AWKWARD, key, value, "test")
+        assert config.parse(text, "test").parameters[key].string_value == value
+        assert config.with_parameter(text, key, value, "test") == text
+
+
+def test_a_text_that_is_no_config():
+    with pytest.raises(RepositoryError, match=r"here: 1:\d+ .*expected Triton's model configuration"):
+        config.parse('nam: "m"', "here")
+
+
+# ---- doctor
+
+
+def errors(folder):
+    return {finding.check: finding.detail for finding in examine(folder) if finding.level is Level.ERROR}
+
+
+@pytest.mark.triton
+def test_doctor_finds_nothing_wrong(repository):
+    findings = examine(repository)
+    assert [finding for finding in findings if finding.level is Level.ERROR] == []
+    by_check = {finding.check: finding.detail for finding in findings}
+    assert by_check["maskrcnn"] == "5 steps, batches up to 8"
+    assert "version 2." in by_check["server"]  # asked of the real program
+    assert by_check["numpy"].startswith("1.")
+
+
+def edit(repository, model, old, new):
+    path = repository / "models" / model / "config.pbtxt"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+@pytest.mark.triton
+def test_doctor_compares_config_and_onnx(own_repository):
+    edit(own_repository, "mask", "dims: [ 100, 14, 14 ]", "dims: [ 100, 28, 28 ]")
+    assert "28, 28" in errors(own_repository)["mask"]
+
+
+@pytest.mark.triton
+def test_doctor_reads_the_ensembles(own_repository):
+    edit(own_repository, "maskrcnn", 'input_map { key: "masks" value: "stage_masks" }', "")
+    assert errors(own_repository)["maskrcnn"] == "step postprocess: input masks is not mapped"
+
+
+@pytest.mark.triton
+def test_doctor_knows_what_flows(own_repository):
+    edit(own_repository, "maskrcnn", 'key: "boxes" value: "stage_boxes"', 'key: "boxes" value: "stage_bokses"')
+    assert "stage_boxes, which no earlier step gives" in errors(own_repository)["maskrcnn"]
+
+
+@pytest.mark.triton
+def test_doctor_sees_a_missing_step(own_repository):
+    shutil.rmtree(own_repository / "models" / "mask")
+    found = errors(own_repository)
+    assert found["maskrcnn"] == found["maskrcnn_raw"] == "step mask: no such model"
+    assert "is missing" in found["files"]
+
+
+@pytest.mark.triton
+def test_doctor_sees_changed_files(own_repository):
+    model = own_repository / "models" / "mask" / "1" / "model.onnx"
+    onnx.save(onnx.load(own_repository / "models" / "backbone" / "1" / "model.onnx"), model)
+    found = errors(own_repository)
+    assert found["files"] == "models/mask/1/model.onnx is changed"
+    assert "1/model.onnx" in found["mask"]
+    model.write_bytes(b"not onnx")
+    assert "does not load" in errors(own_repository)["mask"]
+
+
+@pytest.mark.triton
+def test_doctor_lets_a_config_be_tuned(own_repository):
+    edit(own_repository, "preprocess", "count: 1", "count: 2")
+    findings = {finding.check: finding for finding in examine(own_repository)}
+    assert findings["files"].level is Level.WARNING
+    assert errors(own_repository) == {}
+
+
+@pytest.mark.triton
+def test_doctor_wants_an_assembled_repository(tmp_path):
+    with pytest.raises(RepositoryError, match="maskline-serve assemble"):
+        examine(tmp_path)
+    (tmp_path / FILE).write_text('{"format": "maskline-repository/7"}')
+    with pytest.raises(RepositoryError, match="maskline-repository/7"):
+        examine(tmp_path)
