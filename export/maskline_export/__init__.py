@@ -1,0 +1,1 @@
+"""Export a Mask R-CNN checkpoint to ONNX stages with our own ops, and prove that they agree with PyTorch."""

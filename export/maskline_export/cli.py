@@ -23,11 +23,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _commands() -> None:
-    """Keep sub-commands even while there is only one."""
-
-
 class BodiesChoice(enum.StrEnum):
     """What the command line offers for `--bodies`."""
 
@@ -63,6 +58,31 @@ def onnx(
 
         manifest = export_checkpoint(checkpoint, out, bodies.value, report)
     Console().print(_summary(manifest, out))
+
+
+@app.command()
+def verify(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder the artifact was exported from.")],
+    artifact: Annotated[Path, typer.Argument(help="Artifact folder written by `maskline-export onnx`.")],
+    images: Annotated[
+        list[Path] | None, typer.Option(help="Image file or folder, repeatable; default: a ladder of sizes.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="COCO-format folder: also print AP of both sides on its images.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of --data.")] = "val",
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the report to this file too.")] = None,
+) -> None:
+    """Compare a checkpoint with its artifact, PyTorch against ONNX Runtime, stage by stage.
+
+    Prints the largest and the 99th-percentile error of each stage and names the first one that deviates; then the exit
+    status is 1.
+
+    [bold]Example:[/] maskline-export verify runs/digits/best artifacts/digits --images photos/
+    """
+    from maskline_export.verify_run import run
+
+    run(checkpoint, artifact, images or [], data, split, json_path)
 
 
 def _summary(manifest: Manifest, out: Path) -> Table:

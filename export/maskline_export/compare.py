@@ -73,7 +73,8 @@ def iou_matrix(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.ND
     intersection = np.prod(np.clip(high - low, 0, None), axis=2)
     area_a, area_b = np.prod(a_[:, 2:] - a_[:, :2], axis=1), np.prod(b_[:, 2:] - b_[:, :2], axis=1)
     union = area_a[:, None] + area_b[None] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    overlaps: npt.NDArray[np.float64] = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    return overlaps
 
 
 def match_boxes(

@@ -14,7 +14,9 @@ def custom_node(model: onnx.ModelProto, op_type: str) -> onnx.NodeProto:
     Raises:
         ValueError: none or several.
     """
-    nodes = [node for node in model.graph.node if node.domain == DOMAIN and node.op_type == op_type]
+    nodes: list[onnx.NodeProto] = [
+        node for node in model.graph.node if node.domain == DOMAIN and node.op_type == op_type
+    ]
     if len(nodes) != 1:
         raise ValueError(f"graph {model.graph.name!r}: got {len(nodes)} {op_type} nodes, expected 1; export again")
     return nodes[0]

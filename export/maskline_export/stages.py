@@ -86,7 +86,8 @@ class BackboneStage(nn.Module):
         Returns:
             p [B, C, Hi, Wi] x 4, logits [B, A, Hi, Wi] x 5, deltas [B, 4A, Hi, Wi] x 5, all float32.
         """
-        features = self.backbone(canvas, image_info)
+        # The cast comes before the backbone's transpose: TensorRT knows uint8 as an input or output only.
+        features = self.backbone(canvas.to(torch.float32), image_info)
         logits, deltas = self.rpn_head(features)
         return (*features[:NUM_ROI_LEVELS], *logits, *deltas)
 
@@ -136,12 +137,19 @@ class MaskStage(nn.Module):
 
     Only the row of the last 1 x 1 convolution that belongs to the label is computed: 1/K of its work and no
     [N, K, M, M] tensor.
+
+    Args:
+        model: whose mask head to take.
+        skip_padding: run the head on the real detections only. The work then follows their number instead of D, at
+            the price of a data-dependent length inside the graph, which TensorRT does not take well.
     """
 
-    def __init__(self, model: MaskRCNN) -> None:
+    def __init__(self, model: MaskRCNN, skip_padding: bool) -> None:
         super().__init__()
         self.mask_head = copy.deepcopy(model.mask_head)
         self.pool = roi_align_op(model.spec, model.spec.mask_head.pooled_side)
+        self.mask_side = model.spec.mask_head.mask_side
+        self.skip_padding = skip_padding
 
     def forward(self, features: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor:
         """Masks of a batch.
@@ -154,21 +162,30 @@ class MaskStage(nn.Module):
         Returns:
             uint8 [B, D, M, M], probability x 255 rounded; zero where the label is -1.
         """
+        pooled = _pool(self.pool, boxes, features)  # [B*D, C, P, P]
+        flat_labels = labels.reshape(-1).to(torch.int64)
+        if self.skip_padding:
+            rows = torch.nonzero(flat_labels >= 0).squeeze(1)  # [N]
+            levels = torch.zeros((flat_labels.shape[0], self.mask_side**2))
+            levels = levels.index_put((rows,), self._masks_of_labels(pooled[rows], flat_labels[rows]))
+        else:
+            every = self._masks_of_labels(pooled, flat_labels.clamp(min=0))
+            levels = torch.where((flat_labels >= 0).unsqueeze(1), every, 0.0)
+        # The cast comes last: TensorRT knows uint8 as an input or output only.
+        return levels.reshape(labels.shape[0], labels.shape[1], self.mask_side, self.mask_side).to(torch.uint8)
+
+    def _masks_of_labels(self, pooled: Tensor, labels: Tensor) -> Tensor:
+        """Whole numbers 0..255, float [N, M*M], of RoI features [N, C, P, P], each for its label's class [N]."""
         head = self.mask_head
-        x = _pool(self.pool, boxes, features)
+        x = pooled
         for conv in head.convs:
             x = relu(conv(x))
-        x = relu(head.upsample(x))  # [B*D, C, M, M]
-        side = x.shape[-1]
+        x = relu(head.upsample(x)).flatten(2)  # [N, C, M*M]
         last = head.mask_logits
         assert last.bias is not None
-        flat_labels = labels.reshape(-1).to(torch.int64)
-        rows = flat_labels.clamp(min=0)
-        weights = last.weight.flatten(1)[rows].unsqueeze(1)  # [B*D, 1, C]
-        logits = (weights @ x.flatten(2)).squeeze(1) + last.bias[rows].unsqueeze(1)  # [B*D, M*M]
-        levels = torch.round(torch.sigmoid(logits) * 255.0)
-        masks = torch.where((flat_labels >= 0).unsqueeze(1), levels, 0.0).to(torch.uint8)
-        return masks.reshape(labels.shape[0], labels.shape[1], side, side)
+        weights = last.weight.flatten(1)[labels].unsqueeze(1)  # [N, 1, C]
+        logits = (weights @ x).squeeze(1) + last.bias[labels].unsqueeze(1)
+        return torch.round(torch.sigmoid(logits) * 255.0)
 
 
 def _pool(op: MultiscaleRoIAlign, boxes: Tensor, features: Sequence[Tensor]) -> Tensor:

@@ -149,7 +149,7 @@ def _write(model: MaskRCNN, checkpoint_sha256: str, folder: Path, bodies: Bodies
 
 def _stages(model: MaskRCNN, bodies: Bodies) -> tuple[_Stage, ...]:
     spec = model.spec
-    proposal, mask = stages.ProposalStage(model), stages.MaskStage(model)
+    proposal, mask = stages.ProposalStage(model), stages.MaskStage(model, skip_padding=bodies == "ort")
     r = spec.proposals.max_proposals
     if bodies == "ort":
         heads = (

@@ -110,7 +110,15 @@ class Value:
 class Body:
     """The nodes of one function or of one Loop inside it."""
 
-    def __init__(self, parent: Body | None = None) -> None:
+    def __init__(self, name: str, parent: Body | None = None) -> None:
+        """Start empty.
+
+        Args:
+            name: op type of the function; it starts the name of every tensor, so that names stay unique when the
+                bodies of several ops are inlined into one graph.
+            parent: the body around a Loop.
+        """
+        self.name = name
         self.nodes: list[onnx.NodeProto] = []
         self._counter: list[int] = parent._counter if parent else [0]  # names stay unique across a function's Loops
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
@@ -118,7 +126,7 @@ class Body:
     def fresh(self, stem: str) -> str:
         """A name not used yet."""
         self._counter[0] += 1
-        return f"{stem}_{self._counter[0]}"
+        return f"{self.name}_{stem}_{self._counter[0]}"
 
     def op(self, op_type: str, *inputs: Value | Scalar | None, **attributes: Any) -> Value:
         """Add a node of a standard op with one output; None is an input left out."""
@@ -151,7 +159,7 @@ class Body:
 
     def loop(self, trips: int, state: Value, dtype: int, step: Callable[[Body, Value], tuple[Value, Value]]) -> Value:
         """Repeat `state, go_on = step(inner, state)` while `go_on` (bool, rank 0) holds, at most `trips` times."""
-        inner = Body(self)
+        inner = Body(self.name, self)
         names = [inner.fresh(stem) for stem in ("iteration", "condition", "state")]
         next_state, go_on = step(inner, Value(inner, names[2]))
         graph = helper.make_graph(
@@ -171,7 +179,6 @@ class Body:
 
     def function(
         self,
-        name: str,
         inputs: Sequence[Value],
         outputs: Sequence[tuple[str, Value]],
         attributes: Sequence[str],
@@ -180,7 +187,6 @@ class Body:
         """Close the body: name its outputs and return it as a function of our domain.
 
         Args:
-            name: op type.
             inputs: what `input` returned, in order.
             outputs: (name, value) pairs in order.
             attributes: names that every node carries; declared, never referred to (see the module's head).
@@ -189,7 +195,7 @@ class Body:
         nodes = [*self.nodes, *(helper.make_node("Identity", [value.name], [out]) for out, value in outputs)]
         return helper.make_function(
             DOMAIN,
-            name,
+            self.name,
             [value.name for value in inputs],
             [out for out, _ in outputs],
             nodes,

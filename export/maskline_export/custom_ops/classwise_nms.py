@@ -66,7 +66,7 @@ def body_ort(op: ClasswiseNMS, max_proposals: int) -> onnx.FunctionProto:
         op: attributes.
         max_proposals: R.
     """
-    body = Body()
+    body = Body(NAME)
     inputs = _declare(body)
     k, r = op.num_classes, max_proposals
     corners = _decode(body, op, r, inputs)  # [B, R, K] each
@@ -89,7 +89,7 @@ def body_dense(op: ClasswiseNMS, max_proposals: int) -> onnx.FunctionProto:
         op: attributes.
         max_proposals: R.
     """
-    body = Body()
+    body = Body(NAME)
     inputs = _declare(body)
     k, r = op.num_classes, max_proposals
     n = min(r * k, MAX_DENSE_CANDIDATES)
@@ -145,7 +145,7 @@ def _finish(
     ]
     ordered = [getattr(inputs, field.name) for field in dataclasses.fields(_Inputs)]
     doc = "Detections from box head outputs; attribute values and the number of proposals are baked in."
-    return body.function(NAME, ordered, outputs, list(node_attributes(op)), doc)
+    return body.function(ordered, outputs, list(node_attributes(op)), doc)
 
 
 def reference(

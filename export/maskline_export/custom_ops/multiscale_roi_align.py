@@ -50,7 +50,7 @@ class MultiscaleRoIAlign:
 
 def body_ort(op: MultiscaleRoIAlign) -> onnx.FunctionProto:
     """The body for ONNX Runtime: its RoiAlign op on the boxes of each level, scattered to their rows."""
-    body = Body()
+    body = Body(NAME)
     boxes, features = _inputs(body, op)
     rows = boxes.reshape(-1, 4)  # [B*R, 4]
     level, valid = _levels(body, op, rows)
@@ -89,7 +89,7 @@ def body_dense(op: MultiscaleRoIAlign) -> onnx.FunctionProto:
             f"{NAME}: got sampling_ratio 0 (adaptive), expected a fixed number for `--bodies dense`; "
             "export with `--bodies ort`"
         )
-    body = Body()
+    body = Body(NAME)
     boxes, features = _inputs(body, op)
     level, valid = _levels(body, op, boxes)  # [B, R]
     total: Value | None = None
@@ -119,7 +119,7 @@ def _function(
     body: Body, op: MultiscaleRoIAlign, boxes: Value, features: Sequence[Value], pooled: Value, what: str
 ) -> onnx.FunctionProto:
     doc = f"Features of boxes from a pyramid ({what}); attribute values are baked in."
-    return body.function(NAME, [boxes, *features], [("pooled", pooled)], list(node_attributes(op)), doc)
+    return body.function([boxes, *features], [("pooled", pooled)], list(node_attributes(op)), doc)
 
 
 def _levels(body: Body, op: MultiscaleRoIAlign, boxes: Value) -> tuple[Value, Value]:

@@ -86,7 +86,7 @@ def body_dense(op: ProposalNMS) -> onnx.FunctionProto:
 
 def _body(op: ProposalNMS, keep: Callable[[Body, box_math.Corners, Value], Value], what: str) -> onnx.FunctionProto:
     """The function around `keep(body, corners [B*L, T] x 4, valid [B*L, T] float) -> kept [B*L, T] float`."""
-    body = Body()
+    body = Body(NAME)
     levels, candidates = len(op.strides), op.pre_nms_per_level
     image_info = body.input("image_info")
     logits = [body.input(f"logits_{level}") for level in range(levels)]
@@ -101,7 +101,7 @@ def _body(op: ProposalNMS, keep: Callable[[Body, box_math.Corners, Value], Value
     proposals = box_math.rows_or_zero(body, box_math.stack(body, corners), rows, real)
     doc = f"Proposals from region proposal outputs ({what}); attribute values are baked in."
     outputs = [("proposals", proposals), ("num_proposals", count)]
-    return body.function(NAME, [image_info, *logits, *deltas], outputs, list(node_attributes(op)), doc)
+    return body.function([image_info, *logits, *deltas], outputs, list(node_attributes(op)), doc)
 
 
 def _best_of_level(body: Body, op: ProposalNMS, level: int, logits: Value, deltas: Value) -> _Candidates:

@@ -1,0 +1,268 @@
+"""Parity of an artifact with its checkpoint: PyTorch against ONNX Runtime, stage by stage.
+
+Each stage gets PyTorch's own inputs, so an error shows in the stage that makes it and in no later one; the rows
+"detections", "masks, pasted" and "mask area" compare the whole chains.
+
+Letters: D detections an image, R proposals an image, M mask side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from maskline_train.data.images import preprocess
+from maskline_train.evaluate import boxes_at_original_size
+from maskline_train.model.box_head import classwise_nms
+from maskline_train.model.mask_rcnn import Detections, MaskRCNN
+from maskline_train.model.paste import encode_masks
+from maskline_train.model.roi_ops import multiscale_roi_align
+from pycocotools import mask as coco_mask
+
+from maskline_export.compare import StageRow, match_boxes
+from maskline_export.manifest import Manifest
+from maskline_export.probes import custom_node, with_outputs, without_node
+from maskline_export.runtime import OnnxModel, OnnxPipeline, RawDetections, Tensors
+
+Pixels = npt.NDArray[np.uint8]
+
+FEATURES = ("p2", "p3", "p4", "p5")
+RPN_LOGITS = tuple(f"rpn_logits_p{level}" for level in range(2, 7))
+RPN_DELTAS = tuple(f"rpn_deltas_p{level}" for level in range(2, 7))
+
+
+def make_rows() -> dict[str, StageRow]:
+    """Empty rows in the order of the line, each with its tolerance and the tolerance's reason."""
+    rows = [
+        # the same bytes come from the same decoder and resizer
+        StageRow("canvas", 0.0, "levels"),
+        # float32 sums of some 2e3 products a convolution, in another order, through about 60 layers: seen 1e-6
+        StageRow("P2-P5", 1e-4, relative=True),
+        StageRow("RPN logits", 1e-4, relative=True),
+        StageRow("RPN deltas", 1e-4, relative=True),
+        # exp and a product with the anchor's size, up to 1333 px; an IoU at the threshold's edge may fall either way
+        StageRow("proposals", 1e-2, "px", min_matched=0.99),
+        # bilinear weights from coordinates rounded at float32, 2^-14 px at 1333 px
+        StageRow("box RoI features", 1e-4, relative=True),
+        StageRow("class logits", 1e-4, relative=True),
+        StageRow("box deltas", 1e-4, relative=True),
+        # as for proposals; a score at the cut's edge may fall either way
+        StageRow("boxes of the box head", 1e-2, "px", min_matched=0.99),
+        StageRow("mask RoI features", 1e-4, relative=True),
+        # a probability that rounds up on one side and down on the other
+        StageRow("mask probabilities", 2.0, "of 255"),
+        StageRow("detections", 0.1, "px", min_matched=0.99),
+        StageRow("scores", 1e-3),
+        # 1 - IoU; a small object has some 30 pixels, so one pixel at the threshold's edge is 3 %
+        StageRow("masks, pasted", 0.05, "1 - IoU"),
+        # bias: mean of (area / area - 1) over all matched masks
+        StageRow("mask area", 0.01, "share"),
+    ]
+    return {row.stage: row for row in rows}
+
+
+@dataclasses.dataclass
+class ParityReport:
+    """The rows over all images, and how many images and detections they rest on."""
+
+    rows: list[StageRow]
+    num_images: int
+    num_detections: int
+
+    @property
+    def first_deviation(self) -> str | None:
+        """Name of the first stage that deviates, in the order of the line."""
+        return next((row.stage for row in self.rows if not row.ok), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; goes into the manifest as `parity`."""
+        rows = [dataclasses.asdict(row) | {"limit": row.limit, "ok": row.ok} for row in self.rows]
+        return {
+            "images": self.num_images,
+            "detections": self.num_detections,
+            "first_deviation": self.first_deviation,
+            "rows": rows,
+        }
+
+
+class Verifier:
+    """Holds both sides; `add` compares one image more.
+
+    Args:
+        model: the checkpoint's model, in evaluation mode.
+        artifact: folder of the exported stages.
+        manifest: the artifact's manifest.
+        threads: ONNX Runtime threads, 0 for all cores.
+    """
+
+    def __init__(self, model: MaskRCNN, artifact: Path, manifest: Manifest, threads: int = 0) -> None:
+        self.model, self.manifest = model.eval(), manifest
+        self.chain = OnnxPipeline(artifact, threads)
+        self._backbone = self.chain.stages[0]
+        proposal = onnx.load(artifact / "proposal.onnx")
+        nms = custom_node(proposal, "ProposalNMS")
+        align = custom_node(proposal, "MultiscaleRoIAlign")
+        classwise = custom_node(proposal, "ClasswiseNMS")
+        self._proposals = OnnxModel(with_outputs(proposal, {"proposals": nms.output[0]}), threads)
+        inner = {"class_logits": classwise.input[0], "box_deltas": classwise.input[1]}
+        probed = with_outputs(proposal, {"roi_features": align.output[0], **inner})
+        types: dict[str, int] = {nms.output[0]: onnx.TensorProto.FLOAT, nms.output[1]: onnx.TensorProto.INT32}
+        self._heads = OnnxModel(without_node(probed, nms, types), threads)
+        self._proposal_names = tuple(nms.output[:2])
+        mask = onnx.load(artifact / "mask.onnx")
+        mask_align = custom_node(mask, "MultiscaleRoIAlign")
+        self._mask = OnnxModel(with_outputs(mask, {"roi_features": mask_align.output[0]}), threads)
+        self.rows = make_rows()
+        self._area_ratios: list[float] = []
+        self.num_images = self.num_detections = 0
+
+    @torch.no_grad()
+    def add(self, image: Pixels) -> None:
+        """Compare both sides on one RGB image [H, W, 3]."""
+        canvas, info = preprocess(image, self.model.spec.preprocessing)
+        other, _ = preprocess(image, self.manifest.spec.preprocessing)
+        self.rows["canvas"].add(canvas, other)
+        canvas_t, info_t = torch.from_numpy(canvas[None]), torch.from_numpy(info[None])
+        features = self.model.backbone(canvas_t, info_t)
+        logits, deltas = self.model.rpn_head(features)
+        tensors: Tensors = {"canvas": canvas[None], "image_info": info[None]}
+        self._compare_backbone(tensors, features, logits, deltas)
+        tensors |= _named(FEATURES, features) | _named(RPN_LOGITS, logits) | _named(RPN_DELTAS, deltas)
+        self._compare_proposals(tensors, features, logits, deltas, info_t)
+        detections = self.model.detect(canvas_t, info_t)
+        self._compare_masks(tensors, features, detections)
+        self._compare_answers(detections, self.chain.detect(canvas[None], info[None]), info)
+        self.num_images += 1
+
+    def report(self) -> ParityReport:
+        """The table so far."""
+        if self._area_ratios:
+            bias = np.mean(self._area_ratios) - 1.0
+            self.rows["mask area"].max_error = self.rows["mask area"].p99_error = abs(float(bias))
+        return ParityReport(list(self.rows.values()), self.num_images, self.num_detections)
+
+    def _compare_backbone(
+        self,
+        tensors: Tensors,
+        features: list[torch.Tensor],
+        logits: list[torch.Tensor],
+        deltas: list[torch.Tensor],
+    ) -> None:
+        out = self._backbone.run(tensors)
+        for row, names, values in (
+            ("P2-P5", FEATURES, features),
+            ("RPN logits", RPN_LOGITS, logits),
+            ("RPN deltas", RPN_DELTAS, deltas),
+        ):
+            for name, value in _named(names, values).items():
+                self.rows[row].add(value, out[name])
+
+    def _compare_proposals(
+        self,
+        tensors: Tensors,
+        features: list[torch.Tensor],
+        logits: list[torch.Tensor],
+        deltas: list[torch.Tensor],
+        info: torch.Tensor,
+    ) -> None:
+        spec = self.model.spec
+        proposals, num = self.model.propose(logits, deltas, info)
+        boxes = _boxes(self._proposals.run(tensors)["proposals"])
+        self._match("proposals", proposals[0, : int(num[0])].numpy(), boxes, None)
+        given = dict(zip(self._proposal_names, (proposals.numpy(), num.numpy().astype(np.int32)), strict=True))
+        out = self._heads.run(tensors | given)
+        pooled = multiscale_roi_align(features[:4], proposals, spec.roi_align, spec.box_head.pooled_side)
+        class_logits, box_deltas = self.model.box_head(pooled)
+        self.rows["box RoI features"].add(pooled.numpy(), out["roi_features"])
+        self.rows["class logits"].add(class_logits.numpy(), out["class_logits"])
+        self.rows["box deltas"].add(box_deltas.numpy(), out["box_deltas"])
+        reference = classwise_nms(class_logits, box_deltas, proposals, num, info, spec.box_head)
+        count = int(reference[3][0])
+        labels = reference[2][0, :count].numpy()
+        same_class = labels[:, None] == out["labels"][0][None]
+        self._match("boxes of the box head", reference[0][0, :count].numpy(), _boxes(out["boxes"]), same_class)
+
+    def _compare_masks(self, tensors: Tensors, features: list[torch.Tensor], reference: Detections) -> None:
+        spec = self.model.spec
+        labels = reference.labels.numpy().astype(np.int32)
+        out = self._mask.run(tensors | {"boxes": reference.boxes.numpy(), "labels": labels})
+        pooled = multiscale_roi_align(features[:4], reference.boxes, spec.roi_align, spec.mask_head.pooled_side)
+        self.rows["mask RoI features"].add(pooled.numpy(), out["roi_features"])
+        self.rows["mask probabilities"].add(_quantised(reference), out["masks"])
+
+    def _compare_answers(self, reference: Detections, other: RawDetections, info: npt.NDArray[np.float32]) -> None:
+        count = int(reference.num_detections[0])
+        boxes, labels = reference.boxes[0, :count].numpy(), reference.labels[0, :count].numpy()
+        same_class = labels[:, None] == other.labels[0][None]
+        partner = self._match("detections", boxes, _boxes(other.boxes), same_class)
+        self.num_detections += count
+        found = np.flatnonzero(partner >= 0)
+        masks, size = _quantised(reference)[0], (int(info[4]), int(info[5]))
+        ours = encode_masks(masks[found], boxes_at_original_size(boxes[found], info), size)
+        chosen = partner[found]
+        theirs = encode_masks(other.masks[0, chosen], boxes_at_original_size(other.boxes[0, chosen], info), size)
+        self.rows["scores"].add(reference.scores[0, found].numpy(), other.scores[0, chosen])
+        for pair in zip(ours, theirs, strict=True):
+            self._add_pasted([dict(rle) for rle in pair])
+
+    def _add_pasted(self, pair: list[dict[str, Any]]) -> None:
+        areas = coco_mask.area(pair)
+        if areas.max() == 0:
+            return
+        overlap = float(coco_mask.iou(pair[:1], pair[1:], [0])[0, 0])
+        self.rows["masks, pasted"].add(np.array(0.0), np.array(1.0 - overlap))
+        if areas[0] > 0:
+            self._area_ratios.append(float(areas[1] / areas[0]))
+
+    def _match(
+        self,
+        stage: str,
+        boxes: npt.NDArray[np.float32],
+        others: npt.NDArray[np.float32],
+        allowed: npt.NDArray[np.bool_] | None,
+    ) -> npt.NDArray[np.int64]:
+        """Pair boxes [N, 4] with others [G, 4] at IoU >= 0.95 and record errors and the share that found a partner."""
+        allowed = np.ones((len(boxes), len(others)), bool) if allowed is None else allowed
+        partner = match_boxes(boxes, others, allowed, min_iou=0.95)
+        found = partner >= 0
+        num_others = int((others[:, 2:] > others[:, :2]).all(axis=1).sum())
+        self.rows[stage].add(boxes[found], others[partner[found]])
+        self.rows[stage].add_match(found.sum() / max(len(boxes), num_others, 1) if max(len(boxes), num_others) else 1.0)
+        return partner
+
+
+def verify(
+    model: MaskRCNN,
+    artifact: Path,
+    manifest: Manifest,
+    images: Iterable[Pixels],
+    on_image: Callable[[], None] = lambda: None,
+    threads: int = 0,
+) -> ParityReport:
+    """Compare the two sides on some RGB images; `on_image` is called after each."""
+    verifier = Verifier(model, artifact, manifest, threads)
+    for image in images:
+        verifier.add(image)
+        on_image()
+    return verifier.report()
+
+
+def _named(names: tuple[str, ...], values: list[torch.Tensor]) -> Tensors:
+    return {name: value.numpy() for name, value in zip(names, values, strict=False)}
+
+
+def _boxes(batch: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+    """The boxes of the first image, padding rows included (they have no area, so nothing matches them)."""
+    boxes: npt.NDArray[np.float32] = batch[0].astype(np.float32)
+    return boxes
+
+
+def _quantised(detections: Detections) -> npt.NDArray[np.uint8]:
+    """Masks [B, D, M, M] as they travel: probability x 255, rounded."""
+    return torch.round(detections.masks * 255).to(torch.uint8).numpy()

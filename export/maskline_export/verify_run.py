@@ -1,0 +1,147 @@
+"""What `maskline-export verify` does: the parity table on the terminal, in a JSON file and in the manifest."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from maskline_train.checkpoint import load_model
+from maskline_train.data.coco import CocoDataset
+from maskline_train.data.loader import eval_loader
+from maskline_train.distributed import Processes
+from maskline_train.evaluate import Metrics, Result, evaluate, percent, score, to_results
+from maskline_train.model.mask_rcnn import Detections, MaskRCNN
+from maskline_train.spec import PreprocessingSpec
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from maskline_export.compare import StageRow
+from maskline_export.errors import ParityError
+from maskline_export.manifest import Manifest, load_artifact
+from maskline_export.runtime import OnnxPipeline
+from maskline_export.verify import ParityReport, verify
+from maskline_export.verify_images import ladder_images, named_images
+
+MAX_LISTED_IMAGES = 16  # of a dataset, for the stage table; the AP uses them all
+
+
+def run(
+    checkpoint: Path, artifact: Path, images: list[Path], data: Path | None, split: str, json_path: Path | None
+) -> None:
+    """Compare, print the tables, and write the report into the manifest and, where asked, a JSON file.
+
+    Raises:
+        ParityError: a stage deviates, or the artifact was exported from other weights; reports are written first.
+    """
+    console = Console()
+    manifest = load_artifact(artifact)
+    model = load_model(checkpoint).eval()
+    _check_same_weights(checkpoint, manifest)
+    sources = list(_sources(images, data, split, model))
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("PyTorch against ONNX Runtime", total=len(sources))
+        report = verify(model, artifact, manifest, (pixels for _, pixels in sources), lambda: progress.advance(task))
+    console.print(parity_table(report))
+    result: dict[str, Any] = report.to_dict() | {"image_names": [name for name, _ in sources]}
+    if data is not None:
+        result["ap"] = average_precision(model, artifact, data, split)
+        console.print(ap_table(result["ap"]))
+    dataclasses.replace(manifest, parity=result).save(artifact)
+    if json_path is not None:
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        json_path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if report.first_deviation is not None:
+        raise ParityError(_advice(report))
+    console.print(f"[green]Every stage agrees[/] on {report.num_images} images, {report.num_detections} detections.")
+
+
+def parity_table(report: ParityReport) -> Table:
+    """One line a stage: errors, limit, matched share, verdict."""
+    table = Table(title="PyTorch against ONNX Runtime")
+    for name in ("stage", "max error", "p99 error", "limit", "unit", "matched", ""):
+        table.add_column(name, justify="left" if name in ("stage", "unit") else "right")
+    for row in report.rows:
+        matched = f"{100 * row.matched:.1f} %" if row.min_matched else ""
+        verdict = "[green]ok[/]" if row.ok else "[red]deviates[/]"
+        errors = [f"{value:.2g}" for value in (row.max_error, row.p99_error, row.limit)]
+        table.add_row(row.stage, *errors, row.unit, matched, verdict)
+    return table
+
+
+def ap_table(ap: dict[str, dict[str, Any]]) -> Table:
+    """AP of both sides, in points of 100."""
+    names = list(ap["pytorch"]["mask"])
+    table = Table(title="Average precision, points of 100")
+    table.add_column("")
+    for name in names:
+        table.add_column(name, justify="right")
+    for (side, kinds), kind in itertools.product(ap.items(), ("box", "mask")):
+        table.add_row(f"{side} {kind}", *(percent(kinds[kind][name]) for name in names))
+    return table
+
+
+def average_precision(model: MaskRCNN, artifact: Path, data: Path, split: str) -> dict[str, dict[str, Any]]:
+    """{"pytorch": {"box": {"AP": ..}, "mask": {..}}, "onnx": {..}} on the same images."""
+    dataset = CocoDataset(data, split)
+    sides = {
+        "pytorch": evaluate(model, dataset, Processes(0, 1, torch.device("cpu")), batch=1),
+        "onnx": onnx_metrics(artifact, dataset, model.spec.preprocessing),
+    }
+    return {side: {"box": metrics.box, "mask": metrics.mask} for side, metrics in sides.items()}
+
+
+def onnx_metrics(artifact: Path, dataset: CocoDataset, preprocessing: PreprocessingSpec) -> Metrics:
+    """AP of an artifact's stages in ONNX Runtime, one image at a time as a request brings them."""
+    pipeline = OnnxPipeline(artifact)
+    results: list[Result] = []
+    for batch in eval_loader(dataset, preprocessing, batch_size=1):
+        raw = pipeline.detect(batch.canvas.numpy(), batch.image_info.numpy())
+        found = Detections(
+            boxes=torch.from_numpy(raw.boxes),
+            scores=torch.from_numpy(raw.scores),
+            labels=torch.from_numpy(raw.labels.astype(np.int64)),
+            num_detections=torch.from_numpy(raw.num_detections[:, 0].astype(np.int64)),
+            masks=torch.from_numpy(raw.masks.astype(np.float32) / 255),
+        )
+        results += to_results(found, batch.image_info.numpy(), batch.image_ids, dataset.category_ids)[0]
+    return score(dataset, results, dataset.image_ids)
+
+
+def _sources(
+    images: list[Path], data: Path | None, split: str, model: MaskRCNN
+) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    """The images of the stage table: named ones, else the dataset's first, else the ladder; the ladder always last."""
+    if images:
+        yield from named_images(images)
+        return
+    if data is not None:
+        yield from itertools.islice(named_images([data / split]), MAX_LISTED_IMAGES)
+    yield from ladder_images(model.spec.preprocessing.shorter_side_px)
+
+
+def _check_same_weights(checkpoint: Path, manifest: Manifest) -> None:
+    found = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
+    if found != manifest.checkpoint_sha256:
+        expected = manifest.checkpoint_sha256
+        raise ParityError(
+            f"{checkpoint}: got weights {found[:12]}, expected {expected[:12]}, from which the artifact was exported; "
+            "run `maskline-export onnx` again"
+        )
+
+
+def _advice(report: ParityReport) -> str:
+    row: StageRow = next(row for row in report.rows if not row.ok)
+    return (
+        f"first stage that deviates: {row.stage}: max error {row.max_error:.3g} {row.unit}, limit {row.limit:.3g}, "
+        f"matched {100 * row.matched:.1f} % (at least {100 * row.min_matched:.0f} %); the stages before it agree, "
+        "so look at this one; if the checkpoint changed, run `maskline-export onnx` again"
+    )

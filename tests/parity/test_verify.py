@@ -1,0 +1,112 @@
+"""`verify` agrees with an honest artifact, and names the guilty stage of a spoiled one."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from maskline_export.compare import StageRow, match_boxes
+from maskline_export.errors import ContractError, ParityError
+from maskline_export.manifest import Manifest, load_artifact
+from maskline_export.to_onnx import export_checkpoint
+from maskline_export.verify import Verifier
+from maskline_export.verify_images import ladder_images
+from maskline_export.verify_run import run
+from maskline_train.checkpoint import load_model, save_model
+from onnx import numpy_helper
+from tiny import tiny_model
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("verify")
+    save_model(root / "checkpoint", tiny_model())
+    export_checkpoint(root / "checkpoint", root / "artifact")
+    return root / "checkpoint", root / "artifact"
+
+
+def first_deviation(checkpoint: Path, artifact: Path, manifest: Manifest | None = None) -> str | None:
+    model = load_model(checkpoint)
+    verifier = Verifier(model, artifact, manifest or load_artifact(artifact))
+    _, image = next(ladder_images(96))
+    verifier.add(image)
+    return verifier.report().first_deviation
+
+
+def spoiled(artifact: Path, out: Path, stage: str, change: str, amount: float) -> Path:
+    """A copy in which the initialiser whose name ends with `change` is moved by `amount`."""
+    out.mkdir()
+    for file in artifact.iterdir():
+        (out / file.name).write_bytes(file.read_bytes())
+    model = onnx.load(out / f"{stage}.onnx")
+    tensor = next(t for t in model.graph.initializer if t.name.endswith(change))
+    values = numpy_helper.to_array(tensor) + np.float32(amount)
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    onnx.save(model, out / f"{stage}.onnx")
+    return out
+
+
+def test_every_stage_agrees_on_all_sizes(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    checkpoint, artifact = folders
+    run(checkpoint, artifact, [], None, "val", tmp_path / "parity.json")
+    report = json.loads((tmp_path / "parity.json").read_text())
+    assert report["first_deviation"] is None
+    assert report["detections"] > 100
+    assert all(row["ok"] for row in report["rows"])
+    assert load_artifact(artifact).parity == report
+
+
+@pytest.mark.parametrize(
+    ("stage", "tensor", "amount", "guilty"),
+    [
+        ("backbone", "fpn.output.0.weight", 0.5, "P2-P5"),
+        ("backbone", "rpn_head.logits.weight", 0.5, "RPN logits"),
+        ("backbone", "rpn_head.deltas.weight", 0.1, "RPN deltas"),
+        ("proposal", "box_head.class_logits.weight", 0.5, "class logits"),
+        ("proposal", "box_head.box_deltas.weight", 0.5, "box deltas"),
+        ("mask", "mask_head.upsample.weight", 0.5, "mask probabilities"),
+    ],
+)
+def test_the_guilty_stage_is_named(
+    folders: tuple[Path, Path], tmp_path: Path, stage: str, tensor: str, amount: float, guilty: str
+) -> None:
+    checkpoint, artifact = folders
+    bad = spoiled(artifact, tmp_path / "bad", stage, tensor, amount)
+    assert first_deviation(checkpoint, bad, load_artifact(artifact)) == guilty
+
+
+def test_other_preprocessing_is_named(folders: tuple[Path, Path]) -> None:
+    checkpoint, artifact = folders
+    manifest = load_artifact(artifact)
+    shrunk = dataclasses.replace(manifest.spec.preprocessing, shorter_side_px=80)
+    spec = dataclasses.replace(manifest.spec, preprocessing=shrunk)
+    assert first_deviation(checkpoint, artifact, dataclasses.replace(manifest, spec=spec)) == "canvas"
+
+
+def test_other_weights_are_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    save_model(tmp_path / "other", tiny_model(seed=1))
+    with pytest.raises(ParityError, match="export"):
+        run(tmp_path / "other", folders[1], [], None, "val", None)
+
+
+def test_a_changed_file_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    bad = spoiled(folders[1], tmp_path / "bad", "mask", "mask_head.upsample.weight", 0.1)
+    with pytest.raises(ContractError, match=r"mask\.onnx: got sha256"):
+        run(folders[0], bad, [], None, "val", None)
+
+
+def test_a_row_fails_on_nan_and_on_other_shapes() -> None:
+    for other in (np.array([np.nan]), np.zeros(2)):
+        row = StageRow("x", 1.0)
+        row.add(np.zeros(1), other)
+        row.add(np.zeros(1), np.zeros(1))
+        assert not row.ok
+
+
+def test_boxes_are_matched_once_each_best_first() -> None:
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9]], np.float32)
+    others = np.array([[0, 0, 10, 9], [50, 50, 60, 60]], np.float32)
+    partner = match_boxes(boxes, others, np.ones((2, 2), bool), 0.5)
+    assert partner.tolist() == [-1, 0]  # the second box is the exact partner; the first may not share it
