@@ -1,9 +1,9 @@
 """The processes of one training run: started by torchrun, or just this one.
 
-DDP averages gradients over processes. A loss that each process divides by a count of its own (positive RoIs,
-say) would then differ from the loss of one process on the joint batch. So every loss divides by
-`mean_over_processes(count)`: the average of `sum_p / mean(n)` over processes is `sum / n` of the joint batch.
-Proved by tests/unit/train/test_ddp.py.
+DistributedDataParallel averages gradients over processes; the losses divide by the mean count over processes
+(`model.losses.averages`), so W processes on parts of a batch get the gradients of one process on the joint batch.
+Proved by tests/unit/train/test_ddp.py. Batch norms that train are the exception: each process normalises with the
+statistics of its own part.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 _T = TypeVar("_T")
 
@@ -91,3 +92,18 @@ def barrier() -> None:
     """Wait until every process is here."""
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
+
+
+@torch.no_grad()
+def average_norm_statistics(model: nn.Module) -> None:
+    """Give every process the mean of the running statistics of the batch norms that train.
+
+    Each process keeps its own while training (they do not enter the losses); evaluation and checkpoints need one.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.training:
+            for statistic in (module.running_mean, module.running_var):
+                assert statistic is not None
+                statistic.copy_(mean_over_processes(statistic))

@@ -1,0 +1,1 @@
+"""Recipes: one Python file a training run. `maskline-train recipes` lists them."""

@@ -1,0 +1,205 @@
+"""`maskline-train`: data, training, evaluation, pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    help="Train and evaluate Mask R-CNN on COCO-format data.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+data_app = typer.Typer(help="Make and check data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Data = Annotated[Path, typer.Option(help="Folder with annotations/instances_SPLIT.json and SPLIT/.")]
+
+
+@app.command("fit")
+def fit_command(
+    recipe: Annotated[str, typer.Argument(help="A name from `maskline-train recipes`, or a .py file.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, metrics, pictures.")],
+    train_split: Annotated[str, typer.Option(help="What is learned from.")] = "train",
+    val_split: Annotated[str, typer.Option(help="What is evaluated on.")] = "val",
+    init: Annotated[
+        Path | None, typer.Option(help="Start from a checkpoint folder, or a file of ResNet or model weights.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from OUT/last; begin where there is none yet.")
+    ] = False,
+    steps: Annotated[int | None, typer.Option(help="Stop after so many steps instead of the recipe's.")] = None,
+    total_batch: Annotated[
+        int | None, typer.Option(help="Images a step over all processes; rate and schedule follow linearly.")
+    ] = None,
+) -> None:
+    """Train a model by a recipe.
+
+    Ctrl-C finishes the step and writes a checkpoint; `--resume` goes on as if nothing had happened.
+
+    Example: maskline-train fit digits_demo --data out/digits --out out/run
+    With GPUs: torchrun --nproc-per-node 8 -m maskline_train.cli fit mask_rcnn_r50_fpn --data coco --out out/r50 ...
+    """
+    from maskline_train.data.coco import CocoDataset
+    from maskline_train.distributed import process_group
+    from maskline_train.fit import fit
+    from maskline_train.interruption import Interrupted
+    from maskline_train.recipe import load_recipe
+
+    build = load_recipe(recipe)
+    train_set, val_set = CocoDataset(data, train_split), CocoDataset(data, val_split)
+    chosen = build(train_set.classes)
+    training = chosen.training
+    if total_batch is not None:
+        training = training.with_total_batch(total_batch)
+    if steps is not None:
+        training = dataclasses.replace(training, steps=steps)
+    chosen = dataclasses.replace(chosen, training=training)
+    with process_group() as processes:
+        try:
+            metrics = fit(chosen, train_set, val_set, out, processes, init=init, resume=resume)
+        except Interrupted as stop:
+            if processes.is_main:
+                again = [word for word in sys.argv[1:] if word != "--resume"]
+                _say(f"{stop}; {out / 'last'} holds it. Resume: maskline-train {shlex.join(again)} --resume")
+            raise typer.Exit(stop.exit_code) from None
+    if processes.is_main and metrics is None:
+        _say(f"{out}: this run is finished; its checkpoints are {out / 'last'} and {out / 'best'}")
+
+
+@app.command("evaluate")
+def evaluate_command(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint folder, e.g. out/run/best.")],
+    data: Data,
+    split: Annotated[str, typer.Option(help="The split to evaluate on.")] = "val",
+    json_out: Annotated[
+        Path | None, typer.Option("--json", help="Also write the metrics and all COCO results to this file.")
+    ] = None,
+    max_images: Annotated[int | None, typer.Option(help="Only the first so many images.")] = None,
+    batch: Annotated[int, typer.Option(help="Images of one forward pass.")] = 4,
+) -> None:
+    """Print the average precision of a checkpoint, by pycocotools.
+
+    Example: maskline-train evaluate out/run/best --data out/digits --json out/ap.json
+    """
+    from maskline_train.checkpoint import load_model
+    from maskline_train.data.coco import CocoDataset
+    from maskline_train.distributed import process_group
+    from maskline_train.evaluate import evaluate, percent
+    from maskline_train.training_state import replace_file
+
+    dataset = CocoDataset(data, split)
+    model = load_model(checkpoint)
+    with process_group() as processes:
+        metrics = evaluate(model.to(processes.device), dataset, processes, batch=batch, max_images=max_images)
+    if not processes.is_main:
+        return
+    table = Table(title=f"{checkpoint} on {split} ({metrics.num_images} images)", title_justify="left")
+    table.add_column("AP in %")
+    for name in metrics.box:
+        table.add_column(name, justify="right")
+    for kind, values in (("box", metrics.box), ("mask", metrics.mask)):
+        table.add_row(kind, *[percent(value) for value in values.values()])
+    Console().print(table)
+    classes = Table("class", title="AP of each class", title_justify="left")
+    for kind in ("box", "mask"):
+        classes.add_column(kind, justify="right")
+    for name, values in metrics.per_class.items():
+        classes.add_row(name, percent(values["box"]), percent(values["mask"]))
+    Console().print(classes)
+    if json_out is not None:
+        json_out.parent.mkdir(parents=True, exist_ok=True)
+        content = {"checkpoint": str(checkpoint), "split": split, **metrics.to_dict()}
+        replace_file(json_out, (json.dumps(content) + "\n").encode())
+
+
+@app.command("predict")
+def predict_command(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint folder, e.g. out/run/best.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    out: Annotated[Path, typer.Option(help="Folder for the drawn pictures.")],
+    score: Annotated[float, typer.Option(help="Draw detections from this score on.")] = 0.5,
+) -> None:
+    """Draw what a checkpoint finds in images.
+
+    Example: maskline-train predict out/run/best photo.jpg --out out/pictures
+    """
+    from maskline_train.checkpoint import load_model
+    from maskline_train.predict import predict_files
+
+    for line in predict_files(load_model(checkpoint), images, out, score):
+        typer.echo(line)
+
+
+@app.command("recipes")
+def recipes_command() -> None:
+    """List the packaged recipes.
+
+    Example: maskline-train recipes
+    """
+    from maskline_train.recipe import recipe_names
+
+    for name, line in recipe_names().items():
+        typer.echo(f"{name:20} {line}")
+
+
+@data_app.command("digits")
+def digits_command(
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    seed: Annotated[int, typer.Option(help="Another seed makes another set.")] = 0,
+    train_images: Annotated[int, typer.Option(help="Images of the train split.")] = 2000,
+    val_images: Annotated[int, typer.Option(help="Images of the val split.")] = 200,
+) -> None:
+    """Make a COCO-format set of handwritten digits on photographs, from images that scikit-learn and scikit-image ship.
+
+    Example: maskline-train data digits out/digits
+    """
+    from maskline_train.data.digits import make_digits
+
+    make_digits(out, seed=seed, train_images=train_images, val_images=val_images)
+
+
+@data_app.command("check")
+def check_command(
+    data: Annotated[Path, typer.Argument(help="Folder with annotations/instances_SPLIT.json and SPLIT/.")],
+    split: Annotated[list[str], typer.Option(help="Split to check; may be given several times.")] = ["train", "val"],  # noqa: B006
+) -> None:
+    """Check annotations and image headers of a data set, and say what training will not use.
+
+    Example: maskline-train data check coco --split train2017 --split val2017
+    """
+    from maskline_train.data.coco import CocoDataset
+
+    for name in split:
+        dataset = CocoDataset(data, name)
+        dataset.check_images()
+        typer.echo(dataset.describe())
+
+
+def _say(text: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False)
+
+
+def main() -> None:
+    """Run the command line; an expected failure is one line on stderr and exit status 1."""
+    from maskline_train.fit import NonFiniteLossError
+
+    try:
+        app()
+    except (ValueError, OSError, NonFiniteLossError) as error:
+        _say(f"maskline-train: {error}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

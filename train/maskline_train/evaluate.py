@@ -1,0 +1,230 @@
+"""Average precision by pycocotools, the reference metric. Ref: paper section 4, P43 of the ledger.
+
+Letters: B images, D detections an image, M mask side. AP is a fraction 0..1; None where no ground truth counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from maskline_train.data.coco import CocoDataset
+from maskline_train.data.loader import eval_loader
+from maskline_train.distributed import Processes, gather_objects
+from maskline_train.model.mask_rcnn import Detections, MaskRCNN
+from maskline_train.model.paste import encode_masks
+
+STATISTICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")  # the first six of COCOeval.stats, in its order
+
+Result = dict[str, Any]  # one entry of a COCO results file
+
+
+@dataclasses.dataclass(frozen=True)
+class Metrics:
+    """What an evaluation found.
+
+    Attributes:
+        num_images: how many images were evaluated.
+        box: AP, AP50, AP75, APs, APm, APl of the boxes.
+        mask: the same of the masks.
+        per_class: class name to its `box` and `mask` AP.
+        results: all detections as COCO results, in the order of the image ids, best first.
+    """
+
+    num_images: int
+    box: dict[str, float | None]
+    mask: dict[str, float | None]
+    per_class: dict[str, dict[str, float | None]]
+    results: list[Result]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return dataclasses.asdict(self)
+
+    def summary(self) -> str:
+        """One line for a log."""
+        parts = [f"{kind} {name} {percent(values[name])}" for kind, values in self._kinds() for name in ("AP", "AP50")]
+        return ", ".join(parts)
+
+    def scalars(self) -> dict[str, float]:
+        """The numbers that exist, by name: `mask_AP`, `box_AP50`, ..."""
+        return {
+            f"{kind}_{name}": value
+            for kind, found in self._kinds()
+            for name, value in found.items()
+            if value is not None
+        }
+
+    def _kinds(self) -> list[tuple[str, dict[str, float | None]]]:
+        return [("box", self.box), ("mask", self.mask)]
+
+
+def evaluate(
+    model: MaskRCNN,
+    dataset: CocoDataset,
+    processes: Processes,
+    *,
+    batch: int = 8,
+    workers: int = 0,
+    max_images: int | None = None,
+) -> Metrics:
+    """Detect on a split and score; the images are shared out over the processes, every process gets the result.
+
+    The model is left in the mode (training or evaluation) it came in.
+
+    Args:
+        model: on the device of `processes`.
+        dataset: images and ground truth, its classes in the order of the model's.
+        processes: who else evaluates.
+        batch: images of one forward pass.
+        workers: loading processes; 0 loads in this one.
+        max_images: only the first so many, by image id.
+
+    Raises:
+        ValueError: the data set has other classes than the model.
+    """
+    if dataset.classes != model.spec.classes:
+        raise ValueError(
+            f"{dataset.annotation_file}: got classes {', '.join(dataset.classes)}, expected the model's "
+            f"{', '.join(model.spec.classes)}; evaluate on the data set it was trained for"
+        )
+    count = len(dataset) if max_images is None else min(max_images, len(dataset))
+    image_ids = dataset.image_ids[:count]
+    was_training = model.training
+    model.eval()
+    try:
+        found = dict(_detect_all(model, dataset, set(image_ids), processes, batch, workers))
+    finally:
+        model.train(was_training)
+    everyone = {key: results for part in gather_objects(found) for key, results in part.items()}
+    return score(dataset, [result for key in image_ids for result in everyone[key]], image_ids)
+
+
+def score(dataset: CocoDataset, results: list[Result], image_ids: Sequence[int]) -> Metrics:
+    """AP of COCO results on some images of a data set; no results at all score 0."""
+    truth = dataset.coco_api()
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        guesses = truth.loadRes(results) if results else None
+        box, box_classes = _average_precision(truth, guesses, "bbox", image_ids)
+        mask, mask_classes = _average_precision(truth, guesses, "segm", image_ids)
+    per_class = {name: {"box": box_classes[i], "mask": mask_classes[i]} for i, name in enumerate(dataset.classes)}
+    return Metrics(len(image_ids), box, mask, per_class, results)
+
+
+def to_results(
+    detections: Detections, image_info: npt.NDArray[np.float32], image_ids: Sequence[int], category_ids: Sequence[int]
+) -> list[list[Result]]:
+    """Detections of a batch as COCO results: boxes xywh and masks (RLE) in pixels of the original image.
+
+    Masks are rounded to probability x 255 first, as they travel when served, so both score the same.
+
+    Args:
+        detections: of B images.
+        image_info: [B, 6].
+        image_ids: B ids.
+        category_ids: the id of each class.
+
+    Returns:
+        One list an image, best first, empty where nothing was found.
+    """
+    boxes, scores = detections.boxes.cpu().numpy(), detections.scores.cpu().numpy()
+    labels, counts = detections.labels.cpu().numpy(), detections.num_detections.cpu().numpy()
+    masks = (detections.masks.float() * 255.0).round().to(torch.uint8).cpu().numpy()
+    results = []
+    for image, image_id in enumerate(image_ids):
+        rows = slice(0, int(counts[image]))
+        boxes_image = boxes_at_original_size(boxes[image, rows], image_info[image])
+        size = (int(image_info[image, 4]), int(image_info[image, 5]))
+        rles = encode_masks(masks[image, rows], boxes_image, size)
+        results.append(
+            [
+                {
+                    "image_id": image_id,
+                    "category_id": category_ids[label],
+                    "bbox": [float(x0), float(y0), float(x1 - x0), float(y1 - y0)],
+                    "score": float(score),
+                    "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
+                }
+                for (x0, y0, x1, y1), score, label, rle in zip(
+                    boxes_image, scores[image, rows], labels[image, rows], rles, strict=True
+                )
+            ]
+        )
+    return results
+
+
+def boxes_at_original_size(
+    boxes: npt.NDArray[np.float32], image_info: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Boxes [N, 4] xyxy of the canvas as pixels of the original image, clipped to it."""
+    _, _, scale_y, scale_x, height, width = image_info
+    scale = np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
+    return np.clip(boxes / scale, np.float32(0.0), np.array([width, height, width, height], np.float32))
+
+
+def _detect_all(
+    model: MaskRCNN, dataset: CocoDataset, wanted: set[int], processes: Processes, batch_size: int, workers: int
+) -> Iterator[tuple[int, list[Result]]]:
+    """(image id, its results) of this process's share of the wanted images."""
+    loader = eval_loader(
+        dataset,
+        model.spec.preprocessing,
+        batch_size=batch_size,
+        workers=workers,
+        rank=processes.rank,
+        world_size=processes.world,
+        pin_memory=processes.device.type == "cuda",
+    )
+    for batch in loader:
+        if wanted.isdisjoint(batch.image_ids):  # images come in the order of their ids: none of the rest is wanted
+            return
+        moved = batch.to(processes.device)
+        detections = model.detect(moved.canvas, moved.image_info)
+        found = to_results(detections, batch.image_info.numpy(), batch.image_ids, dataset.category_ids)
+        yield from ((key, results) for key, results in zip(batch.image_ids, found, strict=True) if key in wanted)
+
+
+def _average_precision(
+    truth: Any, guesses: Any, kind: str, image_ids: Sequence[int]
+) -> tuple[dict[str, float | None], list[float | None]]:
+    """The six statistics, and the AP of each class, of "bbox" or "segm"; zeros where nothing was guessed."""
+    run = COCOeval(truth, guesses if guesses is not None else _nothing(truth), kind)
+    run.params.imgIds = list(image_ids)
+    run.evaluate()
+    run.accumulate()
+    run.summarize()
+    statistics = {name: _or_none(value) for name, value in zip(STATISTICS, run.stats, strict=False)}
+    precision = run.eval["precision"][:, :, :, 0, -1]  # [IoU, recall, class], all areas, 100 detections
+    return statistics, [_or_none(_mean_of_known(precision[:, :, i])) for i in range(precision.shape[2])]
+
+
+def _nothing(truth: Any) -> Any:
+    """A COCO object of the same images without any annotation: what `loadRes` refuses to make of an empty list."""
+    empty = COCO()
+    empty.dataset = {**truth.dataset, "annotations": []}
+    empty.createIndex()
+    return empty
+
+
+def _mean_of_known(values: npt.NDArray[np.float64]) -> float:
+    known = values[values > -1]
+    return float(known.mean()) if known.size else -1.0
+
+
+def _or_none(value: float) -> float | None:
+    """COCOeval writes -1 where no ground truth of this size or class exists."""
+    return None if value < 0 else float(value)
+
+
+def percent(value: float | None) -> str:
+    """A fraction in percent with one decimal; a dash for None."""
+    return "-" if value is None else f"{100 * value:.1f}"

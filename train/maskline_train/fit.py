@@ -1,0 +1,296 @@
+"""The training loop, to be read from top to bottom: setup, then steps, each with its evaluation and checkpoint.
+
+OUT/recipe.json, metrics.jsonl, train.log, tensorboard/, pictures/, and the checkpoints last and best.
+Under torchrun the same function runs in every process; process 0 writes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.nn.parallel import DistributedDataParallel
+
+from maskline_train.checkpoint import load_body_weights, load_matching_weights, read_weights
+from maskline_train.data.coco import CocoDataset
+from maskline_train.data.loader import Batch, train_loader
+from maskline_train.distributed import Processes, average_norm_statistics, barrier, mean_over_processes
+from maskline_train.evaluate import Metrics, evaluate
+from maskline_train.interruption import Interrupted, Signals
+from maskline_train.metrics_log import MetricsLog
+from maskline_train.model.mask_rcnn import MaskRCNN
+from maskline_train.recipe import Recipe, TrainingSpec
+from maskline_train.training_state import (
+    Averages,
+    TrainingState,
+    has_checkpoint,
+    replace_file,
+    restore,
+    save_checkpoint,
+    step_generator,
+)
+
+AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# What may differ between a run and its continuation: it changes no loss of a step both runs make.
+FREE_TO_CHANGE = ("steps", "workers", "log_every", "checkpoint_every", "evaluate_every", "evaluate_images")
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss or gradient is NaN or infinite; the text gives the step, the term and advice."""
+
+
+def fit(
+    recipe: Recipe,
+    train_set: CocoDataset,
+    val_set: CocoDataset,
+    out: Path,
+    processes: Processes,
+    *,
+    init: Path | None = None,
+    resume: bool = False,
+) -> Metrics | None:
+    """Train a model.
+
+    Args:
+        recipe: everything that decides the result.
+        train_set: what is learned from.
+        val_set: what is evaluated on, same classes.
+        out: the run's folder.
+        processes: from `process_group()`.
+        init: a checkpoint folder, or a file of weights, to start from; where it does not fit stays random.
+        resume: go on from `out/last` where there is one. Losses are those of a run that was never stopped: bit for
+            bit on a CPU with as many processes and threads.
+
+    Returns:
+        The last evaluation of this call; None when the run was finished already.
+
+    Raises:
+        ValueError: a recipe, data set, checkpoint or folder that does not fit; nothing has been changed.
+        NonFiniteLossError: training diverged; the checkpoints are those from before.
+        Interrupted: a signal came; `out/last` holds the finished step.
+    """
+    training = recipe.training
+    state = _set_up(recipe, processes)
+    _check(recipe, train_set, val_set, out, processes, resume=resume)
+    if resume and has_checkpoint(out):
+        restore(out, state)
+    barrier()  # nobody writes before everybody has read
+    if processes.is_main:
+        out.mkdir(parents=True, exist_ok=True)
+        replace_file(out / "recipe.json", (json.dumps(recipe.to_dict(), indent=2) + "\n").encode())
+    log = MetricsLog(out, first_step=state.step, steps=training.steps, active=processes.is_main)
+    with log, Signals() as signals:
+        log.say(train_set.describe())
+        if state.step:
+            log.say(f"resumed from step {state.step} of {out / 'last'}")
+        elif init is not None:
+            log.say(_start_from(init, state))
+        log.say(_describe(recipe, state.model, processes))
+        network = _distribute(state.model, processes)
+        batches = _batches(recipe, train_set, processes, state.step)
+        metrics = None
+        saved_step = state.step
+        while state.step < training.steps:
+            batch = next(batches).to(processes.device)
+            values, stop = _train_step(network, state, batch, training, processes, signals)
+            state.step += 1
+            log.count(state.step, training.total_batch)
+            if state.step % training.log_every == 0 or state.step == training.steps:
+                log.train(state.step, values)
+
+            started = time.perf_counter()
+            best = False
+            if state.step % training.evaluate_every == 0 or state.step == training.steps:
+                metrics, best = _evaluate(state, val_set, training, processes, log, out)
+            if best or stop or state.step % training.checkpoint_every == 0 or state.step == training.steps:
+                average_norm_statistics(state.model)
+                if processes.is_main:
+                    save_checkpoint(out, state, best=best)
+                saved_step = state.step
+                barrier()
+            log.pause(time.perf_counter() - started)
+            if stop and state.step < training.steps:
+                raise Interrupted(stop, saved_step)
+    return metrics
+
+
+def _set_up(recipe: Recipe, processes: Processes) -> TrainingState:
+    """Model, optimizer and what goes with them, before the first step; the same weights in every process."""
+    training = recipe.training
+    torch.manual_seed(training.seed)
+    model = MaskRCNN(recipe.model, recipe.sampling).train().to(processes.device)
+    if training.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    scaler = GradScaler(processes.device.type, enabled=training.amp == "fp16" and processes.device.type == "cuda")
+    averages = None if training.ema_decay is None else Averages(model, training.ema_decay)
+    return TrainingState(model, training.build_optimizer(model), scaler, averages)
+
+
+def _train_step(
+    network: nn.Module,
+    state: TrainingState,
+    batch: Batch,
+    training: TrainingSpec,
+    processes: Processes,
+    signals: Signals,
+) -> tuple[dict[str, float], int]:
+    """One optimizer step: losses as means over the processes, and the number of a signal that came to any of them."""
+    rate = training.learning_rate(state.step)
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    enabled = training.amp != "off"
+    generator = step_generator(training.seed, state.step, processes.rank)
+    with torch.autocast(processes.device.type, AMP_DTYPES.get(training.amp), enabled=enabled):
+        losses: dict[str, Tensor] = network(batch.canvas, batch.image_info, batch.targets, generator)
+    loss = torch.stack(list(losses.values())).sum()
+    state.optimizer.zero_grad()
+    state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    state.scaler.unscale_(state.optimizer)
+    limit = math.inf if training.clip_norm is None else training.clip_norm
+    norm = nn.utils.clip_grad_norm_(state.model.parameters(), limit)
+
+    # One transfer from the device a step: losses, gradient norm and the signal, agreed on by all processes.
+    report = torch.stack([loss, *losses.values(), norm, torch.tensor(float(signals.received), device=norm.device)])
+    numbers = mean_over_processes(report.float()).tolist()
+    values = dict(zip(["loss", *losses, "grad_norm"], numbers, strict=False))
+    _check_finite(values, state, training)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    if state.averages is not None:
+        state.averages.update(state.model)
+    stop = (signals.received or int(signal.SIGTERM)) if numbers[-1] else 0
+    return {**values, "lr": rate}, stop
+
+
+def _check_finite(values: Mapping[str, float], state: TrainingState, training: TrainingSpec) -> None:
+    """Raise where a number of this step is NaN or infinite.
+
+    The scaler of fp16 meets infinite gradients by skipping the step; the losses have to be finite there too.
+    """
+    for name, value in values.items():
+        scaled_gradient = name == "grad_norm" and state.scaler.is_enabled()
+        if name != "loss" and not scaled_gradient and not math.isfinite(value):
+            amp = "" if training.amp == "off" else f", set amp 'off' (it is {training.amp!r})"
+            raise NonFiniteLossError(
+                f"step {state.step + 1}: {name} is {value}, expected a finite number; weights of this step were not "
+                f"saved. Lower base_lr (the rate was {training.learning_rate(state.step):.3g}), lengthen warmup_steps "
+                f"({training.warmup_steps}), set clip_norm (it is {training.clip_norm}){amp}, or look for bad boxes "
+                f"with `maskline-train data check`"
+            )
+
+
+def _check(
+    recipe: Recipe, train_set: CocoDataset, val_set: CocoDataset, out: Path, processes: Processes, *, resume: bool
+) -> None:
+    """Refuse, before anything is written, what could only fail later."""
+    processes.share_of(recipe.training.total_batch)
+    for dataset in (train_set, val_set):
+        if dataset.classes != recipe.model.classes:
+            raise ValueError(
+                f"{dataset.annotation_file}: got classes {', '.join(dataset.classes)}, expected those of the recipe, "
+                f"{', '.join(recipe.model.classes)}; both splits need the same categories"
+            )
+    if recipe.training.amp == "fp16" and processes.device.type != "cuda":
+        raise ValueError("amp: got 'fp16' without a GPU, expected 'bf16' or 'off' there; change the recipe")
+    if not has_checkpoint(out):
+        return
+    if not resume:
+        raise ValueError(f"{out}: holds a run already; add --resume to go on with it, or choose another --out")
+    _check_same_recipe(json.loads((out / "recipe.json").read_text(encoding="utf-8")), recipe, out)
+
+
+def _check_same_recipe(before: dict[str, Any], recipe: Recipe, out: Path) -> None:
+    """Refuse to go on with a run under a recipe that would have made it another run."""
+    now = json.loads(json.dumps(recipe.to_dict()))
+    for part in now:
+        for name in sorted(set(before[part]) | set(now[part])):
+            old, new = before[part].get(name), now[part].get(name)
+            if old != new and name not in FREE_TO_CHANGE:
+                raise ValueError(
+                    f"{out / 'recipe.json'}: got {part}.{name} = {old}, the recipe now says {new}; resume with the "
+                    f"recipe that began the run, or start anew in another --out"
+                )
+
+
+def _start_from(init: Path, state: TrainingState) -> str:
+    """Load what fits of a checkpoint folder or a file of weights; returns the line for the log."""
+    weights = read_weights(init / "model.safetensors" if init.is_dir() else init)
+    if not any(name.startswith("backbone.") for name in weights):
+        load_body_weights(state.model, init)
+        said = f"started the ResNet body from {init}"
+    else:
+        load = load_matching_weights(state.model, weights)
+        said = f"started from {init}: {len(load.loaded)} tensors fit"
+        left = [*load.missing, *load.reshaped]
+        if left:
+            said += f", {len(left)} stay random (first {left[0]})"
+    if state.averages is not None:
+        state.averages = Averages(state.model, state.averages.decay)
+    return said
+
+
+def _describe(recipe: Recipe, model: MaskRCNN, processes: Processes) -> str:
+    """One line: what runs where."""
+    training = recipe.training
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return (
+        f"{trained / 1e6:.1f} M trained parameters, {training.steps} steps of {training.total_batch} images on "
+        f"{processes.world} x {processes.device.type}, learning rate {training.peak_lr:g} after "
+        f"{training.warmup_steps} steps of warm-up, amp {training.amp}"
+    )
+
+
+def _distribute(model: MaskRCNN, processes: Processes) -> nn.Module:
+    """The module whose backward pass averages gradients over the processes; the model itself for one process."""
+    if processes.world == 1:
+        return model
+    devices = None if processes.device.index is None else [processes.device.index]
+    # Buffers are not broadcast: `average_norm_statistics` makes them one where it matters.
+    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+
+
+def _batches(recipe: Recipe, train_set: CocoDataset, processes: Processes, step: int) -> Iterator[Batch]:
+    """This process's share of every batch from step `step` on."""
+    return train_loader(
+        train_set,
+        recipe.model.preprocessing,
+        batch_size=processes.share_of(recipe.training.total_batch),
+        seed=recipe.training.seed,
+        augmentation=recipe.augmentation,
+        workers=recipe.training.workers,
+        rank=processes.rank,
+        world_size=processes.world,
+        start_batch=step,
+        pin_memory=processes.device.type == "cuda",
+    )
+
+
+def _evaluate(
+    state: TrainingState,
+    val_set: CocoDataset,
+    training: TrainingSpec,
+    processes: Processes,
+    log: MetricsLog,
+    out: Path,
+) -> tuple[Metrics, bool]:
+    """Evaluate (the averages, where there are any), draw pictures; True where the mask AP is the best so far."""
+    if state.averages is not None:
+        state.averages.swap(state.model)
+    average_norm_statistics(state.model)
+    metrics = evaluate(state.model, val_set, processes, max_images=training.evaluate_images)
+    if state.averages is not None:
+        state.averages.swap(state.model)
+    log.evaluation(state.step, metrics.scalars())
+    log.say(f"step {state.step}: {metrics.summary()} on {metrics.num_images} images")
+    mask_ap = metrics.mask["AP"] or 0.0
+    best = mask_ap > state.best_ap
+    state.best_ap = max(state.best_ap, mask_ap)
+    return metrics, best

@@ -1,0 +1,48 @@
+"""How a run is stopped from outside: SIGINT (Ctrl-C) and SIGTERM are noted and acted on between two steps."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class Interrupted(Exception):  # noqa: N818 (no error: the run ended as it was asked to)
+    """SIGINT or SIGTERM came; the step was finished and a checkpoint written.
+
+    Attributes:
+        exit_code: what the shell expects of a process ended by the signal, 130 or 143.
+    """
+
+    def __init__(self, number: int, step: int) -> None:
+        super().__init__(f"interrupted by {signal.Signals(number).name} after step {step}")
+        self.exit_code = 128 + number
+
+
+class Signals:
+    """Notes SIGINT and SIGTERM while it is open; a second one acts at once."""
+
+    def __init__(self) -> None:
+        self.received = 0  # the signal's number; 0 before one came
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        """Start to listen."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Put the former handlers back."""
+        self._restore()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        self.received = number
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
