@@ -51,12 +51,12 @@ def check(client: triton.InferenceServerClient, max_detections: int, num_classes
             f"canary image: {error.status()} {error.message()}; the server's log (--verbose) says why"
         ) from None
     answer = {name: result.as_numpy(name) for name in OUTPUTS}
-    if problem := _problem(answer, max_detections, num_classes):
-        raise ServerFailedError(f"canary image: {problem}; check the repository with `maskline-serve doctor`")
+    if wrong := problem(answer, max_detections, num_classes):
+        raise ServerFailedError(f"canary image: {wrong}; check the repository with `maskline-serve doctor`")
     return int(answer["num_detections"][0, 0])
 
 
-def _problem(answer: dict[str, Any], max_detections: int, num_classes: int) -> str | None:
+def problem(answer: dict[str, Any], max_detections: int, num_classes: int) -> str | None:
     """What is wrong with the answer, or None."""
     rows = (1, max_detections)
     shapes = {

@@ -45,7 +45,8 @@ def assemble(
     size_mib = sum((made.folder / name).stat().st_size for name in made.files) / 2**20
     out.print(
         f"{repository}: {len(list(made.models.iterdir()))} models, {len(made.classes)} classes, target {made.target}, "
-        f"{size_mib:.1f} MiB{'' if changed else ' (up to date, nothing written)'}"
+        f"{size_mib:.1f} MiB{'' if changed else ' (up to date, nothing written)'}",
+        soft_wrap=True,
     )
     out.print(f"next: maskline-serve run {repository}", soft_wrap=True)
 
@@ -130,6 +131,7 @@ def _announce(server: TritonServer) -> None:
             " -> ".join(wire) if config.platform == "ensemble" else "",
         )
     out.print(table)
-    out.print(f"tritonserver {server.version} serves {server.repository.folder}; the canary image came back right")
-    out.print(f"  gRPC    {server.grpc_url}\n  HTTP    {server.http_url}\n  metrics {server.metrics_url}/metrics")
+    serves = f"tritonserver {server.version} serves {server.repository.folder}; the canary image came back right"
+    places = f"  gRPC    {server.grpc_url}\n  HTTP    {server.http_url}\n  metrics {server.metrics_url}/metrics"
+    out.print(f"{serves}\n{places}", soft_wrap=True)
     out.print("Ctrl-C stops it")

@@ -188,7 +188,8 @@ def _executable(source: Path, target: Path) -> Path:
 def environment(installation: Installation) -> dict[str, str]:
     """The environment to start the server with.
 
-    The stub finds its packages by looking for `python3` on PATH, so the running Python's folder comes first.
+    The stub runs an isolated Python (no PYTHON* variable counts) and finds its packages by looking for `python3` on
+    PATH, so the running Python's folder comes first.
     """
     environ = dict(os.environ)
     if installation.libraries:
@@ -196,7 +197,4 @@ def environment(installation: Installation) -> dict[str, str]:
         environ["LD_LIBRARY_PATH"] = ":".join(extra + [e for e in [environ.get("LD_LIBRARY_PATH", "")] if e])
     if installation.is_wheel:
         environ["PATH"] = f"{Path(sys.executable).parent}:{environ.get('PATH', os.defpath)}"
-        environ.pop("PYTHONHOME", None)
-        environ.pop("PYTHONPATH", None)
-    environ["PYTHONDONTWRITEBYTECODE"] = "1"  # a repository stays byte for byte as it was assembled
     return environ

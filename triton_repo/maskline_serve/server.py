@@ -25,8 +25,10 @@ class TritonServer:
         with TritonServer(Path("repository")) as server:
             client = tritonclient.grpc.InferenceServerClient(server.grpc_url)
 
-    On entry it waits until a canary image came back right. On exit the server finishes the requests in flight; its
-    processes, shared memory and work files are gone afterwards, also when this process is killed.
+    On entry it waits until a canary image came back right. On exit no new request is taken and the steps that run are
+    finished; a request between two steps of an ensemble is refused as UNAVAILABLE (release 24.10 stops all models at
+    once), so let the clients finish first. The server's processes, shared memory and work files are gone afterwards,
+    also when this process is killed.
 
     Attributes:
         grpc_url, http_url, metrics_url: `host:port`, set while it runs.
@@ -118,8 +120,13 @@ class TritonServer:
             canary.check(client, repository.max_detections, len(repository.classes), left_s)
 
     def raise_if_ended(self) -> None:
-        """Raise what ended the server, if it ended."""
-        assert self._process is not None
+        """Raise what ended the server, if it ended.
+
+        Raises:
+            ModelNotLoadedError, PortTakenError, ServerFailedError: as on entry.
+        """
+        if self._process is None:
+            raise ServerFailedError("the server was not started, or was stopped")
         status = self._process.status()
         if status is None:
             return

@@ -1,0 +1,120 @@
+"""Clients and servers that die, queues that are full: a clear error in time, and the server serves on.
+
+These tests hurt their server, so they have one of their own, with a short queue.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from maskline_serve.assemble import assemble
+from maskline_serve.errors import ServerFailedError
+from maskline_serve.server import TritonServer
+from serve import standin
+from serve.conftest import Pending, send
+from serve.test_server import assert_gone, work_folder
+from tritonclient import grpc as triton
+
+pytestmark = pytest.mark.triton
+
+QUEUE = 4
+LARGE = standin.picture(1, (2000, 3000))  # tens of milliseconds in `preprocess` alone
+
+
+@pytest.fixture(scope="module")
+def victim(artifact, tmp_path_factory):
+    """A server whose first queue holds four requests."""
+    repository = tmp_path_factory.mktemp("faults") / "repository"
+    assemble(artifact, repository)
+    config = repository / "models" / "preprocess" / "config.pbtxt"
+    text = config.read_text()
+    assert "max_queue_size: 64" in text
+    config.write_text(text.replace("max_queue_size: 64", f"max_queue_size: {QUEUE}"))
+    with TritonServer(repository, drain_s=2) as running:
+        yield running
+
+
+@pytest.fixture
+def caller(victim):
+    with triton.InferenceServerClient(victim.grpc_url) as connected:
+        yield connected
+
+
+def outcome(request):
+    """`ok`, or the error's status and text."""
+    try:
+        assert request.answer()["num_detections"].item() == 1
+    except triton.InferenceServerException as error:
+        return error.status(), error.message()
+    return "ok"
+
+
+def test_a_full_queue_is_said_at_once(caller):
+    start = time.monotonic()
+    pending = [Pending(caller, [LARGE]) for _ in range(40)]
+    outcomes = [outcome(request) for request in pending]
+    refused = [found for found in outcomes if found != "ok"]
+    assert refused, "the queue never was full: send more"
+    assert len(refused) <= 40 - QUEUE
+    assert all(status == "StatusCode.UNAVAILABLE" and "maximum queue size" in text for status, text in refused)
+    assert time.monotonic() - start < 30  # all are answered, none by its deadline of 60 s
+    assert send(caller, [standin.picture(5)])["num_detections"].item() == 5
+
+
+def test_a_deadline_is_kept(caller):
+    busy = [Pending(caller, [LARGE]) for _ in range(QUEUE)]
+    start = time.monotonic()
+    impatient = Pending(caller, [LARGE], timeout_s=0.02)
+    status, _ = outcome(impatient)
+    assert status == "StatusCode.DEADLINE_EXCEEDED"
+    assert time.monotonic() - start < 5
+    assert [outcome(request) for request in busy] == ["ok"] * QUEUE
+
+
+CLIENT = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from serve import standin
+from serve.conftest import Pending
+from tritonclient import grpc as triton
+client = triton.InferenceServerClient(sys.argv[1])
+pending = [Pending(client, [standin.picture(1, (2000, 3000))]) for _ in range(4)]
+print("sent", flush=True)
+pending[-1].answer()
+"""
+
+
+def test_a_killed_client_costs_nobody_else(victim, caller):
+    tests = str(Path(__file__).parent.parent)
+    doomed = subprocess.Popen([sys.executable, "-c", CLIENT, victim.grpc_url, tests], stdout=subprocess.PIPE)
+    assert doomed.stdout.readline() == b"sent\n"
+    doomed.kill()
+    doomed.communicate()
+    assert send(caller, [standin.picture(7)])["num_detections"].item() == 7
+    victim.raise_if_ended()
+
+
+def test_a_killed_server_is_noticed(victim, caller):
+    """Last in this file: nothing answers afterwards. SIGKILL gives the server no chance to clean up."""
+    folder = work_folder(victim.pid)
+    server_pid = int(Path(f"/proc/{victim.pid}/task/{victim.pid}/children").read_text().split()[0])
+    pending = [Pending(caller, [LARGE]) for _ in range(3)]
+    time.sleep(0.02)
+    os.kill(server_pid, signal.SIGKILL)
+    start = time.monotonic()
+    outcomes = [outcome(request) for request in pending]
+    assert time.monotonic() - start < 10
+    lost = [found for found in outcomes if found != "ok"]
+    assert lost
+    assert all(status == "StatusCode.UNAVAILABLE" for status, _ in lost)
+    with pytest.raises(triton.InferenceServerException):
+        send(caller, [standin.picture(1)])
+    assert_gone(folder)
+    with pytest.raises(ServerFailedError, match="ended with status 137"):
+        victim.raise_if_ended()
