@@ -1,0 +1,258 @@
+"""The proof that ours is the real model: torchvision's weights give torchvision's answers."""
+
+import dataclasses
+
+import pytest
+import torch
+from maskline_train.import_torchvision import import_torchvision
+from maskline_train.model.mask_rcnn import MaskRCNN
+from maskline_train.model.targets import SamplingSpec, Target
+from maskline_train.spec import ModelSpec
+from torchvision.models.detection import maskrcnn_resnet50_fpn
+from torchvision.models.detection.image_list import ImageList
+
+NUM_CLASSES = 7
+CLASSES = tuple(f"class {i}" for i in range(NUM_CLASSES))
+NUM_PROPOSALS, NUM_DETECTIONS = 100, 40  # fewer than 1000 and 100, for speed alone
+EVERY_ONE = 10**6  # samples: more than there are anchors, so that nothing is left to chance
+
+BATCHES = [
+    ([(128, 192)], "landscape"),
+    ([(192, 128)], "portrait"),
+    ([(96, 96)], "square"),
+    ([(131, 203)], "not a multiple of 32: padded"),
+    ([(128, 160), (160, 96), (75, 150)], "three sizes in one batch"),
+]
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    torch.manual_seed(0)
+    model = maskrcnn_resnet50_fpn(
+        weights=None,
+        weights_backbone=None,
+        num_classes=NUM_CLASSES + 1,
+        rpn_post_nms_top_n_test=NUM_PROPOSALS,
+        box_detections_per_img=NUM_DETECTIONS,
+        rpn_pre_nms_top_n_train=NUM_PROPOSALS,
+        rpn_post_nms_top_n_train=NUM_PROPOSALS,
+        rpn_batch_size_per_image=EVERY_ONE,
+        box_batch_size_per_image=EVERY_ONE,
+    )
+    randomise(model)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def ours(theirs):
+    model = import_torchvision(theirs.state_dict(), CLASSES, norm_eps=1e-5)
+    model.sampling = SamplingSpec(
+        rpn_samples=EVERY_ONE, roi_samples=EVERY_ONE, pre_nms_per_level=NUM_PROPOSALS, max_proposals=NUM_PROPOSALS
+    )
+    model.spec = dataclasses.replace(
+        model.spec,
+        proposals=dataclasses.replace(model.spec.proposals, max_proposals=NUM_PROPOSALS),
+        box_head=dataclasses.replace(model.spec.box_head, max_detections=NUM_DETECTIONS),
+    )
+    return model
+
+
+@torch.no_grad()
+def randomise(model):
+    """Random statistics, and last layers scaled so that detections are many, confident, of all classes and shapes."""
+    for module in model.backbone.body.modules():
+        if hasattr(module, "running_var"):
+            module.running_mean.uniform_(-0.3, 0.3)
+            module.running_var.uniform_(0.5, 2.0)
+            module.weight.uniform_(0.3, 0.9)
+            module.bias.uniform_(-0.3, 0.3)
+    batch = model.transform.normalize(random_images([(160, 160)], seed=9)[0] / 255)[None]
+    features = model.eval().backbone(batch)
+    cells = torch.cat([model.rpn.head.conv(feature).flatten(2) for feature in features.values()], dim=2)[:, :, None]
+    spread(model.rpn.head.cls_logits, cells, 1.0)
+    spread(model.rpn.head.bbox_pred, cells, 0.08)
+    heads, sizes = model.roi_heads, [(160, 160)]
+    proposals, _ = model.rpn(ImageList(batch, sizes), features)
+    hidden = heads.box_head(heads.box_roi_pool(features, proposals, sizes))
+    spread(heads.box_predictor.cls_score, hidden, 2.5)
+    spread(heads.box_predictor.bbox_pred, hidden, 0.2)  # times 1/10 and 1/5 of the side of the proposal
+    hidden = heads.mask_head(heads.mask_roi_pool(features, [proposals[0][:20]], sizes))
+    hidden = torch.relu(heads.mask_predictor.conv5_mask(hidden))
+    spread(heads.mask_predictor.mask_fcn_logits, hidden, 2.0)
+
+
+def spread(layer, inputs, std):
+    """Scale and shift a layer so that each of its outputs has mean 0 and the given deviation over these inputs."""
+    outputs = layer(inputs).transpose(0, 1).flatten(1)
+    scale = std / outputs.std(dim=1)
+    layer.weight.mul_(scale.reshape(-1, *[1] * (layer.weight.dim() - 1)))
+    layer.bias.sub_(outputs.mean(dim=1)).mul_(scale)
+
+
+def random_images(sizes, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    smooth = [torch.rand(1, 3, 20, 20, generator=generator) for _ in sizes]
+    images = [
+        torch.nn.functional.interpolate(x, size, mode="bicubic")[0] for x, size in zip(smooth, sizes, strict=True)
+    ]
+    return [(image.clamp(0, 1) * 255).round().to(torch.uint8) for image in images]
+
+
+def as_canvas(images):
+    """[B, H, W, 3] uint8 and [B, 6], padded to multiples of 32 as torchvision's transform pads."""
+    height, width = (-(-max(image.shape[axis] for image in images) // 32) * 32 for axis in (1, 2))
+    canvas = torch.full((len(images), height, width, 3), 77, dtype=torch.uint8)  # padding must be ignored
+    infos = []
+    for row, image in zip(canvas, images, strict=True):
+        _, h, w = image.shape
+        row[:h, :w] = image.permute(1, 2, 0)
+        infos.append([h, w, 1.0, 1.0, h, w])
+    return canvas, torch.tensor(infos)
+
+
+@torch.no_grad()
+def their_detections(model, images):
+    """torchvision's own path without its resize and without the paste, which rounds boxes to whole pixels."""
+    batch = as_image_list(model, images)
+    features = model.backbone(batch.tensors)
+    proposals, _ = model.rpn(batch, features)
+    return model.roi_heads(features, proposals, batch.image_sizes)[0]
+
+
+def as_image_list(model, images):
+    batch = model.transform.batch_images([model.transform.normalize(image / 255) for image in images])
+    return ImageList(batch, [tuple(image.shape[1:]) for image in images])
+
+
+@pytest.mark.parametrize(("sizes", "why"), BATCHES)
+def test_detections_are_torchvisions(theirs, ours, sizes, why):
+    images = random_images(sizes)
+    expected = their_detections(theirs, images)
+    found = ours.detect(*as_canvas(images))
+    for index, wanted in enumerate(expected):
+        count = int(found.num_detections[index])
+        assert count == len(wanted["scores"]), why
+        assert count >= 10, "too few detections to prove anything"
+        assert len(wanted["labels"].unique()) >= 3
+        assert wanted["scores"][:3].min() > 0.5
+        assert torch.equal(found.labels[index, :count] + 1, wanted["labels"])
+        # 1e-4: float32 rounding of 50 layers, in pixels and in probability; a coordinate of 200 px alone steps by 1.5e-5
+        assert torch.allclose(found.boxes[index, :count], wanted["boxes"], rtol=2e-6, atol=1e-4)
+        assert torch.allclose(found.scores[index, :count], wanted["scores"], rtol=0, atol=1e-4)
+        assert torch.allclose(found.masks[index, :count], wanted["masks"][:, 0], rtol=0, atol=1e-4)
+        assert found.labels[index, count:].eq(-1).all()
+        assert wanted["masks"].std() > 0.1, "masks that are the same everywhere prove nothing"
+
+
+def their_losses(model, images, targets):
+    batch = as_image_list(model, images)
+    features = model.backbone(batch.tensors)
+    model.rpn.train()
+    model.roi_heads.train()
+    try:
+        dicts = [{"boxes": t.boxes, "labels": t.labels + 1, "masks": t.masks} for t in targets]
+        proposals, rpn = model.rpn(batch, features, dicts)
+        _, heads = model.roi_heads(features, proposals, batch.image_sizes, dicts)
+    finally:
+        model.eval()
+    return {
+        "rpn_objectness": rpn["loss_objectness"],
+        "rpn_box": rpn["loss_rpn_box_reg"],
+        "classifier": heads["loss_classifier"],
+        "box": heads["loss_box_reg"],
+        "mask": heads["loss_mask"],
+    }
+
+
+def ellipses(boxes, size):
+    """Masks [G, H, W] of the ellipses inscribed in boxes."""
+    y, x = torch.meshgrid(torch.arange(size[0]) + 0.5, torch.arange(size[1]) + 0.5, indexing="ij")
+    x0, y0, x1, y1 = boxes[:, :, None, None].unbind(dim=1)
+    return (((x - (x0 + x1) / 2) / (x1 - x0)) ** 2 + ((y - (y0 + y1) / 2) / (y1 - y0)) ** 2 <= 0.25).to(torch.uint8)
+
+
+def test_losses_and_gradients_are_torchvisions(theirs, ours):
+    images = random_images([(128, 160), (96, 128)])
+    canvas, image_info = as_canvas(images)
+    boxes = torch.tensor([[8.0, 10.0, 60.0, 70.0], [40.0, 30.0, 150.0, 120.0], [100.5, 5.25, 120.0, 20.0]])
+    targets = [
+        Target(boxes, torch.tensor([0, 3, 6]), ellipses(boxes, canvas.shape[1:3])),
+        Target(boxes[:1], torch.tensor([2]), ellipses(boxes[:1], canvas.shape[1:3])),
+    ]
+    expected = their_losses(theirs, images, targets)
+    found = ours(canvas, image_info, targets)
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        assert value > 1e-3, "a loss of nothing proves nothing"
+        # float32 rounding of 50 layers, summed over thousands of anchors
+        assert found[name].item() == pytest.approx(value.item(), rel=1e-4), name
+    sum(expected.values()).backward()
+    sum(found.values()).backward()
+    pairs = {
+        "backbone.body.layer2.0.conv1.weight": ours.backbone.body.layer2[0].conv1.weight,
+        "backbone.body.layer4.2.conv3.weight": ours.backbone.body.layer4[2].conv3.weight,
+        "backbone.fpn.inner_blocks.0.0.weight": ours.backbone.fpn.lateral[0].weight,
+        "rpn.head.bbox_pred.weight": ours.rpn_head.deltas.weight,
+        "roi_heads.box_head.fc6.weight": ours.box_head.fc1.weight,
+        "roi_heads.mask_head.0.0.weight": ours.mask_head.convs[0].weight,
+    }
+    for name, weight in pairs.items():
+        gradient = theirs.get_parameter(name).grad
+        error = (weight.grad - gradient).norm() / gradient.norm()
+        assert error < 1e-3, f"{name}: relative error {error:.2e}"  # as the losses, accumulated once more backwards
+    assert ours.backbone.body.layer1[0].conv1.weight.grad is None
+
+
+def test_a_91_class_model_has_the_published_number_of_parameters():
+    model = MaskRCNN(ModelSpec(tuple(f"class {i}" for i in range(90))))
+    theirs = 44_401_393  # torchvision's MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["num_params"]
+    background_rows = 4 * (1024 + 1) + (256 + 1)  # its box deltas and its mask of the background, which ours has not
+    assert sum(parameter.numel() for parameter in model.parameters()) == theirs - background_rows
+
+
+def test_published_norms_add_nothing_to_the_variance(theirs):
+    state = theirs.state_dict()
+    body = import_torchvision(state, CLASSES).backbone.body
+    x = torch.rand(1, 64, 4, 4)
+    norm = theirs.backbone.body.layer1[0].bn1
+    expected = (x - norm.running_mean[:, None, None]) * (norm.weight / norm.running_var.sqrt())[:, None, None]
+    expected += norm.bias[:, None, None]
+    identity = torch.nn.Conv2d(64, 64, 1, bias=False)
+    identity.weight.data = torch.eye(64)[:, :, None, None]
+    assert torch.allclose(body.layer1[0].bn1.after(identity, x), expected, atol=1e-5)  # float32
+    other = import_torchvision(state, CLASSES, norm_eps=0.1).backbone.body.layer1[0].bn1.after(identity, x)
+    assert not torch.allclose(other, expected, atol=1e-3)
+
+
+def test_the_older_layout_of_the_published_file_is_read(theirs, ours):
+    old = {}
+    for name, tensor in theirs.state_dict().items():
+        name = name.replace("rpn.head.conv.0.0", "rpn.head.conv")
+        for index in range(4):
+            name = name.replace(f"_blocks.{index}.0.", f"_blocks.{index}.")
+            name = name.replace(f"mask_head.{index}.0.", f"mask_head.mask_fcn{index + 1}.")
+        old[name] = tensor
+    assert old.keys() != theirs.state_dict().keys()
+    imported = import_torchvision(old, CLASSES, norm_eps=1e-5).state_dict()
+    for name, tensor in ours.state_dict().items():
+        assert torch.equal(imported[name], tensor), name
+
+
+@pytest.mark.parametrize(
+    ("change", "classes", "message"),
+    [
+        (lambda state: state.pop("rpn.head.cls_logits.bias"), CLASSES, r"1 are missing, first 'rpn_head.logits.bias'"),
+        (lambda state: state.update(foo=torch.zeros(1)), CLASSES, r"weight 'foo': not part of maskrcnn_resnet50_fpn"),
+        (lambda state: None, CLASSES[:-1], r"got 7 foreground classes, expected the 6 named"),
+        (
+            lambda state: state.update({"rpn.head.cls_logits.bias": torch.zeros(5)}),
+            CLASSES,
+            r"'rpn_head.logits.bias' \(our name\): got \[5\], expected \[3\]",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(theirs, change, classes, message):
+    state = theirs.state_dict()
+    change(state)
+    with pytest.raises(ValueError, match=message):
+        import_torchvision(state, classes)

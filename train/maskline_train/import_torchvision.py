@@ -1,0 +1,129 @@
+"""Import weights with the layout of torchvision's `maskrcnn_resnet50_fpn`.
+
+torchvision's conventions that differ from ours by default become fields of the ModelSpec: anchors rounded to whole
+pixels, RoIAlign with the legacy half-pixel shift. Its background row, first there, moves to the end, once, here.
+
+Letters: K foreground classes, C channels.
+Ref: torchvision/models/detection/mask_rcnn.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from maskline_train.model.mask_rcnn import MaskRCNN
+from maskline_train.model.resnet import FrozenBatchNorm
+from maskline_train.spec import AnchorSpec, BackboneSpec, ModelSpec, RoIAlignSpec
+
+# torchvision's published detection weights (COCO_V1) were trained with a batch norm that adds nothing to the variance;
+# a model that `maskrcnn_resnet50_fpn(weights=None)` makes adds 1e-5, as ours does.
+PUBLISHED_NORM_EPS = 0.0
+
+# Theirs to ours; the first that fits counts, so the older layout stands below the newer one.
+_PREFIXES = {
+    "backbone.body.": "backbone.body.",
+    "rpn.head.conv.0.0.": "rpn_head.conv.",
+    "rpn.head.cls_logits.": "rpn_head.logits.",
+    "rpn.head.bbox_pred.": "rpn_head.deltas.",
+    "roi_heads.box_head.fc6.": "box_head.fc1.",
+    "roi_heads.box_head.fc7.": "box_head.fc2.",
+    "roi_heads.box_predictor.cls_score.": "box_head.class_logits.",
+    "roi_heads.box_predictor.bbox_pred.": "box_head.box_deltas.",
+    "roi_heads.mask_predictor.conv5_mask.": "mask_head.upsample.",
+    "roi_heads.mask_predictor.mask_fcn_logits.": "mask_head.mask_logits.",
+    **{f"backbone.fpn.inner_blocks.{i}.0.": f"backbone.fpn.lateral.{i}." for i in range(4)},
+    **{f"backbone.fpn.layer_blocks.{i}.0.": f"backbone.fpn.output.{i}." for i in range(4)},
+    **{f"roi_heads.mask_head.{i}.0.": f"mask_head.convs.{i}." for i in range(4)},
+    # The published COCO_V1 file is older than `Conv2dNormActivation`, which put each convolution one level deeper.
+    "rpn.head.conv.": "rpn_head.conv.",
+    **{f"backbone.fpn.inner_blocks.{i}.": f"backbone.fpn.lateral.{i}." for i in range(4)},
+    **{f"backbone.fpn.layer_blocks.{i}.": f"backbone.fpn.output.{i}." for i in range(4)},
+    **{f"roi_heads.mask_head.mask_fcn{i + 1}.": f"mask_head.convs.{i}." for i in range(4)},
+}
+
+
+def torchvision_spec(classes: Sequence[str]) -> ModelSpec:
+    """The ModelSpec of torchvision's `maskrcnn_resnet50_fpn` with its default arguments.
+
+    Args:
+        classes: the K foreground classes, in the order of torchvision's labels 1..K.
+    """
+    return ModelSpec(
+        classes=tuple(classes),
+        backbone=BackboneSpec(depth=50, norm="frozen_batch", frozen_stages=2, stride_in_1x1=False),
+        anchors=AnchorSpec(rounded=True),
+        roi_align=RoIAlignSpec(sampling_ratio=2, aligned=False),
+    )
+
+
+def import_torchvision(
+    state_dict: Mapping[str, Tensor], classes: Sequence[str], norm_eps: float = PUBLISHED_NORM_EPS
+) -> MaskRCNN:
+    """A model that computes what torchvision's does with these weights.
+
+    Args:
+        state_dict: of `torchvision.models.detection.maskrcnn_resnet50_fpn`.
+        classes: names of labels 1..K; the published COCO weights have K = 90 with gaps, name those too.
+        norm_eps: what the source adds to the variance in its batch norms.
+
+    Returns:
+        A model in evaluation mode.
+
+    Raises:
+        ValueError: a weight is missing, unknown or of another shape, e.g. another number of classes.
+    """
+    model = MaskRCNN(torchvision_spec(classes))
+    # Counters of ordinary batch norms have no meaning for frozen ones.
+    names = [name for name in state_dict if not name.endswith("num_batches_tracked")]
+    weights = {_renamed(name): _background_last(name, state_dict[name]) for name in names}
+    _check_layout(weights, model)
+    model.load_state_dict(weights)
+    _set_norm_eps(model, norm_eps)
+    return model.eval()
+
+
+def _renamed(name: str) -> str:
+    """Our name of a weight."""
+    for theirs, ours in _PREFIXES.items():
+        if name.startswith(theirs):
+            return ours + name.removeprefix(theirs)
+    raise ValueError(f"weight {name!r}: not part of maskrcnn_resnet50_fpn; expected a state dict of that model")
+
+
+def _background_last(name: str, tensor: Tensor) -> Tensor:
+    """Class rows in our order: K foreground classes, and the background, first in torchvision, last or dropped."""
+    if "cls_score" in name:
+        return torch.cat([tensor[1:], tensor[:1]])
+    if "box_predictor.bbox_pred" in name:
+        return tensor[4:]  # deltas of the background are never read
+    return tensor[1:] if "mask_fcn_logits" in name else tensor
+
+
+def _check_layout(weights: Mapping[str, Tensor], model: MaskRCNN) -> None:
+    own = model.state_dict()
+    missing = [name for name in own if name not in weights]
+    if missing:
+        raise ValueError(f"torchvision weights: {len(missing)} are missing, first {missing[0]!r} (our name)")
+    found = len(weights["box_head.class_logits.weight"]) - 1
+    if found != model.spec.num_classes:
+        raise ValueError(
+            f"torchvision weights: got {found} foreground classes, expected the {model.spec.num_classes} named; "
+            "name every label from 1 on, unused ones too"
+        )
+    for name, tensor in own.items():
+        if weights[name].shape != tensor.shape:
+            raise ValueError(
+                f"torchvision weight {name!r} (our name): got {list(weights[name].shape)}, "
+                f"expected {list(tensor.shape)}"
+            )
+
+
+@torch.no_grad()
+def _set_norm_eps(model: MaskRCNN, norm_eps: float) -> None:
+    """Let the norms compute what they would with `norm_eps`, by scaling their weights: our epsilon is fixed."""
+    for module in model.modules():
+        if isinstance(module, FrozenBatchNorm):
+            module.weight *= torch.sqrt((module.running_var + module.eps) / (module.running_var + norm_eps))
