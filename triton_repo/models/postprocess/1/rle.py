@@ -1,8 +1,8 @@
 """Boxes and masks at the size of the original image, as COCO compressed RLE. Numpy only.
 
-A pasted mask is never made. Down a column of pixels the interpolated mask is a straight line between the rows of
-mask cells, so each stretch between two cell rows holds at most one crossing of the threshold: M + 1 stretches a
-column give all runs, in memory of (box width) x (M + 1), whatever the height.
+A pasted mask is never made. Down a column of pixels the interpolated mask is a straight line between two rows of mask
+cells, so each of these M + 1 stretches crosses the threshold once at most, and the crossings are the ends of the runs:
+work and memory grow with (box width) x M, whatever the height.
 
 Letters: D detections an image, M mask side. Boxes xyxy; pixel i covers [i, i+1) and has its centre at i + 0.5.
 Ref: docs/architecture.md, "Masks at the original size".
@@ -65,7 +65,8 @@ def mask_runs(mask: npt.NDArray[np.uint8], box: Sequence[float], size: tuple[int
     rows, columns = _centres_within(y0, y1, height), _centres_within(x0, x1, width)
     if not len(rows) or not len(columns):
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    cells = np.pad(mask.astype(np.float64), 1)  # zeros outside the grid
+    cells = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2))  # zeros outside the grid
+    cells[1:-1, 1:-1] = mask
     row_stretches = _Stretches(rows, y0, y1, mask.shape[0])
     found = [
         _strip_runs(cells, row_stretches, columns[i : i + _STRIP], (x0, x1), height)
@@ -108,17 +109,17 @@ def _strip_runs(
     left = np.clip(np.floor(position), 0, side).astype(np.int64)
     fraction = (position - left)[:, None]
     profile = cells.T[left] * (1 - fraction) + cells.T[left + 1] * fraction  # [columns, M+2], down each column
-    above, below = profile[:, :-1] - THRESH, profile[:, 1:] - THRESH  # at both ends of each stretch, [columns, M+1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        crossing = (above / (above - below) - rows.offset) / rows.step  # in rows from the stretch's first
-    crossing = np.nan_to_num(crossing, nan=0.0, posinf=0.0, neginf=0.0)
-    starts_inside, ends_inside = above >= 0, below >= 0
-    first = np.where(starts_inside, 0, np.ceil(crossing))
-    last = np.where(ends_inside, rows.count, np.floor(crossing) + 1)
-    first, last = np.clip(first, 0, rows.count).astype(np.int64), np.clip(last, 0, rows.count).astype(np.int64)
-    keep = (starts_inside | ends_inside) & (last > first)
-    origin = columns[:, None] * height + rows.first
-    return (origin + first)[keep], (origin + last)[keep]
+    inside = profile >= THRESH
+    # Both ends of a profile are outside, so crossings of a column go in, out, in, out, ...
+    column, stretch = np.nonzero(inside[:, 1:] != inside[:, :-1])
+    above, below = profile[column, stretch], profile[column, stretch + 1]
+    crossing = ((THRESH - above) / (below - above) - rows.offset[stretch]) / rows.step  # in rows from the first one
+    origin = columns[column] * height + rows.first[stretch]
+    count = rows.count[stretch]
+    starts = origin[::2] + np.clip(np.ceil(crossing[::2]), 0, count[::2]).astype(np.int64)
+    ends = origin[1::2] + np.clip(np.floor(crossing[1::2]) + 1, 0, count[1::2]).astype(np.int64)
+    keep = ends > starts  # a run between two centres has no pixel
+    return starts[keep], ends[keep]
 
 
 def runs_to_counts(starts: Int, ends: Int, num_pixels: int) -> Int:
