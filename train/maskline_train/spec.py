@@ -16,8 +16,19 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 FORMAT = "maskline-model/1"
+CANVAS_MULTIPLE = 32  # the deepest stride of the body: every level then is exactly half of the one before
+NUM_LEVELS = 5  # P2 to P6
+
+_Depth = Literal[18, 50, 101]
+_Norm = Literal["frozen_batch", "batch"]
 
 _T = TypeVar("_T")
+
+
+def _check(good: bool, name: str, got: object, expected: str) -> None:
+    """Raise ValueError that names a field whose value is out of range. NaN fails every comparison, so it raises."""
+    if not good:
+        raise ValueError(f"{name}: got {got!r}, expected {expected}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,17 +47,39 @@ class PreprocessingSpec:
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)  # ImageNet means used by torchvision, times 255
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
 
+    def __post_init__(self) -> None:
+        _check(self.shorter_side_px > 0, "preprocessing.shorter_side_px", self.shorter_side_px, "at least 1")
+        _check(
+            self.shorter_side_px <= self.longer_side_px,
+            "preprocessing.longer_side_px",
+            self.longer_side_px,
+            f"at least shorter_side_px ({self.shorter_side_px})",
+        )
+        _check(len(self.canvases) > 0, "preprocessing.canvases", self.canvases, "at least one (height, width)")
+        for canvas in self.canvases:
+            good = all(side > 0 and side % CANVAS_MULTIPLE == 0 for side in canvas)
+            _check(good, "preprocessing.canvases", canvas, f"sides that are multiples of {CANVAS_MULTIPLE}")
+        _check(min(self.std) > 0, "preprocessing.std", self.std, "numbers above 0")
+
 
 @dataclasses.dataclass(frozen=True)
 class BackboneSpec:
     """A ResNet body with a feature pyramid. Ref: paper 3.1 and the FPN paper it builds on."""
 
-    depth: Literal[18, 50, 101] = 50
+    depth: _Depth = 50
     base_channels: int = 64  # 64 is the published network; the CPU demo uses a slimmer one
-    norm: Literal["frozen_batch", "batch"] = "frozen_batch"
+    norm: _Norm = "frozen_batch"
     frozen_stages: int = 2  # 0 nothing, 1 the stem, 2 the stem and res2: what does not train
     stride_in_1x1: bool = False  # True: the original ResNet and Detectron; False: torchvision
     fpn_channels: int = 256
+
+    def __post_init__(self) -> None:
+        depths, norms = typing.get_args(_Depth), typing.get_args(_Norm)
+        _check(self.depth in depths, "backbone.depth", self.depth, f"one of {depths}")
+        _check(self.norm in norms, "backbone.norm", self.norm, f"one of {norms}")
+        _check(self.base_channels > 0, "backbone.base_channels", self.base_channels, "at least 1")
+        _check(0 <= self.frozen_stages <= 5, "backbone.frozen_stages", self.frozen_stages, "0 to 5")
+        _check(self.fpn_channels > 0, "backbone.fpn_channels", self.fpn_channels, "at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +91,13 @@ class AnchorSpec:
     rounded: bool = False  # True: corner offsets rounded to whole pixels, as torchvision does
     centre_offset: float = 0.0  # in strides: 0 puts anchor centres on cell corners (torchvision, detectron2)
 
+    def __post_init__(self) -> None:
+        good = len(self.sizes_px) == NUM_LEVELS and min(self.sizes_px) > 0
+        _check(good, "anchors.sizes_px", self.sizes_px, f"{NUM_LEVELS} sizes above 0, one for each of P2 to P6")
+        good = len(self.aspect_ratios) > 0 and min(self.aspect_ratios) > 0
+        _check(good, "anchors.aspect_ratios", self.aspect_ratios, "one or more numbers above 0")
+        _check(0 <= self.centre_offset <= 1, "anchors.centre_offset", self.centre_offset, "0 to 1")
+
 
 @dataclasses.dataclass(frozen=True)
 class ProposalSpec:
@@ -68,6 +108,12 @@ class ProposalSpec:
     nms_thresh: float = 0.7
     min_side_px: float = 1e-3  # smaller boxes are dropped before NMS
 
+    def __post_init__(self) -> None:
+        _check(self.pre_nms_per_level > 0, "proposals.pre_nms_per_level", self.pre_nms_per_level, "at least 1")
+        _check(self.max_proposals > 0, "proposals.max_proposals", self.max_proposals, "at least 1")
+        _check(0 < self.nms_thresh <= 1, "proposals.nms_thresh", self.nms_thresh, "above 0, at most 1")
+        _check(self.min_side_px > 0, "proposals.min_side_px", self.min_side_px, "above 0")
+
 
 @dataclasses.dataclass(frozen=True)
 class RoIAlignSpec:
@@ -77,6 +123,10 @@ class RoIAlignSpec:
     aligned: bool = True  # True: pixel centres at +0.5; False: the legacy half-pixel shift (torchvision's models)
     canonical_size_px: float = 224.0
     canonical_level: int = 4
+
+    def __post_init__(self) -> None:
+        _check(self.sampling_ratio >= 0, "roi_align.sampling_ratio", self.sampling_ratio, "at least 0 (adaptive)")
+        _check(self.canonical_size_px > 0, "roi_align.canonical_size_px", self.canonical_size_px, "above 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +141,15 @@ class BoxHeadSpec:
     max_detections: int = 100  # D
     min_side_px: float = 1e-2
 
+    def __post_init__(self) -> None:
+        _check(self.pooled_side > 0, "box_head.pooled_side", self.pooled_side, "at least 1")
+        _check(self.hidden > 0, "box_head.hidden", self.hidden, "at least 1")
+        _check(min(self.delta_weights) > 0, "box_head.delta_weights", self.delta_weights, "numbers above 0")
+        _check(0 <= self.score_thresh <= 1, "box_head.score_thresh", self.score_thresh, "0 to 1")
+        _check(0 < self.nms_thresh <= 1, "box_head.nms_thresh", self.nms_thresh, "above 0, at most 1")
+        _check(self.max_detections > 0, "box_head.max_detections", self.max_detections, "at least 1")
+        _check(self.min_side_px > 0, "box_head.min_side_px", self.min_side_px, "above 0")
+
 
 @dataclasses.dataclass(frozen=True)
 class MaskHeadSpec:
@@ -99,6 +158,11 @@ class MaskHeadSpec:
     pooled_side: int = 14
     num_convs: int = 4
     channels: int = 256
+
+    def __post_init__(self) -> None:
+        _check(self.pooled_side > 0, "mask_head.pooled_side", self.pooled_side, "at least 1")
+        _check(self.num_convs > 0, "mask_head.num_convs", self.num_convs, "at least 1")
+        _check(self.channels > 0, "mask_head.channels", self.channels, "at least 1")
 
     @property
     def mask_side(self) -> int:
@@ -121,6 +185,14 @@ class ModelSpec:
     roi_align: RoIAlignSpec = RoIAlignSpec()
     box_head: BoxHeadSpec = BoxHeadSpec()
     mask_head: MaskHeadSpec = MaskHeadSpec()
+
+    def __post_init__(self) -> None:
+        _check(len(self.classes) > 0, "classes", self.classes, "at least one name")
+        twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
+        _check(not twice, "classes", twice, "each name once")
+        for name in self.classes:
+            good = name.strip() == name != "" and len(name.splitlines()) == 1
+            _check(good, "classes", name, "a name without surrounding space on one line, as labels.txt holds it")
 
     @property
     def num_classes(self) -> int:
@@ -159,7 +231,7 @@ class ModelSpec:
         """
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: not JSON ({error}); expected a model.json written by maskline-train") from error
         if not isinstance(data, dict):
             raise ValueError(f"{path}: got a JSON {type(data).__name__}, expected an object")

@@ -136,7 +136,7 @@ def test_detections_are_torchvisions(theirs, ours, sizes, why):
         assert len(wanted["labels"].unique()) >= 3
         assert wanted["scores"][:3].min() > 0.5
         assert torch.equal(found.labels[index, :count] + 1, wanted["labels"])
-        # 1e-4: float32 rounding of 50 layers, in pixels and in probability; a coordinate of 200 px alone steps by 1.5e-5
+        # 1e-4: float32 rounding of 50 layers, in pixels and in probability; a coordinate of 200 px steps by 1.5e-5
         assert torch.allclose(found.boxes[index, :count], wanted["boxes"], rtol=2e-6, atol=1e-4)
         assert torch.allclose(found.scores[index, :count], wanted["scores"], rtol=0, atol=1e-4)
         assert torch.allclose(found.masks[index, :count], wanted["masks"][:, 0], rtol=0, atol=1e-4)

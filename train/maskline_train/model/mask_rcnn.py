@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from maskline_train.model.box_head import BoxHead, classwise_nms
-from maskline_train.model.fpn import CANVAS_MULTIPLE, NUM_ROI_LEVELS, Backbone
+from maskline_train.model.fpn import NUM_ROI_LEVELS, Backbone
 from maskline_train.model.losses import Term, averages, box_terms, mask_terms, rpn_terms
 from maskline_train.model.mask_head import MaskHead, masks_of_class
 from maskline_train.model.roi_ops import multiscale_roi_align, roi_align_flat
@@ -28,7 +28,7 @@ from maskline_train.model.targets import (
     sample_anchors,
     sample_rois,
 )
-from maskline_train.spec import ModelSpec
+from maskline_train.spec import CANVAS_MULTIPLE, ModelSpec
 
 
 class Detections(NamedTuple):

@@ -1,0 +1,147 @@
+"""ModelSpec: JSON round trip, strict reading, ranges."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from maskline_train.spec import (
+    AnchorSpec,
+    BackboneSpec,
+    BoxHeadSpec,
+    MaskHeadSpec,
+    ModelSpec,
+    PreprocessingSpec,
+    ProposalSpec,
+    RoIAlignSpec,
+)
+
+UNUSUAL = ModelSpec(
+    classes=("zebra", "traffic light", "日本"),
+    preprocessing=PreprocessingSpec(64, 96, ((64, 96), (96, 64)), (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)),
+    backbone=BackboneSpec(101, 32, "batch", 0, True, 128),
+    anchors=AnchorSpec((1.0, 2.0, 3.0, 4.0, 5.0), (1.0,), True, 0.5),
+    proposals=ProposalSpec(10, 20, 0.5, 1.0),
+    roi_align=RoIAlignSpec(0, False, 112.0, 3),
+    box_head=BoxHeadSpec(5, 64, (1.0, 1.0, 1.0, 1.0), 0.0, 0.3, 7, 2.0),
+    mask_head=MaskHeadSpec(4, 1, 16),
+)
+
+
+@pytest.mark.parametrize("spec", [ModelSpec(("a",)), UNUSUAL])
+def test_a_spec_survives_its_file(tmp_path, spec):
+    spec.save(tmp_path / "model.json")
+    assert ModelSpec.load(tmp_path / "model.json") == spec
+
+
+def test_every_field_of_the_unusual_spec_differs_from_its_default():
+    # so that the round trip above proves that each one is written
+    default = ModelSpec(("a",))
+    for field in dataclasses.fields(ModelSpec)[1:]:
+        ours, theirs = getattr(UNUSUAL, field.name), getattr(default, field.name)
+        for inner in dataclasses.fields(ours):
+            assert getattr(ours, inner.name) != getattr(theirs, inner.name), f"{field.name}.{inner.name}"
+
+
+def changed(path, value):
+    data = json.loads(json.dumps(ModelSpec(("a", "b")).to_dict()))
+    *parents, last = path.split(".")
+    inner = data
+    for name in parents:
+        inner = inner[name]
+    inner[last] = value
+    return data
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("format", "maskline-model/9", r"got format 'maskline-model/9', expected 'maskline-model/1'"),
+        ("colour", 1, r"model: unknown key 'colour'"),
+        ("backbone.colour", 1, r"model.backbone: unknown key 'colour'"),
+        ("backbone", 3, r"model.backbone: got 3, expected an object"),
+        ("backbone.depth", 34, r"model.backbone.depth: got 34, expected one of 18, 50, 101"),
+        ("backbone.frozen_stages", True, r"frozen_stages: got True, expected a int"),
+        ("backbone.stride_in_1x1", 1, r"stride_in_1x1: got 1, expected a bool"),
+        ("anchors.sizes_px", "32", r"sizes_px: got '32', expected a list"),
+        ("preprocessing.mean", [1, 2], r"mean: got 2 entries, expected 3"),
+        ("classes", ["a", 3], r"model.classes\[1\]: got 3, expected a str"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_the_name_of_the_key(path, value, message):
+    with pytest.raises(ValueError, match=message):
+        ModelSpec.from_dict(changed(path, value))
+
+
+def test_a_missing_class_list_is_named():
+    with pytest.raises(ValueError, match="missing key 'classes'"):
+        ModelSpec.from_dict({"format": "maskline-model/1"})
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("classes", []),
+        ("classes", ["a", "a"]),
+        ("classes", ["a", ""]),
+        ("classes", ["a", " b"]),
+        ("classes", ["a\nb"]),
+        ("preprocessing.shorter_side_px", 0),
+        ("preprocessing.longer_side_px", 799),
+        ("preprocessing.canvases", []),
+        ("preprocessing.canvases", [[800, 1333]]),
+        ("preprocessing.canvases", [[0, 32]]),
+        ("preprocessing.std", [1.0, 0.0, 1.0]),
+        ("backbone.base_channels", 0),
+        ("backbone.frozen_stages", 6),
+        ("backbone.frozen_stages", -1),
+        ("backbone.fpn_channels", 0),
+        ("anchors.sizes_px", [32.0, 64.0, 128.0, 256.0]),
+        ("anchors.sizes_px", [0.0, 64.0, 128.0, 256.0, 512.0]),
+        ("anchors.aspect_ratios", []),
+        ("anchors.aspect_ratios", [-1.0]),
+        ("anchors.centre_offset", 1.5),
+        ("anchors.centre_offset", float("nan")),
+        ("proposals.pre_nms_per_level", 0),
+        ("proposals.max_proposals", 0),
+        ("proposals.nms_thresh", 0.0),
+        ("proposals.nms_thresh", 1.1),
+        ("proposals.min_side_px", 0.0),
+        ("roi_align.sampling_ratio", -1),
+        ("roi_align.canonical_size_px", 0.0),
+        ("box_head.pooled_side", 0),
+        ("box_head.hidden", 0),
+        ("box_head.delta_weights", [10.0, 10.0, 0.0, 5.0]),
+        ("box_head.score_thresh", 1.5),
+        ("box_head.score_thresh", float("nan")),
+        ("box_head.nms_thresh", -0.5),
+        ("box_head.max_detections", 0),
+        ("box_head.min_side_px", 0.0),
+        ("mask_head.pooled_side", 0),
+        ("mask_head.num_convs", 0),
+        ("mask_head.channels", 0),
+    ],
+)
+def test_values_out_of_range_are_refused_by_name(path, value):
+    with pytest.raises(ValueError, match=rf"^{path}: got .*, expected "):
+        ModelSpec.from_dict(changed(path, value))
+
+
+def test_values_are_checked_in_code_too():
+    with pytest.raises(ValueError, match=r"backbone.depth: got 34, expected one of \(18, 50, 101\)"):
+        BackboneSpec(depth=34)
+    with pytest.raises(ValueError, match=r"backbone.norm: got 'group'"):
+        BackboneSpec(norm="group")
+
+
+@given(st.binary(max_size=40))
+def test_a_file_that_is_no_spec_raises_a_value_error(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("spec") / "model.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model.json: (not JSON|got a JSON)|^model spec: got format"):
+        ModelSpec.load(path)
+
+
+def test_mask_side_is_twice_the_pooled_side():
+    assert MaskHeadSpec(pooled_side=14).mask_side == 28
