@@ -1,0 +1,193 @@
+"""ProposalNMS: numpy reference, torch path, and both ONNX bodies against float64 loops."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import reference
+import torch
+from maskline_export.custom_ops import proposal_nms as proposal_nms_op
+from maskline_export.custom_ops.proposal_nms import ProposalNMS
+from maskline_train.model.rpn import proposal_nms
+from maskline_train.spec import AnchorSpec, ProposalSpec
+from onnx_ops import Array, float32, run_op
+
+# Coordinates up to 160 px pass through an exponential and a handful of float32 operations, each good to 2^-24 of at
+# most 1e3 px.
+TOLERANCE_PX = 2e-3
+
+BASE = ProposalNMS(
+    strides=(4, 8, 16, 32, 64),
+    anchor_sizes=(8.0, 16.0, 32.0, 64.0, 128.0),
+    aspect_ratios=(0.5, 1.0, 2.0),
+    anchor_rounded=False,
+    anchor_centre_offset=0.0,
+    pre_nms_per_level=40,
+    max_proposals=30,
+    nms_thresh=0.5,
+    min_side=1e-3,
+)
+
+
+def rpn_outputs(height: int, width: int, batch: int, seed: int = 0, spread: float = 0.4) -> tuple[list[Array], ...]:
+    """Logits and deltas of a canvas; `spread` is the standard deviation of the deltas."""
+    rng = np.random.default_rng(seed)
+    sizes = [(math.ceil(height / s), math.ceil(width / s)) for s in BASE.strides]
+    logits = [float32(rng.standard_normal((batch, 3, h, w))) for h, w in sizes]
+    deltas = [float32(spread * rng.standard_normal((batch, 12, h, w))) for h, w in sizes]
+    return logits, deltas
+
+
+def info(*sizes: tuple[float, float]) -> Array:
+    """image_info of images of these resized sizes (height, width)."""
+    return float32([[h, w, 1, 1, h, w] for h, w in sizes])
+
+
+def by_loops(op: ProposalNMS, image_info: Array, logits: list[Array], deltas: list[Array]) -> list[Array]:
+    """Proposals [n, 4] of each image, anchor by anchor in float64 from the definition."""
+    answer = []
+    for image, (height, width) in enumerate(image_info[:, :2].astype(np.float64)):
+        found: list[tuple[float, list[float]]] = []
+        for level in range(len(op.strides)):
+            candidates = by_loops_level(op, level, logits[level][image], deltas[level][image], (height, width))
+            kept = reference.greedy_nms([c[1] for c in candidates], [c[0] for c in candidates], op.nms_thresh)
+            found += [candidates[index] for index in kept]
+        found.sort(key=lambda entry: -entry[0])  # stable: ties stay in the order of levels
+        answer.append(np.array([box for _, box in found[: op.max_proposals]]).reshape(-1, 4))
+    return answer
+
+
+def by_loops_level(
+    op: ProposalNMS, level: int, logits: Array, deltas: Array, size: tuple[float, float]
+) -> list[tuple[float, list[float]]]:
+    scored = []
+    for index, (y, x, a) in enumerate(np.ndindex(logits.shape[1], logits.shape[2], logits.shape[0])):
+        scored.append((-float(logits[a, y, x]), index, y, x, a))
+    boxes = []
+    for negative, _, y, x, a in sorted(scored)[: op.pre_nms_per_level]:
+        ratio, area = op.aspect_ratios[a], op.anchor_sizes[level]
+        half_w, half_h = area / math.sqrt(ratio) / 2, area * math.sqrt(ratio) / 2
+        if op.anchor_rounded:
+            half_w, half_h = round(half_w), round(half_h)
+        dx, dy, dw, dh = deltas[4 * a : 4 * a + 4, y, x].astype(np.float64)
+        cx = (x + op.anchor_centre_offset) * op.strides[level] + dx * 2 * half_w
+        cy = (y + op.anchor_centre_offset) * op.strides[level] + dy * 2 * half_h
+        half_w *= math.exp(min(dw, math.log(1000 / 16)))
+        half_h *= math.exp(min(dh, math.log(1000 / 16)))
+        box = [
+            min(max(cx - half_w, 0), size[1]),
+            min(max(cy - half_h, 0), size[0]),
+            min(max(cx + half_w, 0), size[1]),
+            min(max(cy + half_h, 0), size[0]),
+        ]
+        if box[2] - box[0] >= op.min_side and box[3] - box[1] >= op.min_side:
+            boxes.append((-negative, box))
+    return boxes
+
+
+def by_torch(op: ProposalNMS, image_info: Array, logits: list[Array], deltas: list[Array]) -> list[Array]:
+    anchors = AnchorSpec(op.anchor_sizes, op.aspect_ratios, op.anchor_rounded, op.anchor_centre_offset)
+    spec = ProposalSpec(op.pre_nms_per_level, op.max_proposals, op.nms_thresh, op.min_side)
+    levels = ([torch.from_numpy(x) for x in logits], [torch.from_numpy(x) for x in deltas])
+    proposals, num = proposal_nms(*levels, torch.from_numpy(image_info), anchors, spec)
+    return [proposals.numpy(), num.numpy().astype(np.int32)]
+
+
+def all_agree(op: ProposalNMS, image_info: Array, logits: list[Array], deltas: list[Array]) -> list[int]:
+    """Check the four implementations against the loops; the number of proposals of each image."""
+    expected = by_loops(op, image_info, logits, deltas)
+    inputs = [image_info, *logits, *deltas]
+    for name, (proposals, num) in {
+        "numpy": proposal_nms_op.reference(op, image_info, logits, deltas),
+        "torch": by_torch(op, image_info, logits, deltas),
+        "ort": run_op(proposal_nms_op.body_ort(op), op, inputs),
+        "dense": run_op(proposal_nms_op.body_dense(op), op, inputs),
+    }.items():
+        assert proposals.shape == (len(image_info), op.max_proposals, 4), name
+        assert num.dtype == np.int32, name
+        assert num.tolist() == [len(boxes) for boxes in expected], name
+        for image, boxes in enumerate(expected):
+            np.testing.assert_allclose(proposals[image, : len(boxes)], boxes, atol=TOLERANCE_PX, rtol=0, err_msg=name)
+            assert not proposals[image, len(boxes) :].any(), name
+    return [len(boxes) for boxes in expected]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_batches(batch: int) -> None:
+    image_info = info(*[(96 - 5 * image, 128 - 9 * image) for image in range(batch)])
+    assert set(all_agree(BASE, image_info, *rpn_outputs(96, 128, batch))) == {BASE.max_proposals}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"anchor_rounded": True},  # torchvision's anchors
+        {"anchor_centre_offset": 0.5},  # centres of cells
+        {"pre_nms_per_level": 7},  # fewer candidates
+        {"nms_thresh": 0.2},  # long chains: a box that would drop another is itself dropped
+        {"min_side": 12.0},  # drops most of P2
+        {"max_proposals": 5},
+        {"aspect_ratios": (1.0, 3.0, 0.25)},  # another order
+        {"anchor_sizes": (10.0, 20.0, 30.0, 40.0, 50.0)},
+    ],
+    ids=str,
+)
+def test_every_attribute_counts(change: dict[str, float]) -> None:
+    image_info, outputs = info((90, 120)), rpn_outputs(96, 128, 1)
+    op = dataclasses.replace(BASE, **change)
+    all_agree(op, image_info, *outputs)
+    ours, base = by_loops(op, image_info, *outputs)[0], by_loops(BASE, image_info, *outputs)[0]
+    assert ours.shape != base.shape or np.abs(ours - base).max() > 10 * TOLERANCE_PX
+
+
+def test_fewer_anchors_than_candidates_and_fewer_proposals_than_r() -> None:
+    """A 32 x 32 canvas has 3 anchors on each of P5 and P6; all levels together give fewer than R proposals."""
+    op = dataclasses.replace(BASE, pre_nms_per_level=500, max_proposals=400)
+    (count,) = all_agree(op, info((32, 32)), *rpn_outputs(32, 32, 1))
+    assert 0 < count < 64 * 3 + 16 * 3
+
+
+def test_more_rows_than_candidates() -> None:
+    """R is larger than what all levels together can hold."""
+    op = dataclasses.replace(BASE, pre_nms_per_level=3, max_proposals=40)
+    (count,) = all_agree(op, info((32, 64)), *rpn_outputs(32, 64, 1))
+    assert count <= 15
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 160), (96, 96), (160, 32)])
+def test_canvases_of_any_multiple_of_32(size: tuple[int, int]) -> None:
+    all_agree(BASE, info(size), *rpn_outputs(*size, 1))
+
+
+def test_ties_keep_the_lower_anchor_and_the_lower_level() -> None:
+    logits, deltas = rpn_outputs(64, 64, 2)
+    all_agree(BASE, info((64, 64), (50, 64)), [np.round(level) for level in logits], deltas)
+    all_agree(BASE, info((64, 64), (50, 64)), [np.zeros_like(level) for level in logits], deltas)
+
+
+def test_identical_boxes_leave_one() -> None:
+    """Huge boxes are all clipped to the image: one a level survives."""
+    logits, deltas = rpn_outputs(64, 64, 1)
+    for level in deltas:
+        level[:, 2::4], level[:, 3::4] = 50.0, 50.0  # beyond the clamp of 1000 / 16
+    assert all_agree(BASE, info((60, 60)), logits, deltas) == [5]
+
+
+def test_no_proposal_at_all() -> None:
+    op = dataclasses.replace(BASE, min_side=1000.0)
+    assert all_agree(op, info((96, 128), (96, 128)), *rpn_outputs(96, 128, 2)) == [0, 0]
+
+
+def test_one_proposal_in_one_image_of_a_batch() -> None:
+    logits, deltas = rpn_outputs(64, 64, 2, spread=0.0)
+    for level in deltas:
+        level[:, 2::4] = -100.0  # width 0: dropped
+    logits[0][1, 0, 5, 5], deltas[0][1, 2, 5, 5] = 9.0, 0.0
+    assert all_agree(BASE, info((64, 64), (64, 64)), logits, deltas) == [0, 1]
+
+
+def test_boxes_outside_the_image_are_dropped() -> None:
+    """The image is the left upper corner of its canvas; anchors beyond it have no area once clipped."""
+    (count,) = all_agree(BASE, info((16, 16)), *rpn_outputs(96, 128, 1, spread=0.1))
+    assert 0 < count < BASE.max_proposals
