@@ -7,12 +7,12 @@ import dataclasses
 from maskline_train.data.transforms import Augmentation
 from maskline_train.model.targets import SamplingSpec
 from maskline_train.recipe import Recipe, Sgd, TrainingSpec
-from maskline_train.schedule import Cosine
+from maskline_train.schedule import StepDecay
 from tiny import tiny_spec
 
 
 def build(classes: tuple[str, ...]) -> Recipe:
-    """Eight steps of two images, a checkpoint every fourth."""
+    """Twelve steps of two images, a checkpoint every fourth."""
     return Recipe(
         model=dataclasses.replace(tiny_spec(), classes=classes),
         sampling=SamplingSpec(
@@ -20,8 +20,8 @@ def build(classes: tuple[str, ...]) -> Recipe:
         ),
         augmentation=Augmentation(colour_strength=0.2),
         training=TrainingSpec(
-            steps=8,
-            decay=Cosine(),
+            steps=12,
+            decay=StepDecay(milestones=(6,)),
             total_batch=2,
             base_lr=0.02,
             reference_batch=2,

@@ -1,0 +1,74 @@
+"""Two gloo processes on halves of a batch against one process on the whole of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import ddp_worker
+import pytest
+import torch
+from maskline_train.checkpoint import load_model
+from maskline_train.distributed import Processes
+from maskline_train.metrics_log import read_metrics
+from shapes_data import write_shapes
+
+TESTS = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def outs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The worker's output by one process, here, and by two under torchrun."""
+    folder = tmp_path_factory.mktemp("ddp")
+    data = write_shapes(folder / "shapes", {"train": 9, "val": 5})
+    one, two = folder / "one", folder / "two"
+    one.mkdir()
+    two.mkdir()
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["ddp_worker", str(data), str(one)])
+        ddp_worker.main()
+    torch.set_num_threads(threads)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    result = subprocess.run(
+        [*torchrun, str(TESTS / "ddp_worker.py"), str(data), str(two)],
+        env={**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return one, two
+
+
+def test_gradients_of_two_processes_are_those_of_one_on_the_joint_batch(outs: tuple[Path, Path]) -> None:
+    one, two = (torch.load(out / "gradients.pt", weights_only=True) for out in outs)
+    assert one.keys() == two.keys()
+    assert len(one) > 40
+    for name, gradient in one.items():
+        # Sums of float32 in another order: 2^-24 relative a term, thousands of terms.
+        scale = float(gradient.abs().max())
+        torch.testing.assert_close(
+            two[name], gradient, rtol=1e-4, atol=1e-5 * scale + 1e-9, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def test_a_run_of_two_processes_is_the_run_of_one(outs: tuple[Path, Path]) -> None:
+    """Losses, rates, the evaluation that was shared out, and the weights in the end."""
+    one, two = (read_metrics(out / "run" / "metrics.jsonl") for out in outs)
+    assert [entry["kind"] for entry in one] == ["train"] * 3 + ["evaluation"]
+    for ours, theirs in zip(two, one, strict=True):
+        for name in set(theirs) - {"kind", "images_per_s"}:
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-3, abs=1e-6), name  # 3 steps apart
+    weights = [load_model(out / "run" / "last").state_dict() for out in outs]
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(
+            weights[1][name], weight, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused() -> None:
+    with pytest.raises(ValueError, match="got 16 images for 3 processes, expected a multiple"):
+        Processes(0, 3, torch.device("cpu")).share_of(16)
+    assert Processes(0, 4, torch.device("cpu")).share_of(16) == 4
