@@ -22,8 +22,9 @@ from maskline_serve.errors import PortTakenError
 from maskline_serve.logs import LogReader
 from maskline_serve.repository import Repository
 
-# P2..P6 of one 800x1344 image are 95 MB in fp32: room for a batch of two before the region grows.
-SHM_BYTES = 256 << 20
+# Each model's region starts with this much, all of it really taken, and grows to its largest batch: 80 MB of feature
+# maps an 800x1344 image and edge. A larger start takes memory from the small models too and made nothing faster.
+SHM_BYTES = 16 << 20
 DRAIN_MARGIN_SECONDS = 5  # unloading takes a few seconds after the last request is through
 STOP_MARGIN_SECONDS = DRAIN_MARGIN_SECONDS + 10.0  # the supervisor's own ending: stubs, shared memory, files
 
