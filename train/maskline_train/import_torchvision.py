@@ -3,6 +3,10 @@
 torchvision's conventions that differ from ours by default become fields of the ModelSpec: anchors rounded to whole
 pixels, RoIAlign with the legacy half-pixel shift. Its background row, first there, moves to the end, once, here.
 
+Differs: torchvision places P6's anchors `canvas // cells` pixels apart, 61 instead of 64 on a canvas 800 high; ours are
+64 apart on every canvas. Proposals of P6 (objects of about 512 px) then start up to 36 px away, before the box head
+refines them. On canvases that 64 divides nothing differs.
+
 Letters: K foreground classes, C channels.
 Ref: torchvision/models/detection/mask_rcnn.py.
 """

@@ -1,0 +1,119 @@
+"""The ResNet body against torchvision's, and its conventions."""
+
+import dataclasses
+
+import pytest
+import torch
+import torchvision
+from maskline_train.model.resnet import FoldedNorm, FrozenBatchNorm, ResNet, fold_norms
+from maskline_train.spec import BackboneSpec
+
+SLIM = BackboneSpec(depth=18, base_channels=4, frozen_stages=0)
+
+
+@torch.no_grad()
+def randomise_norms(model):
+    for module in model.modules():
+        if hasattr(module, "running_var"):
+            module.running_mean.uniform_(-0.3, 0.3)
+            module.running_var.uniform_(0.5, 2.0)
+            module.weight.uniform_(0.3, 0.9)
+            module.bias.uniform_(-0.3, 0.3)
+
+
+def their_features(model, x):
+    x = model.maxpool(model.relu(model.bn1(model.conv1(x))))
+    features = []
+    for stage in (model.layer1, model.layer2, model.layer3, model.layer4):
+        x = stage(x)
+        features.append(x)
+    return features
+
+
+@pytest.mark.parametrize(
+    ("depth", "norm"), [(18, "frozen_batch"), (18, "batch"), (50, "frozen_batch"), (101, "frozen_batch")]
+)
+def test_outputs_are_torchvisions(depth, norm):
+    torch.manual_seed(0)
+    theirs = getattr(torchvision.models, f"resnet{depth}")(weights=None).eval()
+    randomise_norms(theirs)
+    ours = ResNet(BackboneSpec(depth=depth, norm=norm)).eval()
+    state = {name: t for name, t in theirs.state_dict().items() if not name.startswith("fc.")}
+    if norm == "frozen_batch":
+        state = {name: t for name, t in state.items() if not name.endswith("num_batches_tracked")}
+    ours.load_state_dict(state)  # strict: the names are torchvision's
+    x = torch.randn(1, 3, 64, 32)
+    with torch.no_grad():
+        pairs = list(zip(ours(x), their_features(theirs, x), strict=True))
+    for found, expected in pairs:
+        # folding multiplies weights instead of outputs: float32 rounding through up to 101 layers
+        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
+    assert tuple(found.shape[1] for found, _ in pairs) == ours.out_channels
+
+
+def test_training_gradients_are_those_of_separate_norms():
+    torch.manual_seed(0)
+    body = ResNet(SLIM).double()
+    randomise_norms(body)
+    x = torch.randn(1, 3, 32, 32, dtype=torch.float64)
+    body(x)[-1].square().sum().backward()
+    found = {name: parameter.grad.clone() for name, parameter in body.named_parameters()}
+    body.zero_grad()
+
+    def apart(self, conv, x):
+        shape = (1, -1, 1, 1)
+        centred = (conv(x) - self.running_mean.reshape(shape)) / (self.running_var + 1e-5).sqrt().reshape(shape)
+        return centred * self.weight.reshape(shape) + self.bias.reshape(shape)
+
+    for module in body.modules():
+        if isinstance(module, FrozenBatchNorm):
+            module.after = apart.__get__(module)
+    body(x)[-1].square().sum().backward()
+    for name, parameter in body.named_parameters():
+        assert torch.allclose(found[name], parameter.grad, rtol=1e-9), name  # float64
+
+
+@pytest.mark.parametrize("frozen", range(6))
+def test_frozen_stages_take_no_gradient_and_the_others_do(frozen):
+    body = ResNet(dataclasses.replace(SLIM, norm="batch", frozen_stages=frozen)).train()
+    before = {name: tensor.clone() for name, tensor in body.state_dict().items()}
+    out = sum(feature.sum() for feature in body(torch.randn(2, 3, 64, 64)))
+    if frozen < 5:
+        out.backward()
+    stages = [("conv1.", "bn1."), ("layer1.",), ("layer2.",), ("layer3.",), ("layer4.",)]
+    still = tuple(prefix for stage in stages[:frozen] for prefix in stage)
+    for name, parameter in body.named_parameters():
+        assert (parameter.grad is None) == name.startswith(still), name
+    for name, tensor in body.state_dict().items():
+        if "running_mean" in name:
+            assert torch.equal(tensor, before[name]) == name.startswith(still), name
+
+
+def test_stride_in_1x1_moves_the_stride_and_keeps_the_sizes():
+    original = ResNet(BackboneSpec(depth=50, base_channels=4, stride_in_1x1=True))
+    torchvisions = ResNet(BackboneSpec(depth=50, base_channels=4))
+    assert original.layer2[0].conv1.stride == (2, 2)
+    assert original.layer2[0].conv2.stride == (1, 1)
+    assert torchvisions.layer2[0].conv1.stride == (1, 1)
+    assert torchvisions.layer2[0].conv2.stride == (2, 2)
+    x = torch.randn(1, 3, 64, 96)
+    sizes = [[feature.shape for feature in body(x)] for body in (original, torchvisions)]
+    assert sizes[0] == sizes[1] == [(1, c, 64 // s, 96 // s) for c, s in ((16, 4), (32, 8), (64, 16), (128, 32))]
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize("norm", ["frozen_batch", "batch"])
+def test_folded_norms_change_nothing_but_the_modules(depth, norm):
+    torch.manual_seed(0)
+    body = ResNet(BackboneSpec(depth=depth, base_channels=4, norm=norm)).eval()
+    randomise_norms(body)
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = body(x)
+        fold_norms(body)
+        found = body(x)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5 * theirs.abs().max().item())  # float32
+    names = {type(module).__name__ for module in body.modules()}
+    assert FoldedNorm.__name__ in names
+    assert not names & {"FrozenBatchNorm", "BatchNorm"}
