@@ -1,0 +1,247 @@
+"""A COCO-format data set of real pixels that any machine can make: handwritten digits on photographs.
+
+The digits are scikit-learn's 8 x 8 scans (1797 of them, ten classes), the photographs those that scikit-image and
+scikit-learn ship. Both are split: a validation image holds only scans and photographs that no training image shows.
+Later digits cover earlier ones; masks are modal, that is the visible pixels.
+
+Ref: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import skimage
+import sklearn.datasets
+from PIL import Image
+from pycocotools import mask as coco_mask
+from rich.progress import Progress
+
+from maskline_train.data.errors import DataError
+from maskline_train.data.ink import Glyph, Pixels, draw_glyph, ink_colour
+
+CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+# Neighbouring scans come from one writer, so a cut in the order keeps most writers on one side too.
+NUM_TRAIN_SCANS = 1400
+TRAIN_PHOTOGRAPHS = (
+    *("astronaut.png", "brick.png", "camera.png", "coins.png", "grass.png", "gravel.png", "hubble_deep_field.jpg"),
+    *("ihc.png", "moon.png", "motorcycle_left.png", "retina.jpg", "china.jpg"),
+)
+VAL_PHOTOGRAPHS = ("chelsea.png", "coffee.png", "rocket.jpg", "flower.jpg")
+
+LONGER_SIDE_PX = 256
+SHORTER_SIDE_PX = (176, 256)  # lowest and highest; half of the pictures stand upright
+MAX_DIGITS = 8
+EMPTY_SHARE = 0.03  # images without a digit: a detector must learn to find nothing
+GLYPH_PX = (28, 104)  # side of a scan's 8 x 8 cells, drawn log-uniformly
+MIN_VISIBLE = 0.6  # of a digit's pixels; less could not be told apart by a person
+MIN_AREA_PX = 40
+NUM_SCENES = 4
+SCENE_SIZE = (480, 640)  # (height, width)
+PLACEMENT_TRIES = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """What the images of one split are made of."""
+
+    scans: npt.NDArray[np.float32]  # [S, 8, 8] in 0..1
+    labels: npt.NDArray[np.int64]  # [S]
+    photographs: list[Pixels]
+
+
+@dataclasses.dataclass
+class _Scene:
+    """An image while it is drawn, and the visible pixels of each of its digits."""
+
+    image: Pixels
+    labels: list[int]
+    masks: list[npt.NDArray[np.bool_]]
+    wholes: list[int]  # pixels of each digit before others covered it
+
+
+def make_digits(out: Path, *, seed: int = 0, train_images: int = 2000, val_images: int = 200) -> None:
+    """Write the data set: `annotations/instances_{train,val}.json`, `train/`, `val/`, and `scenes/` to look at.
+
+    The same arguments give the same bytes. `scenes/` holds a few larger pictures of the validation sources, without
+    annotations.
+
+    Args:
+        out: a folder that does not exist yet.
+        seed: decides everything that is drawn.
+        train_images: images of the training split.
+        val_images: images of the validation split.
+
+    Raises:
+        DataError: `out` exists, or a count is not positive; nothing is written.
+    """
+    if out.exists():
+        raise DataError(f"{out}: exists already, expected a new folder; remove it or choose another name")
+    if min(train_images, val_images) < 1:
+        raise DataError(f"images: got {train_images} train and {val_images} val, expected at least 1 of each")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        with Progress(transient=True) as progress:
+            task = progress.add_task("Drawing digits", total=train_images + val_images)
+            for split, count in (("train", train_images), ("val", val_images)):
+                for _ in _write_split(scratch, split, count, seed):
+                    progress.advance(task)
+        _write_scenes(scratch / "scenes", seed)
+        scratch.chmod(0o755)  # mkdtemp's 0700 would hide the set from other users
+        scratch.rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_split(root: Path, split: str, count: int, seed: int) -> Iterator[int]:
+    """Write the images, then the annotations of one split; yields the id of each image."""
+    source = _source(split)
+    folder = root / split
+    folder.mkdir()
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id in range(1, count + 1):
+        rng = np.random.default_rng([seed, int(split == "val"), image_id])
+        scene = _draw(source, rng, _image_size(rng), _num_digits(rng), GLYPH_PX)
+        name = f"{image_id:06d}.jpg"
+        _save(scene.image, folder / name)
+        height, width = scene.image.shape[:2]
+        images.append({"id": image_id, "file_name": name, "height": height, "width": width})
+        for label, mask in zip(scene.labels, scene.masks, strict=True):
+            annotations.append(_annotation(len(annotations) + 1, image_id, label, mask))
+        yield image_id
+    categories = [{"id": k + 1, "name": name, "supercategory": "digit"} for k, name in enumerate(CLASSES)]
+    info = {"description": "Handwritten digits on photographs", "seed": seed, "split": split}
+    data = {"info": info, "images": images, "annotations": annotations, "categories": categories}
+    path = root / "annotations" / f"instances_{split}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(data) + "\n", encoding="utf-8")
+
+
+def _write_scenes(folder: Path, seed: int) -> None:
+    """Larger pictures of the validation sources, one on each photograph."""
+    folder.mkdir()
+    source = _source("val")
+    factor = max(SCENE_SIZE) / LONGER_SIDE_PX
+    side = (round(1.4 * GLYPH_PX[0] * factor), round(0.9 * GLYPH_PX[1] * factor))
+    for index in range(NUM_SCENES):
+        rng = np.random.default_rng([seed, 2, index])
+        one = dataclasses.replace(source, photographs=[source.photographs[index % len(source.photographs)]])
+        scene = _draw(one, rng, SCENE_SIZE, int(rng.integers(8, 13)), side)
+        _save(scene.image, folder / f"scene{index + 1}.jpg")
+
+
+def _source(split: str) -> _Source:
+    digits = sklearn.datasets.load_digits()
+    part = slice(0, NUM_TRAIN_SCANS) if split == "train" else slice(NUM_TRAIN_SCANS, None)
+    names = TRAIN_PHOTOGRAPHS if split == "train" else VAL_PHOTOGRAPHS
+    scans = (digits.images[part] / 16.0).astype(np.float32)
+    return _Source(scans, digits.target[part].astype(np.int64), [_photograph(name) for name in names])
+
+
+def _photograph(name: str) -> Pixels:
+    """An image file that scikit-image or scikit-learn installed, as RGB."""
+    folders = (Path(skimage.__file__).parent / "data", Path(sklearn.datasets.__file__).parent / "images")
+    for folder in folders:
+        if (folder / name).is_file():
+            with Image.open(folder / name) as image:
+                return np.asarray(image.convert("RGB"))
+    raise DataError(f"{name}: not among the images that scikit-image and scikit-learn install; reinstall them")
+
+
+def _image_size(rng: np.random.Generator) -> tuple[int, int]:
+    shorter = int(rng.integers(SHORTER_SIDE_PX[0], SHORTER_SIDE_PX[1] + 1))
+    return (LONGER_SIDE_PX, shorter) if rng.random() < 0.5 else (shorter, LONGER_SIDE_PX)
+
+
+def _num_digits(rng: np.random.Generator) -> int:
+    count = int(rng.integers(1, MAX_DIGITS + 1))
+    return 0 if rng.random() < EMPTY_SHARE else count
+
+
+def _draw(
+    source: _Source, rng: np.random.Generator, size: tuple[int, int], count: int, glyph_px: tuple[int, int]
+) -> _Scene:
+    """A crop of a photograph with up to `count` digits on it; one that finds no place is left out."""
+    photograph = source.photographs[int(rng.integers(len(source.photographs)))]
+    scene = _Scene(_crop(photograph, size, rng), [], [], [])
+    for _ in range(count):
+        scan = int(rng.integers(len(source.scans)))
+        low, high = np.log(glyph_px[0]), np.log(glyph_px[1])
+        side = round(float(np.exp(rng.uniform(low, high))))
+        glyph = draw_glyph(source.scans[scan], side, float(rng.uniform(-18, 18)))
+        _place(scene, glyph, int(source.labels[scan]), rng)
+    return scene
+
+
+def _crop(photograph: Pixels, size: tuple[int, int], rng: np.random.Generator) -> Pixels:
+    """A random part of the photograph, between its whole and its half, scaled to (height, width)."""
+    height, width = photograph.shape[:2]
+    share = min(height / size[0], width / size[1]) * float(rng.uniform(0.5, 1.0))
+    rows, columns = int(size[0] * share), int(size[1] * share)
+    top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+    part = Image.fromarray(photograph[top : top + rows, left : left + columns])
+    return np.array(part.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def _place(scene: _Scene, glyph: Glyph, label: int, rng: np.random.Generator) -> None:
+    """Put a digit where it leaves enough of every other one visible; not at all when no try finds such a place."""
+    height, width = scene.image.shape[:2]
+    rows, columns = glyph.alpha.shape
+    if rows > height or columns > width or glyph.mask.sum() < MIN_AREA_PX:
+        return
+    for _ in range(PLACEMENT_TRIES):
+        top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+        covered = np.zeros((height, width), bool)
+        covered[top : top + rows, left : left + columns] = glyph.mask
+        if _all_visible(scene, covered):
+            break
+    else:
+        return
+    where = scene.image[top : top + rows, left : left + columns]
+    colour = ink_colour(where, glyph, rng)
+    alpha = glyph.alpha[..., None] * np.float32(rng.uniform(0.85, 1.0))
+    where[...] = np.round(where * (1 - alpha) + colour * alpha).astype(np.uint8)
+    for i, mask in enumerate(scene.masks):
+        scene.masks[i] = mask & ~covered
+    scene.labels.append(label)
+    scene.masks.append(covered)
+    scene.wholes.append(int(covered.sum()))
+
+
+def _all_visible(scene: _Scene, covered: npt.NDArray[np.bool_]) -> bool:
+    """True when every digit keeps its visible share with these pixels covered."""
+    return all(
+        (mask & ~covered).sum() >= MIN_VISIBLE * whole for mask, whole in zip(scene.masks, scene.wholes, strict=True)
+    )
+
+
+def _annotation(number: int, image_id: int, label: int, mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """One COCO annotation with the tight box of its visible pixels."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top, left = int(rows[0]), int(columns[0])
+    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": label + 1,
+        "bbox": [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
+        "area": int(mask.sum()),
+        "iscrowd": 0,
+        "segmentation": {"size": list(mask.shape), "counts": rle["counts"].decode("ascii")},
+    }
+
+
+def _save(image: Pixels, path: Path) -> None:
+    """JPEG with fixed settings, so that the same picture gives the same bytes."""
+    Image.fromarray(image).save(path, format="JPEG", quality=95, subsampling=0)
