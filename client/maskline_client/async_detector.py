@@ -83,6 +83,7 @@ class AsyncDetector:
         finally:
             for task in window:
                 task.cancel()
+            await asyncio.gather(*window, return_exceptions=True)
 
     async def close(self) -> None:
         """Close the connection; calls under way fail."""

@@ -39,6 +39,10 @@ class Detection:
         """[H, W] bool."""
         return rle_codec.to_mask(self.rle, self.image_size)
 
+    def area(self) -> int:
+        """Pixels of the mask."""
+        return rle_codec.area(self.rle)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Detections:

@@ -135,16 +135,17 @@ class Detector:
     def _outcomes(self, images: Iterable[ImageSource], in_flight: int) -> Iterator[Outcome]:
         """Keep a window of requests under way and hand their outcomes on in order."""
         window: collections.deque[Future[Outcome]] = collections.deque()
-        with ThreadPoolExecutor(in_flight, thread_name_prefix="maskline-detect") as pool:
-            try:
-                for image in images:
-                    window.append(pool.submit(self._outcome, image))
-                    if len(window) == in_flight:
-                        yield window.popleft().result()
-                while window:
+        pool = ThreadPoolExecutor(in_flight, thread_name_prefix="maskline-detect")
+        try:
+            for image in images:
+                window.append(pool.submit(self._outcome, image))
+                if len(window) == in_flight:
                     yield window.popleft().result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+            while window:
+                yield window.popleft().result()
+        finally:
+            # Without waiting: a caller who stops early, by Ctrl-C too, is not held up by calls until their deadline.
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _outcome(self, image: ImageSource) -> Outcome:
         """Detect, with the error as a value."""

@@ -1,0 +1,241 @@
+"""The command `maskline-client`: detect, evaluate, predict, bench, health.
+
+A failure is one line on stderr; exit codes: 1 the server failed, 2 wrong usage or bad input, 3 server unavailable or
+full, 4 another contract, 5 deadline.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from maskline_client import detect_command, wire
+from maskline_client.bench.cli import bench
+from maskline_client.detector import IN_FLIGHT, Detector
+from maskline_client.errors import ClientError
+from maskline_client.files import write_json
+from maskline_client.images import list_images
+
+app = typer.Typer(
+    name="maskline-client",
+    help="Find objects with a served Mask R-CNN. Exit codes: 1 the server failed, 2 wrong usage or bad input, "
+    "3 server unavailable or full, 4 another contract, 5 deadline.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command()(bench)
+
+Url = Annotated[str, typer.Option(help="host:port of the server's gRPC endpoint.")]
+Deadline = Annotated[float, typer.Option(help="Seconds a call may take, retries included.")]
+InFlight = Annotated[int, typer.Option(min=1, help="Requests under way at a time.")]
+TlsFlag = Annotated[bool, typer.Option("--tls", help="Encrypt; trust the usual authorities, or those of --tls-ca.")]
+TlsCa = Annotated[Path | None, typer.Option(help="PEM file of the authorities to trust; implies --tls.")]
+TlsKey = Annotated[Path | None, typer.Option(help="PEM file of the client's key, for mutual TLS.")]
+TlsCertificate = Annotated[Path | None, typer.Option(help="PEM file of the client's certificate, for mutual TLS.")]
+
+_out = Console()
+_err = Console(stderr=True)
+
+
+@app.command()
+def detect(
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders with images.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the drawn pictures and detections.json (COCO).")] = None,
+    score_thresh: Annotated[float, typer.Option(min=0, max=1, help="Lowest score to show, draw and write.")] = 0.5,
+    url: Url = wire.DEFAULT_URL,
+    deadline: Deadline = wire.DEFAULT_DEADLINE_S,
+    in_flight: InFlight = IN_FLIGHT,
+    tls: TlsFlag = False,
+    tls_ca: TlsCa = None,
+    tls_key: TlsKey = None,
+    tls_certificate: TlsCertificate = None,
+) -> None:
+    """Find the objects of images: print them, draw them, write them as COCO JSON.
+
+    An image that is refused is named on stderr; the others are done, and the command then exits with 2.
+
+    Example: maskline-client detect photo.jpg holiday/ --out out/found --score-thresh 0.7
+    """
+    jobs = detect_command.plan(images, out)
+    with _detector(url, deadline, tls, tls_ca, tls_key, tls_certificate) as detector, _progress() as progress:
+        task = progress.add_task("detect", total=len(jobs))
+        report = detect_command.run(detector, jobs, score_thresh, in_flight, lambda: progress.advance(task))
+    _out.print(_found_table(report))
+    if out is not None:
+        write_json(out / detect_command.JSON_NAME, report.to_coco(detector.classes))
+        _out.print(f"{len(report.answers)} drawn pictures and {detect_command.JSON_NAME} in {out}", soft_wrap=True)
+    for error in report.errors:
+        _fail(str(error))
+    if report.errors:
+        raise typer.Exit(2)
+
+
+@app.command()
+def evaluate(
+    url: Annotated[str, typer.Argument(help="host:port of the server's gRPC endpoint.")] = wire.DEFAULT_URL,
+    data: Annotated[Path, typer.Option(help="Data folder: annotations/instances_SPLIT.json and SPLIT/.")] = Path(
+        "data"
+    ),
+    split: Annotated[str, typer.Option(help="Which split, e.g. val or val2017.")] = "val",
+    out: Annotated[Path | None, typer.Option(help="JSON file for the numbers.")] = None,
+    results: Annotated[Path | None, typer.Option(help="JSON file for all detections as COCO results.")] = None,
+    max_images: Annotated[int | None, typer.Option(min=1, help="Only the first so many images, by id.")] = None,
+    deadline: Deadline = wire.DEFAULT_DEADLINE_S,
+    in_flight: InFlight = IN_FLIGHT,
+    tls: TlsFlag = False,
+    tls_ca: TlsCa = None,
+    tls_key: TlsKey = None,
+    tls_certificate: TlsCertificate = None,
+) -> None:
+    """Send a COCO-format split through the server and print its average precision, box and mask.
+
+    Example: maskline-client evaluate 127.0.0.1:8001 --data data/digits --split val --out out/ap.json
+    """
+    # Here, not above: only this command needs pycocotools.
+    try:
+        import pycocotools  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error}, expected it for this command; `pip install pycocotools`") from error
+    from maskline_client import evaluate as evaluation
+
+    part = evaluation.read_split(data, split, max_images)
+    with _detector(url, deadline, tls, tls_ca, tls_key, tls_certificate) as detector, _progress() as progress:
+        unknown = evaluation.unknown_names(part, detector.classes)
+        if unknown:
+            _fail(f"note: the model does not know {len(unknown)} classes of the data, AP 0 each: {', '.join(unknown)}")
+        task = progress.add_task(f"evaluate {split}", total=len(part.image_ids))
+        scores, found = evaluation.evaluate(detector, part, in_flight, lambda: progress.advance(task))
+    table = Table("", *evaluation.STATISTICS, title=f"AP x 100, {scores.num_images} images of {split}, served")
+    for kind, values in (("box", scores.box), ("mask", scores.mask)):
+        table.add_row(kind, *("-" if value is None else f"{100 * value:.2f}" for value in values.values()))
+    _out.print(table)
+    if out is not None:
+        write_json(out, dataclasses.asdict(scores))
+    if results is not None:
+        write_json(results, found)
+
+
+@app.command()
+def predict(
+    folder: Annotated[Path, typer.Argument(help="Folder with images, folders in it included.")],
+    out: Annotated[Path, typer.Option(help="Folder for predictions-*.jsonl.")],
+    shard_lines: Annotated[int, typer.Option(min=1, help="Images a JSONL file.")] = 1000,
+    url: Url = wire.DEFAULT_URL,
+    deadline: Deadline = wire.DEFAULT_DEADLINE_S,
+    in_flight: InFlight = IN_FLIGHT,
+    tls: TlsFlag = False,
+    tls_ca: TlsCa = None,
+    tls_key: TlsKey = None,
+    tls_certificate: TlsCertificate = None,
+) -> None:
+    """Write the detections of a folder of images as JSON lines; run it again after a stop, and it goes on from there.
+
+    Images that the server refuses become lines with their error.
+
+    Example: maskline-client predict photos/ --out out/predictions --in-flight 16
+    """
+    from maskline_client import predict as prediction
+
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: got no folder of that name, expected one with images")
+    paths = list_images(folder)
+    with _detector(url, deadline, tls, tls_ca, tls_key, tls_certificate) as detector, _progress() as progress:
+        shards = prediction.Shards(out, detector.classes, shard_lines)
+        done = sum(path.relative_to(folder).as_posix() in shards.done for path in paths)
+        task = progress.add_task("predict", total=len(paths), completed=done)
+        result = prediction.predict(detector, folder, paths, shards, in_flight, lambda: progress.advance(task))
+    _out.print(
+        f"{result.predicted} images predicted, {result.refused} refused, {result.done_before} were done before; "
+        f"lines in {out}",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def health(
+    url: Url = wire.DEFAULT_URL,
+    deep: Annotated[bool, typer.Option("--deep", help="Also send a test picture and check its answer.")] = False,
+    deadline: Deadline = 10.0,
+    tls: TlsFlag = False,
+    tls_ca: TlsCa = None,
+    tls_key: TlsKey = None,
+    tls_certificate: TlsCertificate = None,
+) -> None:
+    """Ask a server whether it can answer; exits with the code of the first thing that is wrong.
+
+    Example: maskline-client health --url 127.0.0.1:8001 --deep
+    """
+    from maskline_client.health import check_server
+
+    table = Table("", "check", "ms", "found", title=url, title_justify="left")
+    first: ClientError | None = None
+    connection = wire.Connection(url, deadline, tls=_tls(tls, tls_ca, tls_key, tls_certificate))
+    for check in check_server(connection, deep=deep):
+        first = first or check.error
+        mark = "[green]ok[/]" if check.error is None else "[red]no[/]"
+        table.add_row(mark, check.name, f"{check.duration_ms:.1f}", escape(check.detail))
+    _out.print(table)
+    if first is not None:
+        raise first
+
+
+def main() -> None:
+    """Run the command; failures become one line and an exit code."""
+    try:
+        app()
+    except ClientError as error:
+        _fail(str(error))
+        sys.exit(error.exit_code)
+    except (ValueError, OSError) as error:
+        _fail(str(error))
+        sys.exit(2)
+
+
+def _detector(
+    url: str, deadline: float, tls: bool, ca: Path | None, key: Path | None, certificate: Path | None
+) -> Detector:
+    """A detector for the options that all commands share."""
+    return Detector(url, deadline_s=deadline, tls=_tls(tls, ca, key, certificate))
+
+
+def _tls(tls: bool, ca: Path | None, key: Path | None, certificate: Path | None) -> wire.Tls | None:
+    """Any of the TLS options asks for an encrypted connection."""
+    return wire.Tls(ca, key, certificate) if tls or ca or key or certificate else None
+
+
+def _progress() -> Progress:
+    """A bar on stderr that leaves nothing behind, so that stdout holds the results alone."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=_err, transient=True)
+
+
+def _found_table(report: detect_command.Report) -> Table:
+    """One row an object."""
+    table = Table("image", "object", "score", "box (x0 y0 x1 y1)", "mask px")
+    for answer in report.answers:
+        name = escape(str(answer.path))
+        if not len(answer.detections):
+            table.add_row(name, "[dim]nothing found[/]", "", "", "")
+        for found in answer.detections:
+            box = " ".join(f"{value:.1f}" for value in found.box)
+            table.add_row(name, escape(found.name), f"{found.score:.3f}", box, str(found.area()))
+            name = ""
+    return table
+
+
+def _fail(text: str) -> None:
+    """One line on stderr, whatever the width of the terminal."""
+    _err.print(f"maskline-client: {' '.join(text.split())}", style="red", soft_wrap=True, markup=False, highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""The work of `maskline-client detect`: which files, where their pictures go, and the COCO JSON of all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from maskline_client.detections import Detections
+from maskline_client.detector import Detector
+from maskline_client.draw import draw, viewing_scale
+from maskline_client.errors import ClientError, InvalidImage
+from maskline_client.files import write_png
+from maskline_client.images import decode_rgb, list_images, read_file
+
+JSON_NAME = "detections.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One image to send.
+
+    Attributes:
+        path: the file.
+        picture: where its drawn picture goes; None draws none.
+    """
+
+    path: Path
+    picture: Path | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What was found in one file."""
+
+    path: Path
+    detections: Detections
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """All answers, in the order of the files, and the refusals of the other files."""
+
+    answers: list[Answer]
+    errors: list[InvalidImage]
+
+    def to_coco(self, classes: Sequence[str]) -> dict[str, Any]:
+        """A COCO data set of the answers, each annotation with its score; category id = label + 1."""
+        annotations: list[dict[str, Any]] = []
+        images = []
+        for image_id, answer in enumerate(self.answers, 1):
+            height, width = answer.detections.image_size
+            images.append({"id": image_id, "file_name": str(answer.path), "height": height, "width": width})
+            results = answer.detections.to_coco_results(image_id)
+            for found, result in zip(answer.detections, results, strict=True):
+                annotations.append({"id": len(annotations) + 1, **result, "area": found.area(), "iscrowd": 0})
+        categories = [{"id": label, "name": name} for label, name in enumerate(classes, 1)]
+        return {"images": images, "categories": categories, "annotations": annotations}
+
+
+def plan(images: Sequence[Path], out: Path | None) -> list[Job]:
+    """The files to send, folders opened; pictures of earlier runs below `out` are left out.
+
+    Raises:
+        InvalidImage: a name that is neither file nor folder, or a folder without images.
+    """
+    jobs: list[Job] = []
+    taken: set[Path] = set()
+    for named in images:
+        if not named.exists():
+            raise InvalidImage(f"{named}: got no such file or folder, expected images; check the name")
+        for path in list_images(named) if named.is_dir() else [named]:
+            if named.is_dir() and out is not None and path.resolve().is_relative_to(out.resolve()):
+                continue
+            below = path.relative_to(named) if named.is_dir() else Path(path.name)
+            jobs.append(Job(path, None if out is None else _free_name(out / below, taken)))
+    return jobs
+
+
+def run(
+    detector: Detector,
+    jobs: Sequence[Job],
+    score_thresh: float,
+    in_flight: int,
+    advance: Callable[[], None] = lambda: None,
+) -> Report:
+    """Send every file, draw what was found; a refused image is noted and the others go on.
+
+    Raises:
+        ClientError: the server failed; pictures drawn so far stay.
+    """
+    report = Report([], [])
+    outcomes = detector.try_detect_many((job.path for job in jobs), in_flight)
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if isinstance(outcome.error, InvalidImage):
+            report.errors.append(_named(outcome.error, job.path))
+        else:
+            found = outcome.unwrap().filter(min_score=score_thresh)
+            if job.picture is not None:
+                image = decode_rgb(read_file(job.path))
+                write_png(job.picture, draw(image, found, scale=viewing_scale(found.image_size)))
+            report.answers.append(Answer(job.path, found))
+        advance()
+    return report
+
+
+def _named(error: ClientError, path: Path) -> InvalidImage:
+    """The refusal with the file's name in front, where it lacks it."""
+    return InvalidImage(str(error) if str(path) in str(error) else f"{path}: {error}")
+
+
+def _free_name(path: Path, taken: set[Path]) -> Path:
+    """The name of a drawn picture; a.jpg and a.png in one folder become a.png and a-2.png."""
+    picture, number = path.with_suffix(".png"), 1
+    while picture in taken:
+        number += 1
+        picture = path.with_name(f"{path.stem}-{number}.png")
+    taken.add(picture)
+    return picture

@@ -1,0 +1,122 @@
+"""Is the server able to answer? Each question by itself, so that the first "no" says where to look."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tritonclient.grpc as triton
+from PIL import Image
+
+from maskline_client import wire
+from maskline_client.contract import ENSEMBLES, STEPS, EnsembleSpec
+from maskline_client.detector import Detector
+from maskline_client.errors import ClientError, ContractMismatch, ServerUnavailable
+
+_CANARY_SIZE = (96, 128)  # (height, width); not square, so that a mix-up of the two shows
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One question and its answer.
+
+    Attributes:
+        name: the question, e.g. "model backbone".
+        detail: what was found.
+        error: None when all is well.
+        duration_ms: how long the answer took.
+    """
+
+    name: str
+    detail: str
+    error: ClientError | None
+    duration_ms: float
+
+
+def check_server(connection: wire.Connection, *, deep: bool) -> Iterator[Check]:
+    """Ask a server, most basic question first; ends after the first answer that makes the rest meaningless.
+
+    Args:
+        connection: how to reach it; every question has its deadline.
+        deep: also send a small image and check the answer. Triton stays "ready" when a model's process has died,
+            so only this tells that images are answered.
+
+    Yields:
+        live, ready, each model, the contract of each ensemble, and the canary when `deep`.
+    """
+    with triton.InferenceServerClient(**connection.client_arguments()) as client:
+        live = _ask("live", connection, functools.partial(_is_true, client.is_server_live, connection))
+        yield live
+        if live.error is not None:
+            return
+        yield _ask("ready", connection, functools.partial(_is_true, client.is_server_ready, connection))
+        for name in (*STEPS, *(spec.name for spec in ENSEMBLES)):
+            yield _ask(f"model {name}", connection, functools.partial(_model_ready, client, connection, name))
+        for spec in ENSEMBLES:
+            yield _ask(f"contract {spec.name}", connection, functools.partial(_contract, client, connection, spec))
+    if deep:
+        yield _ask("canary", connection, functools.partial(_canary, connection))
+
+
+def _ask(name: str, connection: wire.Connection, question: Callable[[], str]) -> Check:
+    """Time one question; its failure becomes part of the answer."""
+    start = time.perf_counter()
+    try:
+        detail, error = question(), None
+    except triton.InferenceServerException as failure:
+        error = connection.error(failure)
+    except ClientError as failure:
+        error = failure
+    if error is not None:
+        detail = str(error)
+    return Check(name, detail, error, 1e3 * (time.perf_counter() - start))
+
+
+def _is_true(ask: Callable[..., bool], connection: wire.Connection) -> str:
+    """Liveness or readiness."""
+    if ask(client_timeout=connection.deadline_s):
+        return "yes"
+    raise ServerUnavailable(f"{connection.url}: the server says no; it is starting, stopping, or a model did not load")
+
+
+def _model_ready(client: triton.InferenceServerClient, connection: wire.Connection, name: str) -> str:
+    """Readiness of one model."""
+    if client.is_model_ready(name, client_timeout=connection.deadline_s):
+        return "ready"
+    raise ServerUnavailable(f"{connection.url}: the model {name} is not loaded; look at the server's log")
+
+
+def _contract(client: triton.InferenceServerClient, connection: wire.Connection, spec: EnsembleSpec) -> str:
+    """Names, types and shapes of one ensemble, and its class names."""
+    metadata = client.get_model_metadata(spec.name, client_timeout=connection.deadline_s)
+    sizes = wire.check_ensemble(metadata, spec)
+    names = wire.class_names(client.get_model_config(spec.name, client_timeout=connection.deadline_s))
+    classes = f"{len(names)} classes" if len(names) > 1 else f"the class {names[0]}"
+    return f"{classes}, up to {sizes['D']} detections an image"
+
+
+def _canary(connection: wire.Connection) -> str:
+    """Send a small picture through the whole ensemble and check that the answer makes sense."""
+    height, width = _CANARY_SIZE
+    ramp = np.add.outer(np.arange(height), np.arange(width)) % 256
+    file = io.BytesIO()
+    Image.fromarray(np.stack([ramp, ramp[::-1], ramp[:, ::-1]], axis=2).astype(np.uint8)).save(file, "PNG")
+    with Detector(
+        connection.url, deadline_s=connection.deadline_s, retries=connection.retries, tls=connection.tls
+    ) as detector:
+        found = detector.detect(file.getvalue())
+    limits = np.array([width, height, width, height], np.float32) + 0.01  # float32 rounding of the last pixel's edge
+    if found.image_size != _CANARY_SIZE:
+        raise ContractMismatch(f"canary: got the image size {found.image_size}, expected {_CANARY_SIZE}")
+    if not np.isfinite(found.scores).all() or not ((found.boxes >= -0.01) & (found.boxes <= limits)).all():
+        raise ContractMismatch("canary: got boxes outside the image or scores that are no numbers; check the model")
+    try:
+        for i in range(len(found)):
+            found.mask(i)
+    except ValueError as error:
+        raise ContractMismatch(f"canary: mask {i}: {error}; check the model's postprocessing") from error
+    return f"{len(found)} objects in a test picture"

@@ -1,0 +1,177 @@
+"""Detections of a folder of images as JSON lines, for large offline runs that may be stopped and run again.
+
+`predictions-00000.jsonl` and so on hold one line an image, in the order of the names, a fixed number of lines a file;
+`predictions.json` says what the lines were made with. A line is written whole before the next one, so that after a
+crash at most the last line is torn; the next run cuts it off and goes on behind it.
+
+A line: {"file": name below the folder, "image_size": [h, w], "boxes": [[x0, y0, x1, y1]], "scores": [], "labels": [],
+"names": [], "rle": []}, or {"file": ..., "error": ...} for an image that was refused; neither is sent again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from maskline_client.detections import Detections
+from maskline_client.detector import IN_FLIGHT, Detector, Outcome
+from maskline_client.errors import InvalidImage
+from maskline_client.files import write_json
+
+FORMAT = "maskline-predictions/1"
+SHARD_LINES = 1000
+_HEADER = "predictions.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """What a run found and did.
+
+    Attributes:
+        done_before: images that earlier runs had finished.
+        predicted: images this run got detections for.
+        refused: images this run got an error for, as lines.
+    """
+
+    done_before: int
+    predicted: int
+    refused: int
+
+
+class Shards:
+    """The output folder: what is done, and where the next line goes.
+
+    Args:
+        folder: made if it does not exist.
+        classes: the model's class names; a folder begun with others is refused.
+        shard_lines: lines of a file; a folder begun with another number keeps its own.
+
+    Raises:
+        ValueError: the folder holds something else, or predictions of another model.
+    """
+
+    def __init__(self, folder: Path, classes: Sequence[str], shard_lines: int = SHARD_LINES) -> None:
+        self._folder = folder
+        self._shard_lines = _begin(folder, classes, shard_lines)
+        self._file: IO[bytes] | None = None
+        self.done: set[str] = set()
+        self._count = 0
+        for path in sorted(folder.glob("predictions-*.jsonl")):
+            names = _repair(path)
+            self.done.update(names)
+            self._count += len(names)
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Write one line and hand it to the operating system."""
+        index, position = divmod(self._count, self._shard_lines)
+        if self._file is None or position == 0:
+            self.close()
+            self._file = (self._folder / f"predictions-{index:05d}.jsonl").open("ab")
+        self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+        self._file.flush()
+        self._count += 1
+
+    def close(self) -> None:
+        """Close the file that is open, if any."""
+        if self._file is not None:
+            self._file.close()
+
+
+def predict(
+    detector: Detector,
+    root: Path,
+    paths: Iterable[Path],
+    shards: Shards,
+    in_flight: int = IN_FLIGHT,
+    advance: Callable[[], None] = lambda: None,
+) -> Progress:
+    """Send the images that are not done yet and append their lines.
+
+    Args:
+        detector: connected to the server.
+        root: names in the lines are relative to it.
+        paths: of the images, below `root`.
+        shards: where the lines go.
+        in_flight: requests under way at a time.
+        advance: called after each image.
+
+    Raises:
+        ClientError: the server failed; what was written stays, and a later run goes on from there.
+    """
+    todo, done_before = [], 0
+    for path in paths:
+        if path.relative_to(root).as_posix() in shards.done:
+            done_before += 1
+        else:
+            todo.append(path)
+    refused = 0
+    try:
+        for path, outcome in zip(todo, detector.try_detect_many(todo, in_flight), strict=True):
+            shards.append(_record(path.relative_to(root).as_posix(), outcome))
+            refused += outcome.error is not None
+            advance()
+    finally:
+        shards.close()
+    return Progress(done_before, len(todo) - refused, refused)
+
+
+def _record(name: str, outcome: Outcome) -> dict[str, Any]:
+    """The line of one image; an error that another try could mend is raised instead."""
+    if isinstance(outcome.error, InvalidImage):
+        return {"file": name, "error": str(outcome.error)}
+    found: Detections = outcome.unwrap()
+    return {
+        "file": name,
+        "image_size": list(found.image_size),
+        "boxes": found.boxes.tolist(),
+        "scores": found.scores.tolist(),
+        "labels": found.labels.tolist(),
+        "names": list(found.names),
+        "rle": [counts.decode("ascii") for counts in found.rle],
+    }
+
+
+def _begin(folder: Path, classes: Sequence[str], shard_lines: int) -> int:
+    """Check or write the header; returns the lines of a file."""
+    path = folder / _HEADER
+    if not path.exists():
+        if any(folder.glob("predictions-*.jsonl")):
+            raise ValueError(f"{folder}: got prediction files without {_HEADER}, expected both; use another --out")
+        write_json(path, {"format": FORMAT, "classes": list(classes), "shard_lines": shard_lines})
+        return shard_lines
+    try:
+        header = json.loads(path.read_text(encoding="utf-8"))
+        found, lines = (header["format"], header["classes"]), int(header["shard_lines"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a header of predictions ({error!r}); use another --out") from error
+    if found != (FORMAT, list(classes)):
+        raise ValueError(
+            f"{path}: got predictions of the classes {', '.join(found[1][:5])} ({found[0]}), expected those of this "
+            f"server: {', '.join(classes[:5])} ({FORMAT}); use another --out"
+        )
+    return lines
+
+
+def _repair(path: Path) -> list[str]:
+    """Cut a torn last line off and return the file names of the whole ones.
+
+    Raises:
+        ValueError: a line in the middle is not a record; that is no crash of ours.
+    """
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    names: list[str] = []
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            names.append(json.loads(line)["file"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}:{number}: not a prediction ({error!r}); delete the file to make it anew"
+            ) from error
+    if len(whole) < len(data):
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+    return names

@@ -1,0 +1,136 @@
+"""A tiny gRPC server that speaks Triton's protocol: real sockets, real retries and deadlines, answers by script."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import struct
+import threading
+import time
+
+import grpc
+import numpy as np
+from maskline_client import contract, rle
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+CLASSES = ("circle", "square", "star")
+ROWS = 5  # D of this server
+SIZE = (20, 30)
+
+
+@dataclasses.dataclass
+class Script:
+    """What the server does with inference calls, and what it saw."""
+
+    failures: int = 0  # so many calls fail first
+    code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
+    details: str = "scripted"
+    sleep_s: float = 0.0
+    labels: str = json.dumps(CLASSES)
+    calls: int = 0
+    under_way: int = 0
+    most_under_way: int = 0
+    images: list[bytes] = dataclasses.field(default_factory=list)
+    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+    outputs: tuple[contract.TensorSpec, ...] = contract.MASKRCNN.outputs
+
+
+def mask_of(row: int) -> np.ndarray:
+    """The mask the server answers for object `row`: a rectangle of its own."""
+    mask = np.zeros(SIZE, bool)
+    mask[row : row + 5, 2 * row : 2 * row + 7] = True
+    return mask
+
+
+def objects_of(image: bytes) -> int:
+    """How many objects the server finds: the last byte of the file, at most D."""
+    return min(image[-1], ROWS)
+
+
+def answer(image: bytes) -> service_pb2.ModelInferResponse:
+    """An answer as Triton writes it, padding rows included."""
+    count = objects_of(image)
+    rows = np.arange(ROWS)
+    boxes = np.stack([2 * rows, rows, 2 * rows + 7, rows + 5], axis=1).astype(np.float32)
+    scores = (0.9 - 0.1 * rows).astype(np.float32)
+    labels = (rows % len(CLASSES)).astype(np.int32)
+    boxes[count:], scores[count:], labels[count:] = 0, 0, -1
+    strings = [rle.from_mask(mask_of(row)) if row < count else b"" for row in rows]
+    tensors = {
+        "num_detections": np.array([count], np.int32).tobytes(),
+        "boxes": boxes.tobytes(),
+        "scores": scores.tobytes(),
+        "labels": labels.tobytes(),
+        "mask_rle": b"".join(struct.pack("<I", len(text)) + text for text in strings),
+        "image_size": np.array(SIZE, np.int32).tobytes(),
+    }
+    response = service_pb2.ModelInferResponse(model_name="maskrcnn")
+    for spec in contract.MASKRCNN.outputs:
+        shape = [1, *(ROWS if side == "D" else side for side in spec.shape)]
+        response.outputs.add(name=spec.name, datatype=spec.dtype, shape=shape)
+        response.raw_output_contents.append(tensors[spec.name])
+    return response
+
+
+class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
+    """The calls that the client makes."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+
+    def ServerLive(self, request, context):  # noqa: N802
+        return service_pb2.ServerLiveResponse(live=True)
+
+    def ServerReady(self, request, context):  # noqa: N802
+        return service_pb2.ServerReadyResponse(ready=True)
+
+    def ModelReady(self, request, context):  # noqa: N802
+        return service_pb2.ModelReadyResponse(ready=request.name != "mask")
+
+    def ModelMetadata(self, request, context):  # noqa: N802
+        spec = next(spec for spec in contract.ENSEMBLES if spec.name == request.name)
+        response = service_pb2.ModelMetadataResponse(name=spec.name)
+        sizes = {"D": ROWS, "M": 28, "H": -1, "W": -1}
+        outputs = self.script.outputs if spec is contract.MASKRCNN else spec.outputs
+        for group, tensors in ((response.inputs, spec.inputs), (response.outputs, outputs)):
+            for tensor in tensors:
+                shape = [-1, *(sizes.get(side, side) for side in tensor.shape)]
+                group.add(name=tensor.name, datatype=tensor.dtype, shape=shape)
+        return response
+
+    def ModelConfig(self, request, context):  # noqa: N802
+        response = service_pb2.ModelConfigResponse()
+        response.config.parameters["labels"].string_value = self.script.labels
+        return response
+
+    def ModelInfer(self, request, context):  # noqa: N802
+        script = self.script
+        with script.lock:
+            script.calls += 1
+            script.under_way += 1
+            script.most_under_way = max(script.most_under_way, script.under_way)
+            fails = script.calls <= script.failures
+        try:
+            time.sleep(script.sleep_s)
+            if fails:
+                context.abort(script.code, script.details)
+            raw = request.raw_input_contents[0]
+            image = raw[4 : 4 + struct.unpack("<I", raw[:4])[0]]
+            script.images.append(image)
+            return answer(image)
+        finally:
+            with script.lock:
+                script.under_way -= 1
+
+
+@dataclasses.dataclass
+class Server:
+    """Where it listens and what it does."""
+
+    url: str
+    script: Script
+
+
+def file_with(objects: int, size: int = 32) -> bytes:
+    """Bytes with PNG's signature for which the server finds that many objects."""
+    return b"\x89PNG\r\n\x1a\n" + bytes(size) + bytes([objects])
