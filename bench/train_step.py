@@ -1,0 +1,260 @@
+"""A training step of Mask R-CNN ResNet-50-FPN: ours as `maskline-train fit` runs it, torchvision's as its reference's.
+
+Same weights, same photographs and targets on the same canvas, float32, no loading and no resizing on either side, one
+process, in turn. torchvision's step is that of references/detection/engine.py: forward, sum of the losses, backward,
+SGD, one read of the loss. Ours adds the gradient norm (`clip_norm`, the check for non-finite values).
+
+Run: make bench-train, or python bench/train_step.py --json docs/benchmarks/train_step.json
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from maskline_train import fit
+from maskline_train.data.loader import Batch
+from maskline_train.distributed import Processes
+from maskline_train.import_torchvision import import_torchvision
+from maskline_train.interruption import Signals
+from maskline_train.model.mask_rcnn import MaskRCNN
+from maskline_train.model.targets import Target
+from maskline_train.recipes import mask_rcnn_r50_fpn
+from maskline_train.training_state import TrainingState
+from measure import (
+    BenchmarkError,
+    describe,
+    gflop,
+    interleave,
+    memory_mib,
+    paired_ratio,
+    print_head,
+    reset_peak,
+    timing_table,
+    write_json,
+)
+from peers import NORM_EPS, class_names, made_targets, photographs, to_float, torchvision_model
+from rich.console import Console
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
+
+OURS, THEIRS = "maskline", "torchvision"
+# Our names of torchvision's losses.
+LOSS_NAMES = {
+    "loss_objectness": "rpn_objectness",
+    "loss_rpn_box_reg": "rpn_box",
+    "loss_classifier": "classifier",
+    "loss_box_reg": "box",
+    "loss_mask": "mask",
+}
+# Random weights after a warm-up; a trained network's rate would do as well, the time of a step does not depend on it.
+LEARNING_RATE = 1e-4
+LOSS_TOLERANCE = 0.25  # of the sum: both sides draw other anchors and RoIs
+MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
+
+Step = Callable[[], dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What one step computes on."""
+
+    height: int
+    width: int
+    batch: int
+    objects: int
+
+
+def make_step(side: str, setting: Setting) -> Step:
+    """One side's step, ready to be called: it returns the five losses by our names."""
+    images = photographs(setting.height, setting.width)[: setting.batch]
+    peer = torchvision_model(
+        images, min_size=setting.height, max_size=max(setting.height, setting.width), _skip_resize=True
+    )
+    targets = [made_targets(setting.height, setting.width, setting.objects, seed) for seed in range(setting.batch)]
+    if side == THEIRS:
+        labelled = [{"boxes": boxes, "labels": labels + 1, "masks": masks} for boxes, labels, masks in targets]
+        return _their_step(peer, [to_float(image) for image in images], labelled)
+    model = import_torchvision(peer.state_dict(), class_names(), NORM_EPS)
+    height, width = float(setting.height), float(setting.width)
+    batch = Batch(
+        canvas=torch.stack([torch.from_numpy(image.copy()) for image in images]),
+        image_info=torch.tensor([[height, width, 1.0, 1.0, height, width]] * setting.batch),
+        targets=tuple(Target(*target) for target in targets),
+        image_ids=tuple(range(setting.batch)),
+    )
+    return _our_step(model, batch)
+
+
+def _their_step(model: TorchvisionMaskRCNN, images: list[Tensor], targets: list[dict[str, Tensor]]) -> Step:
+    """Torchvision's reference step, without its logging."""
+    model.train()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(trained, lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+
+    def step() -> dict[str, float]:
+        losses = model(images, targets)
+        loss = torch.stack(list(losses.values())).sum()
+        if not math.isfinite(loss.item()):
+            raise BenchmarkError(f"torchvision's loss is {loss.item()}")
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return {LOSS_NAMES[name]: value.item() for name, value in losses.items()}
+
+    return step
+
+
+def _our_step(model: MaskRCNN, batch: Batch) -> Step:
+    """The step of `maskline-train fit` with the settings of the packaged recipe."""
+    recipe = mask_rcnn_r50_fpn.build(model.spec.classes).training
+    training = dataclasses.replace(
+        recipe, total_batch=len(batch.canvas), base_lr=LEARNING_RATE, reference_batch=len(batch.canvas), warmup_steps=0
+    )
+    model.train()
+    if training.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    state = TrainingState(model, training.build_optimizer(model), GradScaler("cpu", enabled=False), None)
+    processes, signals = Processes(0, 1, torch.device("cpu")), Signals()
+
+    def step() -> dict[str, float]:
+        # The very function that `fit` calls a step, so that nothing it does is left out of the time.
+        values, _ = fit._train_step(model, state, batch, training, processes, signals)
+        return {name: values[name] for name in LOSS_NAMES.values()}
+
+    return step
+
+
+def check_losses(losses: dict[str, dict[str, float]]) -> None:
+    """Raise BenchmarkError unless both sides' first losses are finite and add up to about the same."""
+    sums = {side: sum(values.values()) for side, values in losses.items()}
+    if not all(math.isfinite(value) for value in sums.values()):
+        raise BenchmarkError(f"losses of the first step are not finite: {losses}")
+    if abs(sums[OURS] - sums[THEIRS]) > LOSS_TOLERANCE * sums[THEIRS]:
+        raise BenchmarkError(
+            f"losses of the first step: got {sums[OURS]:.4g} ({OURS}) and {sums[THEIRS]:.4g} ({THEIRS}), expected them "
+            f"within {LOSS_TOLERANCE:.0%}: the two sides do not compute the same"
+        )
+
+
+def peak_of(side: str, setting: Setting, threads: int) -> float:
+    """Peak resident MiB of a process of its own that makes two steps of one side."""
+    arguments = [*dataclasses.astuple(setting), threads]
+    command = [sys.executable, __file__, "--peak-of", f"{side},{','.join(map(str, arguments))}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchmarkError(f"the memory run of {side} failed: {done.stderr.strip().splitlines()[-1]}")
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _print_peak(text: str) -> None:
+    """The child's side of `peak_of`."""
+    side, *numbers = text.split(",")
+    *shape, threads = map(int, numbers)
+    torch.set_num_threads(threads)
+    step = make_step(side, Setting(*shape))
+    reset_peak()
+    step()
+    step()
+    sys.stdout.write(f"{memory_mib()[0]}\n")
+
+
+def run(setting: Setting, *, warmup: int, rounds: int, threads: int, console: Console) -> dict[str, Any]:
+    """Check, time, measure memory; returns the JSON-ready result."""
+    torch.set_num_threads(threads)
+    head = describe(threads)
+    print_head(console, "training step, ResNet-50-FPN, float32", head)
+    console.print(
+        f"batch {setting.batch}, canvas {setting.height}x{setting.width}, {setting.objects} made objects an image on "
+        "scikit-image's photographs; random weights, the same on both sides"
+    )
+    steps = {side: make_step(side, setting) for side in (OURS, THEIRS)}
+    first: dict[str, dict[str, float]] = {}
+    work = {side: gflop(lambda side=side: first.update({side: steps[side]()})) for side in steps}  # type: ignore[misc]
+    check_losses(first)
+    last: dict[str, dict[str, float]] = {}
+    with console.status("timing") as status:
+        timings = interleave(
+            {side: lambda _, side=side: last.update({side: steps[side]()}) for side in steps},  # type: ignore[misc]
+            warmup=warmup,
+            rounds=rounds,
+            tell=status.update,
+        )
+        status.update("measuring memory, a process a side")
+        peaks = {side: peak_of(side, setting, threads) for side in steps}
+    ratio, paired = timings[THEIRS].median / timings[OURS].median, paired_ratio(timings[THEIRS], timings[OURS])
+    limit = head["machine"]["gemm_fp32_gflop_s"]
+    shares = {side: work[side] / timing.median / limit for side, timing in timings.items()}
+    console.print(
+        timing_table(
+            "one step",
+            timings,
+            {
+                "GFLOP": [f"{work[side]:.0f}" for side in timings],
+                "of GEMM peak": [f"{shares[side]:.0%}" for side in timings],
+                "peak MiB": [f"{peaks[side]:.0f}" for side in timings],
+            },
+        )
+    )
+    for side in timings:
+        terms = ", ".join(f"{name} {value:.4g}" for name, value in first[side].items())
+        sums = [sum(values[side].values()) for values in (first, last)]
+        console.print(f"{side}: first loss {sums[0]:.4g} ({terms}), last {sums[1]:.4g}")
+    console.print(f"[bold]{OURS} is {ratio:.3f} times as fast as {THEIRS}[/bold] (medians; by rounds {paired:.3f})")
+    return {
+        **head,
+        "benchmark": "training step, ResNet-50-FPN, float32",
+        "setting": {**dataclasses.asdict(setting), "warmup_rounds": warmup},
+        "losses_first_step": first,
+        "losses_last_step": last,
+        "gflop": work,
+        "share_of_gemm_peak": shares,
+        "peak_mib": peaks,
+        "timings": {side: timing.to_dict() for side, timing in timings.items()},
+        "ratio_of_medians": ratio,
+        "median_of_ratios": paired,
+    }
+
+
+def main(
+    quick: Annotated[bool, typer.Option("--quick", help="A smoke run of seconds on a tiny canvas.")] = False,
+    height: Annotated[int, typer.Option(help="Canvas height, a multiple of 32.")] = 800,
+    width: Annotated[int, typer.Option(help="Canvas width, a multiple of 32.")] = 1088,
+    batch: Annotated[int, typer.Option(min=1, max=5, help="Images a step.")] = 2,
+    objects: Annotated[int, typer.Option(min=1, help="Made objects an image.")] = 10,
+    rounds: Annotated[int, typer.Option(min=1, help="Counted steps of each side.")] = 7,
+    warmup: Annotated[int, typer.Option(min=0, help="Uncounted steps of each side.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 2,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
+    peak_of_side: Annotated[str, typer.Option("--peak-of", hidden=True)] = "",
+) -> None:
+    """Time a training step of ours and of torchvision's Mask R-CNN in turn.
+
+    Example: python bench/train_step.py --height 512 --width 640 --json docs/benchmarks/train_step.json
+    """
+    if peak_of_side:
+        _print_peak(peak_of_side)
+        return
+    setting = Setting(128, 160, 1, 4) if quick else Setting(height, width, batch, objects)
+    if quick:
+        rounds, warmup = 2, 1
+    try:
+        result = run(setting, warmup=warmup, rounds=rounds, threads=threads, console=Console())
+    except BenchmarkError as error:
+        Console(stderr=True).print(f"bench-train: {error}", style="red", soft_wrap=True)
+        raise typer.Exit(1) from error
+    if json_file is not None:
+        write_json(json_file, {**result, "quick": quick})
+
+
+if __name__ == "__main__":
+    typer.run(main)
