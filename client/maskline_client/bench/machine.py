@@ -19,11 +19,13 @@ class ProcessMemory:
     """Memory of one process of the server.
 
     Attributes:
+        pid: process id.
         name: `tritonserver`, or the model instance a Python stub runs.
         peak_mib: largest resident set since the process started (VmHWM), shared memory included.
         resident_mib: resident set now (VmRSS).
     """
 
+    pid: int
     name: str
     peak_mib: float
     resident_mib: float
@@ -100,7 +102,7 @@ def process_memory(process: psutil.Process) -> ProcessMemory | None:
     kib = {line.split(":")[0]: line.split()[1] for line in status.splitlines() if line.startswith("Vm")}
     if "VmHWM" not in kib:  # a zombie or a kernel thread has no memory of its own
         return None
-    return ProcessMemory(name, int(kib["VmHWM"]) / 1024, int(kib["VmRSS"]) / 1024)
+    return ProcessMemory(process.pid, name, int(kib["VmHWM"]) / 1024, int(kib["VmRSS"]) / 1024)
 
 
 def _process_name(command: Sequence[str]) -> str:

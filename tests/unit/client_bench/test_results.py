@@ -31,7 +31,7 @@ def results(*runs):
         images={"count": 2, "smallest": "8x8", "largest": "9x9", "mean_kilobytes": 1.5, "mean_detections": 3.0},
         gate={"images": 2},
         runs=runs,
-        server_processes=(ProcessMemory("tritonserver", 100.0, 90.0), ProcessMemory("stub mask", 50.0, 40.0)),
+        server_processes=(ProcessMemory(7, "tritonserver", 100.0, 90.0), ProcessMemory(8, "stub mask", 50.0, 40.0)),
     )
 
 
