@@ -213,9 +213,11 @@ def _tls(tls: bool, ca: Path | None, key: Path | None, certificate: Path | None)
 
 
 def _progress() -> Progress:
-    """A bar on stderr that leaves nothing behind, so that stdout holds the results alone."""
+    """A bar on a terminal's stderr, which leaves nothing behind; stdout holds the results alone."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=_err, transient=True)
+    return Progress(
+        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=_err, transient=True, disable=not _err.is_terminal
+    )
 
 
 def _found_table(report: detect_command.Report) -> Table:

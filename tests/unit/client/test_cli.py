@@ -1,0 +1,142 @@
+"""The commands as a user runs them: output, files, one line on stderr and an exit code on failure."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from maskline_client.detect_command import plan
+from PIL import Image
+from unit.client.triton_double import SIZE, Server, file_with
+
+COMMANDS = ("detect", "evaluate", "predict", "bench", "health")
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "maskline_client.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=None)
+
+
+def photo(path: Path) -> Path:
+    """A real image of the size the scripted server answers for; its last byte (PNG's checksum) asks for 5 objects."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((*SIZE, 3), 200, np.uint8)).save(path)
+    return path
+
+
+def assert_one_line(result: subprocess.CompletedProcess[str], code: int, text: str) -> None:
+    assert result.returncode == code, result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("maskline-client: ")
+    assert text in result.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(command: str) -> None:
+    result = run(command, "--help")
+    assert result.returncode == 0
+    assert f"maskline-client {command}" in result.stdout
+
+
+def test_detect_writes_pictures_and_coco_json(server: Server, tmp_path: Path) -> None:
+    photo(tmp_path / "in" / "a.png")
+    photo(tmp_path / "in" / "sub" / "a.png")
+    out = tmp_path / "out"
+    result = run("detect", tmp_path / "in", photo(tmp_path / "b.png"), "--out", out, "--url", server.url)
+    assert result.returncode == 0, result.stderr
+    assert "circle" in result.stdout
+    assert sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()) == [
+        "a.png",
+        "b.png",
+        "detections.json",
+        "sub/a.png",
+    ]
+    assert Image.open(out / "b.png").size == (SIZE[1] * 24, SIZE[0] * 24)  # 20 px become 480
+    data = json.loads((out / "detections.json").read_text())
+    assert [image["file_name"] for image in data["images"]] == [
+        str(tmp_path / "in" / "a.png"),
+        str(tmp_path / "in" / "sub" / "a.png"),
+        str(tmp_path / "b.png"),
+    ]
+    assert {c["id"]: c["name"] for c in data["categories"]} == {1: "circle", 2: "square", 3: "star"}
+    assert all(a["score"] >= 0.5 and a["area"] == 35 for a in data["annotations"])
+    assert [a["id"] for a in data["annotations"]] == list(range(1, len(data["annotations"]) + 1))
+    assert not list(out.rglob(".*"))
+
+
+def test_detect_goes_on_after_a_refused_image_and_says_so_at_the_end(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "bad.png").write_bytes(b"text")
+    photo(tmp_path / "in" / "good.png")
+    result = run("detect", tmp_path / "in", "--out", tmp_path / "out", "--url", server.url)
+    assert_one_line(result, 2, "bad.png: got a file that begins with b'text'")
+    assert (tmp_path / "out" / "good.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("detect", "missing.jpg"), 2, "missing.jpg: got no such file or folder"),
+        (("detect", ".", "--url", "http://x"), 2, "expected host:port"),
+        (("health", "--url", "127.0.0.1:1"), 3, "no server answers"),
+        (("predict", "missing", "--out", "o"), 2, "missing: got no folder of that name"),
+        (("evaluate", "127.0.0.1:1", "--data", "missing"), 2, "expected COCO annotations there"),
+        (("health", "--tls-ca", "missing.pem"), 2, "missing.pem cannot be read"),
+    ],
+)
+def test_a_failure_is_one_line_and_a_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, text: str
+) -> None:
+    photo(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert_one_line(run(*arguments), code, text)
+    assert not (tmp_path / "o").exists()
+
+
+def test_an_unknown_option_is_wrong_usage() -> None:
+    result = run("detect", "--colour")
+    assert result.returncode == 2
+    assert "No such option" in result.stderr
+
+
+def test_a_deadline_and_another_contract_have_codes_of_their_own(server: Server, tmp_path: Path) -> None:
+    image = photo(tmp_path / "a.png")
+    server.script.sleep_s = 2
+    assert_one_line(run("detect", image, "--url", server.url, "--deadline", 0.5), 5, "no answer within 0.5 s")
+    server.script.labels = "[]"
+    assert_one_line(run("detect", image, "--url", server.url), 4, "expected a JSON list of class names")
+
+
+def test_health_names_the_model_that_is_not_loaded(server: Server) -> None:
+    result = run("health", "--url", server.url)
+    assert_one_line(result, 3, "the model mask is not loaded")
+    assert "model preprocess" in result.stdout
+    assert "contract maskrcnn_engines" in result.stdout
+
+
+def test_deep_health_notices_an_answer_that_makes_no_sense(server: Server) -> None:
+    """The scripted server answers every image as if it had 20x30 px: the test picture has another size."""
+    result = run("health", "--url", server.url, "--deep")
+    assert "got the image size (20, 30), expected (96, 128)" in " ".join(result.stdout.split()).replace("│ ", "")
+
+
+def test_predict_says_what_it_did_and_what_was_done(server: Server, tmp_path: Path) -> None:
+    photo(tmp_path / "in" / "a.png")
+    arguments = ("predict", tmp_path / "in", "--out", tmp_path / "out", "--url", server.url)
+    assert "1 images predicted, 0 refused, 0 were done before" in run(*arguments).stdout
+    assert "0 images predicted, 0 refused, 1 were done before" in run(*arguments).stdout
+
+
+def test_pictures_of_one_name_do_not_replace_each_other(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png", "a.webp"):
+        (tmp_path / name).write_bytes(file_with(1))
+    jobs = plan([tmp_path], tmp_path / "out")
+    assert [job.picture.name for job in jobs if job.picture] == ["a.png", "a-2.png", "a-3.png"]
+
+
+def test_pictures_of_an_earlier_run_are_not_sent(tmp_path: Path) -> None:
+    photo(tmp_path / "a.png")
+    photo(tmp_path / "out" / "a.png")
+    assert [job.path for job in plan([tmp_path], tmp_path / "out")] == [tmp_path / "a.png"]

@@ -1,0 +1,150 @@
+"""Drawn pictures: colours where the objects are, labels inside the picture, nothing changed elsewhere."""
+
+import numpy as np
+import pytest
+from maskline_client import Detections, rle
+from maskline_client.draw import PALETTE, colour_of, draw, viewing_scale
+from maskline_client.labels import LabelStyle, place_label
+from PIL import Image
+
+SIZE = (240, 320)  # height, width
+GRAY = Image.new("RGB", (SIZE[1], SIZE[0]), (128, 128, 128))
+
+
+def one_object(box: tuple[int, int, int, int], label: int = 0, name: str = "cat") -> Detections:
+    """A rectangle that fills its box."""
+    mask = np.zeros(SIZE, bool)
+    mask[box[1] : box[3], box[0] : box[2]] = True
+    return Detections(
+        boxes=np.array([box], np.float32),
+        scores=np.array([0.87], np.float32),
+        labels=np.array([label], np.int32),
+        names=(name,),
+        rle=(rle.from_mask(mask),),
+        image_size=SIZE,
+    )
+
+
+def join(*parts: Detections) -> Detections:
+    return Detections(
+        np.concatenate([p.boxes for p in parts]),
+        np.concatenate([p.scores for p in parts]),
+        np.concatenate([p.labels for p in parts]),
+        tuple(n for p in parts for n in p.names),
+        tuple(r for p in parts for r in p.rle),
+        SIZE,
+    )
+
+
+def test_no_object_leaves_the_picture_as_it_is() -> None:
+    nothing = one_object((0, 0, 1, 1)).filter(min_score=2)
+    np.testing.assert_array_equal(np.asarray(draw(GRAY, nothing)), np.asarray(GRAY))
+
+
+def test_the_given_picture_is_not_drawn_on() -> None:
+    before = np.asarray(GRAY).copy()
+    draw(GRAY, one_object((50, 60, 200, 180)))
+    np.testing.assert_array_equal(np.asarray(GRAY), before)
+
+
+def test_a_mask_is_tinted_its_edge_is_solid_and_the_rest_stays() -> None:
+    picture = np.asarray(draw(GRAY, one_object((50, 60, 200, 180)))).astype(int)
+    colour = np.array(PALETTE[0])
+    inside = 128 + (colour - 128) * 0.42
+    assert np.abs(picture[120, 125] - inside).max() <= 2  # alpha is a whole number of 255ths
+    edge = picture[110, 50:53]
+    assert np.abs(edge - colour).max(axis=1).min() <= 15  # the box's line over it is not quite opaque
+    untouched = np.delete(picture.reshape(-1, 3), _near((45, 30, 206, 186)), axis=0)
+    assert (untouched == 128).all()
+
+
+def _near(box: tuple[int, int, int, int]) -> np.ndarray:
+    """Flat indices of the pixels of a box: object, lines and label."""
+    touched = np.zeros(SIZE, bool)
+    touched[box[1] : box[3], box[0] : box[2]] = True
+    return np.flatnonzero(touched)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (0, 0, 40, 30),  # top left: no room above
+        (280, 0, 320, 30),  # top right
+        (0, 210, 40, 240),  # bottom left
+        (318, 238, 320, 240),  # a dot in the corner
+        (0, 0, 320, 240),  # the whole picture
+    ],
+)
+@pytest.mark.parametrize("name", ["cat", "a class with a name so long that no picture of this width can hold it whole"])
+def test_the_label_lies_inside_the_picture(box: tuple[int, int, int, int], name: str) -> None:
+    style = LabelStyle.for_picture((320, 240))
+    text = style.fit(name, "87%", 320)
+    assert text.startswith(name[:3])
+    x0, y0, x1, y1 = place_label(box, style.size(text), (320, 240), [])
+    assert 0 <= x0 < x1 < 320
+    assert 0 <= y0 < y1 < 240
+    assert y1 - y0 >= 10  # readable
+    draw(GRAY, one_object(box, name=name))
+
+
+def test_labels_of_neighbours_do_not_cover_each_other() -> None:
+    taken: list[tuple[int, int, int, int]] = []
+    style = LabelStyle.for_picture((320, 240))
+    for i in range(6):
+        box = (100 + 3 * i, 100 + 2 * i, 150 + 3 * i, 150 + 2 * i)
+        place = place_label(box, style.size("cat · 87%"), (320, 240), taken)
+        for other in taken:
+            apart = place[0] > other[2] or other[0] > place[2] or place[1] > other[3] or other[1] > place[3]
+            assert apart
+        taken.append(place)
+
+
+def test_colours_follow_the_class_or_the_instance() -> None:
+    pair = join(one_object((20, 60, 100, 180), label=3), one_object((200, 60, 300, 180), label=3))
+    by_class = np.asarray(draw(GRAY, pair))
+    by_instance = np.asarray(draw(GRAY, pair, colour_by="instance"))
+    np.testing.assert_array_equal(by_class[120, 60], by_class[120, 250])
+    assert np.abs(by_instance[120, 60].astype(int) - by_instance[120, 250]).max() > 40
+
+
+def test_a_hundred_colours_are_stable_and_neighbours_are_far_apart() -> None:
+    colours = np.array([colour_of(i) for i in range(100)])
+    assert [colour_of(i) for i in range(100)] == [tuple(c) for c in colours]
+    assert colours.min() >= 0
+    assert colours.max() <= 255
+    assert (np.abs(np.diff(colours, axis=0)).max(axis=1) > 40).all()
+    assert len({tuple(c) for c in colours}) == 100
+
+
+def test_a_small_picture_is_enlarged_for_viewing_and_a_large_one_is_not() -> None:
+    assert viewing_scale((96, 128)) == 5
+    assert viewing_scale((1, 1)) > 100
+    assert viewing_scale((600, 800)) == 1
+    assert viewing_scale((1, 3000)) == 1
+    small = draw(GRAY, one_object((50, 60, 200, 180)), scale=2)
+    assert small.size == (640, 480)
+    assert (
+        np.abs(
+            np.asarray(small)[240, 250].astype(int) - np.asarray(draw(GRAY, one_object((50, 60, 200, 180))))[120, 125]
+        ).max()
+        <= 1
+    )
+
+
+def test_a_picture_of_one_pixel_and_one_of_a_single_row_can_be_drawn() -> None:
+    for size in ((1, 1), (1, 300)):
+        box = np.array([[0, 0, size[1], size[0]]], np.float32)
+        found = Detections(
+            box,
+            np.ones(1, np.float32),
+            np.zeros(1, np.int32),
+            ("dot",),
+            (rle.from_mask(np.ones(size, bool)),),
+            size,
+        )
+        assert draw(Image.new("L", size[::-1]), found).size == size[::-1]
+
+
+def test_a_picture_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="got 320x240, expected 240x320"):
+        draw(GRAY.rotate(90, expand=True), one_object((50, 60, 200, 180)))

@@ -1,0 +1,94 @@
+"""Resumable predictions: what is done is not sent again, and a torn line is mended."""
+
+import json
+from pathlib import Path
+
+import pytest
+from maskline_client import Detector, ServerUnavailable
+from maskline_client.predict import Progress, Shards, predict
+from unit.client.triton_double import CLASSES, Server, file_with
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "images"
+    (root / "sub").mkdir(parents=True)
+    for i in range(5):
+        (root / f"{i}.png").write_bytes(file_with(i))
+    (root / "sub" / "0.png").write_bytes(file_with(3))
+    (root / "bad.png").write_bytes(b"text")
+    return root
+
+
+def run(server: Server, folder: Path, out: Path, shard_lines: int = 3) -> Progress:
+    paths = sorted(folder.rglob("*.png"))
+    with Detector(server.url, retries=0) as detector:
+        return predict(detector, folder, paths, Shards(out, detector.classes, shard_lines), in_flight=2)
+
+
+def lines(out: Path) -> dict[str, dict]:
+    records = [json.loads(line) for path in sorted(out.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    assert len({record["file"] for record in records}) == len(records)
+    return {record["file"]: record for record in records}
+
+
+def test_every_image_gets_one_line_in_shards_of_equal_length(server: Server, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(server, folder, out) == Progress(done_before=0, predicted=6, refused=1)
+    assert [len(path.read_text().splitlines()) for path in sorted(out.glob("*.jsonl"))] == [3, 3, 1]
+    found = lines(out)
+    assert list(found) == ["0.png", "1.png", "2.png", "3.png", "4.png", "bad.png", "sub/0.png"]
+    assert found["2.png"]["names"] == ["circle", "square"]
+    assert found["0.png"]["boxes"] == []
+    assert "expected JPEG, PNG or WebP" in found["bad.png"]["error"]
+
+
+def test_a_second_run_sends_nothing(server: Server, folder: Path, tmp_path: Path) -> None:
+    run(server, folder, tmp_path / "out")
+    calls, before = server.script.calls, lines(tmp_path / "out")
+    assert run(server, folder, tmp_path / "out") == Progress(done_before=7, predicted=0, refused=0)
+    assert server.script.calls == calls
+    assert lines(tmp_path / "out") == before
+
+
+def test_a_run_after_a_server_failure_goes_on_behind_the_last_line(
+    server: Server, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(server, folder, tmp_path / "whole")
+    server.script.calls, server.script.failures = 0, 0
+    shards = Shards(out, CLASSES, 3)
+    with Detector(server.url, retries=0) as detector:
+        predict(detector, folder, sorted(folder.rglob("*.png"))[:4], shards)
+        server.script.failures = 99
+        with pytest.raises(ServerUnavailable):
+            predict(detector, folder, sorted(folder.rglob("*.png")), Shards(out, CLASSES, 3))
+    server.script.failures = 0
+    assert run(server, folder, out).done_before == 4
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == {
+        p.name: p.read_bytes() for p in (tmp_path / "whole").iterdir()
+    }
+
+
+@pytest.mark.parametrize("cut", [1, 20, 150])
+def test_a_torn_last_line_is_cut_off_and_made_anew(server: Server, folder: Path, tmp_path: Path, cut: int) -> None:
+    out = tmp_path / "out"
+    run(server, folder, out, shard_lines=100)
+    (shard,) = out.glob("*.jsonl")
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-cut])
+    assert run(server, folder, out, shard_lines=100).predicted == 1
+    assert shard.read_bytes() == whole
+
+
+def test_a_folder_of_another_model_is_refused(server: Server, folder: Path, tmp_path: Path) -> None:
+    run(server, folder, tmp_path / "out")
+    with pytest.raises(ValueError, match="expected those of this server: cat, dog"):
+        Shards(tmp_path / "out", ("cat", "dog"))
+
+
+def test_a_line_that_is_no_prediction_is_named(server: Server, folder: Path, tmp_path: Path) -> None:
+    run(server, folder, tmp_path / "out")
+    (tmp_path / "out" / "predictions-00001.jsonl").write_text('{"file": "x"}\nnonsense\n')
+    with pytest.raises(ValueError, match=r"predictions-00001\.jsonl:2: not a prediction"):
+        Shards(tmp_path / "out", CLASSES)
