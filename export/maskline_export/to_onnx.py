@@ -230,6 +230,8 @@ def _finish(proto: onnx.ModelProto, stage: _Stage) -> onnx.ModelProto:
     del proto.graph.metadata_props[:]
     for node in proto.graph.node:
         del node.metadata_props[:]  # stack traces with this machine's paths
+        if node.domain == DOMAIN:
+            node.name = node.op_type  # what TensorRT's and ONNX Runtime's profiles show
     proto.functions.extend(stage.functions)
     del proto.opset_import[:]
     proto.opset_import.append(helper.make_opsetid("", OPSET))
