@@ -1,0 +1,152 @@
+"""The five losses: values by hand, gradients, empty inputs, averages over processes."""
+
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from maskline_train.model.boxes import encode_deltas
+from maskline_train.model.losses import SMOOTH_L1_BETA, Term, averages, box_terms, mask_terms, rpn_terms
+from maskline_train.model.targets import AnchorSamples, RoISamples, Target
+
+INDEX = torch.int64
+
+
+def long(*values):
+    return torch.tensor(values, dtype=INDEX)
+
+
+def target_of(*boxes):
+    boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    return Target(boxes, torch.zeros(len(boxes), dtype=INDEX), torch.zeros(len(boxes), 8, 8, dtype=torch.uint8))
+
+
+def rpn_case(dtype=torch.float32):
+    """Two images, two levels of 2 x 2 and 1 x 1 cells, two anchors a cell: 10 anchors."""
+    generator = torch.Generator().manual_seed(0)
+    logits = [torch.randn(2, 2, n, n, generator=generator, dtype=dtype) for n in (2, 1)]
+    deltas = [torch.randn(2, 8, n, n, generator=generator, dtype=dtype) for n in (2, 1)]
+    anchors = torch.rand(10, 4, generator=generator) + torch.tensor([0.0, 0.0, 5.0, 5.0])
+    gt_boxes = torch.tensor([[0.0, 0.0, 6.0, 6.0]])
+    samples = [
+        AnchorSamples(long(8), long(0, 3), gt_boxes),
+        AnchorSamples(long(), long(9), gt_boxes[:0]),
+    ]
+    return logits, deltas, anchors, samples
+
+
+def test_rpn_terms_by_hand():
+    logits, deltas, anchors, samples = rpn_case()
+    terms = rpn_terms(logits, deltas, anchors, samples)
+    assert [term.number for term in terms.values()] == [4, 4]
+    # anchor 8 is the first anchor of the second level, anchor 0 that of cell (0, 0), anchor 3 the second of (0, 1)
+    positive = logits[1][0, 0, 0, 0]
+    negatives = [logits[0][0, 0, 0, 0], logits[0][0, 1, 0, 1], logits[1][1, 1, 0, 0]]
+    expected = math.log(1 + math.exp(-positive)) + sum(math.log(1 + math.exp(x)) for x in negatives)
+    assert terms["rpn_objectness"].total.item() == pytest.approx(expected, rel=1e-5)
+    wanted = encode_deltas(torch.tensor([0.0, 0.0, 6.0, 6.0]), anchors[8])
+    errors = (deltas[1][0, :4, 0, 0] - wanted).abs()
+    parabola, line = 0.5 * errors**2 / SMOOTH_L1_BETA, errors - SMOOTH_L1_BETA / 2
+    expected = torch.where(errors < SMOOTH_L1_BETA, parabola, line).sum().item()
+    assert terms["rpn_box"].total.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_smooth_l1_is_a_line_far_from_zero():
+    logits, deltas, anchors, samples = rpn_case()
+    far = [x + 100 for x in deltas]
+    farther = [x + 101 for x in deltas]
+    difference = rpn_terms(logits, farther, anchors, samples)["rpn_box"].total
+    difference = difference - rpn_terms(logits, far, anchors, samples)["rpn_box"].total
+    assert difference.item() == pytest.approx(4.0, rel=1e-4)  # one a delta
+
+
+def test_box_terms_count_the_deltas_of_the_true_class_alone():
+    targets = [target_of((0, 0, 8, 8)), target_of((2, 2, 6, 6), (1, 1, 5, 5))]
+    boxes = torch.tensor([[0.0, 0.0, 7.0, 7.0], [3.0, 3.0, 4.0, 4.0], [1.0, 1.0, 6.0, 6.0]])
+    rois = RoISamples(boxes, long(0, 0, 1), long(1, 2, 0), long(0, 0, 1))  # 2 is the background
+    logits, deltas = torch.zeros(3, 3), torch.zeros(3, 8)
+    weights = (10.0, 10.0, 5.0, 5.0)
+    deltas[0, 4:8] = encode_deltas(targets[0].boxes[0], boxes[0], weights)
+    deltas[2, 0:4] = encode_deltas(targets[1].boxes[1], boxes[2], weights)
+    terms = box_terms(logits, deltas, rois, targets, weights)
+    assert terms["box"].total.item() == pytest.approx(0, abs=1e-6)  # both positives are hit
+    assert terms["classifier"].total.item() == pytest.approx(3 * math.log(3), rel=1e-6)
+    assert [term.number for term in terms.values()] == [3, 3]
+    other = deltas.clone()
+    other[0, :4], other[1], other[2, 4:] = 7.0, 7.0, 7.0  # other classes, and the negative
+    assert box_terms(logits, other, rois, targets, weights)["box"].total.item() == pytest.approx(0, abs=1e-6)
+    wrong = deltas.clone()
+    wrong[0, 4] += 1.0
+    expected = 1.0 - SMOOTH_L1_BETA / 2
+    assert box_terms(logits, wrong, rois, targets, weights)["box"].total.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_mask_terms_count_the_mask_of_the_true_class_alone():
+    logits = torch.zeros(2, 3, 2, 2)
+    wanted = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    labels = long(1, 2)
+    term = mask_terms(logits, labels, wanted)["mask"]
+    assert (term.total.item(), term.number) == (pytest.approx(8 * math.log(2)), 8)
+    logits[0, 1] = torch.tensor([[50.0, -50.0], [50.0, -50.0]])
+    logits[1, 2] = -50.0
+    logits[0, 0], logits[1, 1] = 50.0, 50.0
+    assert mask_terms(logits, labels, wanted)["mask"].total.item() == pytest.approx(0, abs=1e-9)
+
+
+def test_gradients_are_those_of_finite_differences():
+    logits, deltas, anchors, samples = rpn_case(torch.float64)
+    tensors = [x.requires_grad_() for x in (*logits, *deltas)]
+    # the losses run in float32, so the differences are wide and the tolerance is theirs
+    settings = {"eps": 1e-2, "atol": 1e-2, "rtol": 1e-2, "nondet_tol": 0.0}
+
+    def total(*values):
+        terms = rpn_terms(values[:2], values[2:], anchors, samples)
+        return sum(term.total for term in terms.values()).double()
+
+    assert torch.autograd.gradcheck(total, tensors, **settings)
+    masks = torch.randn(2, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    wanted = torch.rand(2, 2, 2)
+    assert torch.autograd.gradcheck(
+        lambda x: mask_terms(x, long(0, 2), wanted)["mask"].total.double(), [masks], **settings
+    )
+
+
+def test_averages_divide_and_nothing_gives_zero():
+    weight = torch.tensor(6.0, requires_grad=True)
+    terms = {"a": Term(weight * 2, 4), "b": Term(weight * 0, 0)}
+    losses = averages(terms, over_processes=False)
+    assert losses["a"].item() == 3.0
+    assert losses["b"].item() == 0.0
+    losses["b"].backward()
+    assert weight.grad.item() == 0.0
+
+
+PROCESS = """
+import sys
+import torch
+from torch import distributed
+from maskline_train.model.losses import Term, averages
+
+rank, store = int(sys.argv[1]), sys.argv[2]
+distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+total, number = ((6.0, 3), (4.0, 1))[rank]  # three samples that sum to 6, one that sums to 4
+for over_processes in (True, False):
+    print(averages({"a": Term(torch.tensor(total), number)}, over_processes)["a"].item())
+distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_averages_over_processes_average_to_those_of_the_joint_batch(tmp_path):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, str(rank), str(tmp_path / "store")], stdout=subprocess.PIPE, text=True
+        )
+        for rank in range(2)
+    ]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    (first, first_alone), (second, second_alone) = ([float(line) for line in text.split()] for text in outputs)
+    joint = (6.0 + 4.0) / (3 + 1)
+    assert (first + second) / 2 == pytest.approx(joint)  # what DistributedDataParallel computes
+    assert (first_alone, second_alone) == (2.0, 4.0)
