@@ -28,7 +28,7 @@ class LabelStyle:
     @staticmethod
     def for_picture(size: tuple[int, int]) -> LabelStyle:
         """A style that suits a picture of (width, height)."""
-        font_px = min(_MAX_FONT_PX, max(_MIN_FONT_PX, round(min(size) / 32)))
+        font_px = min(_MAX_FONT_PX, max(_MIN_FONT_PX, round(min(size) / 36)))
         return LabelStyle(ImageFont.load_default(font_px), max(2, font_px // 4))
 
     def size(self, text: str) -> tuple[int, int]:
@@ -45,7 +45,7 @@ class LabelStyle:
 
 
 def place_label(box: Any, label: tuple[int, int], picture: tuple[int, int], taken: Sequence[Rect]) -> Rect:
-    """Where a label goes: above its box, else inside at the top, below, inside at the bottom, at the right.
+    """Where a label goes: above its box, else inside at the top (below, if the object is small), below, beside it.
 
     Args:
         box: [4] xyxy of the object, px.
@@ -54,8 +54,8 @@ def place_label(box: Any, label: tuple[int, int], picture: tuple[int, int], take
         taken: places of the labels drawn before.
 
     Returns:
-        The first place that touches no other label, else the one that overlaps least; inside the picture wherever
-        the label is not larger than the picture.
+        The first place that fits and touches no other label, else the one that overlaps least; inside the picture
+        wherever the label is not larger than the picture.
     """
     best: tuple[int, Rect] | None = None
     for x, y in _candidates(box, label):
@@ -63,7 +63,7 @@ def place_label(box: Any, label: tuple[int, int], picture: tuple[int, int], take
         y0 = max(0, min(round(y), picture[1] - label[1]))
         place = (x0, y0, x0 + label[0] - 1, y0 + label[1] - 1)
         hidden = sum(_overlap(place, other) for other in taken)
-        if hidden == 0:
+        if hidden == 0 and y0 == round(y):
             return place
         if best is None or hidden < best[0]:
             best = (hidden, place)
@@ -72,18 +72,14 @@ def place_label(box: Any, label: tuple[int, int], picture: tuple[int, int], take
 
 
 def _candidates(box: Any, label: tuple[int, int]) -> Iterator[tuple[float, float]]:
-    """Top-left corners to try, best first."""
+    """Top-left corners to try, best first; a label inside a small object would hide it, so that comes after below."""
     x0, y0, x1, y1 = (float(value) for value in box)
     width, height = label
-    left, right = x0, x1 - width
-    for x in (left, right):
-        yield x, y0 - height
-    for x in (left, right):
-        yield x, y0
-    for x in (left, right):
-        yield x, y1
-    for x in (left, right):
-        yield x, y1 - height
+    small = y1 - y0 < 3 * height or x1 - x0 < width
+    above, inside_top, below, inside_bottom = y0 - height, y0, y1, y1 - height
+    for y in (above, below, inside_top, inside_bottom) if small else (above, inside_top, below, inside_bottom):
+        yield x0, y
+        yield x1 - width, y
     for step in range(4):
         yield x1, y0 + step * height
         yield x0 - width, y0 + step * height

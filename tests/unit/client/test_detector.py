@@ -43,6 +43,12 @@ def test_the_file_travels_unchanged_trailing_zeros_included(server: Server) -> N
     assert server.script.images == [data]
 
 
+def test_an_answer_beyond_grpcs_default_limit_of_4_mb_arrives(server: Server) -> None:
+    server.script.padding = bytes(5 << 20)
+    with Detector(server.url) as detector:
+        assert len(detector.detect(file_with(4, 6 << 20))) == 4
+
+
 @pytest.mark.parametrize("size", [32, 1 << 20])  # gRPC's retry buffer is 256 KiB by default, less than a photograph
 def test_a_call_is_repeated_while_the_server_is_unavailable(server: Server, size: int) -> None:
     server.script.failures = 2

@@ -99,6 +99,13 @@ def test_labels_of_neighbours_do_not_cover_each_other() -> None:
         taken.append(place)
 
 
+def test_a_label_hides_a_small_object_only_where_nothing_else_is_free() -> None:
+    label = LabelStyle.for_picture((320, 240)).size("cat · 87%")
+    assert place_label((100, 100, 120, 115), label, (320, 240), [])[3] < 100  # above
+    assert place_label((100, 0, 120, 15), label, (320, 240), [])[1] >= 15  # no room above: below
+    assert place_label((100, 0, 300, 200), label, (320, 240), [])[:2] == (100, 0)  # large: inside at the top
+
+
 def test_colours_follow_the_class_or_the_instance() -> None:
     pair = join(one_object((20, 60, 100, 180), label=3), one_object((200, 60, 300, 180), label=3))
     by_class = np.asarray(draw(GRAY, pair))

@@ -26,6 +26,7 @@ class Script:
     code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
     details: str = "scripted"
     sleep_s: float = 0.0
+    padding: bytes = b""  # the text of a padding row's mask
     labels: str = json.dumps(CLASSES)
     calls: int = 0
     under_way: int = 0
@@ -47,7 +48,7 @@ def objects_of(image: bytes) -> int:
     return min(image[-1], ROWS)
 
 
-def answer(image: bytes) -> service_pb2.ModelInferResponse:
+def answer(image: bytes, padding: bytes) -> service_pb2.ModelInferResponse:
     """An answer as Triton writes it, padding rows included."""
     count = objects_of(image)
     rows = np.arange(ROWS)
@@ -55,7 +56,7 @@ def answer(image: bytes) -> service_pb2.ModelInferResponse:
     scores = (0.9 - 0.1 * rows).astype(np.float32)
     labels = (rows % len(CLASSES)).astype(np.int32)
     boxes[count:], scores[count:], labels[count:] = 0, 0, -1
-    strings = [rle.from_mask(mask_of(row)) if row < count else b"" for row in rows]
+    strings = [rle.from_mask(mask_of(row)) if row < count else padding for row in rows]
     tensors = {
         "num_detections": np.array([count], np.int32).tobytes(),
         "boxes": boxes.tobytes(),
@@ -117,7 +118,7 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
             raw = request.raw_input_contents[0]
             image = raw[4 : 4 + struct.unpack("<I", raw[:4])[0]]
             script.images.append(image)
-            return answer(image)
+            return answer(image, script.padding)
         finally:
             with script.lock:
                 script.under_way -= 1
