@@ -122,7 +122,7 @@ def run(out: Path) -> Path:
     for step in offline_steps(out):
         runner.run(step)
     run_served(runner, out)
-    report = write_report(out, runner.seconds)
+    report = write_report(out, runner.seconds, BASE)
     console.rule(align="left")
     console.print(f"Finished in {time.perf_counter() - start:.0f} s. Open [bold]{report}[/]", soft_wrap=True)
     return report

@@ -81,12 +81,12 @@ def detect(
 
 @app.command()
 def evaluate(
-    url: Annotated[str, typer.Argument(help="host:port of the server's gRPC endpoint.")] = wire.DEFAULT_URL,
+    url: Url = wire.DEFAULT_URL,
     data: Annotated[Path, typer.Option(help="Data folder: annotations/instances_SPLIT.json and SPLIT/.")] = Path(
         "data"
     ),
     split: Annotated[str, typer.Option(help="Which split, e.g. val or val2017.")] = "val",
-    out: Annotated[Path | None, typer.Option(help="JSON file for the numbers.")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="JSON file for the numbers.")] = None,
     results: Annotated[Path | None, typer.Option(help="JSON file for all detections as COCO results.")] = None,
     max_images: Annotated[int | None, typer.Option(min=1, help="Only the first so many images, by id.")] = None,
     deadline: Deadline = wire.DEFAULT_DEADLINE_S,
@@ -98,7 +98,7 @@ def evaluate(
 ) -> None:
     """Send a COCO-format split through the server and print its average precision, box and mask.
 
-    Example: maskline-client evaluate 127.0.0.1:8001 --data data/digits --split val --out out/ap.json
+    Example: maskline-client evaluate --data data/digits --split val --json out/ap.json
     """
     # Here, not above: only this command needs pycocotools.
     try:
@@ -118,8 +118,8 @@ def evaluate(
     for kind, values in (("box", scores.box), ("mask", scores.mask)):
         table.add_row(kind, *("-" if value is None else f"{100 * value:.2f}" for value in values.values()))
     _out.print(table)
-    if out is not None:
-        write_json(out, dataclasses.asdict(scores))
+    if json_path is not None:
+        write_json(json_path, dataclasses.asdict(scores))
     if results is not None:
         write_json(results, found)
 
