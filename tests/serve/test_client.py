@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ from maskline_client import (
     Detections,
     Detector,
     InvalidImage,
+    ServerUnavailable,
 )
 from maskline_serve.server import TritonServer
 from PIL import Image
@@ -108,13 +112,13 @@ def test_asyncio_gives_the_same_answers(server: TritonServer) -> None:
 
 
 def test_a_deadline_too_short_for_a_large_image_is_told(server: TritonServer) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (3000, 4000, 3), np.uint8)
+    large = standin.picture(1, (3000, 4000))
     with Detector(server.grpc_url, deadline_s=20) as detector:
         assert detector.classes
         with Detector(server.grpc_url, deadline_s=0.02) as hasty:
             hasty._classes = detector.classes  # the contract check is not what this deadline is for
             with pytest.raises(DeadlineExceeded, match=r"within 0\.02 s"):
-                hasty.detect(noise)
+                hasty.detect(large)
         assert_finds(detector.detect(standin.picture(1, SIZE)), 1)  # the server serves on
 
 
@@ -154,3 +158,16 @@ def test_predict_resumes_after_a_torn_line(server: TritonServer, tmp_path: Path)
     shard.write_bytes(whole[:-30])
     assert "1 images predicted, 0 refused, 4 were done before" in run(*arguments).stdout
     assert shard.read_bytes() == whole
+
+
+def test_a_server_killed_in_mid_request_is_a_clear_error_within_the_deadline(repository: Path) -> None:
+    large = standin.picture(1, (3000, 4000))
+    with TritonServer(repository, drain_s=5) as doomed, Detector(doomed.grpc_url, deadline_s=20) as detector:
+        outcomes = detector.try_detect_many(iter([standin.picture(1, SIZE), large, large, large]), in_flight=3)
+        assert_finds(next(outcomes).unwrap(), 1)
+        children = Path(f"/proc/{doomed.pid}/task/{doomed.pid}/children").read_text()
+        os.kill(int(children.split()[0]), signal.SIGKILL)
+        start = time.monotonic()
+        rest = list(outcomes)
+        assert time.monotonic() - start < 20
+    assert isinstance(rest[-1].error, ServerUnavailable)
