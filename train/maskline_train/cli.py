@@ -135,10 +135,13 @@ def predict_command(
     Example: maskline-train predict out/run/best photo.jpg --out out/pictures
     """
     from maskline_train.checkpoint import load_model
+    from maskline_train.distributed import process_group
     from maskline_train.predict import predict_files
 
-    for line in predict_files(load_model(checkpoint), images, out, score):
-        typer.echo(line)
+    with process_group() as processes:
+        model = load_model(checkpoint).to(processes.device)
+        for line in predict_files(model, images, out, score, processes.device):
+            typer.echo(line)
 
 
 @app.command("recipes")

@@ -27,6 +27,7 @@ from maskline_train.evaluate import Metrics, evaluate
 from maskline_train.interruption import Interrupted, Signals
 from maskline_train.metrics_log import MetricsLog
 from maskline_train.model.mask_rcnn import MaskRCNN
+from maskline_train.predict import write_sheet
 from maskline_train.recipe import Recipe, TrainingSpec
 from maskline_train.training_state import (
     Averages,
@@ -285,7 +286,10 @@ def _evaluate(
     if state.averages is not None:
         state.averages.swap(state.model)
     average_norm_statistics(state.model)
-    metrics = evaluate(state.model, val_set, processes, max_images=training.evaluate_images)
+    metrics = evaluate(state.model, val_set, processes, workers=training.workers, max_images=training.evaluate_images)
+    if processes.is_main:
+        picture = out / "pictures" / f"step-{state.step:08d}.png"
+        write_sheet(picture, val_set, metrics.results, metrics.num_images)
     if state.averages is not None:
         state.averages.swap(state.model)
     log.evaluation(state.step, metrics.scalars())
