@@ -17,7 +17,7 @@ from maskline_train.data.transforms import Augmentation
 from maskline_train.spec import PreprocessingSpec
 from PIL import Image
 
-SPEC = PreprocessingSpec(shorter_side_px=40, longer_side_px=80, canvases=((40, 80), (80, 40)))
+SPEC = PreprocessingSpec(shorter_side_px=40, longer_side_px=80, canvases=((64, 96), (96, 64)))
 JITTER = Augmentation(shorter_side_px=(32, 48), colour_strength=0.2)
 NUM_IMAGES = 9
 
