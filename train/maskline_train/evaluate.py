@@ -113,7 +113,7 @@ def score(dataset: CocoDataset, results: list[Result], image_ids: Sequence[int])
     """AP of COCO results on some images of a data set; no results at all score 0."""
     truth = dataset.coco_api()
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        guesses = truth.loadRes(results) if results else None
+        guesses = truth.loadRes([dict(result) for result in results]) if results else None  # it adds keys
         box, box_classes = _average_precision(truth, guesses, "bbox", image_ids)
         mask, mask_classes = _average_precision(truth, guesses, "segm", image_ids)
     per_class = {name: {"box": box_classes[i], "mask": mask_classes[i]} for i, name in enumerate(dataset.classes)}

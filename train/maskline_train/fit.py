@@ -81,8 +81,12 @@ def fit(
     training = recipe.training
     state = _set_up(recipe, processes)
     _check(recipe, train_set, val_set, out, processes, resume=resume)
+    beginning = "started from random weights"
     if resume and has_checkpoint(out):
         restore(out, state)
+        beginning = f"resumed from step {state.step} of {out / 'last'}"
+    elif init is not None:
+        beginning = _start_from(init, state)
     barrier()  # nobody writes before everybody has read
     if processes.is_main:
         out.mkdir(parents=True, exist_ok=True)
@@ -90,10 +94,7 @@ def fit(
     log = MetricsLog(out, first_step=state.step, steps=training.steps, active=processes.is_main)
     with log, Signals() as signals:
         log.say(train_set.describe())
-        if state.step:
-            log.say(f"resumed from step {state.step} of {out / 'last'}")
-        elif init is not None:
-            log.say(_start_from(init, state))
+        log.say(beginning)
         log.say(_describe(recipe, state.model, processes))
         network = _distribute(state.model, processes)
         batches = _batches(recipe, train_set, processes, state.step)

@@ -51,6 +51,7 @@ def test_the_truth_itself_scores_one(dataset: CocoDataset, capfd: pytest.Capture
     assert "mask AP 100.0" in metrics.summary()
     assert metrics.scalars()["mask_AP50"] == pytest.approx(1.0)
     json.dumps(metrics.to_dict())
+    assert metrics.results == truth_as_results(dataset)  # pycocotools adds keys to what it is given
 
 
 def test_boxes_that_are_off_lose_where_the_iou_is_strict(dataset: CocoDataset) -> None:

@@ -1,0 +1,131 @@
+"""The commands as a user types them: what they print, write, and say when something is wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+from in_process import call
+from maskline_train.checkpoint import save_model
+from maskline_train.cli import app, main
+from PIL import Image
+from pycocotools import mask as coco_mask
+from shapes_data import write_shapes
+from tiny import tiny_model
+from typer.testing import CliRunner
+
+RECIPE = str(Path(__file__).parents[2] / "tiny_recipe.py")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shapes(tmp_path_factory.mktemp("data") / "shapes", {"train": 4, "val": 3})
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "checkpoint"
+    save_model(folder, tiny_model())
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("fit",), ("evaluate",), ("predict",), ("recipes",), ("data", "digits"), ("data", "check")],
+    ids=" ".join,
+)
+def test_help_shows_an_example(command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert f"Example: maskline-train {' '.join(command)}" in result.output
+
+
+def test_evaluate_prints_a_table_and_writes_coco_results(
+    data: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "new" / "ap.json"
+    code = call(main, "evaluate", str(checkpoint), "--data", str(data), "--max-images", "2", "--json", str(file))
+    assert code == 0
+    output = capsys.readouterr().out
+    for word in ("AP50", "AP75", "APs", "APm", "APl", "box", "mask", "circle", "square", "star", "2 images"):
+        assert word in output
+    content = json.loads(file.read_text())
+    assert content["split"] == "val"
+    assert content["num_images"] == 2
+    assert content["mask"].keys() == {"AP", "AP50", "AP75", "APs", "APm", "APl"}
+    first = content["results"][0]
+    assert first.keys() == {"image_id", "category_id", "bbox", "score", "segmentation"}
+    assert coco_mask.decode(first["segmentation"]).shape == (96, 128)
+    assert list(file.parent.iterdir()) == [file]  # no temporary file is left
+
+
+def test_predict_draws_each_image(
+    data: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = sorted(str(path) for path in (data / "val").iterdir())
+    assert call(main, "predict", str(checkpoint), *images, "--out", str(tmp_path / "out"), "--score", "0.1") == 0
+    drawn = sorted((tmp_path / "out").iterdir())
+    assert [path.name for path in drawn] == ["0001.png", "0002.png", "0003.png"]
+    with Image.open(drawn[0]) as picture, Image.open(images[0]) as original:
+        assert picture.size == original.size == (128, 96)
+        assert picture.tobytes() != original.convert("RGB").tobytes()  # something was found and drawn
+    assert f"{drawn[0]}: " in capsys.readouterr().out
+
+
+def test_recipes_are_listed_with_their_first_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(main, "recipes") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "digits_base",
+        "digits_demo",
+        "mask_rcnn_r101_fpn",
+        "mask_rcnn_r50_fpn",
+    ]
+    assert "Mask R-CNN with ResNet-50-FPN on COCO: the paper's baseline" in lines[-1]
+    assert all("Not the paper's" in line for line in lines[:2])
+
+
+def test_data_digits_makes_a_set_that_data_check_accepts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "digits"
+    assert call(main, "data", "digits", str(out), "--train-images", "2", "--val-images", "1", "--seed", "5") == 0
+    capsys.readouterr()
+    assert call(main, "data", "check", str(out)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" (")[0] for line in lines] == ["train: 2 images", "val: 1 images"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("fit", "nothing", "--data", "DATA", "--out", "OUT"), "got 'nothing', expected a .py file or one of"),
+        (("fit", RECIPE, "--data", "OUT", "--out", "OUT"), "no such file; expected ROOT/annotations"),
+        (("fit", RECIPE, "--data", "DATA", "--out", "OUT", "--total-batch", "0"), "got 0, expected at least 1"),
+        (("fit", RECIPE, "--data", "DATA", "--out", "OUT", "--init", "OUT/weights.pth"), "no such file"),
+        (("evaluate", "OUT", "--data", "DATA"), "no model.json; expected a checkpoint folder"),
+        (("evaluate", "MODEL", "--data", "DATA", "--split", "test"), "splits with annotations there: train, val"),
+        (("predict", "MODEL", "DATA/annotations/instances_val.json", "--out", "OUT"), "cannot identify image"),
+        (("predict", "MODEL", "a/x.png", "b/x.jpg", "--out", "OUT"), "two images would be written there"),
+        (("data", "digits", "DATA"), "exists already, expected a new folder"),
+    ],
+)
+def test_a_failure_is_one_line_on_stderr_and_writes_nothing(
+    words: tuple[str, ...],
+    message: str,
+    data: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places = {"DATA": str(data), "OUT": str(tmp_path / "out"), "MODEL": str(checkpoint)}
+    filled = []
+    for word in words:
+        for name, place in places.items():
+            word = place + word.removeprefix(name) if word == name or word.startswith(f"{name}/") else word
+        filled.append(word)
+    assert call(main, *filled) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert captured.err.startswith("maskline-train: ")
+    assert message in captured.err
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not written
