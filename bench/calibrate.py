@@ -9,6 +9,7 @@ Letters: K foreground classes, R proposals.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,16 +24,16 @@ BISECTIONS = 30
 
 
 @torch.no_grad()
-def calibrate_heads(model: TorchvisionMaskRCNN, images: Sequence[Photograph], num_objects: float) -> float:
+def calibrate_heads(model: TorchvisionMaskRCNN, images: Sequence[Photograph], num_objects: int) -> list[int]:
     """Change the last layers of the heads in place.
 
     Args:
         model: in evaluation mode.
         images: real photographs to calibrate on.
-        num_objects: wanted mean number of objects an image.
+        num_objects: wanted number of objects in the median image; a mean would be made by one busy picture.
 
     Returns:
-        The mean number that is reached on the same images.
+        The number that each image gets.
     """
     predictor = model.roi_heads.box_predictor
     runs = [_heads_of(model, image) for image in images]
@@ -41,12 +42,12 @@ def calibrate_heads(model: TorchvisionMaskRCNN, images: Sequence[Photograph], nu
     low, high = -30.0, 60.0
     for _ in range(BISECTIONS):
         background = (low + high) / 2
-        if _mean_objects(model, runs, background) > num_objects:
+        if statistics.median(_count_objects(model, runs, background)) > num_objects:
             low = background
         else:
             high = background
     predictor.cls_score.bias[0] += high
-    found = _mean_objects(model, runs, high)
+    found = _count_objects(model, runs, high)
     mask_logits = _mask_logits_of(model, images[0])
     _standardise(model.roi_heads.mask_predictor.mask_fcn_logits, mask_logits, MASK_LOGIT_MEAN, MASK_LOGIT_STD)
     return found
@@ -82,15 +83,15 @@ def _heads_of(model: TorchvisionMaskRCNN, image: Photograph) -> dict[str, Any]:
     return kept
 
 
-def _mean_objects(model: TorchvisionMaskRCNN, runs: Sequence[dict[str, Any]], background: float) -> float:
-    """Objects an image when the background's logit is raised."""
-    total = 0
+def _count_objects(model: TorchvisionMaskRCNN, runs: Sequence[dict[str, Any]], background: float) -> list[int]:
+    """Objects of each image when the background's logit is raised."""
+    counts = []
     for run in runs:
         logits = run["logits"].clone()
         logits[:, 0] += background
         boxes, _, _ = model.roi_heads.postprocess_detections(logits, run["deltas"], run["proposals"], run["shapes"])
-        total += sum(len(found) for found in boxes)
-    return total / len(runs)
+        counts.append(sum(len(found) for found in boxes))
+    return counts
 
 
 def _mask_logits_of(model: TorchvisionMaskRCNN, image: Photograph) -> Tensor:

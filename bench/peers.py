@@ -59,6 +59,18 @@ def jpeg(photograph: Photograph) -> bytes:
     return stream.getvalue()
 
 
+def png(image: Image.Image) -> bytes:
+    """The picture as a PNG file."""
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def decode(file: bytes) -> Photograph:
+    """The pixels of a file."""
+    return np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
+
+
 def made_targets(height: int, width: int, count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Elliptic objects of many sizes: boxes [G, 4] xyxy px, labels [G] in 0..K-1, masks [G, H, W] uint8."""
     rng = np.random.default_rng(seed)

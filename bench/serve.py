@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,8 @@ import numpy as np
 import torch
 import typer
 from calibrate import calibrate_heads
-from eager import Agreement, Found, agreement, detect
+from eager import Found, detect
+from gate import Agreement, agreement, check_counts, check_same_pixels, mean_mask_iou
 from maskline_client.bench.calls import Answer, Caller
 from maskline_client.bench.images import BenchImage
 from maskline_client.bench.machine import server_memory
@@ -48,22 +48,21 @@ from measure import (
 from peers import (
     NORM_EPS,
     NUM_CLASSES,
-    Photograph,
     class_names,
+    decode,
     jpeg,
     photographs,
+    png,
     torchvision_model,
     torchvision_network,
 )
+from PIL import Image
 from rich.console import Console
 from rle_memory import LIMIT_MIB, measure_rle_memory
 from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
 
 OURS, THEIRS = "maskline through Triton", "torchvision eager"
 TIMEOUT_S = 120.0
-# A picture that needs no resizing reaches both networks bit for bit, so nearly every object must be the same; a few of
-# random weights lie on a threshold. Resized pictures differ: Pillow rounds to 8 bits, torchvision does not.
-MIN_SHARE_SAME_PIXELS, MIN_SHARE_RESIZED = 0.97, 0.8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,15 +72,23 @@ class Setting:
     Attributes:
         image: (height, width) of the JPEG files; half of the canvas' picture, so that both sides resize by 2 exactly.
         canvas: (height, width) that the network computes on.
-        objects: wanted mean number of objects an image.
+        objects: wanted number of objects in the median image.
+        pictures: photographs to send in turn.
+        proposals: R, boxes an image that the box head sees.
+        detections: D, objects an image at most.
         min_mask_iou: of matched objects, a mean; torchvision rounds boxes to whole pixels before it pastes, we do not,
             which small objects show.
+        count_tolerance: share by which the numbers of objects in the timed images may differ.
     """
 
     image: tuple[int, int]
     canvas: tuple[int, int]
     objects: int
+    pictures: int
+    proposals: int
+    detections: int
     min_mask_iou: float
+    count_tolerance: float
 
     @property
     def resized(self) -> tuple[int, int]:
@@ -89,28 +96,64 @@ class Setting:
         return 2 * self.image[0], 2 * self.image[1]
 
 
-FULL = Setting(image=(400, 666), canvas=(800, 1344), objects=40, min_mask_iou=0.9)
-QUICK = Setting(image=(80, 120), canvas=(160, 256), objects=20, min_mask_iou=0.8)
+FULL = Setting(
+    image=(400, 666), canvas=(800, 1344), objects=40, pictures=5, proposals=1000, detections=100, min_mask_iou=0.9,
+    count_tolerance=0.25,
+)  # fmt: skip
+QUICK = Setting(
+    image=(80, 120), canvas=(160, 256), objects=10, pictures=3, proposals=100, detections=20, min_mask_iou=0.8,
+    count_tolerance=0.6,
+)  # fmt: skip
 
 
-def make_peer(setting: Setting) -> tuple[TorchvisionMaskRCNN, float]:
-    """Torchvision's model with calibrated weights, and the objects an image it finds."""
-    images = photographs(*setting.resized)
+def make_images(setting: Setting) -> tuple[list[BenchImage], list[BenchImage]]:
+    """The JPEG files that are timed, and the same pictures as PNG files that need no resizing any more."""
+    timed, same_pixels = [], []
+    for index, photo in enumerate(photographs(*setting.image)[: setting.pictures]):
+        file = jpeg(photo)
+        whole = Image.fromarray(decode(file)).resize(setting.resized[::-1], Image.Resampling.BILINEAR)
+        timed.append(BenchImage(f"photograph {index}", file, *setting.image))
+        same_pixels.append(BenchImage(f"photograph {index}, resized", png(whole), *setting.resized))
+    return timed, same_pixels
+
+
+def peer_options(setting: Setting) -> dict[str, int]:
+    """Arguments of torchvision's MaskRCNN; in the full setting all of them are its defaults."""
     height, width = setting.resized
-    model = torchvision_model(images[:2], min_size=height, max_size=max(width, round(height * 1333 / 800)))
-    return model.eval(), calibrate_heads(model, images, setting.objects)
+    return {
+        "min_size": height,
+        "max_size": max(width, round(height * 1333 / 800)),
+        "rpn_pre_nms_top_n_test": setting.proposals,
+        "rpn_post_nms_top_n_test": setting.proposals,
+        "box_detections_per_img": setting.detections,
+    }
+
+
+def make_peer(setting: Setting, images: list[BenchImage]) -> tuple[TorchvisionMaskRCNN, list[int]]:
+    """Torchvision's model with weights calibrated on the timed images, and the objects it finds in each."""
+    pictures = [decode(image.data) for image in images]
+    model = torchvision_model(pictures, **peer_options(setting)).eval()
+    return model, calibrate_heads(model, pictures, setting.objects)
 
 
 def write_repository(peer: TorchvisionMaskRCNN, setting: Setting, folder: Path) -> Path:
     """Import, export and assemble, by the calls behind the commands; returns the model repository."""
     model = import_torchvision(peer.state_dict(), class_names(), NORM_EPS)
-    height, width = setting.canvas
+    options, (height, width) = peer_options(setting), setting.canvas
     sizes = PreprocessingSpec(
-        shorter_side_px=setting.resized[0],
-        longer_side_px=int(peer.transform.max_size),
+        shorter_side_px=options["min_size"],
+        longer_side_px=options["max_size"],
         canvases=((height, width), (width, height), (width, width)),
     )
-    model.spec = dataclasses.replace(model.spec, preprocessing=sizes)
+    spec = model.spec
+    model.spec = dataclasses.replace(
+        spec,
+        preprocessing=sizes,
+        proposals=dataclasses.replace(
+            spec.proposals, pre_nms_per_level=setting.proposals, max_proposals=setting.proposals
+        ),
+        box_head=dataclasses.replace(spec.box_head, max_detections=setting.detections),
+    )
     save_model(folder / "checkpoint", model)
     export_checkpoint(folder / "checkpoint", folder / "artifact")
     assemble(folder / "artifact", folder / "repository")
@@ -123,52 +166,37 @@ def ours_found(answer: Answer, size: tuple[int, int]) -> Found:
     return Found(answer.boxes, answer.scores, answer.labels.astype(np.int64), masks)
 
 
-def as_image(photograph: Photograph, name: str) -> BenchImage:
-    """A photograph as the JPEG file that is sent."""
-    return BenchImage(name, jpeg(photograph), photograph.shape[0], photograph.shape[1])
+def compare(caller: Caller, peer: TorchvisionMaskRCNN, images: list[BenchImage]) -> list[Agreement]:
+    """What both sides find in every image."""
+    return [
+        agreement(ours_found(caller.call(image).answer, (image.height, image.width)), detect(peer, image.data))
+        for image in images
+    ]
 
 
-def check(
-    caller: Caller, peer: TorchvisionMaskRCNN, images: list[BenchImage], min_share: float, min_mask_iou: float
-) -> list[Agreement]:
-    """Compare both sides' objects on every image; few an image alone would say little, so all of them are counted.
-
-    Raises:
-        BenchmarkError: no objects at all, too few agree, or their masks do not.
-    """
-    pairs = []
-    for image in images:
-        answer = ours_found(caller.call(image).answer, (image.height, image.width))
-        pairs.append(agreement(answer, detect(peer, image.data)))
-    matched = sum(pair.matched for pair in pairs)
-    total = sum(max(pair.ours, pair.theirs) for pair in pairs)
-    mask_iou = sum(pair.mask_iou * pair.matched for pair in pairs) / max(1, matched)
-    if not total or matched < min_share * total or mask_iou < min_mask_iou:
-        counts = ", ".join(f"{pair.matched} of {pair.ours} and {pair.theirs}" for pair in pairs)
-        raise BenchmarkError(
-            f"{OURS} and {THEIRS} find other objects on pictures of {images[0].height}x{images[0].width}: {matched} of "
-            f"{total} match ({counts}), mean mask IoU {mask_iou:.3f}; expected {min_share:.0%} and {min_mask_iou}"
-        )
-    return pairs
-
-
-def peak_of_eager(peer: TorchvisionMaskRCNN, images: list[BenchImage], folder: Path, threads: int) -> float:
+def peak_of_eager(
+    peer: TorchvisionMaskRCNN, setting: Setting, images: list[BenchImage], folder: Path, threads: int
+) -> float:
     """Peak resident MiB of a process of its own that runs torchvision eager on every image."""
-    torch.save({"state": peer.state_dict(), "files": [image.data for image in images]}, folder / "eager.pt")
-    sizes = f"{peer.transform.min_size[0]},{peer.transform.max_size},{threads}"
-    command = [sys.executable, __file__, "--peak-of", f"{folder / 'eager.pt'},{sizes}"]
+    kept = {
+        "state": peer.state_dict(),
+        "files": [image.data for image in images],
+        "options": peer_options(setting),
+        "threads": threads,
+    }
+    torch.save(kept, folder / "eager.pt")
+    command = [sys.executable, __file__, "--peak-of", str(folder / "eager.pt")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchmarkError(f"the memory run of torchvision failed: {done.stderr.strip().splitlines()[-1]}")
     return float(done.stdout.splitlines()[-1])
 
 
-def _print_peak(text: str) -> None:
+def _print_peak(file: Path) -> None:
     """The child's side of `peak_of_eager`."""
-    file, min_size, max_size, threads = text.rsplit(",", 3)
-    torch.set_num_threads(int(threads))
     kept = torch.load(file, weights_only=True)
-    model = torchvision_network(min_size=int(min_size), max_size=int(max_size)).eval()
+    torch.set_num_threads(kept["threads"])
+    model = torchvision_network(**kept["options"]).eval()
     model.load_state_dict(kept["state"])
     reset_peak()
     for data in kept["files"]:
@@ -184,19 +212,17 @@ def run(setting: Setting, *, warmup: int, rounds: int, threads: int, console: Co
     head = describe(threads)
     print_head(console, "serving, ResNet-50-FPN, float32: JPEG in, COCO RLE out", head)
     with console.status("calibrating random weights") as status:
-        peer, objects = make_peer(setting)
+        images, same_pixels = make_images(setting)
+        peer, objects = make_peer(setting, images)
         status.update("exporting and assembling")
         repository = write_repository(peer, setting, folder)
-        images = [as_image(photo, f"photograph {i}") for i, photo in enumerate(photographs(*setting.image))]
-        same = [as_image(photo, f"photograph {i}, whole") for i, photo in enumerate(photographs(*setting.resized))]
         status.update("starting the server")
         with TritonServer(repository) as server:
             caller = Caller(server.grpc_url, "maskrcnn", TIMEOUT_S)
             status.update("comparing what both sides find")
-            gates = {
-                "same_pixels": check(caller, peer, same[:2], MIN_SHARE_SAME_PIXELS, setting.min_mask_iou),
-                "resized": check(caller, peer, images, MIN_SHARE_RESIZED, setting.min_mask_iou),
-            }
+            same, timed = compare(caller, peer, same_pixels), compare(caller, peer, images)
+            check_same_pixels(same, setting.min_mask_iou)
+            check_counts(timed, setting.count_tolerance)
             timings = interleave(
                 {
                     OURS: lambda index: caller.call(images[index % len(images)]),
@@ -211,7 +237,7 @@ def run(setting: Setting, *, warmup: int, rounds: int, threads: int, console: Co
             processes = server_memory(server.grpc_url)
             rle = measure_rle_memory(server.grpc_url)
         work = gflop(lambda: detect(peer, images[0].data))
-        eager_mib = peak_of_eager(peer, images, folder, threads)
+        eager_mib = peak_of_eager(peer, setting, images, folder, threads)
     result = {
         **head,
         "benchmark": "serving, ResNet-50-FPN, float32: JPEG in, COCO RLE out",
@@ -219,11 +245,11 @@ def run(setting: Setting, *, warmup: int, rounds: int, threads: int, console: Co
             **dataclasses.asdict(setting),
             "classes": NUM_CLASSES,
             "jpeg_kilobytes": [round(len(image.data) / 1e3, 1) for image in images],
-            "calibrated_objects_an_image": objects,
+            "calibrated_objects": objects,
             "warmup_rounds": warmup,
         },
-        "gates": {name: [dataclasses.asdict(pair) for pair in pairs] for name, pairs in gates.items()},
-        "objects_an_image": statistics.mean(pair.ours for pair in gates["resized"]),
+        "gate_same_pixels": [dataclasses.asdict(pair) for pair in same],
+        "gate_timed": [dataclasses.asdict(pair) for pair in timed],
         "timings": {side: timing.to_dict() for side, timing in timings.items()},
         "images_per_second": {side: 1 / timing.median for side, timing in timings.items()},
         "ratio_of_medians": timings[THEIRS].median / timings[OURS].median,
@@ -240,17 +266,19 @@ def run(setting: Setting, *, warmup: int, rounds: int, threads: int, console: Co
 def print_result(console: Console, result: dict[str, Any], timings: dict[str, Timing]) -> None:
     """Print what `run` found."""
     limit, work, rle = result["machine"]["gemm_fp32_gflop_s"], result["gflop"], result["rle_memory"]
-    setting, gates = result["setting"], result["gates"]
+    setting, same, timed = result["setting"], result["gate_same_pixels"], result["gate_timed"]
     console.print(
         f"{len(setting['jpeg_kilobytes'])} photographs of {setting['image'][0]}x{setting['image'][1]} px, canvas "
         f"{setting['canvas'][0]}x{setting['canvas'][1]}, {setting['classes']} classes, "
-        f"{result['objects_an_image']:.1f} objects an image; decoding, resizing, paste and RLE inside the time"
+        f"{', '.join(str(pair['ours']) for pair in timed)} objects in them; "
+        "decoding, resizing, paste and RLE inside the time"
     )
-    for name, pairs in gates.items():
-        matched = sum(pair["matched"] for pair in pairs)
-        total = sum(max(pair["ours"], pair["theirs"]) for pair in pairs)
-        mask_iou = sum(pair["mask_iou"] * pair["matched"] for pair in pairs) / matched
-        console.print(f"gate, {name.replace('_', ' ')}: {matched} of {total} objects match, mask IoU {mask_iou:.3f}")
+    matched, total = sum(pair["matched"] for pair in same), sum(max(pair["ours"], pair["theirs"]) for pair in same)
+    console.print(
+        f"gate: {matched} of {total} objects match where both see the same pixels, mask IoU "
+        f"{mean_mask_iou([Agreement(**pair) for pair in same]):.3f}; timed images: {sum(p['ours'] for p in timed)} and "
+        f"{sum(p['theirs'] for p in timed)} objects"
+    )
     console.print(
         timing_table(
             "one image",
@@ -279,13 +307,13 @@ def main(
     warmup: Annotated[int, typer.Option(min=0, help="Uncounted images of each side.")] = 3,
     threads: Annotated[int, typer.Option(min=1, help="Cores and threads of each side.")] = 2,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
-    peak_of: Annotated[str, typer.Option("--peak-of", hidden=True)] = "",
+    peak_of: Annotated[Path | None, typer.Option("--peak-of", hidden=True)] = None,
 ) -> None:
     """Time our served model and torchvision eager in turn, and measure their memory.
 
     Example: python bench/serve.py --rounds 15 --json docs/benchmarks/serve.json
     """
-    if peak_of:
+    if peak_of is not None:
         _print_peak(peak_of)
         return
     if quick:
