@@ -42,11 +42,9 @@ LONGER_SIDE_PX = 256
 SHORTER_SIDE_PX = (176, 256)  # lowest and highest; half of the pictures stand upright
 MAX_DIGITS = 8
 EMPTY_SHARE = 0.03  # images without a digit: a detector must learn to find nothing
-GLYPH_PX = (28, 104)  # side of a scan's 8 x 8 cells, drawn log-uniformly
-MIN_VISIBLE = 0.6  # of a digit's pixels; less could not be told apart by a person
 MIN_AREA_PX = 40
-NUM_SCENES = 4
 SCENE_SIZE = (480, 640)  # (height, width)
+SCENE_PHOTOGRAPHS = ("chelsea.png", "coffee.png", "rocket.jpg")  # of validation, and free of any rights
 PLACEMENT_TRIES = 12
 
 
@@ -57,6 +55,15 @@ class _Source:
     scans: npt.NDArray[np.float32]  # [S, 8, 8] in 0..1
     labels: npt.NDArray[np.int64]  # [S]
     photographs: list[Pixels]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Style:
+    """How digits are drawn."""
+
+    glyph_px: tuple[int, int] = (28, 104)  # side of a scan's 8 x 8 cells, drawn log-uniformly
+    min_visible: float = 0.6  # of a digit's pixels; a person could not tell what is left of less
+    min_value: float = 0.0  # of the ink's colour (the V of HSV)
 
 
 @dataclasses.dataclass
@@ -112,7 +119,7 @@ def _write_split(root: Path, split: str, count: int, seed: int) -> Iterator[int]
     annotations: list[dict[str, Any]] = []
     for image_id in range(1, count + 1):
         rng = np.random.default_rng([seed, int(split == "val"), image_id])
-        scene = _draw(source, rng, _image_size(rng), _num_digits(rng), GLYPH_PX)
+        scene = _draw(source, rng, _image_size(rng), _num_digits(rng), _Style())
         name = f"{image_id:06d}.jpg"
         _save(scene.image, folder / name)
         height, width = scene.image.shape[:2]
@@ -129,16 +136,15 @@ def _write_split(root: Path, split: str, count: int, seed: int) -> Iterator[int]
 
 
 def _write_scenes(folder: Path, seed: int) -> None:
-    """Larger pictures of the validation sources, one on each photograph."""
+    """Larger pictures of the validation sources to look at, one on each photograph, their digits hardly covered."""
     folder.mkdir()
     source = _source("val")
-    factor = max(SCENE_SIZE) / LONGER_SIDE_PX
-    side = (round(1.4 * GLYPH_PX[0] * factor), round(0.9 * GLYPH_PX[1] * factor))
-    for index in range(NUM_SCENES):
+    style = _Style(glyph_px=(100, 220), min_visible=0.95, min_value=0.45)
+    for index, name in enumerate(SCENE_PHOTOGRAPHS):
         rng = np.random.default_rng([seed, 2, index])
-        one = dataclasses.replace(source, photographs=[source.photographs[index % len(source.photographs)]])
-        scene = _draw(one, rng, SCENE_SIZE, int(rng.integers(8, 13)), side)
-        _save(scene.image, folder / f"scene{index + 1}.jpg")
+        one = dataclasses.replace(source, photographs=[_photograph(name)])
+        scene = _draw(one, rng, SCENE_SIZE, int(rng.integers(8, 12)), style)
+        _save(scene.image, folder / f"{Path(name).stem}.jpg")
 
 
 def _source(split: str) -> _Source:
@@ -169,18 +175,16 @@ def _num_digits(rng: np.random.Generator) -> int:
     return 0 if rng.random() < EMPTY_SHARE else count
 
 
-def _draw(
-    source: _Source, rng: np.random.Generator, size: tuple[int, int], count: int, glyph_px: tuple[int, int]
-) -> _Scene:
+def _draw(source: _Source, rng: np.random.Generator, size: tuple[int, int], count: int, style: _Style) -> _Scene:
     """A crop of a photograph with up to `count` digits on it; one that finds no place is left out."""
     photograph = source.photographs[int(rng.integers(len(source.photographs)))]
     scene = _Scene(_crop(photograph, size, rng), [], [], [])
     for _ in range(count):
         scan = int(rng.integers(len(source.scans)))
-        low, high = np.log(glyph_px[0]), np.log(glyph_px[1])
+        low, high = np.log(style.glyph_px[0]), np.log(style.glyph_px[1])
         side = round(float(np.exp(rng.uniform(low, high))))
         glyph = draw_glyph(source.scans[scan], side, float(rng.uniform(-18, 18)))
-        _place(scene, glyph, int(source.labels[scan]), rng)
+        _place(scene, glyph, int(source.labels[scan]), style, rng)
     return scene
 
 
@@ -194,7 +198,7 @@ def _crop(photograph: Pixels, size: tuple[int, int], rng: np.random.Generator) -
     return np.array(part.resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
-def _place(scene: _Scene, glyph: Glyph, label: int, rng: np.random.Generator) -> None:
+def _place(scene: _Scene, glyph: Glyph, label: int, style: _Style, rng: np.random.Generator) -> None:
     """Put a digit where it leaves enough of every other one visible; not at all when no try finds such a place."""
     height, width = scene.image.shape[:2]
     rows, columns = glyph.alpha.shape
@@ -204,12 +208,12 @@ def _place(scene: _Scene, glyph: Glyph, label: int, rng: np.random.Generator) ->
         top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
         covered = np.zeros((height, width), bool)
         covered[top : top + rows, left : left + columns] = glyph.mask
-        if _all_visible(scene, covered):
+        if _all_visible(scene, covered, style.min_visible):
             break
     else:
         return
     where = scene.image[top : top + rows, left : left + columns]
-    colour = ink_colour(where, glyph, rng)
+    colour = ink_colour(where, glyph, style.min_value, rng)
     alpha = glyph.alpha[..., None] * np.float32(rng.uniform(0.85, 1.0))
     where[...] = np.round(where * (1 - alpha) + colour * alpha).astype(np.uint8)
     for i, mask in enumerate(scene.masks):
@@ -219,11 +223,9 @@ def _place(scene: _Scene, glyph: Glyph, label: int, rng: np.random.Generator) ->
     scene.wholes.append(int(covered.sum()))
 
 
-def _all_visible(scene: _Scene, covered: npt.NDArray[np.bool_]) -> bool:
+def _all_visible(scene: _Scene, covered: npt.NDArray[np.bool_], share: float) -> bool:
     """True when every digit keeps its visible share with these pixels covered."""
-    return all(
-        (mask & ~covered).sum() >= MIN_VISIBLE * whole for mask, whole in zip(scene.masks, scene.wholes, strict=True)
-    )
+    return all((mask & ~covered).sum() >= share * whole for mask, whole in zip(scene.masks, scene.wholes, strict=True))
 
 
 def _annotation(number: int, image_id: int, label: int, mask: npt.NDArray[np.bool_]) -> dict[str, Any]:

@@ -42,12 +42,15 @@ def draw_glyph(scan: npt.NDArray[np.float32], side_px: int, degrees: float) -> G
     return Glyph(alpha[box], mask[box])
 
 
-def ink_colour(under: Pixels, glyph: Glyph, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """A random RGB colour whose luma is at least MIN_CONTRAST away from that of the pixels the ink will cover."""
+def ink_colour(under: Pixels, glyph: Glyph, min_value: float, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """A random RGB colour whose luma is at least MIN_CONTRAST away from that of the pixels the ink will cover.
+
+    `min_value` is the least V of its HSV; where no colour is found, black or white.
+    """
     below = float((under[glyph.mask] @ LUMA).mean())
     colour = np.zeros(3, np.float32)
     for _ in range(30):
-        hue, saturation, value = rng.random(), rng.uniform(0.2, 1.0), rng.uniform(0.0, 1.0)
+        hue, saturation, value = rng.random(), rng.uniform(0.2, 1.0), rng.uniform(min_value, 1.0)
         colour = np.array(colorsys.hsv_to_rgb(hue, saturation, value), np.float32) * 255
         if abs(float(colour @ LUMA) - below) >= MIN_CONTRAST:
             return colour
