@@ -40,7 +40,7 @@ from maskline_train.training_state import (
 )
 
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# What may differ between a run and its continuation: it changes no loss of a step both runs make.
+# What may differ between a run and its continuation; more `steps` stretch the rest of a cosine, nothing else changes.
 FREE_TO_CHANGE = ("steps", "workers", "log_every", "checkpoint_every", "evaluate_every", "evaluate_images")
 
 
@@ -99,7 +99,6 @@ def fit(
         network = _distribute(state.model, processes)
         batches = _batches(recipe, train_set, processes, state.step)
         metrics = None
-        saved_step = state.step
         while state.step < training.steps:
             batch = next(batches).to(processes.device)
             values, stop = _train_step(network, state, batch, training, processes, signals)
@@ -116,11 +115,10 @@ def fit(
                 average_norm_statistics(state.model)
                 if processes.is_main:
                     save_checkpoint(out, state, best=best)
-                saved_step = state.step
                 barrier()
             log.pause(time.perf_counter() - started)
             if stop and state.step < training.steps:
-                raise Interrupted(stop, saved_step)
+                raise Interrupted(stop, state.step)
     return metrics
 
 

@@ -11,7 +11,7 @@ from maskline_train.checkpoint import load_model, save_model
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes
 from maskline_train.fit import NonFiniteLossError, fit
-from maskline_train.metrics_log import read_metrics
+from maskline_train.metrics_log import MetricsLog, read_metrics
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.recipe import Recipe
 from maskline_train.training_state import Averages, step_generator
@@ -110,6 +110,15 @@ def test_averages_in_numbers() -> None:
     assert model.weight.item() == pytest.approx(2 / 11 * 1.9 + 9 / 11 * 2)
     averages.swap(model)
     assert model.weight.item() == 2.0
+
+
+def test_a_line_cut_off_by_a_kill_is_dropped_and_what_came_after_the_checkpoint_too(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"kind": "train", "step": 1}\n{"kind": "train", "step": 2}\n{"kind": "tra')
+    assert [entry["step"] for entry in read_metrics(path)] == [1, 2]
+    with MetricsLog(tmp_path, first_step=1, steps=3, active=True):
+        pass
+    assert path.read_text() == '{"kind": "train", "step": 1}\n'
 
 
 def test_random_streams_differ_by_step_and_process_and_repeat() -> None:
