@@ -125,7 +125,7 @@ def _training(base: dict[str, Any], seconds: float) -> str:
         f"{base['minutes']:.0f} minutes, {html.escape(base['machine'])}, on the training split alone: mask AP50 "
         f"{_percent(base['mask']['AP50'])}.</p>"
         f"<p>The demo's recipe from nothing, without the base, reached mask AP50 {_percent(nothing['mask']['AP50'])} "
-        f"in {nothing['seconds']:.0f} s there (<code>demo/from_nothing.sh</code>).</p>",
+        f"in {nothing['seconds']:.0f} s there (<code>demo/make_base.py</code> ran both).</p>",
     )
 
 
