@@ -14,6 +14,7 @@ from torchvision.ops import roi_align
 
 from maskline_train.model import boxes as box_ops
 from maskline_train.model.fpn import STRIDES
+from maskline_train.model.roi_gradient import RoIAlignFunction
 from maskline_train.spec import RoIAlignSpec
 
 FIRST_LEVEL = 2  # levels are numbered by the log2 of their stride: stride 4 is level 2
@@ -57,12 +58,14 @@ def roi_align_flat(
     rois = torch.cat([images[:, None].to(dtype), boxes.to(dtype)], dim=1)  # [N, 5]
     levels = box_levels(boxes, spec, len(features))
     has_area = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    fast_gradient = features[0].device.type == "cpu" and spec.sampling_ratio > 0 and torch.is_grad_enabled()
+    pool = RoIAlignFunction.apply if fast_gradient else roi_align
     rows, pooled = [], []
     for index, feature in enumerate(features):
         here = torch.nonzero((levels == FIRST_LEVEL + index) & has_area)[:, 0]
         scale = 1.0 / STRIDES[index]
         rows.append(here)
-        pooled.append(roi_align(feature.to(dtype), rois[here], pooled_side, scale, spec.sampling_ratio, spec.aligned))
+        pooled.append(pool(feature.to(dtype), rois[here], pooled_side, scale, spec.sampling_ratio, spec.aligned))
     result = features[0].new_zeros((boxes.shape[0], features[0].shape[1], pooled_side, pooled_side))
     return result.index_copy(0, torch.cat(rows), torch.cat(pooled).to(result.dtype))
 
