@@ -13,16 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from maskline_serve import canary, install
+from maskline_serve import canary
 from maskline_serve.assemble import assemble
 from maskline_serve.errors import (
     ModelNotLoadedError,
     PortTakenError,
-    RepositoryError,
     ServerFailedError,
-    ServerNotFoundError,
 )
-from maskline_serve.logs import LogReader
 from maskline_serve.server import TritonServer
 from serve import standin
 from serve.conftest import Pending, send
@@ -156,10 +153,13 @@ def outcome(request):
         return error.status()
 
 
-def test_sigkill_leaves_nothing_behind(repository):
-    run = Run(repository, "--drain-s", "5")
+def test_sigkill_leaves_nothing_behind(repository, tmp_path):
+    """In a folder that a shell would take apart, in a $TMPDIR of that kind: Triton starts its stubs by a shell."""
+    awkward = tmp_path / "Müller's [old] models; 1"
+    shutil.copytree(repository, awkward / "repository")
+    run = Run(awkward / "repository", "--drain-s", "5", TMPDIR=str(awkward))
     try:
-        run.wait_until_serving()
+        assert str(awkward) in run.wait_until_serving().replace("\n", "")
         folder = run.work_folder
         assert len(processes_of(folder.name)) == 8
         run.process.kill()
@@ -181,6 +181,29 @@ def test_ctrl_c_while_it_starts_leaves_nothing_behind(repository):
         assert_gone(folder)
     finally:
         end(run)
+
+
+@pytest.fixture
+def ipv6():
+    """The loopback address of IPv6, where this machine has one."""
+    try:
+        with socket.socket(socket.AF_INET6) as listener:
+            listener.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    return "::1"
+
+
+def test_all_three_services_listen_on_ipv6(mask_alone, ipv6):
+    """Without the ensembles there is no canary to answer; what listens shows before that."""
+    seen = []
+    server = TritonServer(mask_alone, host=ipv6, drain_s=5, show=seen.append, verbose=True)
+    with pytest.raises(ServerFailedError, match=r"canary image: .*unknown model"), server:
+        pass
+    started = " ".join(line for line in seen if "Started" in line)
+    assert "GRPCInferenceService at [::1]:" in started
+    assert "HTTPService at ipv6:::1:" in started
+    assert "Metrics Service at ipv6:::1:" in started
 
 
 # ---- what keeps it from running
@@ -269,128 +292,3 @@ def test_canary_sees_what_is_wrong(name, index, value, text):
     assert canary.problem(answer, max_detections=2, num_classes=3) is None
     answer[name][index] = value
     assert text in canary.problem(answer, max_detections=2, num_classes=3)
-
-
-# ---- one line of what is wrong
-
-
-def fails(arguments, **environ):
-    """The one line on stderr of a command that must fail."""
-    done = subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environ},
-        timeout=START_S,
-        check=False,
-    )
-    assert done.returncode == 1, done.stdout + done.stderr
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
-    return lines[0]
-
-
-def test_no_repository(tmp_path):
-    assert "run `maskline-serve assemble ARTIFACT" in fails(["run", tmp_path])
-    with pytest.raises(RepositoryError):
-        TritonServer(tmp_path)
-
-
-def test_no_server_where_the_variable_points(repository, tmp_path):
-    line = fails(["run", repository], TRITONSERVER=str(tmp_path))
-    assert "$TRITONSERVER" in line
-    assert "pip install 'maskline[serve]'" in line
-
-
-def test_numpy_2_is_refused(repository, tmp_path):
-    """A real installation record of numpy 2 before the real one: what `pip install -t` would leave."""
-    record = tmp_path / "numpy-2.1.0.dist-info"
-    record.mkdir()
-    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 2.1.0\n")
-    line = fails(["run", repository], PYTHONPATH=str(tmp_path))
-    assert "numpy 2.1.0" in line
-    assert "pip install 'numpy<2'" in line
-
-
-def wheel_tree(folder, python):
-    """A tree laid out as the unpacked wheel, with a stub for one Python; a plain unzip loses the run bits."""
-    root = folder / "pytriton" / "tritonserver"
-    for name in ("bin/tritonserver", f"python_backend_stubs/{python}/{install.STUB}", "backends/python/lib.so"):
-        (root / name).parent.mkdir(parents=True)
-        (root / name).write_bytes(b"\x7fELF")
-    (root / "bin" / "tritonserver").chmod(0o755)
-    return root
-
-
-def test_python_without_a_stub(tmp_path):
-    root = wheel_tree(tmp_path, "3.8")
-    with pytest.raises(ServerNotFoundError, match=rf"no stub for Python {install.PYTHON}, it has 3\.8"):
-        install.find({"TRITONSERVER": str(root)})
-
-
-def test_nothing_to_find(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ServerNotFoundError, match="no tritonserver"):
-        install.find({"PATH": "/nonexistent"})
-
-
-def test_lost_run_bits_are_given_back_outside_the_wheel(tmp_path):
-    root = wheel_tree(tmp_path, install.PYTHON)
-    found = install.find({"TRITONSERVER": str(root)})
-    assert found.is_wheel
-    work = tmp_path / "work"
-    work.mkdir()
-    _, backends = install.prepare(found, tmp_path, work)
-    assert os.access(backends / "python" / install.STUB, os.X_OK)
-    assert not os.access(found.stub, os.X_OK)
-
-
-def test_a_servers_own_backend_wins(tmp_path):
-    server = tmp_path / "opt" / "bin" / "tritonserver"
-    for folder in ("opt/bin", "opt/backends/onnxruntime", "ours/onnxruntime", "ours/extra", "work"):
-        (tmp_path / folder).mkdir(parents=True)
-    server.write_bytes(b"\x7fELF")
-    server.chmod(0o755)
-    program, backends = install.prepare(
-        install.find({"PATH": str(server.parent)}), tmp_path / "ours", tmp_path / "work"
-    )
-    assert program == server
-    assert (backends / "onnxruntime").resolve() == tmp_path / "opt" / "backends" / "onnxruntime"
-    assert (backends / "extra").resolve() == tmp_path / "ours" / "extra"
-
-
-# ---- the log
-
-
-def test_log_is_made_readable():
-    reader = LogReader()
-    header = "1122 06:45:26.733706 7151 model_lifecycle.cc:642]"
-    shown = [
-        reader.feed('W1122 06:43:31.510880 6354 cuda.cc:273] "Unable to allocate pinned system memory, ..."'),
-        reader.feed(f"I{header} \"successfully loaded 'mask'\""),
-        reader.feed(f'I{header} "loading: mask:1"'),
-        reader.feed(
-            f"E{header} \"failed to load 'bad' version 1: Internal: ValueError: no x\\nneed y\\n\\nAt:\\n  a.py(3)\\n\""
-        ),
-        reader.feed("+----+"),
-        reader.feed("| server_version   | 2.51.0   |"),
-        reader.feed("Traceback (most recent call last):"),
-    ]
-    assert shown == [
-        None,
-        "loaded mask",
-        None,
-        "error: failed to load 'bad' version 1: Internal: ValueError: no x need y",
-        None,
-        None,
-        "Traceback (most recent call last):",
-    ]
-    assert reader.failed == {"bad": "Internal: ValueError: no x need y"}
-    assert reader.version == "2.51.0"
-
-
-def test_copy_of_a_repository_works_elsewhere(repository, tmp_path):
-    """Nothing in a repository names the place where it was assembled."""
-    moved = Path(shutil.copytree(repository, tmp_path / "moved"))
-    texts = [path.read_text() for path in moved.rglob("*.pbtxt")] + [(moved / "repository.json").read_text()]
-    assert not any(str(repository.parent) in text for text in texts)

@@ -6,6 +6,7 @@ import collections
 import contextlib
 import dataclasses
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -27,6 +28,10 @@ from maskline_serve.repository import Repository
 SHM_BYTES = 16 << 20
 DRAIN_MARGIN_SECONDS = 5  # unloading takes a few seconds after the last request is through
 STOP_MARGIN_SECONDS = DRAIN_MARGIN_SECONDS + 10.0  # the supervisor's own ending: stubs, shared memory, files
+
+
+def _show_nothing(line: str) -> None:
+    """For a log that nobody can be shown any more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,25 +71,50 @@ def _bind(stack: contextlib.ExitStack, host: str, port: int, name: str) -> int:
     return int(listener.getsockname()[1])
 
 
-def command(program: Path, backends: Path, repository: Repository, host: str, ports: Ports, drain_s: int) -> list[str]:
+def command(program: Path, backends: Path, models: Path, host: str, ports: Ports, drain_s: int) -> list[str]:
     """The server's command line. Every flag is known to release 24.10 and later."""
+    # The server writes host:port itself for gRPC; its HTTP library has a prefix of its own for IPv6.
+    grpc_host, http_host = (f"[{host}]", f"ipv6:{host}") if ":" in host else (host, host)
     return [
         str(program),
-        f"--model-repository={repository.models.resolve()}",
+        f"--model-repository={models}",
         f"--backend-directory={backends}",
         f"--backend-config=python,shm-default-byte-size={SHM_BYTES}",
         f"--backend-config=python,shm-region-prefix-name={backends.parent.name}_",
-        f"--grpc-address={host}",
+        f"--grpc-address={grpc_host}",
         f"--grpc-port={ports.grpc}",
-        f"--http-address={host}",
+        f"--http-address={http_host}",
         f"--http-port={ports.http}",
-        f"--metrics-address={host}",
+        f"--metrics-address={http_host}",
         f"--metrics-port={ports.metrics}",
         "--disable-auto-complete-config",
         "--strict-readiness=true",
         "--exit-on-error=true",
         f"--exit-timeout-secs={drain_s}",
     ]
+
+
+def plain_path(models: Path, folder: Path) -> Path:
+    """A path of the models folder that a shell reads as one word: the folder itself, or a link to it in `folder`.
+
+    Triton starts each Python stub by an unquoted shell command with the model's path in it (release 24.10), so a
+    folder named `my models` would never become ready.
+    """
+    models = models.resolve()
+    if shlex.quote(str(models)) == str(models):
+        return models
+    link = folder / "models"
+    link.symlink_to(models)
+    return link
+
+
+def work_folder() -> Path:
+    """A new private folder. Its name, unique on this machine, prefixes the shared-memory regions too.
+
+    It lies in $TMPDIR, or in /tmp when a shell would take that path apart (see `plain_path`).
+    """
+    place = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="maskline-serve-", dir=place if shlex.quote(place) == place else "/tmp"))
 
 
 class ServerProcess:
@@ -108,8 +138,7 @@ class ServerProcess:
         self.log = LogReader()
         self.lines: collections.deque[str] = collections.deque(maxlen=200)
         self._show, self._verbose, self._drain_s = show, verbose, drain_s
-        # The folder's name, unique on this machine, prefixes the shared-memory regions too.
-        folder = Path(tempfile.mkdtemp(prefix="maskline-serve-"))
+        folder = work_folder()
         try:
             self._process = self._start(installation, repository, host, ports, folder)
         except BaseException:
@@ -125,9 +154,10 @@ class ServerProcess:
         """Start the supervisor, which starts the server."""
         program, backends = install.prepare(installation, repository.backends, folder)
         supervisor = [sys.executable, "-I", "-S", str(Path(__file__).with_name("supervise.py"))]
+        models = plain_path(repository.models, folder)
         own = [str(folder), f"{folder.name}_", str(os.getpid()), str(self._drain_s + DRAIN_MARGIN_SECONDS), "--"]
         return subprocess.Popen(
-            supervisor + own + command(program, backends, repository, host, ports, self._drain_s),
+            supervisor + own + command(program, backends, models, host, ports, self._drain_s),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -144,8 +174,13 @@ class ServerProcess:
             self.lines.append(line.rstrip("\n"))
             shown = self.log.feed(self.lines[-1])
             text = self.lines[-1] if self._verbose else shown
-            if text is not None:
+            if text is None:
+                continue
+            try:
                 self._show(text)
+            except Exception:
+                # A terminal or pipe that went away. Reading goes on: the server would block on a full pipe.
+                self._show = _show_nothing
 
     @property
     def supervisor_pid(self) -> int:
