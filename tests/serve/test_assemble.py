@@ -139,6 +139,17 @@ def test_an_empty_folder_is_fine(artifact, tmp_path):
     assert assemble(artifact, tmp_path / "repository") is True
 
 
+def test_a_link_to_a_repository_stays_and_what_it_points_to_is_replaced(artifact, own_repository, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(own_repository)
+    path = own_repository / "models" / "preprocess" / "config.pbtxt"
+    path.write_text(path.read_text().replace("count: 1", "count: 2"))
+    assert assemble(artifact, link, force=True) is True
+    assert link.is_symlink()
+    assert "count: 1" in path.read_text()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link", "repository"]
+
+
 def test_a_foreign_folder_is_left_alone(artifact, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(RepositoryError, match="not assembled by maskline-serve"):

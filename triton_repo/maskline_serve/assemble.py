@@ -54,7 +54,7 @@ def assemble(artifact_folder: Path, repository_folder: Path, target: Target = Ta
         RepositoryError: the folder holds something that must not be overwritten.
     """
     artifact = read_artifact(artifact_folder)
-    folder = repository_folder.absolute()
+    folder = repository_folder.resolve()  # a link stays, what it points to is replaced
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:

@@ -16,7 +16,7 @@ def main() -> None:
         sys.exit(1)
     try:
         app()
-    except ServeError as error:
+    except (ServeError, OSError) as error:  # OSError: no permission, no space left, no such terminal any more
         sys.stderr.write(f"maskline-serve: {error}\n")
         sys.exit(1)
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from maskline_serve.assemble import Target
 from maskline_serve.assemble import assemble as assemble_repository
@@ -23,7 +24,8 @@ from maskline_serve.server import TritonServer
 POLL_SECONDS = 0.2
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode="markdown")
-out = Console(highlight=False)
+# Paths and names are printed as they are: neither [words] nor :words: in them mean anything.
+out = Console(highlight=False, markup=False, emoji=False)
 
 RepositoryFolder = Annotated[Path, typer.Argument(metavar="REPO", help="An assembled model repository.")]
 Port = typer.Option(min=0, max=65535, help="0 takes a free one.")
@@ -67,7 +69,7 @@ def run(
     Example: `maskline-serve run out/repository --grpc-port 8001`
     """
     signal.signal(signal.SIGTERM, _interrupt)
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     server = TritonServer(
         repository,
         host=host,
@@ -76,7 +78,7 @@ def run(
         metrics_port=metrics_port,
         timeout_s=timeout_s,
         drain_s=drain_s,
-        show=lambda line: console.print(f"triton | {line}", style="dim", markup=False, soft_wrap=True),
+        show=lambda line: console.print(f"triton | {line}", style="dim", soft_wrap=True),
         verbose=verbose,
     )
     console.print(f"starting tritonserver ({server.installation.origin}) with {repository}", soft_wrap=True)
@@ -100,8 +102,7 @@ def doctor(repository: RepositoryFolder) -> None:
     table = Table("check", "", "detail", box=None, pad_edge=False)
     styles = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "bold red"}
     for finding in findings:
-        style = styles[finding.level]
-        table.add_row(finding.check, f"[{style}]{finding.level}[/]", finding.detail.replace("[", r"\["))
+        table.add_row(finding.check, Text(finding.level, styles[finding.level]), finding.detail)
     out.print(table)
     errors = sum(finding.level is Level.ERROR for finding in findings)
     if errors:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
 import importlib.metadata
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from maskline_serve import config, install
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
-from maskline_serve.logs import LogReader
+from maskline_serve.logs import LogReader, tail
 from maskline_serve.repository import STAGES, Repository
 
 # Feature maps travel through shared memory: 95 MB an 800x1344 image and copy. Containers get 64 MB by default.
 SHM_WANTED_MIB = 1024
+START_SECONDS = 60.0  # the server states its version within a second; this is for a machine with much to do
 _ONNX_DTYPES = {"tensor(uint8)": "UINT8", "tensor(int32)": "INT32", "tensor(float)": "FP32"}
 
 
@@ -103,8 +106,11 @@ def _onnx(path: Path, parsed: Any) -> Iterator[str]:
     if not path.is_file():
         yield "no 1/model.onnx"
         return
-    import onnxruntime  # heavy, and only this check needs it
-
+    try:
+        import onnxruntime  # heavy, and only this check needs it
+    except ModuleNotFoundError:
+        yield "1/model.onnx cannot be checked without ONNX Runtime; `pip install 'maskline[serve]'`"
+        return
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # loads faster
     options.log_severity_level = 4
@@ -212,22 +218,39 @@ def _server_version(installation: install.Installation) -> str:
         (folder / "none").mkdir()
         program, _ = install.prepare(installation, folder / "none", folder)
         services = [f"--allow-{service}=false" for service in ("grpc", "http", "metrics")]
-        process = subprocess.Popen(
-            [str(program), f"--model-repository={folder / 'none'}", *services],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=install.environment(installation),
-            text=True,
-            errors="replace",
-        )
-        log = LogReader()
         try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                log.feed(line.rstrip("\n"))
-                if log.version is not None:
-                    return log.version
-            raise ServerNotFoundError(f"{program} does not start: {log.last_error or line.strip()}")
+            process = subprocess.Popen(
+                [str(program), f"--model-repository={folder / 'none'}", *services],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=install.environment(installation),
+                text=True,
+                errors="replace",
+            )
+        except OSError as error:
+            raise ServerNotFoundError(f"{program} does not start: {error.strerror}; {install.INSTALL_HINT}") from None
+        limit = threading.Timer(START_SECONDS, process.kill)
+        limit.start()
+        try:
+            return _stated_version(process, program)
         finally:
+            limit.cancel()
             process.kill()
             process.communicate()
+
+
+def _stated_version(process: subprocess.Popen[str], program: Path) -> str:
+    """Read the log until it names the version.
+
+    Raises:
+        ServerNotFoundError: the log ended first.
+    """
+    log, lines = LogReader(), collections.deque[str](maxlen=20)
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line)
+        log.feed(line.rstrip("\n"))
+        if log.version is not None:
+            return log.version
+    said = log.last_error or tail(lines) or "nothing"
+    raise ServerNotFoundError(f"{program} does not start as tritonserver does; it last said: {said}")
