@@ -70,8 +70,7 @@ def fit_command(
             metrics = fit(chosen, train_set, val_set, out, processes, init=init, resume=resume)
         except Interrupted as stop:
             if processes.is_main:
-                again = [word for word in sys.argv[1:] if word != "--resume"]
-                _say(f"{stop}; {out / 'last'} holds it. Resume: maskline-train {shlex.join(again)} --resume")
+                _say(f"{stop}; {out / 'last'} holds it. {_how_to_resume(processes.world)}")
             raise typer.Exit(stop.exit_code) from None
     if processes.is_main and metrics is None:
         _say(f"{out}: this run is finished; its checkpoints are {out / 'last'} and {out / 'best'}")
@@ -187,6 +186,13 @@ def check_command(
         dataset = CocoDataset(data, name)
         dataset.check_images()
         typer.echo(dataset.describe())
+
+
+def _how_to_resume(num_processes: int) -> str:
+    if num_processes > 1:
+        return "Resume: the same command with --resume"
+    words = [word for word in sys.argv[1:] if word != "--resume"]
+    return f"Resume: maskline-train {shlex.join(words)} --resume"
 
 
 def _say(text: str) -> None:

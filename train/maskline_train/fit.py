@@ -128,7 +128,7 @@ def _set_up(recipe: Recipe, processes: Processes) -> TrainingState:
     torch.manual_seed(training.seed)
     model = MaskRCNN(recipe.model, recipe.sampling).train().to(processes.device)
     if training.channels_last:
-        model = model.to(memory_format=torch.channels_last)
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     scaler = GradScaler(processes.device.type, enabled=training.amp == "fp16" and processes.device.type == "cuda")
     averages = None if training.ema_decay is None else Averages(model, training.ema_decay)
     return TrainingState(model, training.build_optimizer(model), scaler, averages)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType, TracebackType
 from typing import Any
+
+ECHO_S = 2.0
 
 
 class Interrupted(Exception):  # noqa: N818 (no error: the run ended as it was asked to)
@@ -20,10 +23,14 @@ class Interrupted(Exception):  # noqa: N818 (no error: the run ended as it was a
 
 
 class Signals:
-    """Notes SIGINT and SIGTERM while it is open; a second one acts at once."""
+    """Notes SIGINT and SIGTERM while it is open; another one, some seconds later, acts at once.
+
+    Under torchrun one Ctrl-C arrives twice, from the terminal and from torchrun: not yet a sign of impatience.
+    """
 
     def __init__(self) -> None:
         self.received = 0  # the signal's number; 0 before one came
+        self._received_at = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -40,8 +47,12 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
-        self.received = number
-        self._restore()
+        now = time.monotonic()
+        if not self.received:
+            self.received, self._received_at = number, now
+        elif now - self._received_at > ECHO_S:
+            self._restore()
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

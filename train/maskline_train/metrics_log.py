@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Column
 from torch.utils.tensorboard import SummaryWriter
 
 from maskline_train.training_state import replace_file
@@ -35,10 +36,10 @@ class MetricsLog:
         self._console = Console(soft_wrap=True, highlight=False)
         self._since, self._images = time.perf_counter(), 0
         self._first_step, self._started, self._paused = first_step, time.perf_counter(), 0.0
-        columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(20), TextColumn("{task.fields[text]}"))
-        self._progress = Progress(
-            *columns, TimeElapsedColumn(), console=self._console, disable=not self._console.is_terminal
-        )
+        text = TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+        columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(12), text)
+        on_terminal = self._console.is_terminal
+        self._progress = Progress(*columns, console=self._console, disable=not on_terminal, expand=True)
         self._task = self._progress.add_task("train", total=steps, completed=first_step, text="")
         self._progress.start()
 
@@ -83,9 +84,9 @@ class MetricsLog:
         self._record({"kind": "train", "step": step, **values, "images_per_s": round(speed, 3)})
         left = (now - self._started - self._paused) / max(step - self._first_step, 1) * (self._steps - step)
         losses = " ".join(f"{name} {value:.3f}" for name, value in values.items() if name != "lr")
-        text = f"{losses} lr {values['lr']:.2e} {speed:.1f} images/s, {_duration(left)} left"
+        text = f"{_duration(left)} left, {speed:.1f} images/s, {losses}, lr {values['lr']:.2e}"
         self._progress.update(self._task, text=text)
-        line = f"step {step}/{self._steps} {text}"
+        line = f"step {step}/{self._steps}, {text}"
         self._write_log(line)
         if not self._console.is_terminal:
             self._console.print(line, markup=False)

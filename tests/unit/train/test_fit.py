@@ -60,7 +60,7 @@ def test_the_folder_of_a_run_holds_what_the_page_says(finished: Path) -> None:
         }
         torch.load(finished / link / "training_state.pt", weights_only=True)
     assert json.loads((finished / "recipe.json").read_text())["training"]["steps"] == 30
-    assert "step 30/30 loss" in (finished / "train.log").read_text()
+    assert "step 30/30, 0:00 left, " in (finished / "train.log").read_text()
     train, evaluation = entries(finished, "train"), entries(finished, "evaluation")
     assert [entry["step"] for entry in train] == [5, 10, 15, 20, 25, 30]
     assert [entry["step"] for entry in evaluation] == [15, 30]

@@ -14,6 +14,7 @@ import torch
 from in_process import call
 from maskline_train.checkpoint import load_model
 from maskline_train.cli import main
+from maskline_train.interruption import Signals
 from maskline_train.metrics_log import read_metrics
 from shapes_data import write_shapes
 
@@ -160,3 +161,15 @@ def test_another_recipe_is_refused_on_resume(
     assert fit(data, uninterrupted, "--resume", "--total-batch", "4", "--steps", "12") == 1
     error = capsys.readouterr().err
     assert "training.decay = {'milestones': [6], 'factor': 0.1}, the recipe now says {'milestones': [3]" in error
+
+
+def test_a_second_signal_is_an_echo_at_first_and_acts_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with Signals() as signals:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # torchrun passes on what the terminal sent as well
+        assert signals.received == signal.SIGINT
+        now = 103.0
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
