@@ -136,7 +136,9 @@ class MaskStage(nn.Module):
     """Pyramid and detections to the mask of each detection's class.
 
     Only the row of the last 1 x 1 convolution that belongs to the label is computed: 1/K of its work and no
-    [N, K, M, M] tensor.
+    [N, K, M, M] tensor. The 2 x 2 deconvolution of stride 2 is written as the 1 x 1 convolution to four times the
+    channels that it is, one set a corner of the output cell; corners are interleaved at the very end, when they are
+    four numbers a cell instead of four times C.
 
     Args:
         model: whose mask head to take.
@@ -146,7 +148,9 @@ class MaskStage(nn.Module):
 
     def __init__(self, model: MaskRCNN, skip_padding: bool) -> None:
         super().__init__()
-        self.mask_head = copy.deepcopy(model.mask_head)
+        self.convs = copy.deepcopy(model.mask_head.convs)
+        self.corners = _as_convolution(model.mask_head.upsample)
+        self.mask_logits = copy.deepcopy(model.mask_head.mask_logits)
         self.pool = roi_align_op(model.spec, model.spec.mask_head.pooled_side)
         self.mask_side = model.spec.mask_head.mask_side
         self.skip_padding = skip_padding
@@ -176,16 +180,29 @@ class MaskStage(nn.Module):
 
     def _masks_of_labels(self, pooled: Tensor, labels: Tensor) -> Tensor:
         """Whole numbers 0..255, float [N, M*M], of RoI features [N, C, P, P], each for its label's class [N]."""
-        head = self.mask_head
         x = pooled
-        for conv in head.convs:
+        for conv in self.convs:
             x = relu(conv(x))
-        x = relu(head.upsample(x)).flatten(2)  # [N, C, M*M]
-        last = head.mask_logits
-        assert last.bias is not None
-        weights = last.weight.flatten(1)[labels].unsqueeze(1)  # [N, 1, C]
-        logits = (weights @ x).squeeze(1) + last.bias[labels].unsqueeze(1)
-        return torch.round(torch.sigmoid(logits) * 255.0)
+        side = x.shape[-1]
+        assert self.mask_logits.bias is not None
+        x = relu(self.corners(x)).reshape(-1, 4, self.mask_logits.in_channels, side * side)  # [N, 4, C, P*P]
+        weights = self.mask_logits.weight.flatten(1)[labels][:, None, None]  # [N, 1, 1, C]
+        logits = (weights @ x).squeeze(2).flatten(1) + self.mask_logits.bias[labels].unsqueeze(1)  # [N, 4*P*P]
+        cells = logits.reshape(-1, 2, 2, side, side).permute(0, 3, 1, 4, 2)  # [N, P, 2, P, 2]: y, dy, x, dx
+        return torch.round(torch.sigmoid(cells.flatten(1)) * 255.0)
+
+
+def _as_convolution(deconvolution: nn.ConvTranspose2d) -> nn.Conv2d:
+    """The 1 x 1 convolution whose channel (dy, dx, c) is what the deconvolution writes to (c, 2y + dy, 2x + dx)."""
+    inputs, outputs = deconvolution.in_channels, deconvolution.out_channels
+    convolution = nn.Conv2d(inputs, 4 * outputs, 1)
+    assert convolution.bias is not None
+    assert deconvolution.bias is not None
+    with torch.no_grad():
+        kernel = deconvolution.weight.permute(2, 3, 1, 0)  # [2, 2, outputs, inputs]
+        convolution.weight.copy_(kernel.reshape(4 * outputs, inputs, 1, 1))
+        convolution.bias.copy_(deconvolution.bias.repeat(4))
+    return convolution
 
 
 def _pool(op: MultiscaleRoIAlign, boxes: Tensor, features: Sequence[Tensor]) -> Tensor:

@@ -30,13 +30,11 @@ Inputs = tuple[Array, Array, Array, Array, Array]
 def head_outputs(
     counts: tuple[int, ...], rows: int = 10, classes: int = 3, seed: int = 0, spread: float = 1.0
 ) -> Inputs:
-    """Inputs of the op: `counts` real proposals of `rows` on a 96 x 128 image; padding rows hold rubbish scores."""
+    """Inputs of the op: `counts` real proposals of `rows` on a 96 x 128 image; padding rows hold rubbish."""
     rng = np.random.default_rng(seed)
     batch = len(counts)
     start = rng.uniform(0, 80, (batch, rows, 2))
     proposals = np.concatenate([start, start + rng.uniform(8, 50, (batch, rows, 2))], axis=-1)
-    for image, count in enumerate(counts):
-        proposals[image, count:] = 0
     return (
         float32(2 * rng.standard_normal((batch * rows, classes + 1))),
         float32(spread * rng.standard_normal((batch * rows, 4 * classes))),

@@ -49,17 +49,16 @@ class MultiscaleRoIAlign:
 
 
 def body_ort(op: MultiscaleRoIAlign) -> onnx.FunctionProto:
-    """The body for ONNX Runtime: its RoiAlign op on the boxes of each level, scattered to their rows."""
+    """The body for ONNX Runtime: its RoiAlign op on the boxes of each level, then one gather that restores the order.
+
+    Scattering level by level into one tensor would copy all of it once a level.
+    """
     body = Body(NAME)
     boxes, features = _inputs(body, op)
     rows = boxes.reshape(-1, 4)  # [B*R, 4]
     level, valid = _levels(body, op, rows)
     boxes_per_image = boxes.dim(1)
-    pooled = body.op(
-        "ConstantOfShape",
-        body.op("Concat", rows.dim(0), features[0].dim(1), body.ints([op.pooled_side] * 2), axis=0),
-        value=numpy_helper.from_array(np.zeros(1, dtype=np.float32)),
-    )
+    members, pooled = [], []
     for index, (stride, feature) in enumerate(zip(op.strides, features, strict=True)):
         mine = body.op("NonZero", level.equal(index) & valid).reshape(-1)  # [n]
         aligned = body.op(
@@ -74,8 +73,21 @@ def body_ort(op: MultiscaleRoIAlign) -> onnx.FunctionProto:
             sampling_ratio=op.sampling_ratio,
             spatial_scale=1.0 / stride,
         )
-        pooled = body.op("ScatterND", pooled, mine.unsqueeze(-1), aligned)
-    return _function(body, op, boxes, features, pooled, "ONNX Runtime")
+        members.append(mine)
+        pooled.append(aligned)
+    zero_shape = body.op("Concat", body.ints([1]), features[0].dim(1), body.ints([op.pooled_side] * 2), axis=0)
+    zero = body.op("ConstantOfShape", zero_shape, value=numpy_helper.from_array(np.zeros(1, dtype=np.float32)))
+    by_level = body.op("Concat", *pooled, zero, axis=0)  # [boxes with an area + 1, C, P, P]
+    return _function(body, op, boxes, features, _in_order(body, by_level, members, rows.dim(0)), "ONNX Runtime")
+
+
+def _in_order(body: Body, by_level: Value, members: Sequence[Value], count: Value) -> Value:
+    """Rows of `by_level` at the places that `members` says, of `count`; its last row everywhere else."""
+    order = body.op("Concat", *members, axis=0)  # place of each row but the last
+    found = order.dim(0)
+    number = body.op("Range", 0, body.op("Squeeze", found), 1)
+    sources = body.op("ScatterElements", body.op("Expand", found, count), order, number, axis=0)  # [B*R]
+    return body.op("Gather", by_level, sources, axis=0)
 
 
 def body_dense(op: MultiscaleRoIAlign) -> onnx.FunctionProto:
