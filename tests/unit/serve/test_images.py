@@ -74,6 +74,27 @@ def test_a_transparent_palette_colour_becomes_black_and_the_others_stay() -> Non
     np.testing.assert_array_equal(rgb(image_files.encoded(image, transparency=0))[0], [[0, 0, 0], [40, 50, 60]])
 
 
+@pytest.mark.parametrize("height", [1, 63, 64, 65, 200])
+def test_pictures_higher_than_a_strip_are_converted_whole(height: int) -> None:
+    rng = np.random.default_rng(height)
+    deep = rng.integers(0, 65536, (height, 5), np.uint16)
+    expected = np.floor(deep / 257.0 + 0.5).astype(np.uint8)
+    np.testing.assert_array_equal(rgb(image_files.encoded(Image.fromarray(deep))), np.stack([expected] * 3, axis=2))
+    clear = Image.fromarray(rng.integers(0, 256, (height, 5, 4), np.uint8))
+    black = Image.new("RGBA", clear.size, (0, 0, 0, 255))
+    expected = np.asarray(Image.alpha_composite(black, clear))[..., :3]
+    np.testing.assert_array_equal(rgb(image_files.encoded(clear)), expected)
+
+
+def test_a_server_without_memory_does_not_blame_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(self: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    with pytest.raises(MemoryError):
+        images.load_rgb(PLAIN, LIMITS)
+
+
 def test_cmyk_becomes_rgb() -> None:
     red = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
     assert np.abs(rgb(image_files.encoded(red, "JPEG")).astype(int) - [255, 0, 0]).max() <= 3  # JPEG's own loss

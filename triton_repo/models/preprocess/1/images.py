@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 
 import numpy as np
@@ -18,6 +18,7 @@ Size = tuple[int, int]
 UInt8 = npt.NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "WEBP")
+_STRIP_ROWS = 64  # of at most 20 000 px: 10 MB as float64
 # EXIF tag 0x0112, orientation -> how Pillow turns the stored picture upright. 1, and anything unknown: as it is.
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -105,6 +106,8 @@ def load_rgb(data: bytes, limits: Limits) -> Image.Image:
     image = _open(data, limits)
     try:
         image.load()
+    except MemoryError:  # the server's trouble, not the file's
+        raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ... on broken files
         raise InvalidImageError(
             f"image: got {len(data)} bytes of a {image.format} file that cannot be decoded ({error}), expected a "
@@ -162,12 +165,31 @@ def upright(image: Image.Image) -> Image.Image:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow mode as 8-bit RGB: 16-bit gray scaled by 1/257, transparency over black, the rest by Pillow."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        values = np.floor(np.asarray(image, np.float64) / 257.0 + 0.5)
-        return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")
+        return _by_strips(image, _gray)
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
-    return image.convert("RGB")
+        return _by_strips(image, _over_black)
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy it, 4 bytes a pixel
+
+
+def _by_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """An RGB picture made some rows at a time, so that what `convert` holds meanwhile is small."""
+    whole = Image.new("RGB", image.size)
+    for top in range(0, image.height, _STRIP_ROWS):
+        strip = image.crop((0, top, image.width, min(top + _STRIP_ROWS, image.height)))
+        whole.paste(convert(strip), (0, top))
+    return whole
+
+
+def _gray(image: Image.Image) -> Image.Image:
+    """16-bit gray as 8-bit gray."""
+    values = np.floor(np.asarray(image, np.float64) / 257.0 + 0.5)
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+
+
+def _over_black(image: Image.Image) -> Image.Image:
+    """What has transparency over opaque black."""
+    rgba = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
 
 
 def prepare(data: bytes, geometry: Geometry, limits: Limits) -> tuple[UInt8, Size]:
