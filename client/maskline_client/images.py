@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
 from maskline_client.errors import InvalidImage
 
@@ -17,14 +17,27 @@ ImageSource = str | Path | bytes | Image.Image | npt.NDArray[Any]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")  # looked for in folders; a single file may have any name
 _HEAD_BYTES = 12  # holds the longest signature, WebP's
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # Pillow writes these without loss
+# What Pillow raises on files that are broken or too large; SyntaxError is its word for a broken PNG.
+_BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {  # EXIF orientation -> how the stored picture is turned upright; 1, and anything unknown: as it is
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def encode(source: ImageSource) -> bytes:
     """The bytes of a JPEG, PNG or WebP file for any kind of source.
 
     Args:
-        source: a path; the bytes of a file; a Pillow image (turned upright by its EXIF orientation, sent as PNG); or
-            an array (sent as PNG): [H, W, 3] uint8 RGB, [H, W, 4] uint8 RGBA, [H, W] uint8 or uint16 gray.
+        source: a path; the bytes of a file; aPillow image (turned upright by its EXIF orientation, sent as PNG; the
+            values of its 16-bit, integer and float modes count as 0..65535); or an array (sent as PNG): [H, W, 3] uint8
+            RGB, [H, W, 4] uint8 RGBA, [H, W] uint8 or uint16 gray.
 
     Raises:
         InvalidImage: no such file, a folder, another file format, or an array of another shape or type.
@@ -88,19 +101,20 @@ def list_images(folder: Path) -> list[Path]:
 def decode_rgb(data: bytes) -> Image.Image:
     """The 8-bit RGB picture that the server sees: upright, alpha over black, 16-bit gray scaled by 1/257.
 
+    `tests/contract/test_client_contract.py` compares it with the server's, bit by bit.
+
     Raises:
         InvalidImage: the file does not decode.
     """
     try:
-        image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-        if image.mode.startswith("I") or image.mode == "F":
-            gray = np.clip(np.asarray(image, np.float64) / 257 + 0.5, 0, 255).astype(np.uint8)
-            return Image.fromarray(gray).convert("RGB")
-        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = _upright(Image.open(io.BytesIO(data)))
+        if _is_deep(image):
+            return _eight_bit(image).convert("RGB")
+        if image.has_transparency_data:
             rgba = image.convert("RGBA")
             return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
         return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except _BROKEN as error:
         raise InvalidImage(f"the image does not decode ({error}), expected a whole JPEG, PNG or WebP file") from error
 
 
@@ -119,14 +133,42 @@ def _encode_array(array: npt.NDArray[Any]) -> bytes:
 def _encode_image(image: Image.Image) -> bytes:
     """A PNG of a Pillow image, upright."""
     try:
-        upright = ImageOps.exif_transpose(image)
-        return _png(upright if upright.mode in _PNG_MODES else upright.convert("RGB"))
-    except (OSError, ValueError) as error:
+        upright = _upright(image)
+        if upright.mode in _PNG_MODES:
+            return _png(upright)
+        if _is_deep(upright):
+            return _png(_eight_bit(upright))
+        return _png(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
+    except _BROKEN as error:
         raise InvalidImage(f"Pillow image of mode {image.mode}: cannot be written as PNG ({error})") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; EXIF that cannot be read counts as none, as on the server.
+
+    Not `ImageOps.exif_transpose`: it writes the remaining EXIF anew, which fails on odd tags.
+    """
+    image.load()
+    try:
+        method = _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # a broken block raises struct.error, SyntaxError, ...
+        return image
+    return image if method is None else image.transpose(method)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether the picture is gray of more than 8 bits; Pillow would cut its values at 255."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """16-bit gray (in any of Pillow's modes for it) as 8-bit gray, by the server's rule."""
+    values = np.floor(np.asarray(image, np.float64) / 257 + 0.5)
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
 
 
 def _png(image: Image.Image) -> bytes:
     """The bytes of a PNG; level 1, since the time to compress counts more than the bytes on a loopback."""
     out = io.BytesIO()
-    image.save(out, "PNG", compress_level=1)
+    image.save(out, "PNG", compress_level=1, exif=b"")  # an orientation left in it would turn the picture again
     return out.getvalue()

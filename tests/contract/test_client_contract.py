@@ -1,11 +1,17 @@
 """The client's contract equals the table in docs/architecture.md and the configurations that Triton reads."""
 
+import io
 import re
 from pathlib import Path
 
+import image_files
+import model_files
+import numpy as np
 import pytest
 from google.protobuf import text_format
 from maskline_client import contract
+from maskline_client.images import decode_rgb, encode
+from PIL import Image
 from tritonclient.grpc import model_config_pb2
 
 ROOT = Path(__file__).parents[2]
@@ -78,3 +84,21 @@ def test_the_steps_are_the_models_that_the_ensembles_run() -> None:
     used = {step.model_name for spec in contract.ENSEMBLES for step in config(spec.name).ensemble_scheduling.step}
     assert used == set(contract.STEPS)
     assert {path.name for path in MODELS.iterdir()} == used | {spec.name for spec in contract.ENSEMBLES}
+
+
+server_images = model_files.load("models/preprocess/1/images.py")
+LIMITS = server_images.Limits(32 * 2**20, 50_000_000, 20_000)
+FILES = image_files.good_files()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_pictures_are_drawn_on_what_the_server_saw(name: str) -> None:
+    seen = np.asarray(server_images.load_rgb(FILES[name], LIMITS))
+    np.testing.assert_array_equal(np.asarray(decode_rgb(FILES[name])), seen)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_opened_with_pillow_reaches_the_server_as_the_file_itself_does(name: str) -> None:
+    sent = encode(Image.open(io.BytesIO(FILES[name])))
+    expected = np.asarray(server_images.load_rgb(FILES[name], LIMITS))
+    np.testing.assert_array_equal(np.asarray(server_images.load_rgb(sent, LIMITS)), expected)

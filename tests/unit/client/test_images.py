@@ -66,6 +66,27 @@ def test_a_pillow_image_is_sent_upright() -> None:
     np.testing.assert_array_equal(pixels(encode(image)), np.rot90(RAMP, -1))
 
 
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_gray_of_sixteen_bits_is_scaled_and_not_cut_at_255(mode: str) -> None:
+    values = np.array([[0, 257, 32896, 65535]], np.uint16)
+    array = values.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode])
+    image = Image.fromarray(array)
+    assert image.mode == mode
+    assert np.asarray(decode_rgb(encode(image)))[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_a_transparent_palette_image_keeps_its_transparency() -> None:
+    image = Image.fromarray(RAMP).convert("RGBA")
+    image.putalpha(0)
+    assert pixels(encode(image.convert("PA")))[..., 3].max() == 0
+
+
+def test_a_broken_file_that_pillow_opened_is_refused() -> None:
+    image = Image.open(io.BytesIO(file_of(Image.fromarray(RAMP))[:-40]))
+    with pytest.raises(InvalidImage, match="cannot be written as PNG"):
+        encode(image)
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "HSV", "YCbCr", "I", "F"])
 def test_every_mode_of_a_pillow_image_can_be_sent(mode: str) -> None:
     data = encode(
