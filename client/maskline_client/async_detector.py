@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Self
 
@@ -49,14 +50,18 @@ class AsyncDetector:
     async def detect(self, image: ImageSource) -> Detections:
         """Find the objects of one image; arguments and errors as `Detector.detect`."""
         data = await asyncio.to_thread(encode, image)
-        classes = await self.classes()
+        start = time.monotonic()
         try:
+            async with asyncio.timeout(self._connection.deadline_s):  # for the wait of many for one contract check
+                classes = await self.classes()
             result = await self._client.infer(
                 MASKRCNN.name,
                 wire.request_inputs(data),
                 outputs=wire.request_outputs(),
-                client_timeout=self._connection.deadline_s,
+                client_timeout=self._connection.left_s(start),
             )
+        except TimeoutError:
+            raise self._connection.too_late() from None
         except triton.InferenceServerException as failure:
             raise self._connection.error(failure) from failure
         return wire.parse_answer(result, classes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
@@ -42,7 +43,7 @@ class Detector:
 
     Args:
         url: host:port of the gRPC endpoint.
-        deadline_s: seconds a call may take, retries included.
+        deadline_s: seconds a call may take, the check of the contract before the first one and retries included.
         retries: attempts after the first when the server is unavailable, 0 to 4.
         tls: certificates of an encrypted connection; None for a plain one.
 
@@ -75,10 +76,7 @@ class Detector:
         Raises:
             ClientError: the server is not there, or not one this client can read.
         """
-        with self._lock:
-            if self._classes is None:
-                self._classes = self._check_contract()
-            return self._classes
+        return self._known_classes(time.monotonic())
 
     def detect(self, image: ImageSource) -> Detections:
         """Find the objects of one image.
@@ -94,13 +92,14 @@ class Detector:
             ContractMismatch: the server is not one this client can read.
         """
         data = encode(image)
-        classes = self.classes
+        start = time.monotonic()
+        classes = self._known_classes(start)
         try:
             result = self._client.infer(
                 MASKRCNN.name,
                 wire.request_inputs(data),
                 outputs=wire.request_outputs(),
-                client_timeout=self._connection.deadline_s,
+                client_timeout=self._connection.left_s(start),
             )
         except triton.InferenceServerException as failure:
             raise self._connection.error(failure) from failure
@@ -154,12 +153,25 @@ class Detector:
         except ClientError as error:
             return Outcome(image, error=error)
 
-    def _check_contract(self) -> tuple[str, ...]:
-        """Compare the server with the contract and return its class names."""
-        timeout = self._connection.deadline_s
+    def _known_classes(self, start: float) -> tuple[str, ...]:
+        """The class names; threads wait for one check together, each until its own deadline from `start` on."""
+        if self._classes is not None:
+            return self._classes
+        if not self._lock.acquire(timeout=self._connection.left_s(start)):
+            raise self._connection.too_late()
         try:
-            metadata = self._client.get_model_metadata(MASKRCNN.name, client_timeout=timeout)
-            config = self._client.get_model_config(MASKRCNN.name, client_timeout=timeout)
+            if self._classes is None:
+                self._classes = self._check_contract(start)
+            return self._classes
+        finally:
+            self._lock.release()
+
+    def _check_contract(self, start: float) -> tuple[str, ...]:
+        """Compare the server with the contract and return its class names."""
+        left_s = self._connection.left_s
+        try:
+            metadata = self._client.get_model_metadata(MASKRCNN.name, client_timeout=left_s(start))
+            config = self._client.get_model_config(MASKRCNN.name, client_timeout=left_s(start))
         except triton.InferenceServerException as failure:
             raise self._connection.error(failure) from failure
         wire.check_ensemble(metadata, MASKRCNN)

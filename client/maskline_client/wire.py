@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,8 @@ DEFAULT_DEADLINE_S = 60.0  # a ResNet-50-FPN on two cores takes about 5 s an ima
 DEFAULT_RETRIES = 4  # gRPC caps a call at 5 attempts
 
 _UNLIMITED = -1
-_RETRY_BUFFER_BYTES = (
-    64 << 20
-)  # gRPC retries only what it still holds; its default of 256 KiB is less than a photograph
+# gRPC retries only what it still holds; its default of 256 KiB is less than a photograph.
+_RETRY_BUFFER_BYTES = 64 << 20
 _KEEPALIVE_MS = 330_000  # Triton closes a connection that pings more often than every 300 s
 
 
@@ -61,7 +61,7 @@ class Connection:
 
     Attributes:
         url: host:port of the gRPC endpoint.
-        deadline_s: seconds a call may take, retries included.
+        deadline_s: seconds a call may take, the check of the contract before the first one and retries included.
         retries: attempts after the first when the server is unavailable, 0 to 4.
         tls: None for a plain connection.
     """
@@ -74,8 +74,11 @@ class Connection:
     def __post_init__(self) -> None:
         """Refuse what could only fail later, at the first call."""
         host, _, port = self.url.rpartition(":")
-        if "/" in self.url or not host or not port.isdecimal():
-            raise ValueError(f"url: got {self.url!r}, expected host:port of the gRPC endpoint, e.g. {DEFAULT_URL}")
+        bare_ipv6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
+        if "/" in self.url or not host or bare_ipv6 or not (port.isdecimal() and 0 < int(port) < 65536):
+            raise ValueError(
+                f"url: got {self.url!r}, expected host:port of the gRPC endpoint, e.g. {DEFAULT_URL} or [::1]:8001"
+            )
         if not (math.isfinite(self.deadline_s) and self.deadline_s > 0):
             raise ValueError(f"deadline: got {self.deadline_s} s, expected a positive number of seconds")
         if not 0 <= self.retries <= DEFAULT_RETRIES:
@@ -92,6 +95,21 @@ class Connection:
     def error(self, failure: triton.InferenceServerException) -> ClientError:
         """The failure of a call as one of our errors."""
         return from_status(str(failure.status()), str(failure.message()), self.url, self.deadline_s)
+
+    def left_s(self, start: float) -> float:
+        """Seconds left of the deadline of something that began at `start` (of `time.monotonic`); more than 0.
+
+        Raises:
+            DeadlineExceeded: none.
+        """
+        left = start + self.deadline_s - time.monotonic()
+        if left <= 0:
+            raise self.too_late()
+        return left
+
+    def too_late(self) -> ClientError:
+        """The error of a deadline that passed on our side."""
+        return from_status("DEADLINE_EXCEEDED", "", self.url, self.deadline_s)
 
 
 def channel_args(retries: int) -> list[tuple[str, str | int]]:

@@ -21,4 +21,5 @@ def server() -> Iterator[Server]:
     port = running.add_insecure_port("127.0.0.1:0")
     running.start()
     yield Server(f"127.0.0.1:{port}", script)
+    script.over.set()
     running.stop(None).wait(5)

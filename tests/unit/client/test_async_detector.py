@@ -1,6 +1,7 @@
 """The asyncio client: the same answers and errors as the sync one."""
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def test_it_answers_as_the_sync_client_does(server: Server) -> None:
 
 
 def test_many_images_come_back_in_order_with_a_bound_on_those_under_way(server: Server) -> None:
-    server.script.sleep_s = 0.02
+    server.script.sleep_s = 0.05
 
     async def call() -> list[int]:
         async with AsyncDetector(server.url) as detector:
@@ -40,9 +41,21 @@ def test_retries_and_deadlines_hold(server: Server) -> None:
     server.script.failures = 2
     assert asyncio.run(call()) == 2
     assert server.script.calls == 3
-    server.script.sleep_s = 3
+    server.script.sleep_s = 60
     with pytest.raises(DeadlineExceeded):
-        asyncio.run(call(deadline_s=0.5))
+        asyncio.run(call(deadline_s=1))
+
+
+def test_tasks_that_wait_for_one_contract_check_keep_their_own_deadlines(server: Server) -> None:
+    server.script.metadata_sleep_s = 60
+
+    async def call() -> list[object]:
+        async with AsyncDetector(server.url, deadline_s=1) as detector:
+            return [o async for o in detector.try_detect_many([file_with(1)] * 20, in_flight=20)]
+
+    start = time.monotonic()
+    assert {type(outcome.error) for outcome in asyncio.run(call())} == {DeadlineExceeded}
+    assert time.monotonic() - start < 10
 
 
 def test_errors_are_those_of_the_sync_client(server: Server) -> None:

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import struct
 import threading
-import time
 
 import grpc
 import numpy as np
@@ -26,6 +25,8 @@ class Script:
     code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
     details: str = "scripted"
     sleep_s: float = 0.0
+    metadata_sleep_s: float = 0.0
+    over: threading.Event = dataclasses.field(default_factory=threading.Event)  # ends every sleep
     padding: bytes = b""  # the text of a padding row's mask
     labels: str = json.dumps(CLASSES)
     calls: int = 0
@@ -89,6 +90,7 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
         return service_pb2.ModelReadyResponse(ready=request.name != "mask")
 
     def ModelMetadata(self, request, context):  # noqa: N802
+        self.script.over.wait(self.script.metadata_sleep_s)
         spec = next(spec for spec in contract.ENSEMBLES if spec.name == request.name)
         response = service_pb2.ModelMetadataResponse(name=spec.name)
         sizes = {"D": ROWS, "M": 28, "H": -1, "W": -1}
@@ -112,7 +114,7 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
             script.most_under_way = max(script.most_under_way, script.under_way)
             fails = script.calls <= script.failures
         try:
-            time.sleep(script.sleep_s)
+            script.over.wait(script.sleep_s)
             if fails:
                 context.abort(script.code, script.details)
             raw = request.raw_input_contents[0]
