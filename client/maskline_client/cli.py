@@ -42,8 +42,8 @@ TlsCa = Annotated[Path | None, typer.Option(help="PEM file of the authorities to
 TlsKey = Annotated[Path | None, typer.Option(help="PEM file of the client's key, for mutual TLS.")]
 TlsCertificate = Annotated[Path | None, typer.Option(help="PEM file of the client's certificate, for mutual TLS.")]
 
-_out = Console()
-_err = Console(stderr=True)
+_out = Console(emoji=False)  # a name like a:x:b.jpg is printed as it is
+_err = Console(stderr=True, emoji=False)
 
 
 @app.command()
@@ -72,7 +72,11 @@ def detect(
     _out.print(_found_table(report))
     if out is not None:
         write_json(out / detect_command.JSON_NAME, report.to_coco(detector.classes))
-        _out.print(f"{len(report.answers)} drawn pictures and {detect_command.JSON_NAME} in {out}", soft_wrap=True)
+        _out.print(
+            f"{len(report.answers)} drawn pictures and {detect_command.JSON_NAME} in {out}",
+            soft_wrap=True,
+            markup=False,
+        )
     for error in report.errors:
         _fail(str(error))
     if report.errors:
@@ -157,6 +161,7 @@ def predict(
         f"{result.predicted} images predicted, {result.refused} refused, {result.done_before} were done before; "
         f"lines in {out}",
         soft_wrap=True,
+        markup=False,
     )
 
 

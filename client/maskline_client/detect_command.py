@@ -64,12 +64,15 @@ def plan(images: Sequence[Path], out: Path | None) -> list[Job]:
 
     Raises:
         InvalidImage: a name that is neither file nor folder, or a folder without images.
+        ValueError: `out` holds the images themselves, which a drawn picture might replace.
     """
     jobs: list[Job] = []
     taken: set[Path] = set()
     for named in images:
         if not named.exists():
             raise InvalidImage(f"{named}: got no such file or folder, expected images; check the name")
+        if out is not None and named.resolve().is_relative_to(out.resolve()):
+            raise ValueError(f"--out {out}: got the folder that {named} is in, expected another; choose a new one")
         for path in list_images(named) if named.is_dir() else [named]:
             if named.is_dir() and out is not None and path.resolve().is_relative_to(out.resolve()):
                 continue

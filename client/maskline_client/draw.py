@@ -51,8 +51,11 @@ def colour_of(index: int) -> Colour:
 
 
 def viewing_scale(size: tuple[int, int]) -> int:
-    """By how much to enlarge a picture of (height, width) so that labels fit: its shorter side gets 480 px or more."""
-    return max(1, math.ceil(480 / min(size)) if max(size) < 1000 else 1)
+    """By how much to enlarge a picture of (height, width), so that labels fit.
+
+    Its shorter side gets 480 px or more, as far as the longer one stays below 2000 px; one of 1000 px stays as it is.
+    """
+    return max(1, min(math.ceil(480 / min(size)), 1999 // max(size)))
 
 
 def draw(image: Image.Image, detections: Detections, *, colour_by: ColourBy = "class", scale: int = 1) -> Image.Image:

@@ -1,13 +1,19 @@
 """The commands as a user runs them: output, files, one line on stderr and an exit code on failure."""
 
+import contextlib
+import errno
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import in_process
 import numpy as np
 import pytest
+from maskline_client.cli import main
 from maskline_client.detect_command import plan
+from maskline_client.files import write_json, write_png
 from PIL import Image
 from unit.client.triton_double import SIZE, Server, file_with
 
@@ -15,8 +21,11 @@ COMMANDS = ("detect", "evaluate", "predict", "bench", "health")
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "maskline_client.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=None)
+    """The command in this process: starting Python with all it imports takes a second, and much more under load."""
+    words = list(map(str, arguments))
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        status = in_process.call(main, *words)
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 
 def photo(path: Path) -> Path:
@@ -31,6 +40,12 @@ def assert_one_line(result: subprocess.CompletedProcess[str], code: int, text: s
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("maskline-client: ")
     assert text in result.stderr
+
+
+def test_the_installed_command_starts_and_fails_as_a_program_does() -> None:
+    command = [Path(sys.executable).with_name("maskline-client"), "health", "--url", "nonsense"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert_one_line(result, 2, "got 'nonsense', expected host:port")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -103,8 +118,9 @@ def test_an_unknown_option_is_wrong_usage() -> None:
 
 def test_a_deadline_and_another_contract_have_codes_of_their_own(server: Server, tmp_path: Path) -> None:
     image = photo(tmp_path / "a.png")
-    server.script.sleep_s = 2
+    server.script.sleep_s = 60
     assert_one_line(run("detect", image, "--url", server.url, "--deadline", 0.5), 5, "no answer within 0.5 s")
+    server.script.sleep_s = 0
     server.script.labels = "[]"
     assert_one_line(run("detect", image, "--url", server.url), 4, "expected a JSON list of class names")
 
@@ -140,3 +156,42 @@ def test_pictures_of_an_earlier_run_are_not_sent(tmp_path: Path) -> None:
     photo(tmp_path / "a.png")
     photo(tmp_path / "out" / "a.png")
     assert [job.path for job in plan([tmp_path], tmp_path / "out")] == [tmp_path / "a.png"]
+
+
+def test_no_picture_replaces_an_image_that_was_sent(server: Server, tmp_path: Path) -> None:
+    """`a.png` drawn into its own folder would be written over the photograph, and `a.jpg` over a neighbour `a.png`."""
+    image = photo(tmp_path / "in" / "a.png")
+    before = image.read_bytes()
+    for named, out in ((image, image.parent), (image.parent, image.parent), (image.parent, tmp_path)):
+        result = run("detect", named, "--out", out, "--url", server.url)
+        assert_one_line(result, 2, f"--out {out}: got the folder that {named} is in")
+    assert image.read_bytes() == before
+    assert server.script.calls == 0
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"old": True})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, float("nan"))
+    with pytest.raises(OSError, match="No space left"):
+        write_png(path, Refusing())  # type: ignore[arg-type]
+    assert json.loads(path.read_text()) == {"old": True}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+class Refusing:
+    """A picture whose writing fails in the middle, as on a full disk."""
+
+    def save(self, path: Path, *_: object, **__: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_names_are_printed_as_they_are(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[bold] and :x: are words of the library that prints."""
+    monkeypatch.chdir(tmp_path)  # short names: a table folds long ones
+    photo(Path("in/a:x:[bold].png"))
+    result = run("detect", "in", "--out", "o[old]:100:", "--url", server.url)
+    assert "in/a:x:[bold].png" in result.stdout
+    assert "in o[old]:100:\n" in result.stdout

@@ -36,6 +36,22 @@ def join(*parts: Detections) -> Detections:
     )
 
 
+@pytest.mark.parametrize(
+    ("size", "scale"),
+    [
+        ((20, 30), 24),  # 480 px
+        ((1, 1), 480),
+        ((480, 640), 1),
+        ((3000, 4000), 1),
+        ((1, 900), 2),  # 480 times would be 480 x 432000 px
+        ((240, 999), 2),
+        ((240, 1000), 1),
+    ],
+)
+def test_small_pictures_are_enlarged_and_narrow_ones_stay_within_bounds(size: tuple[int, int], scale: int) -> None:
+    assert viewing_scale(size) == scale
+
+
 def test_no_object_leaves_the_picture_as_it_is() -> None:
     nothing = one_object((0, 0, 1, 1)).filter(min_score=2)
     np.testing.assert_array_equal(np.asarray(draw(GRAY, nothing)), np.asarray(GRAY))
