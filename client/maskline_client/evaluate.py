@@ -141,12 +141,13 @@ def evaluate(
 
 def _score(split: DataSplit, results: list[dict[str, Any]], iou_type: str) -> dict[str, float | None]:
     """Run COCOeval over the images of the split, quietly."""
+    from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    if not results:  # pycocotools cannot load an empty list
-        return {name: 0.0 if split.coco.getAnnIds(imgIds=split.image_ids) else None for name in STATISTICS}
     with contextlib.redirect_stdout(io.StringIO()):
-        scorer = COCOeval(split.coco, split.coco.loadRes([dict(result) for result in results]), iou_type)
+        # pycocotools cannot load an empty list: for no result, an index of nothing.
+        found = split.coco.loadRes([dict(result) for result in results]) if results else COCO()
+        scorer = COCOeval(split.coco, found, iou_type)
         scorer.params.imgIds = list(split.image_ids)
         scorer.evaluate()
         scorer.accumulate()

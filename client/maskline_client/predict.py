@@ -78,6 +78,7 @@ class Shards:
         """Close the file that is open, if any."""
         if self._file is not None:
             self._file.close()
+            self._file = None
 
 
 def predict(

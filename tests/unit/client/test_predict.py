@@ -70,6 +70,14 @@ def test_a_run_after_a_server_failure_goes_on_behind_the_last_line(
     }
 
 
+def test_shards_that_were_closed_take_further_lines(tmp_path: Path) -> None:
+    shards = Shards(tmp_path, CLASSES, 3)
+    for name in ("a", "b"):
+        shards.append({"file": name})
+        shards.close()
+    assert list(lines(tmp_path)) == ["a", "b"]
+
+
 @pytest.mark.parametrize("cut", [1, 20, 150])
 def test_a_torn_last_line_is_cut_off_and_made_anew(server: Server, folder: Path, tmp_path: Path, cut: int) -> None:
     out = tmp_path / "out"
