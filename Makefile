@@ -35,8 +35,9 @@ lint: $(READY) ## ruff: rules and format
 type: $(READY) ## mypy, strict
 	@$(BIN)/mypy
 
+# Two workers with one thread each: two threads on the tiny models of the tests spin more than they compute.
 pytest: $(READY) ## the tests, the real Triton server included
-	@$(BIN)/python -m pytest --durations=10
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
 
 format: $(READY) ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

@@ -9,12 +9,12 @@ Result:   see the report that `make demo` writes.
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import digits_base
+from maskline_train.recipes import digits_base_again
 
 
 def build(classes: tuple[str, ...]) -> Recipe:
     """The base recipe with another optimisation: short, at a gentle rate."""
-    base = digits_base.build(classes)
+    base = digits_base_again.build(classes)
     training = dataclasses.replace(
         base.training,
         steps=200,
