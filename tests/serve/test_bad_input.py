@@ -155,17 +155,24 @@ GOOD = [standin.picture(11), standin.picture(22)]
 
 
 def test_neighbours_really_share_a_batch(client):
-    """What the tests above rely on: requests behind a large picture run together, the bad one among them."""
-    before = client.get_inference_statistics("preprocess").model_stats[0]
+    """What the tests above rely on: requests behind a large picture run together, the bad one among them.
+
+    Five requests in fewer than four executions; on a busy machine the later ones may come too late, so there are
+    several tries.
+    """
+    assert any(executions_of_a_burst(client) < 4 for _ in range(5))
+
+
+def executions_of_a_burst(client):
+    """How often `preprocess` ran for a large picture and four small files behind it, one of them bad."""
+    before = client.get_inference_statistics("preprocess").model_stats[0].execution_count
     slow = Pending(client, [LARGE])
     pending = [Pending(client, [file]) for file in (GOOD[0], b"bad", GOOD[1], GOOD[0])]
     for request in (slow, pending[0], *pending[2:]):
         request.answer()
     with pytest.raises(triton.InferenceServerException, match="not a JPEG"):
         pending[1].answer()
-    after = client.get_inference_statistics("preprocess").model_stats[0]
-    assert after.inference_count - before.inference_count >= 4
-    assert after.execution_count - before.execution_count < 4
+    return client.get_inference_statistics("preprocess").model_stats[0].execution_count - before
 
 
 def test_bad_image_fails_its_own_batch_and_is_named(client):

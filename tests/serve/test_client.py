@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+import in_process
 import numpy as np
 import pytest
 from maskline_client import (
@@ -22,6 +23,7 @@ from maskline_client import (
     InvalidImage,
     ServerUnavailable,
 )
+from maskline_client.cli import main
 from maskline_serve.server import TritonServer
 from PIL import Image
 from serve import standin
@@ -38,8 +40,11 @@ def detector(server: TritonServer) -> Detector:
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "maskline_client.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    """The command in this process: starting Python with all it imports takes a second, and much more under load."""
+    words = list(map(str, arguments))
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        status = in_process.call(main, *words)
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 
 def assert_finds(found: Detections, count: int, size: tuple[int, int] = SIZE) -> None:
@@ -162,12 +167,12 @@ def test_predict_resumes_after_a_torn_line(server: TritonServer, tmp_path: Path)
 
 def test_a_server_killed_in_mid_request_is_a_clear_error_within_the_deadline(repository: Path) -> None:
     large = standin.picture(1, (3000, 4000))
-    with TritonServer(repository, drain_s=5) as doomed, Detector(doomed.grpc_url, deadline_s=20) as detector:
-        outcomes = detector.try_detect_many(iter([standin.picture(1, SIZE), large, large, large]), in_flight=3)
+    with TritonServer(repository, drain_s=5) as doomed, Detector(doomed.grpc_url, deadline_s=30) as detector:
+        outcomes = detector.try_detect_many(iter([standin.picture(1, SIZE), *[large] * 6]), in_flight=3)
         assert_finds(next(outcomes).unwrap(), 1)
         children = Path(f"/proc/{doomed.pid}/task/{doomed.pid}/children").read_text()
         os.kill(int(children.split()[0]), signal.SIGKILL)
         start = time.monotonic()
         rest = list(outcomes)
-        assert time.monotonic() - start < 20
+        assert time.monotonic() - start < 30
     assert isinstance(rest[-1].error, ServerUnavailable)

@@ -63,18 +63,19 @@ def test_a_full_queue_is_said_at_once(caller):
     assert refused, "the queue never was full: send more"
     assert len(refused) <= 40 - QUEUE
     assert all(status == "StatusCode.UNAVAILABLE" and "maximum queue size" in text for status, text in refused)
-    assert time.monotonic() - start < 30  # all are answered, none by its deadline of 60 s
+    assert time.monotonic() - start < 50  # all are answered, none by its deadline of 60 s
     assert send(caller, [standin.picture(5)])["num_detections"].item() == 5
 
 
 def test_a_deadline_is_kept(caller):
-    busy = [Pending(caller, [LARGE]) for _ in range(QUEUE)]
+    # One less than the queue holds: the impatient one must never be refused for a full queue instead.
+    busy = [Pending(caller, [LARGE]) for _ in range(QUEUE - 1)]
     start = time.monotonic()
     impatient = Pending(caller, [LARGE], timeout_s=0.02)
     status, _ = outcome(impatient)
     assert status == "StatusCode.DEADLINE_EXCEEDED"
-    assert time.monotonic() - start < 5
-    assert [outcome(request) for request in busy] == ["ok"] * QUEUE
+    assert time.monotonic() - start < 20
+    assert [outcome(request) for request in busy] == ["ok"] * (QUEUE - 1)
 
 
 CLIENT = """
@@ -104,12 +105,12 @@ def test_a_killed_server_is_noticed(victim, caller):
     """Last in this file: nothing answers afterwards. SIGKILL gives the server no chance to clean up."""
     folder = work_folder(victim.pid)
     server_pid = int(Path(f"/proc/{victim.pid}/task/{victim.pid}/children").read_text().split()[0])
-    pending = [Pending(caller, [LARGE]) for _ in range(3)]
+    pending = [Pending(caller, [LARGE]) for _ in range(QUEUE)]
     time.sleep(0.02)
     os.kill(server_pid, signal.SIGKILL)
     start = time.monotonic()
     outcomes = [outcome(request) for request in pending]
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30  # half of the calls' own deadline
     lost = [found for found in outcomes if found != "ok"]
     assert lost
     assert all(status == "StatusCode.UNAVAILABLE" for status, _ in lost)
