@@ -18,7 +18,7 @@ from maskline_serve.errors import ServerFailedError
 from maskline_serve.server import TritonServer
 from serve import standin
 from serve.conftest import Pending, send
-from serve.test_server import assert_gone, work_folder
+from serve.test_server import assert_gone, processes_of, wait_until, work_folder
 from tritonclient import grpc as triton
 
 pytestmark = pytest.mark.triton
@@ -99,6 +99,20 @@ def test_a_killed_client_costs_nobody_else(victim, caller):
     doomed.communicate()
     assert send(caller, [standin.picture(7)])["num_detections"].item() == 7
     victim.raise_if_ended()
+
+
+def test_a_model_whose_process_died_stays_ready_and_only_an_image_shows_it(victim, caller):
+    """What docs/operations.md says of release 24.10; a server that restarts the process would make it wrong."""
+    repository = victim.repository.models.resolve()
+    (stub,) = processes_of(f"{repository}/postprocess_raw/1/model.py")
+    os.kill(stub, signal.SIGKILL)
+    wait_until(lambda: not processes_of(f"{repository}/postprocess_raw/1/model.py"), 30, "the death of the stub")
+    assert caller.is_server_ready()
+    assert caller.is_model_ready("maskrcnn_raw")
+    with pytest.raises(triton.InferenceServerException) as caught:
+        send(caller, [standin.picture(1)], "maskrcnn_raw")
+    assert caught.value.status() == "StatusCode.INTERNAL"
+    assert send(caller, [standin.picture(1)])["num_detections"].item() == 1  # the other ensemble does not need it
 
 
 def test_a_killed_server_is_noticed(victim, caller):
