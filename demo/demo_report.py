@@ -121,8 +121,9 @@ def _training(base: dict[str, Any], seconds: float) -> str:
     return _section(
         "How it was trained",
         f"<p>This run fine-tuned a base checkpoint for {seconds:.0f} s. The base comes with the repository "
-        f"(<code>demo/base</code>); the recipes {html.escape(base['recipe'])} made it from random weights in "
-        f"{base['minutes']:.0f} minutes, {html.escape(base['machine'])}, on the training split alone: mask AP50 "
+        f"(<code>demo/base</code>); the recipes {html.escape(base['recipe'])}, one after the other, made it from "
+        f"random weights in {base['minutes']:.0f} minutes, {html.escape(base['machine'])}, on the training split "
+        "alone: mask AP50 "
         f"{_percent(base['mask']['AP50'])}.</p>"
         f"<p>The demo's recipe from nothing, without the base, reached mask AP50 {_percent(nothing['mask']['AP50'])} "
         f"in {nothing['seconds']:.0f} s there (<code>demo/make_base.py</code> ran both).</p>",

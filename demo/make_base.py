@@ -20,30 +20,31 @@ import typer
 from maskline_train.checkpoint import load_model, save_model
 
 BASE = Path(__file__).resolve().parent / "base"
+ROUNDS = ("digits_base", "digits_base_again", "digits_base_last")  # each starts from the one before
 COMMAND = str(Path(sys.executable).parent / "maskline-train")
 
 
 def main(work: Path = typer.Option(Path("out/base"), help="Folder for the data and the two runs.")) -> None:
     """Train, convert to float16, evaluate; then train the demo's recipe from nothing for comparison."""
-    data, first, second, nothing = work / "data", work / "first", work / "second", work / "from_nothing"
+    data, nothing = work / "data", work / "from_nothing"
     if not data.exists():
         _train("data", "digits", str(data))
-    _train("fit", "digits_base", "--data", str(data), "--out", str(first), "--resume")
-    again = ("--init", str(first / "last"), "--resume")
-    _train("fit", "digits_base_again", "--data", str(data), "--out", str(second), *again)
-    save_model(BASE, load_model(second / "last"), dtype="float16")
-    for run in (first, second):
-        for name in ("train.log", "metrics.jsonl"):
-            shutil.copyfile(run / name, BASE / f"{run.name}_{name}")
+    runs: list[Path] = []
+    for recipe in ROUNDS:
+        start_from = ("--init", str(runs[-1] / "last")) if runs else ()
+        runs.append(work / recipe)
+        _train("fit", recipe, "--data", str(data), "--out", str(runs[-1]), *start_from, "--resume")
+        shutil.copyfile(runs[-1] / "metrics.jsonl", BASE / f"{recipe}.jsonl")
+    save_model(BASE, load_model(runs[-1] / "last"), dtype="float16")
     if not (nothing / "seconds").exists():
         start = time.perf_counter()
         _train("fit", "digits_demo", "--data", str(data), "--out", str(nothing))
         (nothing / "seconds").write_text(f"{time.perf_counter() - start:.0f}\n")
     report = {
-        "recipe": "digits_base and digits_base_again",
+        "recipe": ", ".join(ROUNDS),
         "command": "python demo/make_base.py",
         "machine": f"{_cpu_name()}, {len(os.sched_getaffinity(0))} cores, torch {torch.__version__}",
-        "minutes": round(_training_minutes(first) + _training_minutes(second), 1),
+        "minutes": round(sum(map(_training_minutes, runs)), 1),
         **_evaluate(BASE, data, work / "ap_base.json"),
         "from_nothing": {
             "recipe": "digits_demo",
