@@ -6,10 +6,12 @@ These tests hurt their server, so they have one of their own, with a short queue
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from maskline_serve.errors import ServerFailedError
 from maskline_serve.server import TritonServer
 from serve import standin
 from serve.conftest import Pending, send
-from serve.test_server import assert_gone, processes_of, wait_until, work_folder
+from serve.test_server import STOP_S, assert_gone, processes_of, wait_until, work_folder
 from tritonclient import grpc as triton
 
 pytestmark = pytest.mark.triton
@@ -53,6 +55,23 @@ def outcome(request):
     except triton.InferenceServerException as error:
         return error.status(), error.message()
     return "ok"
+
+
+def failures(server, model, reason):
+    """What the metrics say of failed requests."""
+    with urllib.request.urlopen(f"http://{server.metrics_url}/metrics", timeout=STOP_S) as page:
+        text = page.read().decode()
+    found = re.search(rf'nv_inference_request_failure{{model="{model}",reason="{reason}",version="1"}} (\d+)', text)
+    return int(found.group(1))
+
+
+def test_metrics_count_a_failed_request_twice_at_the_ensemble(victim, caller):
+    """What docs/operations.md says of release 24.10; another count would make it wrong."""
+    before = failures(victim, "maskrcnn", "OTHER")
+    with pytest.raises(triton.InferenceServerException, match="not a JPEG"):
+        send(caller, [b"text"])
+    wait_until(lambda: failures(victim, "maskrcnn", "OTHER") == before + 2, STOP_S, "counting the failure")
+    assert failures(victim, "preprocess", "BACKEND") == 0
 
 
 def test_a_full_queue_is_said_at_once(caller):
