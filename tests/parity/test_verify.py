@@ -66,7 +66,7 @@ def test_every_stage_agrees_on_all_sizes(folders: tuple[Path, Path], tmp_path: P
         ("backbone", "rpn_head.deltas.weight", 0.1, "RPN deltas"),
         ("proposal", "box_head.class_logits.weight", 0.5, "class logits"),
         ("proposal", "box_head.box_deltas.weight", 0.5, "box deltas"),
-        ("mask", "mask_head.upsample.weight", 0.5, "mask probabilities"),
+        ("mask", "convs.0.weight", 0.5, "mask probabilities"),
     ],
 )
 def test_the_guilty_stage_is_named(
@@ -92,7 +92,7 @@ def test_other_weights_are_refused(folders: tuple[Path, Path], tmp_path: Path) -
 
 
 def test_a_changed_file_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    bad = spoiled(folders[1], tmp_path / "bad", "mask", "mask_head.upsample.weight", 0.1)
+    bad = spoiled(folders[1], tmp_path / "bad", "mask", "convs.0.weight", 0.1)
     with pytest.raises(ContractError, match=r"mask\.onnx: got sha256"):
         run(folders[0], bad, [], None, "val", None)
 

@@ -151,4 +151,4 @@ def test_a_killed_server_is_noticed(victim, caller):
         send(caller, [standin.picture(1)])
     assert_gone(folder)
     with pytest.raises(ServerFailedError, match="ended with status 137"):
-        victim.raise_if_ended()
+        wait_until(victim.raise_if_ended, 30, "the end of the supervisor")

@@ -76,12 +76,14 @@ def test_recipes_are_listed_with_their_first_line(capsys: pytest.CaptureFixture[
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [
         "digits_base",
+        "digits_base_again",
+        "digits_base_last",
         "digits_demo",
         "mask_rcnn_r101_fpn",
         "mask_rcnn_r50_fpn",
     ]
     assert "Mask R-CNN with ResNet-50-FPN on COCO: the paper's baseline" in lines[-1]
-    assert all("Not the paper's" in line for line in lines[:2])
+    assert all("Not the paper's" in line for line in lines[:4])
 
 
 def test_data_digits_makes_a_set_that_data_check_accepts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

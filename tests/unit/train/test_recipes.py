@@ -42,13 +42,19 @@ def test_the_paper_recipes_say_what_the_paper_says(name: str, depth: int) -> Non
     assert recipe.model.box_head.max_detections == 100
 
 
-@pytest.mark.parametrize("name", ["digits_base", "digits_demo"])
+@pytest.mark.parametrize("name", ["digits_base", "digits_base_last", "digits_demo"])
 def test_the_demo_network_fits_into_8_mb_of_float16(name: str) -> None:
     recipe = load_recipe(name)(tuple("0123456789"))
     model = MaskRCNN(recipe.model)
     num_bytes = sum(v.numel() * (2 if v.dim() > 1 else 4) for v in model.state_dict().values())
     assert num_bytes < 8_000_000
-    assert recipe.model == load_recipe("digits_base")(tuple("0123456789")).model  # the demo fine-tunes the base
+    names = set(model.state_dict())
+    assert names == set(MaskRCNN(load_recipe("digits_base")(tuple("0123456789")).model).state_dict())  # they chain
+
+
+def test_the_demo_fine_tunes_the_network_of_the_last_base_round() -> None:
+    classes = tuple("0123456789")
+    assert load_recipe("digits_demo")(classes).model == load_recipe("digits_base_last")(classes).model
 
 
 def test_learning_rate_of_a_schedule_that_a_person_can_follow() -> None:
