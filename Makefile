@@ -7,10 +7,11 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
 PYTHON ?= $(shell for p in python3 python3.11 python3.12; do $$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+BIN_PATH := $(CURDIR)/$(BIN)
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env demo test lint type pytest format bench-train bench-serve clean
+.PHONY: help env plugins demo test lint type pytest format bench-train bench-serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,6 +25,19 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all]'
 	@touch $@
 
+PLUGINS := build/plugins
+# Where $(CMAKE) finds the headers of TensorRT: an installation's, or the public ones that a package on PyPI ships.
+TENSORRT_INCLUDE ?= $(shell $(BIN)/python -c 'import importlib.util as u; s = u.find_spec("kernel_lens"); print(s.submodule_search_locations[0] + "/include/tensorrt" if s else "")' 2>/dev/null)
+# Compute capabilities of the machine code; make SM=90 builds for one in a fraction of the time.
+SM ?= 75;80;86;89;90;100;120
+NVCC := $(shell command -v nvcc)
+
+plugins: $(READY) ## build the TensorRT plugins and the host library into build/plugins
+	@test -n "$(NVCC)" || echo "nvcc not found on PATH: building the host library only; install the CUDA toolkit (12.8 or later) for the rest"
+	@$(BIN)/cmake -S plugins -B $(PLUGINS) -G Ninja -DCMAKE_MAKE_PROGRAM=$(BIN_PATH)/ninja --log-level=WARNING \
+		-DMASKLINE_CUDA=$(if $(NVCC),ON,OFF) "-DMASKLINE_SM=$(SM)" -DMASKLINE_TENSORRT_INCLUDE=$(TENSORRT_INCLUDE)
+	@$(BIN)/cmake --build $(PLUGINS)
+
 demo: $(READY) ## train, export, serve and evaluate on this machine; writes out/demo/report.html
 	@$(BIN)/python demo/run_demo.py --out $(OUT)
 
@@ -36,7 +50,7 @@ type: $(READY) ## mypy, strict
 	@$(BIN)/mypy
 
 # Two workers with one thread each: two threads on the tiny models of the tests spin more than they compute.
-pytest: $(READY) ## the tests, the real Triton server included
+pytest: plugins ## the tests, the real Triton server included
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
 
 format: $(READY) ## let ruff rewrite what it can

@@ -1,4 +1,5 @@
-"""The import direction: train <- export; serve and client stand alone; folder names are no import names."""
+"""The import direction: train <- export; serve and client stand alone; maskline_host (the binding of the host library)
+imports none of ours; folder names are no import names."""
 
 import ast
 import subprocess
@@ -8,17 +9,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = {"maskline_train", "maskline_export", "maskline_serve", "maskline_client"}
+OURS = {"maskline_train", "maskline_export", "maskline_serve", "maskline_client", "maskline_host"}
 TORCH = {"torch", "torchvision"}
 PACKAGES = {
+    "plugins/maskline_host": {"maskline_host"},
     "train/maskline_train": {"maskline_train"},
-    "export/maskline_export": {"maskline_export", "maskline_train"},
-    "triton_repo/maskline_serve": {"maskline_serve"},
+    "export/maskline_export": {"maskline_export", "maskline_train", "maskline_host"},
+    "triton_repo/maskline_serve": {"maskline_serve", "maskline_host"},
     "client/maskline_client": {"maskline_client"},
     "triton_repo/models": set(),
     "triton_repo/backends": set(),
 }
-FOLDERS = ("train", "export", "client", "triton_repo", "plugins")
+FOLDERS = ("train", "export", "client", "triton_repo", "plugins", "common", "simt", "harness")
 
 
 def imported_names(path: Path) -> set[str]:

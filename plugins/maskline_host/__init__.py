@@ -1,0 +1,9 @@
+"""The ops of maskline on the host: numpy arrays in, numpy arrays out, computed by `libmaskline_host.so`.
+
+Needs numpy and the compiled library (`make plugins`); imports nothing else of ours. `library_path()` says whether the
+library is there.
+"""
+
+from .library import HostLibraryError, library_path
+
+__all__ = ["HostLibraryError", "library_path"]

@@ -1,0 +1,105 @@
+"""Finds and loads `libmaskline_host.so`, and turns its error codes into exceptions."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FILE = "libmaskline_host.so"
+VARIABLE = "MASKLINE_HOST_LIBRARY"
+_HERE = Path(__file__).resolve().parent
+# Beside this package in a wheel or a model repository; where `make plugins` builds it in a checkout.
+_PLACES = (_HERE / FILE, _HERE.parents[1] / "build" / "plugins" / FILE)
+
+
+class HostLibraryError(Exception):
+    """The library is missing, of another build, or refused its arguments."""
+
+
+def library_path() -> Path | None:
+    """Where the library is: what $MASKLINE_HOST_LIBRARY says, beside this package, or in the checkout's build folder.
+
+    Returns:
+        None when it is in none of these places.
+
+    Raises:
+        HostLibraryError: the variable is set and names no file.
+    """
+    named = os.environ.get(VARIABLE)
+    if named is None:
+        return next((place for place in _PLACES if place.is_file()), None)
+    if not Path(named).is_file():
+        raise HostLibraryError(f"${VARIABLE}: got {named}, expected a file; unset it or build one by `make plugins`")
+    return Path(named)
+
+
+@functools.cache
+def load() -> ctypes.CDLL:
+    """The library, loaded once a process.
+
+    Raises:
+        HostLibraryError: it is not there or cannot be loaded.
+    """
+    path = library_path()
+    if path is None:
+        raise HostLibraryError(f"{FILE}: not found; build it by `make plugins` or name it in ${VARIABLE}")
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise HostLibraryError(
+            f"{path}: cannot be loaded ({error}); build it on this machine by `make plugins`"
+        ) from error
+    library.maskline_last_error.restype = ctypes.c_char_p
+    return library
+
+
+def check(status: int) -> None:
+    """Raise what the library says of its last call in this thread, unless `status` is 0.
+
+    Raises:
+        HostLibraryError: with the library's text.
+    """
+    if status != 0:
+        raise HostLibraryError(load().maskline_last_error().decode())
+
+
+def limit_simd(most: int) -> int:
+    """Allow vector instructions up to `most` (0 generic, 1 AVX-512); returns what is used from now on."""
+    return int(load().maskline_host_limit_simd(ctypes.c_int(most)))
+
+
+def pointer(array: npt.NDArray[Any]) -> ctypes.c_void_p:
+    """Address of a C-contiguous array's first element; the caller keeps the array alive.
+
+    Raises:
+        HostLibraryError: the array is not C-contiguous, so that a copy would be passed without anyone noticing.
+    """
+    if not array.flags.c_contiguous:
+        raise HostLibraryError(f"array of shape {array.shape}: got strides {array.strides}, expected C order")
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def as_array(values: npt.ArrayLike, dtype: npt.DTypeLike, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
+    """`values` as a C-contiguous array of one dtype; copies only where it must.
+
+    Args:
+        values: anything numpy takes.
+        dtype: of the result.
+        name: for the error text.
+        shape: expected lengths; None is any length.
+
+    Raises:
+        HostLibraryError: another rank or length.
+    """
+    array = np.ascontiguousarray(values, dtype)
+    expected = ",".join("any" if length is None else str(length) for length in shape)
+    fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=False))
+    if not fits:
+        raise HostLibraryError(f"{name}: got shape {list(array.shape)}, expected [{expected}]")
+    return array
