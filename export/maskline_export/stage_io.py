@@ -7,8 +7,7 @@ Letters: B images, A anchors a cell, D detections an image, C channels, Hi Wi le
 
 from __future__ import annotations
 
-from maskline_train.model.fpn import CANVAS_MULTIPLE, NUM_ROI_LEVELS, STRIDES
-from maskline_train.spec import ModelSpec
+from maskline_train.spec import CANVAS_MULTIPLE, NUM_ROI_LEVELS, STRIDES, ModelSpec
 
 from maskline_export.manifest import TensorInfo
 

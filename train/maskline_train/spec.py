@@ -18,6 +18,8 @@ from typing import Any, Literal, TypeVar
 FORMAT = "maskline-model/1"
 CANVAS_MULTIPLE = 32  # the deepest stride of the body: every level then is exactly half of the one before
 NUM_LEVELS = 5  # P2 to P6
+STRIDES = (4, 8, 16, 32, 64)  # P2 to P6, canvas pixels a cell
+NUM_ROI_LEVELS = 4  # the heads read P2 to P5; P6 serves the region proposal network alone
 
 _Depth = Literal[18, 50, 101]
 _Norm = Literal["frozen_batch", "batch"]

@@ -1,7 +1,7 @@
 """MultiscaleRoIAlign: features of boxes, each box read from the pyramid level of its size.
 
-`MultiscaleRoIAlign(boxes [B,R,4], features... [B,C,Hi,Wi] x L) -> [B*R,C,P,P]`. A box of zero width or height gives
-zeros. Level of a box: `clamp(floor(canonical_level + log2(sqrt(w*h) / canonical_size + 1e-6)), first, last)`, with
+`MultiscaleRoIAlign(boxes [B,R,4] float32, features... [B,C,Hi,Wi] x L) -> [B*R,C,P,P]` in the features' type, which is
+float32, float16 or bfloat16; coordinates and sums are float32. A box of zero width or height gives zeros. Level of a box: `clamp(floor(canonical_level + log2(sqrt(w*h) / canonical_size + 1e-6)), first, last)`, with
 levels numbered so that stride 4 is level 2. Ref: Mask R-CNN, section 3 (RoIAlign); FPN paper, equation 1.
 
 Letters: B images, L levels, R boxes an image, C channels, Hi Wi level i, P pooled side, S sampling points a bin.
@@ -54,7 +54,8 @@ def body_ort(op: MultiscaleRoIAlign) -> onnx.FunctionProto:
     Scattering level by level into one tensor would copy all of it once a level.
     """
     body = Body(NAME)
-    boxes, features = _inputs(body, op)
+    boxes, inputs = _inputs(body, op)
+    features = _in_float(inputs)
     rows = boxes.reshape(-1, 4)  # [B*R, 4]
     level, valid = _levels(body, op, rows)
     boxes_per_image = boxes.dim(1)
@@ -78,7 +79,7 @@ def body_ort(op: MultiscaleRoIAlign) -> onnx.FunctionProto:
     zero_shape = body.op("Concat", body.ints([1]), features[0].dim(1), body.ints([op.pooled_side] * 2), axis=0)
     zero = body.op("ConstantOfShape", zero_shape, value=numpy_helper.from_array(np.zeros(1, dtype=np.float32)))
     by_level = body.op("Concat", *pooled, zero, axis=0)  # [boxes with an area + 1, C, P, P]
-    return _function(body, op, boxes, features, _in_order(body, by_level, members, rows.dim(0)), "ONNX Runtime")
+    return _function(body, op, boxes, inputs, _in_order(body, by_level, members, rows.dim(0)), "ONNX Runtime")
 
 
 def _in_order(body: Body, by_level: Value, members: Sequence[Value], count: Value) -> Value:
@@ -102,7 +103,8 @@ def body_dense(op: MultiscaleRoIAlign) -> onnx.FunctionProto:
             "export with `--bodies ort`"
         )
     body = Body(NAME)
-    boxes, features = _inputs(body, op)
+    boxes, inputs = _inputs(body, op)
+    features = _in_float(inputs)
     level, valid = _levels(body, op, boxes)  # [B, R]
     total: Value | None = None
     for index, (stride, feature) in enumerate(zip(op.strides, features, strict=True)):
@@ -120,18 +122,25 @@ def body_dense(op: MultiscaleRoIAlign) -> onnx.FunctionProto:
     p = op.pooled_side
     by_box = total.reshape(0, 0, -1, p, p).transpose(0, 2, 1, 3, 4)  # [B, R, C, P, P]
     pooled = by_box.reshape(-1, features[0].dim(1), p, p)
-    return _function(body, op, boxes, features, pooled, "static shapes")
+    return _function(body, op, boxes, inputs, pooled, "static shapes")
 
 
 def _inputs(body: Body, op: MultiscaleRoIAlign) -> tuple[Value, list[Value]]:
     return body.input("boxes"), [body.input(f"feature_{index}") for index in range(len(op.strides))]
 
 
+def _in_float(features: Sequence[Value]) -> list[Value]:
+    """The features as float32: coordinates and sums are float32 whatever type the features travel in."""
+    return [feature.cast(FLOAT) for feature in features]
+
+
 def _function(
     body: Body, op: MultiscaleRoIAlign, boxes: Value, features: Sequence[Value], pooled: Value, what: str
 ) -> onnx.FunctionProto:
+    """Close the body; `pooled` is float32 here and leaves in the type of the features."""
     doc = f"Features of boxes from a pyramid ({what}); attribute values are baked in."
-    return body.function([boxes, *features], [("pooled", pooled)], list(node_attributes(op)), doc)
+    typed = body.op("CastLike", pooled, features[0])
+    return body.function([boxes, *features], [("pooled", typed)], list(node_attributes(op)), doc)
 
 
 def _levels(body: Body, op: MultiscaleRoIAlign, boxes: Value) -> tuple[Value, Value]:

@@ -12,10 +12,9 @@ from torch.nn import functional
 
 from maskline_train.model.resnet import ResNet
 from maskline_train.spec import CANVAS_MULTIPLE as CANVAS_MULTIPLE
+from maskline_train.spec import NUM_ROI_LEVELS as NUM_ROI_LEVELS
+from maskline_train.spec import STRIDES as STRIDES
 from maskline_train.spec import BackboneSpec, PreprocessingSpec
-
-STRIDES = (4, 8, 16, 32, 64)  # P2 to P6, canvas pixels a cell
-NUM_ROI_LEVELS = 4  # the heads read P2 to P5; P6 serves the region proposal network alone
 
 
 class FPN(nn.Module):
