@@ -7,7 +7,6 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
 PYTHON ?= $(shell for p in python3 python3.11 python3.12; do $$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-BIN_PATH := $(CURDIR)/$(BIN)
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
@@ -26,17 +25,22 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 PLUGINS := build/plugins
-# Where $(CMAKE) finds the headers of TensorRT: an installation's, or the public ones that a package on PyPI ships.
-TENSORRT_INCLUDE ?= $(shell $(BIN)/python -c 'import importlib.util as u; s = u.find_spec("kernel_lens"); print(s.submodule_search_locations[0] + "/include/tensorrt" if s else "")' 2>/dev/null)
-# Compute capabilities of the machine code; make SM=90 builds for one in a fraction of the time.
+SITE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+# The compiler that .venv brings; another: make plugins NVCC=/usr/local/cuda/bin/nvcc
+NVCC = $(SITE)/nvidia/cu13/bin/nvcc
+CUDA_LIB = $(abspath $(dir $(NVCC))/../lib)
+# The public headers that a package on PyPI ships; an installation's: make plugins TENSORRT_INCLUDE=/usr/include/x86_64-linux-gnu
+TENSORRT_INCLUDE = $(SITE)/kernel_lens/include/tensorrt
+# Compute capabilities to build machine code for; SM=90 builds for one in a fraction of the time.
 SM ?= 75;80;86;89;90;100;120
-NVCC := $(shell command -v nvcc)
 
+# CUDA_CUDART: the packages bring no libcudart.so without a version, which CMake looks for and nothing links.
 plugins: $(READY) ## build the TensorRT plugins and the host library into build/plugins
-	@test -n "$(NVCC)" || echo "nvcc not found on PATH: building the host library only; install the CUDA toolkit (12.8 or later) for the rest"
-	@$(BIN)/cmake -S plugins -B $(PLUGINS) -G Ninja -DCMAKE_MAKE_PROGRAM=$(BIN_PATH)/ninja --log-level=WARNING \
-		-DMASKLINE_CUDA=$(if $(NVCC),ON,OFF) "-DMASKLINE_SM=$(SM)" -DMASKLINE_TENSORRT_INCLUDE=$(TENSORRT_INCLUDE)
-	@$(BIN)/cmake --build $(PLUGINS)
+	@LIBRARY_PATH=$(CUDA_LIB) $(BIN)/cmake -S plugins -B $(PLUGINS) -G Ninja --log-level=WARNING \
+		-DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_CUDA_COMPILER=$(NVCC) \
+		$(addprefix -DCUDA_CUDART=,$(firstword $(wildcard $(CUDA_LIB)/libcudart.so.*))) \
+		"-DMASKLINE_SM=$(SM)" -DMASKLINE_TENSORRT_INCLUDE=$(TENSORRT_INCLUDE)
+	@LIBRARY_PATH=$(CUDA_LIB) $(BIN)/cmake --build $(PLUGINS)
 
 demo: $(READY) ## train, export, serve and evaluate on this machine; writes out/demo/report.html
 	@$(BIN)/python demo/run_demo.py --out $(OUT)
