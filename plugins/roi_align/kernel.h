@@ -1,0 +1,23 @@
+// Starts the MultiscaleRoIAlign kernel. Knows nothing of TensorRT.
+#pragma once
+
+#include "common/launch.h"
+#include "roi_align/attributes.h"
+
+namespace maskline
+{
+
+//! Queues MultiscaleRoIAlign on a stream: one launch for all levels, no workspace, capturable in a CUDA graph.
+//!
+//! Writes every element of `output`, padded channels of kHWC8 included (zero).
+//!
+//! @param attributes must pass check().
+//! @param shape must pass check().
+//! @param features L device pointers (the array itself lies on the host), [B, C, Hi, Wi] each, 16-byte aligned when kHWC8.
+//! @param boxes device pointer, float32 [B, R, 4] xyxy, px, 16-byte aligned.
+//! @param output device pointer, [B * R, C, P, P] in the type and layout of the features.
+//! @return cudaSuccess, also when there is no box; or why the launch was refused.
+cudaError_t launchMultiscaleRoIAlign(RoIAlignAttributes const& attributes, RoIAlignShape const& shape,
+    void const* const* features, float const* boxes, void* output, cudaStream_t stream);
+
+} // namespace maskline
