@@ -10,27 +10,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
 import typing
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
+
+from maskline_train.spec_json import build
+from maskline_train.spec_json import check as _check
 
 FORMAT = "maskline-model/1"
 CANVAS_MULTIPLE = 32  # the deepest stride of the body: every level then is exactly half of the one before
-NUM_LEVELS = 5  # P2 to P6
+FIRST_LEVEL = 2  # levels are numbered by the log2 of their stride: the finest of a pyramid, of stride 4, is level 2
 STRIDES = (4, 8, 16, 32, 64)  # P2 to P6, canvas pixels a cell
 NUM_ROI_LEVELS = 4  # the heads read P2 to P5; P6 serves the region proposal network alone
 
-_Depth = Literal[18, 50, 101]
-_Norm = Literal["frozen_batch", "batch"]
-
-_T = TypeVar("_T")
-
-
-def _check(good: bool, name: str, got: object, expected: str) -> None:
-    """Raise ValueError that names a field whose value is out of range. NaN fails every comparison, so it raises."""
-    if not good:
-        raise ValueError(f"{name}: got {got!r}, expected {expected}")
+_Depth = Literal[18, 50, 101, 152]
+_Norm = Literal["frozen_batch", "batch", "sync_batch", "group"]
+_Features = Literal["fpn", "c4", "c5"]
+_RoIMode = Literal["align_avg", "align_max", "pool", "warp"]
+_MaskHead = Literal["fcn", "mlp", "res5"]
+_MaskActivation = Literal["sigmoid", "softmax"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +64,12 @@ class PreprocessingSpec:
 
 @dataclasses.dataclass(frozen=True)
 class BackboneSpec:
-    """A ResNet body with a feature pyramid. Ref: paper 3.1 and the FPN paper it builds on."""
+    """A ResNet or ResNeXt body and the features that RPN and heads read. Ref: paper 3.1, "Network Architecture".
+
+    ResNeXt 32x8d is `groups=32, width_per_group=8`, 64x4d `groups=64, width_per_group=4`. Levels are numbered by the
+    log2 of their stride. `fpn`: RPN on P2 to P6, heads on P2 to P5. `c4`: both on C4, the body's own fourth stage (its
+    fifth is part of the heads). `c5`: both on C5, stride 32.
+    """
 
     depth: _Depth = 50
     base_channels: int = 64  # 64 is the published network; the CPU demo uses a slimmer one
@@ -74,6 +77,10 @@ class BackboneSpec:
     frozen_stages: int = 2  # 0 nothing, 1 the stem, 2 the stem and res2: what does not train
     stride_in_1x1: bool = False  # True: the original ResNet and Detectron; False: torchvision
     fpn_channels: int = 256
+    features: _Features = "fpn"
+    groups: int = 1
+    width_per_group: int = 64  # of base_channels = 64
+    non_local: bool = False  # one non-local block before the last block of res4. Ref: Wang et al. 2018, section 4.1
 
     def __post_init__(self) -> None:
         depths, norms = typing.get_args(_Depth), typing.get_args(_Norm)
@@ -82,11 +89,47 @@ class BackboneSpec:
         _check(self.base_channels > 0, "backbone.base_channels", self.base_channels, "at least 1")
         _check(0 <= self.frozen_stages <= 5, "backbone.frozen_stages", self.frozen_stages, "0 to 5")
         _check(self.fpn_channels > 0, "backbone.fpn_channels", self.fpn_channels, "at least 1")
+        features = typing.get_args(_Features)
+        _check(self.features in features, "backbone.features", self.features, f"one of {features}")
+        _check(self.groups > 0, "backbone.groups", self.groups, "at least 1")
+        _check(self.width_per_group > 0, "backbone.width_per_group", self.width_per_group, "at least 1")
+        _check(self.depth != 18 or self.groups == 1, "backbone.groups", self.groups, "1 for depth 18 (basic blocks)")
+
+    @property
+    def rpn_levels(self) -> tuple[int, ...]:
+        """Level numbers that the region proposal network reads, finest first."""
+        return {"fpn": (2, 3, 4, 5, 6), "c4": (4,), "c5": (5,)}[self.features]
+
+    @property
+    def roi_levels(self) -> tuple[int, ...]:
+        """Level numbers that the heads read, finest first: P6 serves the region proposal network alone."""
+        return {"fpn": (2, 3, 4, 5), "c4": (4,), "c5": (5,)}[self.features]
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the tensors that the heads read, in the artifact and on the wire: p2 to p5, or c4, or c5."""
+        letter = "p" if self.features == "fpn" else "c"
+        return tuple(f"{letter}{level}" for level in self.roi_levels)
+
+    @property
+    def body_channels(self) -> tuple[int, int, int, int]:
+        """Channels of C2 to C5."""
+        widest = self.base_channels * (1 if self.depth == 18 else 4)
+        return (widest, 2 * widest, 4 * widest, 8 * widest)
+
+    @property
+    def feature_channels(self) -> int:
+        """C: channels of every level that RPN and heads read."""
+        return {"fpn": self.fpn_channels, "c4": self.body_channels[2], "c5": self.body_channels[3]}[self.features]
 
 
 @dataclasses.dataclass(frozen=True)
 class AnchorSpec:
-    """Anchors of the region proposal network: one size a level, P2 to P6. Ref: paper 3.1, 5 scales x 3 ratios."""
+    """Anchors of the region proposal network. Ref: paper 3.1, 5 scales x 3 ratios.
+
+    The sizes are dealt out over the levels, finest first, the same number each: one a level on P2 to P6, all of them
+    on the single level of C4 or C5. Anchors of a cell are ordered by size, then by ratio.
+    """
 
     sizes_px: tuple[float, ...] = (32.0, 64.0, 128.0, 256.0, 512.0)
     aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # height / width
@@ -94,11 +137,20 @@ class AnchorSpec:
     centre_offset: float = 0.0  # in strides: 0 puts anchor centres on cell corners (torchvision, detectron2)
 
     def __post_init__(self) -> None:
-        good = len(self.sizes_px) == NUM_LEVELS and min(self.sizes_px) > 0
-        _check(good, "anchors.sizes_px", self.sizes_px, f"{NUM_LEVELS} sizes above 0, one for each of P2 to P6")
+        good = len(self.sizes_px) > 0 and min(self.sizes_px) > 0
+        _check(good, "anchors.sizes_px", self.sizes_px, "one or more sizes above 0")
         good = len(self.aspect_ratios) > 0 and min(self.aspect_ratios) > 0
         _check(good, "anchors.aspect_ratios", self.aspect_ratios, "one or more numbers above 0")
         _check(0 <= self.centre_offset <= 1, "anchors.centre_offset", self.centre_offset, "0 to 1")
+
+    def sizes_of_level(self, index: int, num_levels: int) -> tuple[float, ...]:
+        """The sizes of level `index` (0 the finest) of `num_levels`."""
+        each = len(self.sizes_px) // num_levels
+        return self.sizes_px[index * each : (index + 1) * each]
+
+    def per_cell(self, num_levels: int) -> int:
+        """A: anchors a cell."""
+        return len(self.sizes_px) // num_levels * len(self.aspect_ratios)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,14 +171,21 @@ class ProposalSpec:
 
 @dataclasses.dataclass(frozen=True)
 class RoIAlignSpec:
-    """How features are read from the pyramid for a box. Ref: paper section 3, RoIAlign; FPN paper, equation 1."""
+    """How features are read for a box. Ref: paper section 3, RoIAlign; FPN paper, equation 1, for the level.
+
+    Modes: `align_avg` the average of bilinear samples (the paper's default), `align_max` their maximum, `pool` RoIPool,
+    `warp` RoIWarp (quantised as RoIPool, then bilinear).
+    """
 
     sampling_ratio: int = 2  # points a bin and axis; 0: ceil(bin side), adaptive
     aligned: bool = True  # True: pixel centres at +0.5; False: the legacy half-pixel shift (torchvision's models)
     canonical_size_px: float = 224.0
     canonical_level: int = 4
+    mode: _RoIMode = "align_avg"
 
     def __post_init__(self) -> None:
+        modes = typing.get_args(_RoIMode)
+        _check(self.mode in modes, "roi_align.mode", self.mode, f"one of {modes}")
         _check(self.sampling_ratio >= 0, "roi_align.sampling_ratio", self.sampling_ratio, "at least 0 (adaptive)")
         _check(self.canonical_size_px > 0, "roi_align.canonical_size_px", self.canonical_size_px, "above 0")
 
@@ -155,21 +214,80 @@ class BoxHeadSpec:
 
 @dataclasses.dataclass(frozen=True)
 class MaskHeadSpec:
-    """Convolutions, a deconvolution and one M x M mask a class, sigmoid. Ref: paper figure 4, right."""
+    """The mask branch. Ref: paper section 3, "Mask Representation"; figure 4; tables 2b and 2e.
+
+    Kinds: `fcn` convolutions, a deconvolution, a 1 x 1 convolution (figure 4, right); `mlp` two hidden fully connected
+    layers; `res5` a deconvolution on what the C4 head's fifth stage gives (figure 4, left), which needs
+    `backbone.features` "c4". `softmax` makes classes compete for each pixel (one more channel, the background, last);
+    `class_agnostic` gives one mask for all classes.
+    """
 
     pooled_side: int = 14
     num_convs: int = 4
     channels: int = 256
+    kind: _MaskHead = "fcn"
+    hidden: int = 1024  # of the two hidden layers of `mlp`
+    activation: _MaskActivation = "sigmoid"
+    class_agnostic: bool = False
 
     def __post_init__(self) -> None:
+        kinds, activations = typing.get_args(_MaskHead), typing.get_args(_MaskActivation)
+        _check(self.kind in kinds, "mask_head.kind", self.kind, f"one of {kinds}")
+        _check(self.activation in activations, "mask_head.activation", self.activation, f"one of {activations}")
         _check(self.pooled_side > 0, "mask_head.pooled_side", self.pooled_side, "at least 1")
         _check(self.num_convs > 0, "mask_head.num_convs", self.num_convs, "at least 1")
         _check(self.channels > 0, "mask_head.channels", self.channels, "at least 1")
+        _check(self.hidden > 0, "mask_head.hidden", self.hidden, "at least 1")
 
     @property
     def mask_side(self) -> int:
-        """M: the deconvolution doubles the pooled side."""
-        return 2 * self.pooled_side
+        """M: the deconvolution doubles the pooled side, which res5 has halved before."""
+        return self.pooled_side if self.kind == "res5" else 2 * self.pooled_side
+
+    def num_channels(self, num_classes: int) -> int:
+        """Channels of the logits: K, or 1 class-agnostic, and the background where classes compete."""
+        return (1 if self.class_agnostic else num_classes) + (1 if self.activation == "softmax" else 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class KeypointHeadSpec:
+    """The keypoint branch: one-hot heatmaps of the keypoints of a class. Ref: paper section 5.
+
+    Convolutions, a deconvolution, a bilinear upsampling by two: 14 x 14 to 56 x 56 cells, softmax over all of them.
+    """
+
+    names: tuple[str, ...]  # J keypoints, in the data set's order
+    flip_pairs: tuple[tuple[str, str], ...] = ()  # what a mirror swaps: left and right
+    sigmas: tuple[float, ...] = ()  # OKS constants in units of sqrt(area), one a keypoint; empty: 0.05 for all
+    pooled_side: int = 14
+    num_convs: int = 8
+    channels: int = 512
+
+    def __post_init__(self) -> None:
+        _check(len(self.names) > 0, "keypoint_head.names", self.names, "at least one name")
+        _check(len(set(self.names)) == len(self.names), "keypoint_head.names", self.names, "each name once")
+        flipped = [name for pair in self.flip_pairs for name in pair]
+        good = len(set(flipped)) == len(flipped) and set(flipped) <= set(self.names)
+        _check(good, "keypoint_head.flip_pairs", self.flip_pairs, "pairs of names, each name in one pair at most")
+        good = len(self.sigmas) in (0, len(self.names)) and all(sigma > 0 for sigma in self.sigmas)
+        _check(good, "keypoint_head.sigmas", self.sigmas, "none, or one number above 0 for each name")
+        _check(self.pooled_side > 0, "keypoint_head.pooled_side", self.pooled_side, "at least 1")
+        _check(self.num_convs > 0, "keypoint_head.num_convs", self.num_convs, "at least 1")
+        _check(self.channels > 0, "keypoint_head.channels", self.channels, "at least 1")
+
+    @property
+    def heatmap_side(self) -> int:
+        """Cells a side of a heatmap."""
+        return 4 * self.pooled_side
+
+    @property
+    def flip_order(self) -> tuple[int, ...]:
+        """For each keypoint the index of the one that it becomes in a mirror image."""
+        order = list(range(len(self.names)))
+        for left, right in self.flip_pairs:
+            i, j = self.names.index(left), self.names.index(right)
+            order[i], order[j] = j, i
+        return tuple(order)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +304,8 @@ class ModelSpec:
     proposals: ProposalSpec = ProposalSpec()
     roi_align: RoIAlignSpec = RoIAlignSpec()
     box_head: BoxHeadSpec = BoxHeadSpec()
-    mask_head: MaskHeadSpec = MaskHeadSpec()
+    mask_head: MaskHeadSpec | None = MaskHeadSpec()  # None: boxes only (Faster R-CNN with RoIAlign)
+    keypoint_head: KeypointHeadSpec | None = None
 
     def __post_init__(self) -> None:
         _check(len(self.classes) > 0, "classes", self.classes, "at least one name")
@@ -195,6 +314,10 @@ class ModelSpec:
         for name in self.classes:
             good = name.strip() == name != "" and len(name.splitlines()) == 1
             _check(good, "classes", name, "a name without surrounding space on one line, as labels.txt holds it")
+        sizes, levels = self.anchors.sizes_px, len(self.backbone.rpn_levels)
+        _check(len(sizes) % levels == 0, "anchors.sizes_px", sizes, f"the same number for each of {levels} level(s)")
+        fits = self.mask_head is None or self.mask_head.kind != "res5" or self.backbone.features == "c4"
+        _check(fits, "mask_head.kind", "res5", 'backbone.features "c4", whose heads hold the fifth stage')
 
     @property
     def num_classes(self) -> int:
@@ -217,7 +340,7 @@ class ModelSpec:
         found = rest.pop("format", None)
         if found != FORMAT:
             raise ValueError(f"model spec: got format {found!r}, expected {FORMAT!r}; re-create it with this release")
-        return _build(ModelSpec, rest, "model")
+        return build(ModelSpec, rest, "model")
 
     def save(self, path: Path) -> None:
         """Write the spec as JSON."""
@@ -238,48 +361,3 @@ class ModelSpec:
         if not isinstance(data, dict):
             raise ValueError(f"{path}: got a JSON {type(data).__name__}, expected an object")
         return ModelSpec.from_dict(data)
-
-
-def _build(cls: type[_T], data: Any, where: str) -> _T:
-    """Build dataclass `cls` from a dict, checking keys and types all the way down."""
-    if not isinstance(data, dict):
-        raise ValueError(f"{where}: got {data!r}, expected an object")
-    hints = typing.get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    unknown = sorted(set(data) - set(fields))
-    if unknown:
-        raise ValueError(f"{where}: unknown key {unknown[0]!r}, expected some of {', '.join(sorted(fields))}")
-    for name, field in fields.items():
-        if name not in data and field.default is dataclasses.MISSING:
-            raise ValueError(f"{where}: missing key {name!r}")
-    return cls(**{name: _convert(hints[name], value, f"{where}.{name}") for name, value in data.items()})
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """Convert one JSON value to the annotated type `hint`, or raise ValueError naming `where`."""
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type, hint), value, where)
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is tuple:
-        return _convert_tuple(args, value, where)
-    if origin is Literal:
-        if value not in args or isinstance(value, bool) != isinstance(args[0], bool):
-            raise ValueError(f"{where}: got {value!r}, expected one of {', '.join(map(repr, args))}")
-        return value
-    if origin in (typing.Union, types.UnionType):
-        return None if value is None else _convert(args[0], value, where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ValueError(f"{where}: got {value!r}, expected a {hint.__name__}")
-    return value
-
-
-def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    """Convert a JSON list to a homogeneous (`tuple[X, ...]`) or fixed tuple."""
-    if not isinstance(value, list | tuple):
-        raise ValueError(f"{where}: got {value!r}, expected a list")
-    hints = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
-    if len(hints) != len(value):
-        raise ValueError(f"{where}: got {len(value)} entries, expected {len(hints)}")
-    return tuple(_convert(hint, item, f"{where}[{i}]") for i, (hint, item) in enumerate(zip(hints, value, strict=True)))

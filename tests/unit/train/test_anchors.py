@@ -12,20 +12,20 @@ from torchvision.models.detection.image_list import ImageList
 
 def test_one_cell_by_hand():
     # 32 px at ratio 4: twice as high and half as wide as a square of the same area, 64 x 16
-    anchors = cell_anchors(32.0, AnchorSpec(aspect_ratios=(1.0, 4.0, 0.25)))
+    anchors = cell_anchors((32.0,), AnchorSpec(aspect_ratios=(1.0, 4.0, 0.25)))
     assert anchors.tolist() == [[-16, -16, 16, 16], [-8, -32, 8, 32], [-32, -8, 32, 8]]
 
 
 def test_ratios_keep_the_area():
-    anchors = cell_anchors(100.0, AnchorSpec(aspect_ratios=(0.1, 0.5, 1.0, 3.0)))
+    anchors = cell_anchors((100.0,), AnchorSpec(aspect_ratios=(0.1, 0.5, 1.0, 3.0)))
     sides = anchors[:, 2:] - anchors[:, :2]
     assert torch.allclose(sides.prod(dim=1), torch.tensor(1e4), rtol=1e-6)  # float32
     assert torch.allclose(sides[:, 1] / sides[:, 0], torch.tensor([0.1, 0.5, 1.0, 3.0]))
 
 
 def test_rounding_moves_corners_to_whole_pixels():
-    rounded = cell_anchors(32.0, AnchorSpec(rounded=True))
-    exact = cell_anchors(32.0, AnchorSpec(rounded=False))
+    rounded = cell_anchors((32.0,), AnchorSpec(rounded=True))
+    exact = cell_anchors((32.0,), AnchorSpec(rounded=False))
     assert torch.equal(rounded, rounded.round())
     assert not torch.equal(rounded, exact)
     assert (rounded - exact).abs().max() <= 0.5
@@ -33,16 +33,16 @@ def test_rounding_moves_corners_to_whole_pixels():
 
 def test_a_level_is_flattened_by_row_then_column_then_anchor():
     spec = AnchorSpec(aspect_ratios=(1.0, 4.0))
-    anchors = level_anchors((2, 3), 8, 16.0, spec).reshape(2, 3, 2, 4)
+    anchors = level_anchors((2, 3), 8, (16.0,), spec).reshape(2, 3, 2, 4)
     for y in range(2):
         for x in range(3):
             shift = torch.tensor([8.0 * x, 8.0 * y, 8.0 * x, 8.0 * y])
-            assert torch.equal(anchors[y, x], cell_anchors(16.0, spec) + shift)
+            assert torch.equal(anchors[y, x], cell_anchors((16.0,), spec) + shift)
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.5, 1.0])
 def test_centre_offset_is_in_strides(offset):
-    anchors = level_anchors((1, 1), 16, 32.0, AnchorSpec(aspect_ratios=(1.0,), centre_offset=offset))
+    anchors = level_anchors((1, 1), 16, (32.0,), AnchorSpec(aspect_ratios=(1.0,), centre_offset=offset))
     assert (anchors[0, :2] + anchors[0, 2:]).div(2).tolist() == [16 * offset, 16 * offset]
 
 

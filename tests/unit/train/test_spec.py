@@ -10,6 +10,7 @@ from maskline_train.spec import (
     AnchorSpec,
     BackboneSpec,
     BoxHeadSpec,
+    KeypointHeadSpec,
     MaskHeadSpec,
     ModelSpec,
     PreprocessingSpec,
@@ -20,12 +21,13 @@ from maskline_train.spec import (
 UNUSUAL = ModelSpec(
     classes=("zebra", "traffic light", "日本"),
     preprocessing=PreprocessingSpec(64, 96, ((64, 96), (96, 64)), (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)),
-    backbone=BackboneSpec(101, 32, "batch", 0, True, 128),
+    backbone=BackboneSpec(101, 32, "batch", 0, True, 128, "c4", 32, 8, True),
     anchors=AnchorSpec((1.0, 2.0, 3.0, 4.0, 5.0), (1.0,), True, 0.5),
     proposals=ProposalSpec(10, 20, 0.5, 1.0),
-    roi_align=RoIAlignSpec(0, False, 112.0, 3),
+    roi_align=RoIAlignSpec(0, False, 112.0, 3, "pool"),
     box_head=BoxHeadSpec(5, 64, (1.0, 1.0, 1.0, 1.0), 0.0, 0.3, 7, 2.0),
-    mask_head=MaskHeadSpec(4, 1, 16),
+    mask_head=MaskHeadSpec(4, 1, 16, "res5", 64, "softmax", True),
+    keypoint_head=KeypointHeadSpec(("left", "right", "top"), (("left", "right"),), (0.1, 0.1, 0.2), 7, 2, 16),
 )
 
 
@@ -40,6 +42,8 @@ def test_every_field_of_the_unusual_spec_differs_from_its_default():
     default = ModelSpec(("a",))
     for field in dataclasses.fields(ModelSpec)[1:]:
         ours, theirs = getattr(UNUSUAL, field.name), getattr(default, field.name)
+        if theirs is None:
+            theirs = KeypointHeadSpec(("nose",))
         for inner in dataclasses.fields(ours):
             assert getattr(ours, inner.name) != getattr(theirs, inner.name), f"{field.name}.{inner.name}"
 
@@ -121,6 +125,9 @@ def test_a_missing_class_list_is_named():
         ("mask_head.pooled_side", 0),
         ("mask_head.num_convs", 0),
         ("mask_head.channels", 0),
+        ("mask_head.hidden", 0),
+        ("backbone.groups", 0),
+        ("backbone.width_per_group", 0),
     ],
 )
 def test_values_out_of_range_are_refused_by_name(path, value):
@@ -129,10 +136,10 @@ def test_values_out_of_range_are_refused_by_name(path, value):
 
 
 def test_values_are_checked_in_code_too():
-    with pytest.raises(ValueError, match=r"backbone.depth: got 34, expected one of \(18, 50, 101\)"):
+    with pytest.raises(ValueError, match=r"backbone.depth: got 34, expected one of \(18, 50, 101, 152\)"):
         BackboneSpec(depth=34)
-    with pytest.raises(ValueError, match=r"backbone.norm: got 'group'"):
-        BackboneSpec(norm="group")
+    with pytest.raises(ValueError, match=r"backbone.norm: got 'layer'"):
+        BackboneSpec(norm="layer")
 
 
 @given(st.binary(max_size=40))
@@ -145,3 +152,24 @@ def test_a_file_that_is_no_spec_raises_a_value_error(tmp_path_factory, content):
 
 def test_mask_side_is_twice_the_pooled_side():
     assert MaskHeadSpec(pooled_side=14).mask_side == 28
+
+
+def test_sizes_of_anchors_are_dealt_out_over_the_levels():
+    spec = AnchorSpec()
+    assert [spec.sizes_of_level(i, 5) for i in range(5)] == [(32.0,), (64.0,), (128.0,), (256.0,), (512.0,)]
+    assert spec.sizes_of_level(0, 1) == spec.sizes_px
+    assert (spec.per_cell(5), spec.per_cell(1)) == (3, 15)
+
+
+def test_parts_that_do_not_fit_together_are_refused():
+    with pytest.raises(ValueError, match=r"anchors.sizes_px: got .* expected the same number for each of 5 level"):
+        ModelSpec(("a",), anchors=AnchorSpec(sizes_px=(32.0, 64.0)))
+    with pytest.raises(ValueError, match=r"mask_head.kind: got 'res5', expected backbone.features \"c4\""):
+        ModelSpec(("a",), mask_head=MaskHeadSpec(kind="res5"))
+
+
+def test_a_mirror_swaps_the_keypoints_of_a_pair():
+    head = KeypointHeadSpec(("nose", "left eye", "right eye"), (("left eye", "right eye"),))
+    assert head.flip_order == (0, 2, 1)
+    with pytest.raises(ValueError, match="keypoint_head.flip_pairs"):
+        KeypointHeadSpec(("nose",), (("left eye", "right eye"),))

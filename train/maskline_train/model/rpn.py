@@ -15,8 +15,7 @@ from torchvision.ops import nms
 
 from maskline_train.model import boxes as box_ops
 from maskline_train.model.anchors import level_anchors
-from maskline_train.model.fpn import STRIDES
-from maskline_train.spec import AnchorSpec, ProposalSpec
+from maskline_train.spec import FIRST_LEVEL, AnchorSpec, ProposalSpec
 
 
 class RPNHead(nn.Module):
@@ -56,11 +55,17 @@ def flatten_deltas(deltas: Tensor) -> Tensor:
     return deltas.permute(0, 2, 3, 1).reshape(batch, height * width * (channels // 4), 4)
 
 
-def pyramid_anchors(logits: Sequence[Tensor], spec: AnchorSpec) -> list[Tensor]:
-    """Anchors [Hi * Wi * A, 4] of each level, float32 xyxy canvas px, for L logits [B, A, Hi, Wi]."""
+def pyramid_anchors(logits: Sequence[Tensor], spec: AnchorSpec, first_level: int = FIRST_LEVEL) -> list[Tensor]:
+    """Anchors [Hi * Wi * A, 4] of each level, float32 xyxy canvas px, for L logits [B, A, Hi, Wi], finest first."""
     return [
-        level_anchors((level.shape[2], level.shape[3]), stride, size_px, spec, level.device)
-        for level, stride, size_px in zip(logits, STRIDES, spec.sizes_px, strict=True)
+        level_anchors(
+            (level.shape[2], level.shape[3]),
+            2 ** (first_level + index),
+            spec.sizes_of_level(index, len(logits)),
+            spec,
+            level.device,
+        )
+        for index, level in enumerate(logits)
     ]
 
 
@@ -71,6 +76,7 @@ def proposal_nms(
     image_info: Tensor,
     anchors: AnchorSpec,
     spec: ProposalSpec,
+    first_level: int = FIRST_LEVEL,
 ) -> tuple[Tensor, Tensor]:
     """Proposals from the outputs of the RPN head; takes no gradient.
 
@@ -78,14 +84,15 @@ def proposal_nms(
         logits: L tensors [B, A, Hi, Wi].
         deltas: L tensors [B, 4A, Hi, Wi].
         image_info: [B, 6].
-        anchors: sizes, one a level, and ratios.
+        anchors: sizes and ratios.
         spec: counts and thresholds. There is no score cut.
+        first_level: number of the finest level; the others follow.
 
     Returns:
         proposals [B, R, 4] float32 xyxy canvas px, best logit first (ties: the lower level, then the lower flattened
         anchor index), rows past the count zero; and their count [B] int64.
     """
-    levels = pyramid_anchors(logits, anchors)
+    levels = pyramid_anchors(logits, anchors, first_level)
     flat_logits = [flatten_logits(x).float() for x in logits]
     flat_deltas = [flatten_deltas(x) for x in deltas]
     proposals = flat_logits[0].new_zeros((image_info.shape[0], spec.max_proposals, 4))
