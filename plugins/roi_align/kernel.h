@@ -1,8 +1,9 @@
 // Starts the MultiscaleRoIAlign kernel. Knows nothing of TensorRT.
 #pragma once
 
-#include "common/launch.h"
 #include "roi_align/attributes.h"
+
+#include <cuda_runtime_api.h>
 
 namespace maskline
 {

@@ -1,0 +1,202 @@
+// What all our TensorRT plugins do alike: IPluginV3 with its three capabilities, and the creator.
+//
+// An op derives from PluginBase and says its signature, its attributes, its workspace and its launch. Everything that
+// TensorRT may get wrong is checked here, and nothing is ever thrown at TensorRT: a failure is one line in its log and
+// an error code.
+#pragma once
+
+#include "common/plugin_fields.h"
+#include "common/plugin_log.h"
+#include "common/plugin_signature.h"
+
+#include <NvInferRuntime.h>
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+namespace maskline
+{
+
+constexpr char const* kPLUGIN_NAMESPACE = "maskline";
+constexpr char const* kPLUGIN_VERSION = "1";
+
+//! One run of an op, as TensorRT gives it.
+struct Launch
+{
+    std::vector<nvinfer1::Dims> shapes; //!< of the inputs
+    nvinfer1::DataType type;            //!< of the features; of the first input where there are none
+    nvinfer1::TensorFormat format;      //!< of the same
+    void const* const* inputs;          //!< device pointers
+    void* const* outputs;
+    void* workspace;
+    cudaStream_t stream;
+
+    template <typename T>
+    T const* input(std::int32_t i) const
+    {
+        return static_cast<T const*>(inputs[i]);
+    }
+
+    template <typename T>
+    T* output(std::int32_t i) const
+    {
+        return static_cast<T*>(outputs[i]);
+    }
+};
+
+class PluginBase : public nvinfer1::IPluginV3,
+                   public nvinfer1::IPluginV3OneCore,
+                   public nvinfer1::IPluginV3OneBuild,
+                   public nvinfer1::IPluginV3OneRuntime
+{
+public:
+    PluginBase(PluginBase const&) = delete;
+    PluginBase& operator=(PluginBase const&) = delete;
+
+    // IPluginV3
+    nvinfer1::IPluginCapability* getCapabilityInterface(nvinfer1::PluginCapabilityType type) noexcept final;
+    nvinfer1::IPluginV3* clone() noexcept final;
+
+    // IPluginV3OneCore
+    nvinfer1::AsciiChar const* getPluginName() const noexcept final;
+    nvinfer1::AsciiChar const* getPluginVersion() const noexcept final;
+    nvinfer1::AsciiChar const* getPluginNamespace() const noexcept final;
+
+    // IPluginV3OneBuild
+    std::int32_t configurePlugin(nvinfer1::DynamicPluginTensorDesc const* in, std::int32_t nbInputs,
+        nvinfer1::DynamicPluginTensorDesc const* out, std::int32_t nbOutputs) noexcept final;
+    std::int32_t getOutputDataTypes(nvinfer1::DataType* outputTypes, std::int32_t nbOutputs,
+        nvinfer1::DataType const* inputTypes, std::int32_t nbInputs) const noexcept final;
+    std::int32_t getOutputShapes(nvinfer1::DimsExprs const* inputs, std::int32_t nbInputs,
+        nvinfer1::DimsExprs const* shapeInputs, std::int32_t nbShapeInputs, nvinfer1::DimsExprs* outputs,
+        std::int32_t nbOutputs, nvinfer1::IExprBuilder& exprBuilder) noexcept final;
+    bool supportsFormatCombination(std::int32_t pos, nvinfer1::DynamicPluginTensorDesc const* inOut,
+        std::int32_t nbInputs, std::int32_t nbOutputs) noexcept final;
+    std::int32_t getNbOutputs() const noexcept final;
+    std::size_t getWorkspaceSize(nvinfer1::DynamicPluginTensorDesc const* inputs, std::int32_t nbInputs,
+        nvinfer1::DynamicPluginTensorDesc const* outputs, std::int32_t nbOutputs) const noexcept final;
+    char const* getTimingCacheID() noexcept final;
+    char const* getMetadataString() noexcept final;
+
+    // IPluginV3OneRuntime
+    std::int32_t onShapeChange(nvinfer1::PluginTensorDesc const* in, std::int32_t nbInputs,
+        nvinfer1::PluginTensorDesc const* out, std::int32_t nbOutputs) noexcept final;
+    std::int32_t enqueue(nvinfer1::PluginTensorDesc const* inputDesc, nvinfer1::PluginTensorDesc const* outputDesc,
+        void const* const* inputs, void* const* outputs, void* workspace, cudaStream_t stream) noexcept final;
+    nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext* context) noexcept final;
+    nvinfer1::PluginFieldCollection const* getFieldsToSerialize() noexcept final;
+
+protected:
+    explicit PluginBase(Signature signature);
+
+    //! The attributes, for what an engine stores; the derived constructor fills it.
+    FieldList& fields() noexcept
+    {
+        return mFields;
+    }
+
+    //! A plugin with the same attributes.
+    virtual std::unique_ptr<PluginBase> copy() const = 0;
+
+    //! Checks what the signature cannot say; the shapes of the inputs are all known and have passed the signature.
+    //!
+    //! @return "" or the rule that is broken.
+    virtual std::string checkSizes(std::vector<nvinfer1::Dims> const& inputs) const = 0;
+
+    //! Bytes of workspace that inputs of these shapes, or smaller ones, need.
+    virtual std::size_t workspaceBytes(std::vector<nvinfer1::Dims> const& inputs) const = 0;
+
+    //! Queues the op. Never called when all outputs are empty.
+    virtual cudaError_t launch(Launch const& launch) const = 0;
+
+private:
+    void checkKnown(std::vector<nvinfer1::Dims> const& inputs) const;
+    void checkFormats(nvinfer1::PluginTensorDesc const* in, nvinfer1::PluginTensorDesc const* out) const;
+
+    template <typename Body>
+    std::int32_t guarded(char const* method, Body&& body) const noexcept;
+
+    Signature mSignature;
+    FieldList mFields;
+    std::string mText; //!< all attributes, made when first asked for
+};
+
+//! Makes plugins of one type from TensorRT's fields.
+//!
+//! `Plugin` has a type `Attributes` with `check()`, a constructor that takes one, a constant `kNAME`, and a static
+//! `visit(visitor, attributes)`.
+template <typename Plugin>
+class PluginCreator final : public nvinfer1::IPluginCreatorV3One
+{
+public:
+    PluginCreator()
+    {
+        typename Plugin::Attributes const defaults{};
+        Plugin::visit(mFields, defaults);
+    }
+
+    nvinfer1::IPluginV3* createPlugin(nvinfer1::AsciiChar const* name, nvinfer1::PluginFieldCollection const* fc,
+        nvinfer1::TensorRTPhase) noexcept override
+    {
+        std::string const layer = name == nullptr || *name == '\0' ? "" : " (layer " + std::string(name) + ")";
+        try
+        {
+            typename Plugin::Attributes attributes{};
+            FieldReader reader(Plugin::kNAME, fc);
+            Plugin::visit(reader, attributes);
+            reader.finish();
+            std::string const rule = attributes.check();
+            if (!rule.empty())
+            {
+                throw PluginError(std::string(Plugin::kNAME) + ": " + rule);
+            }
+            return new Plugin(attributes);
+        }
+        catch (std::exception const& error)
+        {
+            logError(std::string("maskline: createPlugin: ") + error.what() + layer);
+        }
+        catch (...)
+        {
+            logError(
+                "maskline: createPlugin: " + std::string(Plugin::kNAME) + ": an exception of unknown type" + layer);
+        }
+        return nullptr;
+    }
+
+    nvinfer1::PluginFieldCollection const* getFieldNames() noexcept override
+    {
+        try
+        {
+            return mFields.announcement();
+        }
+        catch (...)
+        {
+            return nullptr;
+        }
+    }
+
+    nvinfer1::AsciiChar const* getPluginName() const noexcept override
+    {
+        return Plugin::kNAME;
+    }
+
+    nvinfer1::AsciiChar const* getPluginVersion() const noexcept override
+    {
+        return kPLUGIN_VERSION;
+    }
+
+    nvinfer1::AsciiChar const* getPluginNamespace() const noexcept override
+    {
+        return kPLUGIN_NAMESPACE;
+    }
+
+private:
+    FieldList mFields;
+};
+
+} // namespace maskline

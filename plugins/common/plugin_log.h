@@ -1,0 +1,20 @@
+// The way from a plugin to TensorRT's log.
+#pragma once
+
+#include <NvInferRuntime.h>
+
+#include <string>
+
+namespace maskline
+{
+
+//! Keeps what TensorRT handed the library to find its logger by; nullptr: none.
+void setLoggerFinder(nvinfer1::ILoggerFinder* finder) noexcept;
+
+//! Writes one line to the logger of the engine that called the plugin in this thread; to stderr where none is known.
+void log(nvinfer1::ILogger::Severity severity, std::string const& text) noexcept;
+
+//! An error's one line.
+void logError(std::string const& text) noexcept;
+
+} // namespace maskline
