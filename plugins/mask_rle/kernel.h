@@ -23,8 +23,8 @@ enum class MaskType : int
 //! Sizes of one call.
 struct MaskRLEShape
 {
-    //! The largest mask side: its cells lie in shared memory.
-    static constexpr std::int32_t kMAX_SIDE{64};
+    //! The largest mask side; see math.h.
+    static constexpr std::int32_t kMAX_SIDE{63};
 
     std::int32_t images{0};     //!< B
     std::int32_t detections{0}; //!< D, slots an image

@@ -1,0 +1,54 @@
+// MaskRLE on the host: masks in their boxes to COCO's run-length encoding, as text or as counts.
+#pragma once
+
+#include "mask_rle/attributes.h"
+
+#include <cstdint>
+#include <string>
+
+namespace maskline
+{
+
+//! Masks in boxes of the original image; all arrays contiguous, row-major.
+struct PlacedMasks
+{
+    std::uint8_t const* masks; //!< [N, M, M] probability x 255
+    float const* boxes;        //!< [N, 4] xyxy, px of the original image; one without area gives the empty mask
+    std::int32_t const* sizes; //!< [N, 2] height, width of the original image
+    std::int64_t number;       //!< N
+    std::int32_t side;         //!< M
+
+    //! @return "" or the rule that is broken, with what was got and what is expected.
+    std::string check() const;
+};
+
+//! Writes COCO's compressed text of every mask, one after the other.
+//!
+//! @param threads to use at most; 0: two where the work is long enough to pay for them, otherwise one.
+//! @param text [capacity] out. Nothing is written when all texts together are longer.
+//! @param offsets [N + 1] out, always: text i is text[offsets[i]] .. text[offsets[i + 1] - 1].
+void encodeMasks(
+    PlacedMasks const& placed, int threads, char* text, std::int64_t capacity, std::int64_t* offsets);
+
+//! Inputs and outputs of the op; all arrays contiguous, row-major. See README.md.
+struct MaskRLEArrays
+{
+    std::uint8_t const* masks;         //!< [B, D, M, M] probability x 255
+    float const* boxes;                //!< [B, D, 4] xyxy, px of the canvas
+    std::int32_t const* numDetections; //!< [B, 1]
+    float const* imageInfo;            //!< [B, 6] resized_h, resized_w, scale_y, scale_x, original_h, original_w
+    std::int32_t images;               //!< B
+    std::int32_t detections;           //!< D
+    std::int32_t side;                 //!< M
+    std::int32_t* counts;              //!< out [B, D, maxCounts]
+    std::int32_t* numCounts;           //!< out [B, D]
+    float* imageBoxes;                 //!< out [B, D, 4]
+
+    //! @return "" or the rule that is broken, with what was got and what is expected.
+    std::string check() const;
+};
+
+//! The op, as the kernel does it.
+void maskRLE(MaskRLEAttributes const& attributes, MaskRLEArrays const& arrays, int threads);
+
+} // namespace maskline

@@ -1,0 +1,85 @@
+#include "common/simd.h"
+#include "mask_rle/pasted_mask.h"
+
+#include <algorithm>
+
+namespace maskline
+{
+namespace mask_rle
+{
+namespace
+{
+
+void putCells(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) noexcept
+{
+    std::uint64_t inside[PastedMask::kCELLS] = {}; // of each padded column, bit i: row i of the mask
+    auto const stride = side + 2;
+    std::fill_n(pasted.cells, stride, 0.0);
+    std::fill_n(pasted.cells + (side + 1) * stride, stride, 0.0);
+    for (std::int32_t row = 0; row < side; ++row)
+    {
+        auto const* from = mask + row * side;
+        double* to = pasted.cells + (row + 1) * stride;
+        to[0] = to[side + 1] = 0.0;
+        for (std::int32_t column = 0; column < side; ++column)
+        {
+            to[column + 1] = from[column];
+            inside[column + 1] |= static_cast<std::uint64_t>(from[column] >= kINSIDE) << row;
+        }
+    }
+    for (std::int32_t left = 0; left <= side; ++left)
+    {
+        pasted.mixed[left] = mixedStretches(inside[left], inside[left + 1]);
+    }
+}
+
+} // namespace
+
+void paste(std::uint8_t const* mask, std::int32_t side, float const* box, ImageSize size, PastedMask& pasted) noexcept
+{
+    Axis const rows = makeAxis(box[1], box[3], side, size.height);
+    pasted.size = size;
+    pasted.columns = makeAxis(box[0], box[2], side, size.width);
+    if (rows.pixels.count == 0)
+    {
+        pasted.columns.pixels.count = 0;
+    }
+    if (pasted.columns.pixels.count == 0)
+    {
+        return;
+    }
+    pasted.step = rowStep(rows);
+    for (std::int32_t k = 0; k <= side; ++k)
+    {
+        pasted.stretches[k] = makeStretch(rows, k);
+    }
+    putCells(mask, side, pasted);
+}
+
+std::int32_t stripEdgesGeneric(
+    PastedMask const& pasted, std::int32_t begin, std::int32_t count, std::int32_t* edges) noexcept
+{
+    auto const& columns = pasted.columns;
+    auto* out = edges;
+    for (std::int32_t i = begin; i < begin + count; ++i)
+    {
+        Column const column = makeColumn(columns, i);
+        auto const top = (columns.pixels.first + i) * pasted.size.height;
+        auto const put = [&](std::int32_t row) { *out++ = top + row; };
+        crossColumn(pasted.cells + column.left, columns.side + 2, column.fraction, pasted.stretches,
+            pasted.mixed[column.left], pasted.step, put);
+    }
+    return static_cast<std::int32_t>(out - edges);
+}
+
+StripEdges stripEdges() noexcept
+{
+#if defined(__x86_64__)
+    return simd() == Simd::kAVX512 ? stripEdgesAVX512 : stripEdgesGeneric;
+#else
+    return stripEdgesGeneric;
+#endif
+}
+
+} // namespace mask_rle
+} // namespace maskline
