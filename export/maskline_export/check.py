@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
-from maskline_train.spec import ModelSpec
 from onnx import TensorProto
 
 from maskline_export import stage_io
@@ -23,12 +22,19 @@ from maskline_export.custom_ops.body import DOMAIN
 from maskline_export.errors import ContractError
 from maskline_export.manifest import StageInfo, TensorInfo
 
-# The three dtypes of the wire in the four vocabularies that meet here.
-ONNX_DTYPES = {"UINT8": TensorProto.UINT8, "FP32": TensorProto.FLOAT, "INT32": TensorProto.INT32}
+# The dtypes of stages in the vocabularies that meet here; numpy has no bfloat16, and ONNX Runtime's CPU path neither.
+ONNX_DTYPES = {
+    "UINT8": TensorProto.UINT8,
+    "FP32": TensorProto.FLOAT,
+    "INT32": TensorProto.INT32,
+    "FP16": TensorProto.FLOAT16,
+    "BF16": TensorProto.BFLOAT16,
+}
 NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
     "UINT8": np.dtype(np.uint8),
     "FP32": np.dtype(np.float32),
     "INT32": np.dtype(np.int32),
+    "FP16": np.dtype(np.float16),
 }
 
 # Two runs of unlike shape, none of them the shape that was traced; 32 is the smallest canvas there is.
@@ -93,8 +99,12 @@ def custom_ops(model: onnx.ModelProto) -> dict[str, int]:
     return dict(sorted(Counter(node.op_type for node in model.graph.node if node.domain == DOMAIN).items()))
 
 
-def run_stages(folder: Path, spec: ModelSpec) -> None:
+def run_stages(folder: Path, stages: dict[str, StageInfo]) -> None:
     """Run the three files one after the other on made images of several batch and canvas sizes.
+
+    Args:
+        folder: where the files are.
+        stages: what each gives, by name.
 
     Raises:
         ContractError: ONNX Runtime refuses a file, or an output has another dtype or shape than the contract says, or
@@ -104,19 +114,21 @@ def run_stages(folder: Path, spec: ModelSpec) -> None:
     options.log_severity_level = 3  # its warnings about initialisers say nothing to a user
     try:
         sessions = {
-            name: ort.InferenceSession(str(folder / f"{name}.onnx"), options, providers=["CPUExecutionProvider"])
+            name: ort.InferenceSession(str(folder / stages[name].file), options, providers=["CPUExecutionProvider"])
             for name in stage_io.STAGES
         }
         for batch, height, width in _RUNS:
             tensors = made_image(batch, height, width)
-            for name, expected in zip(stage_io.STAGES, _outputs(spec), strict=True):
+            for name in stage_io.STAGES:
                 session = sessions[name]
                 outputs = session.run(None, {value.name: tensors[value.name] for value in session.get_inputs()})
                 found = dict(zip((value.name for value in session.get_outputs()), outputs, strict=True))
-                _check_outputs(name, found, expected, stage_io.sizes(batch, height, width))
+                _check_outputs(name, found, stages[name].outputs, stage_io.sizes(batch, height, width))
                 tensors |= found
-    except ort.capi.onnxruntime_pybind11_state.OrtException as error:
-        raise ContractError(f"ONNX Runtime refuses the exported files: {error}") from error
+    except ContractError:
+        raise
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception
+        raise ContractError(f"ONNX Runtime refuses the exported files: {' '.join(str(error).split())}") from error
 
 
 def made_image(batch: int, height: int, width: int) -> Tensors:
@@ -125,14 +137,6 @@ def made_image(batch: int, height: int, width: int) -> Tensors:
     canvas = rng.integers(0, 256, (batch, height, width, 3), dtype=np.uint8)
     info = np.tile(np.array([height - 8, width - 8, 1, 1, height - 8, width - 8], dtype=np.float32), (batch, 1))
     return {"canvas": canvas, "image_info": info}
-
-
-def _outputs(spec: ModelSpec) -> tuple[tuple[TensorInfo, ...], ...]:
-    return (
-        (*stage_io.features(spec), *stage_io.rpn_outputs(spec)),
-        stage_io.detections(spec),
-        stage_io.masks(spec),
-    )
 
 
 def _check_outputs(stage: str, found: Tensors, expected: tuple[TensorInfo, ...], sizes: dict[str, int]) -> None:
@@ -144,8 +148,8 @@ def _check_outputs(stage: str, found: Tensors, expected: tuple[TensorInfo, ...],
                 f"{stage} output {tensor.name}: got {array.dtype} {list(array.shape)}, "
                 f"expected {tensor.dtype} {list(shape)}"
             )
-        if tensor.dtype == "FP32" and not np.isfinite(array).all():
+        if tensor.dtype in ("FP32", "FP16") and not np.isfinite(array).all():
+            advice = "check the checkpoint's weights" if tensor.dtype == "FP32" else "use --precision bf16"
             raise ContractError(
-                f"{stage} output {tensor.name}: got values that are not finite, expected finite ones; "
-                "check the checkpoint's weights"
+                f"{stage} output {tensor.name}: got values that are not finite, expected finite ones; {advice}"
             )

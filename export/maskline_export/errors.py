@@ -13,3 +13,7 @@ class ContractError(ExportError):
 
 class ParityError(ExportError):
     """An exported stage does not compute what the PyTorch model computes."""
+
+
+class EngineBuildError(ExportError):
+    """A stage, a plugin library or this machine's TensorRT does not give the engine that was asked for."""

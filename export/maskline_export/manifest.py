@@ -15,6 +15,7 @@ from maskline_export.errors import ContractError
 FORMAT = "maskline-artifact/1"
 FILE = "manifest.json"
 Bodies = Literal["ort", "dense"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +23,7 @@ class TensorInfo:
     """One input or output of a stage; dimensions are numbers or symbols such as B, H, W, H2, W2."""
 
     name: str
-    dtype: str  # as Triton writes it: UINT8, FP32, INT32
+    dtype: str  # as Triton writes it: UINT8, FP32, INT32; FP16 or BF16 for the features of typed stages
     shape: tuple[int | str, ...]
 
 
@@ -52,7 +53,7 @@ class Manifest:
     maskline: str
     spec: ModelSpec
     bodies: Bodies
-    precision: str
+    precision: Precision
     opset: int
     tools: dict[str, str]
     checkpoint_sha256: str

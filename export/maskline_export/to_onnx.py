@@ -11,7 +11,6 @@ import dataclasses
 import importlib.metadata
 import io
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,12 +29,12 @@ from torch.export import Dim
 from maskline_export import check, stage_io, stages
 from maskline_export.custom_ops import classwise_nms, multiscale_roi_align, proposal_nms
 from maskline_export.custom_ops.body import DOMAIN, DOMAIN_VERSION, OPSET
-from maskline_export.errors import ContractError, ExportError
+from maskline_export.errors import ContractError
+from maskline_export.folder import written_whole
 from maskline_export.manifest import FILE as MANIFEST_FILE
 from maskline_export.manifest import Bodies, LabelsInfo, Manifest, StageInfo, TensorInfo, sha256
 
 IR_VERSION = 10
-PRECISION = "fp32"
 LABELS_FILE = "labels.txt"
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime")
 # What the exporter traces with; any numbers that are not special (1, or equal to each other) do.
@@ -93,27 +92,8 @@ def export_model(
     model: MaskRCNN, checkpoint_sha256: str, out: Path, bodies: Bodies = "ort", report: Report = lambda _: None
 ) -> Manifest:
     """Write the artifact of a model in memory; see `export_checkpoint`."""
-    _refuse_foreign(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-        folder = Path(scratch) / "artifact"
-        folder.mkdir()
-        written = _write(model.eval(), checkpoint_sha256, folder, bodies, report)
-        _move_into_place(folder, out, Path(scratch) / "replaced")
-    return written
-
-
-def _refuse_foreign(out: Path) -> None:
-    if out.exists() and not (out.is_dir() and ((out / MANIFEST_FILE).is_file() or not any(out.iterdir()))):
-        raise ExportError(
-            f"{out}: exists and is not an artifact folder; expected a new folder or an artifact to replace"
-        )
-
-
-def _move_into_place(folder: Path, out: Path, replaced: Path) -> None:
-    if out.exists():
-        out.rename(replaced)  # removed with the scratch folder
-    folder.rename(out)
+    with written_whole(out, MANIFEST_FILE, "an artifact") as folder:
+        return _write(model.eval(), checkpoint_sha256, folder, bodies, report)
 
 
 def _write(model: MaskRCNN, checkpoint_sha256: str, folder: Path, bodies: Bodies, report: Report) -> Manifest:
@@ -129,14 +109,14 @@ def _write(model: MaskRCNN, checkpoint_sha256: str, folder: Path, bodies: Bodies
         check.check_stage(path, info)
         infos[stage.name] = info
     report("all stages: running in ONNX Runtime on made images")
-    check.run_stages(folder, spec)
+    check.run_stages(folder, infos)
     labels = folder / LABELS_FILE
     labels.write_text("".join(f"{name}\n" for name in spec.classes), encoding="utf-8")
     written = Manifest(
         maskline=importlib.metadata.version("maskline"),
         spec=spec,
         bodies=bodies,
-        precision=PRECISION,
+        precision="fp32",
         opset=OPSET,
         tools={name: importlib.metadata.version(name) for name in TOOLS},
         checkpoint_sha256=checkpoint_sha256,

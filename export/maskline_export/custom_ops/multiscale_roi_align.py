@@ -1,8 +1,9 @@
 """MultiscaleRoIAlign: features of boxes, each box read from the pyramid level of its size.
 
 `MultiscaleRoIAlign(boxes [B,R,4] float32, features... [B,C,Hi,Wi] x L) -> [B*R,C,P,P]` in the features' type, which is
-float32, float16 or bfloat16; coordinates and sums are float32. A box of zero width or height gives zeros. Level of a box: `clamp(floor(canonical_level + log2(sqrt(w*h) / canonical_size + 1e-6)), first, last)`, with
-levels numbered so that stride 4 is level 2. Ref: Mask R-CNN, section 3 (RoIAlign); FPN paper, equation 1.
+float32, float16 or bfloat16; coordinates and sums are float32. A box of zero width or height gives zeros. Level:
+`clamp(floor(canonical_level + log2(sqrt(w*h) / canonical_size + 1e-6)), first, last)`, with levels numbered so that
+stride 4 is level 2. Ref: Mask R-CNN, section 3 (RoIAlign); FPN paper, equation 1.
 
 Letters: B images, L levels, R boxes an image, C channels, Hi Wi level i, P pooled side, S sampling points a bin.
 """

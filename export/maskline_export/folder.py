@@ -1,0 +1,34 @@
+"""Folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from maskline_export.errors import ExportError
+
+
+@contextlib.contextmanager
+def written_whole(out: Path, marker: str, kind: str) -> Iterator[Path]:
+    """An empty folder beside `out` that takes its place when the block ends well; else nothing is left behind.
+
+    Args:
+        out: folder to create. One that holds `marker` or nothing is replaced.
+        marker: the file by which a folder of this kind is known.
+        kind: what such a folder is called, with its article.
+
+    Raises:
+        ExportError: `out` is there and is something else.
+    """
+    if out.exists() and not (out.is_dir() and ((out / marker).is_file() or not any(out.iterdir()))):
+        raise ExportError(f"{out}: exists and is not {kind} folder; expected a new folder or {kind} to replace")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        folder = Path(scratch) / "new"
+        folder.mkdir()
+        yield folder
+        if out.exists():
+            out.rename(Path(scratch) / "replaced")  # removed with the scratch folder
+        folder.rename(out)
