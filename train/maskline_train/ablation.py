@@ -1,0 +1,130 @@
+"""What an ablation is: rows that change one recipe each in one way, beside the figures that the paper gives.
+
+A table is a Python file in `ablations/` that holds `TABLE`; its rows are trained side by side by `ablate.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+
+from maskline_train import ablations
+from maskline_train.recipe import Recipe
+
+METRICS = ("AP", "AP50", "AP75")
+Change = Callable[[Recipe], Recipe]
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperFigure:
+    """A number of the paper, in percent.
+
+    Attributes:
+        value: as printed.
+        in_text: the paper's text says it, or it follows from the text by arithmetic; otherwise it stands in a table
+            of the publication and was not checked against the text.
+    """
+
+    value: float
+    in_text: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.value:.1f}" + ("" if self.in_text else "†")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One variant.
+
+    Attributes:
+        name: as the paper calls it.
+        ledger: the row of docs/ledger.md, e.g. `P05`.
+        change: makes the variant's recipe of the base recipe.
+        paper: column (`mask AP`, `box AP50`, ...) to the paper's figure.
+    """
+
+    name: str
+    ledger: str
+    change: Change
+    paper: Mapping[str, PaperFigure]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of the paper.
+
+    Attributes:
+        title: which, and of what.
+        setting: what the paper trained and tested on.
+        finding: what the paper concludes from it.
+        kinds: `box`, `mask`, `keypoint`: which metrics are shown.
+        rows: the variants, in the paper's order.
+    """
+
+    title: str
+    setting: str
+    finding: str
+    kinds: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def columns(self) -> tuple[str, ...]:
+        """The metrics shown: `mask AP`, `mask AP50`, `mask AP75`, ..."""
+        return tuple(f"{kind} {name}" for kind in self.kinds for name in METRICS)
+
+
+def text(**figures: float) -> dict[str, PaperFigure]:
+    """Figures that the paper's text gives; `mask_AP=30.3` for the column `mask AP`."""
+    return {name.replace("_", " "): PaperFigure(value) for name, value in figures.items()}
+
+
+def published(**figures: float) -> dict[str, PaperFigure]:
+    """Figures of the publication's tables that its text does not repeat; shown with a dagger."""
+    return {name.replace("_", " "): PaperFigure(value, in_text=False) for name, value in figures.items()}
+
+
+def edit(part: str, **fields: object) -> Change:
+    """A change of single fields of one part of the model, e.g. `edit("roi_align", mode="pool")`."""
+
+    def change(recipe: Recipe) -> Recipe:
+        old = getattr(recipe.model, part)
+        new = dataclasses.replace(old, **fields)
+        return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, **{part: new}))
+
+    return change
+
+
+def chain(*changes: Change) -> Change:
+    """One change after the other."""
+
+    def change(recipe: Recipe) -> Recipe:
+        for step in changes:
+            recipe = step(recipe)
+        return recipe
+
+    return change
+
+
+def same(recipe: Recipe) -> Recipe:
+    """No change: the row that is the base recipe itself."""
+    return recipe
+
+
+def table_names() -> dict[str, str]:
+    """The packaged tables: name to title."""
+    return {module.name: load_table(module.name).title for module in pkgutil.iter_modules(ablations.__path__)}
+
+
+def load_table(name: str) -> Table:
+    """A packaged table.
+
+    Raises:
+        ValueError: no such table.
+    """
+    names = [module.name for module in pkgutil.iter_modules(ablations.__path__)]
+    if name not in names:
+        raise ValueError(f"table: got {name!r}, expected one of {', '.join(names)}")
+    table = importlib.import_module(f"{ablations.__name__}.{name}").TABLE
+    assert isinstance(table, Table)
+    return table
