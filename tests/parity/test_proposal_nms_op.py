@@ -66,7 +66,9 @@ def by_loops_level(
         scored.append((-float(logits[a, y, x]), index, y, x, a))
     boxes = []
     for negative, _, y, x, a in sorted(scored)[: op.pre_nms_per_level]:
-        ratio, area = op.aspect_ratios[a], op.anchor_sizes[level]
+        size_index, ratio_index = divmod(a, len(op.aspect_ratios))
+        ratio = op.aspect_ratios[ratio_index]
+        area = op.anchor_sizes[level * len(op.anchor_sizes) // len(op.strides) + size_index]
         half_w, half_h = area / math.sqrt(ratio) / 2, area * math.sqrt(ratio) / 2
         if op.anchor_rounded:
             half_w, half_h = round(half_w), round(half_h)
@@ -90,7 +92,7 @@ def by_torch(op: ProposalNMS, image_info: Array, logits: list[Array], deltas: li
     anchors = AnchorSpec(op.anchor_sizes, op.aspect_ratios, op.anchor_rounded, op.anchor_centre_offset)
     spec = ProposalSpec(op.pre_nms_per_level, op.max_proposals, op.nms_thresh, op.min_side)
     levels = ([torch.from_numpy(x) for x in logits], [torch.from_numpy(x) for x in deltas])
-    proposals, num = proposal_nms(*levels, torch.from_numpy(image_info), anchors, spec)
+    proposals, num = proposal_nms(*levels, torch.from_numpy(image_info), anchors, spec, int(math.log2(op.strides[0])))
     return [proposals.numpy(), num.numpy().astype(np.int32)]
 
 
@@ -139,6 +141,14 @@ def test_every_attribute_counts(change: dict[str, float]) -> None:
     all_agree(op, image_info, *outputs)
     ours, base = by_loops(op, image_info, *outputs)[0], by_loops(BASE, image_info, *outputs)[0]
     assert ours.shape != base.shape or np.abs(ours - base).max() > 10 * TOLERANCE_PX
+
+
+def test_several_sizes_on_one_level() -> None:
+    """The anchors of C4 and C5: every size and ratio on each cell of one level, by size, then by ratio."""
+    op = dataclasses.replace(BASE, strides=(16,), anchor_sizes=(16.0, 32.0, 64.0), pre_nms_per_level=100)
+    rng = np.random.default_rng(3)
+    logits, deltas = rng.standard_normal((2, 9, 6, 8)), 0.4 * rng.standard_normal((2, 36, 6, 8))
+    assert min(all_agree(op, info((96, 128), (80, 90)), [float32(logits)], [float32(deltas)])) > 10
 
 
 def test_fewer_anchors_than_candidates_and_fewer_proposals_than_r() -> None:

@@ -32,7 +32,7 @@ class ProposalNMS:
     """Attributes of a node."""
 
     strides: tuple[int, ...]
-    anchor_sizes: tuple[float, ...]  # px, one a level
+    anchor_sizes: tuple[float, ...]  # px, dealt out over the levels, finest first, the same number each
     aspect_ratios: tuple[float, ...]  # height / width
     anchor_rounded: bool  # corner offsets rounded to whole px (half to even)
     anchor_centre_offset: float  # in strides
@@ -41,13 +41,20 @@ class ProposalNMS:
     nms_thresh: float
     min_side: float  # px
 
+    @property
+    def anchors_per_cell(self) -> int:
+        """A."""
+        return len(self.anchor_sizes) // len(self.strides) * len(self.aspect_ratios)
+
     def cell_anchors(self, level: int) -> Array:
-        """[A, 4] float32 corner offsets of a level's anchors around their centre."""
+        """[A, 4] float32 corner offsets of a level's anchors around their centre, by size, then by ratio."""
         ratios = np.array(self.aspect_ratios, dtype=np.float32)
         heights = np.sqrt(ratios)
         widths = np.float32(1) / heights
-        size = np.float32(self.anchor_sizes[level])
-        corners = np.stack([-widths, -heights, widths, heights], axis=1) * size / np.float32(2)
+        each = len(self.anchor_sizes) // len(self.strides)
+        sizes = np.array(self.anchor_sizes[level * each : (level + 1) * each], dtype=np.float32)
+        shapes = np.stack([-widths, -heights, widths, heights], axis=1)  # of an anchor of area 1
+        corners = (shapes[None] * sizes[:, None, None] / np.float32(2)).reshape(-1, 4)
         offsets: Array = np.round(corners) if self.anchor_rounded else corners
         return offsets
 
@@ -106,7 +113,7 @@ def _body(op: ProposalNMS, keep: Callable[[Body, box_math.Corners, Value], Value
 
 def _best_of_level(body: Body, op: ProposalNMS, level: int, logits: Value, deltas: Value) -> _Candidates:
     """The best T anchors of one level, best first; only their deltas and anchors are ever computed."""
-    anchors, top = len(op.aspect_ratios), op.pre_nms_per_level
+    anchors, top = op.anchors_per_cell, op.pre_nms_per_level
     width = logits.dim(3)
     cells = logits.dim(2) * width  # [1]
     flat = logits.transpose(0, 2, 3, 1).reshape(0, -1)  # [B, N]
