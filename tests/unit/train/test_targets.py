@@ -204,10 +204,7 @@ def test_targets_are_roi_align_of_the_whole_mask(seed, aligned):
 
 
 def test_targets_are_read_from_the_image_of_the_roi():
-    full, empty = (
-        target_of((0, 0, 64, 64)),
-        Target(*(x.clone() for x in (*target_of((0, 0, 64, 64)).__dict__.values(),))),
-    )
+    full, empty = target_of((0, 0, 64, 64)), target_of((0, 0, 64, 64))
     empty.masks.zero_()
     rois = rois_of([(8, 8, 24, 24)] * 3, [0, 0, 0], images=[0, 1, 0])
     masks = mask_targets(rois, [full, empty], 2, aligned=True)

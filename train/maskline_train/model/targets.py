@@ -1,7 +1,7 @@
 """What the network is trained towards: ground truth, matching, sampling and mask targets.
 
 Letters: B images, G ground-truth objects, N anchors or proposals of an image, R proposals an image, S sampled RoIs of a
-batch, K foreground classes, H W canvas, M mask side.
+batch, K foreground classes, J keypoints, H W canvas, M mask side.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ class Target:
         boxes: [G, 4] float32 xyxy canvas px with positive sides; G may be 0.
         labels: [G] int64 in 0..K-1.
         masks: [G, H, W] bool or uint8 (0 or 1), of the size of the canvas.
+        keypoints: [G, J, 3] float32 x, y canvas px and visibility (above 0: labelled); None where the data have none.
     """
 
     boxes: Tensor
     labels: Tensor
     masks: Tensor
+    keypoints: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
