@@ -25,6 +25,7 @@ constexpr std::int32_t kROI_ALIGN_MAX_LEVELS = 8;
 // The kernel keeps one RoI's sampling points in shared memory: these bounds keep them below 48 KiB.
 constexpr std::int32_t kROI_ALIGN_MAX_POOLED_SIDE = 64;
 constexpr std::int32_t kROI_ALIGN_MAX_SAMPLING_RATIO = 16;
+constexpr std::int32_t kROI_ALIGN_MAX_CHANNELS = 65536; // one box's output stays below 2^31 elements
 
 //! Attributes of a node; mirrored by ctypes, so fields of 4 bytes only.
 struct RoIAlignAttributes
@@ -136,7 +137,10 @@ inline std::string RoIAlignShape::check(std::int32_t levels) const
     }
     std::string broken = outside("batch", images, 0, "0 or more");
     broken = broken.empty() ? outside("boxes an image", boxes, 0, "0 or more") : broken;
-    broken = broken.empty() ? outside("channels", channels, 1, "1 or more") : broken;
+    broken = broken.empty() ? outside("channels", channels, 1, "1..65536") : broken;
+    broken = broken.empty() && channels > kROI_ALIGN_MAX_CHANNELS
+        ? "channels: got " + std::to_string(channels) + ", expected 1..65536"
+        : broken;
     constexpr std::int64_t kMOST = 0x7fffffff;
     if (broken.empty() && std::int64_t{images} * boxes > kMOST)
     {

@@ -1,0 +1,273 @@
+// MultiscaleRoIAlign: a block works on one box (or a slice of its bins and channels).
+//
+// The block looks up the box's level and works out, once, what its bins read on each axis (RoIAlign is separable); the
+// lists lie in shared memory. Threads then run over (bin, 8 channels) with kHWC8, so that a warp reads 512 bytes in a
+// row of 256 half-precision channels and all its lanes are in one bin; or over (channel, bin) with NCHW, so that
+// writes are coalesced.
+#include "roi_align/kernel.h"
+
+#include "roi_align/kernel_bins.cuh"
+#include "roi_align/math.h"
+
+namespace maskline
+{
+namespace
+{
+
+constexpr int kTHREADS = 256;
+// Blocks that keep a large GPU busy (132 SMs x 8 blocks), twice; with fewer boxes a box is cut into slices.
+constexpr std::int64_t kBLOCKS_WANTED = 2048;
+
+enum class BinKind
+{
+    kAVERAGE,
+    kMAXIMUM,
+    kPOOL,
+};
+
+//! What the kernel is given, by value.
+struct Task
+{
+    RoIAlignAttributes attributes;
+    RoIAlignShape shape;
+    void const* features[kROI_ALIGN_MAX_LEVELS];
+    float const* boxes;
+    void* output;
+    std::int32_t items;      //!< (bin, channels) of a box that a thread works on at once
+    std::int32_t sliceItems; //!< of one block
+};
+
+//! Shared memory of a block: what the bins of one axis read. The union of the kinds; `bytesOf` says how large.
+struct AxisTable
+{
+    std::int32_t* counts;    //!< [P] taps of each bin (kAVERAGE)
+    RoIAlignTap* taps;       //!< [P][2 * S]
+    RoIAlignSample* samples; //!< [P * S] (kMAXIMUM)
+    RoIAlignRange* ranges;   //!< [P] (kPOOL)
+};
+
+MASKLINE_HD std::int32_t mostSamples(RoIAlignAttributes const& attributes)
+{
+    return attributes.samplingRatio > 0 ? attributes.samplingRatio : kROI_ALIGN_MAX_SAMPLING_RATIO;
+}
+
+//! Bytes of one axis, a multiple of 16.
+template <BinKind KIND>
+MASKLINE_HD std::int32_t bytesOf(RoIAlignAttributes const& attributes)
+{
+    std::int32_t const side = attributes.pooledSide;
+    std::int32_t const points = side * mostSamples(attributes);
+    std::int32_t bytes = side * static_cast<std::int32_t>(sizeof(RoIAlignRange));
+    if (KIND == BinKind::kAVERAGE)
+    {
+        bytes = 2 * points * static_cast<std::int32_t>(sizeof(RoIAlignTap)) + side * 4;
+    }
+    if (KIND == BinKind::kMAXIMUM)
+    {
+        bytes = points * static_cast<std::int32_t>(sizeof(RoIAlignSample));
+    }
+    return ceilDivide(bytes, 16) * 16;
+}
+
+template <BinKind KIND>
+__device__ AxisTable tableAt(unsigned char* bytes, RoIAlignAttributes const& attributes)
+{
+    AxisTable table;
+    table.taps = reinterpret_cast<RoIAlignTap*>(bytes);
+    table.counts = reinterpret_cast<std::int32_t*>(table.taps + 2 * attributes.pooledSide * mostSamples(attributes));
+    table.samples = reinterpret_cast<RoIAlignSample*>(bytes);
+    table.ranges = reinterpret_cast<RoIAlignRange*>(bytes);
+    return table;
+}
+
+//! One thread's part of an axis' table. `unit`: what a cell of this axis counts in the map (rows: the width).
+template <BinKind KIND>
+__device__ void fillTable(AxisTable const& table, RoIAlignAxis const& axis, std::int32_t side, std::int32_t unit,
+    std::int32_t room, std::int32_t bin)
+{
+    if (KIND == BinKind::kMAXIMUM)
+    {
+        for (std::int32_t i = bin * axis.count; i < (bin + 1) * axis.count; ++i)
+        {
+            table.samples[i] = sampleOf(axis, side, i);
+        }
+        return;
+    }
+    RoIAlignTap* const taps = table.taps + bin * room;
+    std::int32_t const found = tapsOf(axis, side, bin, taps);
+    table.counts[bin] = found;
+    for (std::int32_t k = 0; k < found; ++k)
+    {
+        taps[k].cell *= unit;
+    }
+}
+
+//! The tables of both axes; all threads of the block take part.
+template <BinKind KIND>
+__device__ void fillTables(AxisTable const (&tables)[2], RoIAlignAttributes const& attributes, RoIAlignBox const& box,
+    RoIAlignAxis const (&axes)[2], std::int32_t stride)
+{
+    std::int32_t const side = attributes.pooledSide;
+    for (auto i = static_cast<std::int32_t>(threadIdx.x); i < 2 * side; i += kTHREADS)
+    {
+        bool const vertical = i < side; // chosen by value: an index into the arrays would put them into local memory
+        std::int32_t const bin = vertical ? i : i - side;
+        AxisTable const table = vertical ? tables[0] : tables[1];
+        RoIAlignAxis const axis = vertical ? axes[0] : axes[1];
+        if (KIND == BinKind::kPOOL)
+        {
+            table.ranges[bin] = poolOf(
+                attributes, vertical ? box.y0 : box.x0, vertical ? box.y1 : box.x1, stride, axis.cells, bin);
+        }
+        else
+        {
+            fillTable<KIND>(table, axis, side, vertical ? axes[1].cells : 1, 2 * mostSamples(attributes), bin);
+        }
+    }
+    __syncthreads();
+}
+
+template <BinKind KIND, bool ADAPTIVE, typename T, int CHANNELS>
+__device__ void workOnBin(AxisTable const (&tables)[2], RoIAlignAttributes const& attributes,
+    RoIAlignAxis const (&axes)[2], bool tabled, RoIAlignReader<T, CHANNELS> const& reader, std::int32_t bin,
+    float (&result)[CHANNELS])
+{
+    std::int32_t const side = attributes.pooledSide;
+    std::int32_t const i = bin / side;
+    std::int32_t const j = bin % side;
+    if (ADAPTIVE && !tabled)
+    {
+        walkBin<KIND == BinKind::kMAXIMUM>(reader, axes[0], axes[1], side, bin, result);
+    }
+    else if (KIND == BinKind::kAVERAGE)
+    {
+        std::int32_t const room = 2 * mostSamples(attributes);
+        fill(result, 0.0F);
+        sumTaps(reader, tables[0].taps + i * room, tables[0].counts[i], tables[1].taps + j * room,
+            tables[1].counts[j], result);
+    }
+    else if (KIND == BinKind::kMAXIMUM)
+    {
+        maximumOf(reader, axes[1].cells, tables[0].samples + i * axes[0].count, axes[0].count,
+            tables[1].samples + j * axes[1].count, axes[1].count, result);
+    }
+    else
+    {
+        poolOver(reader, axes[1].cells, tables[0].ranges[i], tables[1].ranges[j], result);
+    }
+}
+
+template <typename T, int CHANNELS, BinKind KIND, bool ADAPTIVE>
+__global__ void __launch_bounds__(kTHREADS) roiAlignKernel(Task const task)
+{
+    MASKLINE_DYNAMIC_SHARED(unsigned char, shared);
+    RoIAlignAttributes const& attributes = task.attributes;
+    auto const row = static_cast<std::int32_t>(blockIdx.x);
+    std::int32_t const side = attributes.pooledSide;
+    std::int32_t const bins = side * side;
+    std::int32_t const stored = CHANNELS == 1 ? task.shape.channels : ceilDivide(task.shape.channels, 8) * 8;
+    std::int32_t const groups = stored / CHANNELS;
+    T* const output = static_cast<T*>(task.output) + static_cast<std::int64_t>(row) * stored * bins;
+    std::int32_t const begin = static_cast<std::int32_t>(blockIdx.y) * task.sliceItems;
+    std::int32_t const end = least(begin + task.sliceItems, task.items);
+
+    float4 const corners = __ldg(reinterpret_cast<float4 const*>(task.boxes) + row);
+    bool const exists = hasArea({corners.x, corners.y, corners.z, corners.w});
+    RoIAlignBox const box = exists ? RoIAlignBox{corners.x, corners.y, corners.z, corners.w} : RoIAlignBox{};
+    std::int32_t const level = exists ? levelOf(attributes, box) : 0;
+    std::int32_t const stride = attributes.strides[level];
+    RoIAlignAxis const axes[2] = {axisOf(attributes, box.y0, box.y1, stride, task.shape.heights[level]),
+        axisOf(attributes, box.x0, box.x1, stride, task.shape.widths[level])};
+    bool const tabled = !ADAPTIVE
+        || greatest(axes[0].count, axes[1].count) <= kROI_ALIGN_MAX_SAMPLING_RATIO;
+    AxisTable const tables[2] = {tableAt<KIND>(shared, attributes),
+        tableAt<KIND>(shared + bytesOf<KIND>(attributes), attributes)};
+    if (exists && tabled) // the same for all threads of the block
+    {
+        fillTables<KIND>(tables, attributes, box, axes, stride);
+    }
+
+    std::int64_t const plane = static_cast<std::int64_t>(axes[0].cells) * axes[1].cells;
+    T const* const map = static_cast<T const*>(task.features[level]) + row / task.shape.boxes * plane * stored;
+    for (std::int32_t item = begin + static_cast<std::int32_t>(threadIdx.x); item < end; item += kTHREADS)
+    {
+        std::int32_t const bin = CHANNELS == 1 ? item % bins : item / groups;
+        std::int32_t const group = CHANNELS == 1 ? item / bins : item % groups;
+        float result[CHANNELS];
+        fill(result, 0.0F);
+        if (exists)
+        {
+            RoIAlignReader<T, CHANNELS> const reader{map + (CHANNELS == 1 ? group * plane : group * CHANNELS), stored};
+            workOnBin<KIND, ADAPTIVE>(tables, attributes, axes, tabled, reader, bin, result);
+        }
+#pragma unroll
+        for (int c = 0; c < CHANNELS && CHANNELS > 1; ++c)
+        {
+            result[c] = group * CHANNELS + c < task.shape.channels ? result[c] : 0.0F;
+        }
+        RoIAlignVector<T, CHANNELS>::store(output + static_cast<std::int64_t>(item) * CHANNELS, result);
+    }
+}
+
+template <typename T, int CHANNELS, BinKind KIND, bool ADAPTIVE>
+cudaError_t start(Task const& task, cudaStream_t stream)
+{
+    auto const rows = static_cast<unsigned>(task.shape.images * task.shape.boxes);
+    dim3 const grid(rows, static_cast<unsigned>(ceilDivide(task.items, task.sliceItems)));
+    auto const shared = static_cast<std::size_t>(2 * bytesOf<KIND>(task.attributes));
+    return launch(roiAlignKernel<T, CHANNELS, KIND, ADAPTIVE>, grid, dim3(kTHREADS), shared, stream, task);
+}
+
+template <typename T, int CHANNELS>
+cudaError_t chooseKind(Task const& task, cudaStream_t stream)
+{
+    bool const adaptive = task.attributes.samplingRatio == 0;
+    switch (task.attributes.mode)
+    {
+    case RoIAlignMode::kPOOL: return start<T, CHANNELS, BinKind::kPOOL, false>(task, stream);
+    case RoIAlignMode::kALIGN_MAX:
+        return adaptive ? start<T, CHANNELS, BinKind::kMAXIMUM, true>(task, stream)
+                        : start<T, CHANNELS, BinKind::kMAXIMUM, false>(task, stream);
+    case RoIAlignMode::kALIGN_AVG:
+    case RoIAlignMode::kWARP: break;
+    }
+    return adaptive ? start<T, CHANNELS, BinKind::kAVERAGE, true>(task, stream)
+                    : start<T, CHANNELS, BinKind::kAVERAGE, false>(task, stream);
+}
+
+template <typename T>
+cudaError_t chooseLayout(Task const& task, cudaStream_t stream)
+{
+    return task.shape.layout == FeatureLayout::kHWC8 ? chooseKind<T, 8>(task, stream) : chooseKind<T, 1>(task, stream);
+}
+
+} // namespace
+
+cudaError_t launchMultiscaleRoIAlign(RoIAlignAttributes const& attributes, RoIAlignShape const& shape,
+    void const* const* features, float const* boxes, void* output, cudaStream_t stream)
+{
+    std::int64_t const rows = std::int64_t{shape.images} * shape.boxes;
+    if (rows == 0)
+    {
+        return cudaSuccess;
+    }
+    Task task{attributes, shape, {}, boxes, output, 0, 0};
+    for (std::int32_t i = 0; i < attributes.numLevels; ++i)
+    {
+        task.features[i] = features[i];
+    }
+    std::int32_t const vector = shape.layout == FeatureLayout::kHWC8 ? 8 : 1;
+    task.items = storedChannels(shape) / vector * attributes.pooledSide * attributes.pooledSide;
+    std::int64_t const most = ceilDivide(task.items, kTHREADS);
+    std::int64_t const slices = least(ceilDivide(kBLOCKS_WANTED, rows), most);
+    task.sliceItems = ceilDivide(task.items, static_cast<std::int32_t>(slices));
+    switch (shape.type)
+    {
+    case FeatureType::kFLOAT: return chooseLayout<float>(task, stream);
+    case FeatureType::kHALF: return chooseLayout<__half>(task, stream);
+    case FeatureType::kBFLOAT16: return chooseLayout<__nv_bfloat16>(task, stream);
+    }
+    return cudaErrorInvalidValue;
+}
+
+} // namespace maskline
