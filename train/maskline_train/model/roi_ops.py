@@ -1,4 +1,4 @@
-"""RoIAlign over a feature pyramid: the torch path of the op `MultiscaleRoIAlign`.
+"""RoIAlign, or another RoI operator, over a feature pyramid: the torch path of the op `MultiscaleRoIAlign`.
 
 Letters: B images, R boxes an image, N boxes of a batch, C channels, P pooled side, L levels.
 Ref: paper section 3, RoIAlign; FPN paper, equation 1, for the level of a box.
@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchvision.ops import roi_align
 
 from maskline_train.model import boxes as box_ops
-from maskline_train.model.roi_gradient import RoIAlignFunction
+from maskline_train.model.roi_modes import pool_level
 from maskline_train.spec import FIRST_LEVEL, RoIAlignSpec
 
 
@@ -25,7 +24,7 @@ def multiscale_roi_align(
     Args:
         features: L tensors [B, C, Hi, Wi], finest first, each of twice the stride of the one before: P2 to P5, or one.
         boxes: [B, R, 4] float32 xyxy canvas px.
-        spec: sampling and level assignment.
+        spec: operator, sampling and level assignment.
         pooled_side: P.
         first_level: number of the finest level.
 
@@ -51,7 +50,7 @@ def roi_align_flat(
         features: L tensors [B, C, Hi, Wi], finest first, each of twice the stride of the one before.
         boxes: [N, 4] float32 xyxy canvas px, in any order; N may be 0.
         images: [N] int64 in 0..B-1.
-        spec: sampling and level assignment.
+        spec: operator, sampling and level assignment.
         pooled_side: P.
         first_level: number of the finest level.
 
@@ -59,19 +58,17 @@ def roi_align_flat(
         [N, C, P, P]. Coordinates and sums are float32 also where the features are half: half-precision coordinates
         would step by a whole pixel beyond x = 1024.
     """
-    # roi_align wants one dtype for all; float64 passes through for gradient checks.
+    # The operators want one dtype for all; float64 passes through for gradient checks.
     dtype = torch.promote_types(features[0].dtype, torch.float32)
     rois = torch.cat([images[:, None].to(dtype), boxes.to(dtype)], dim=1)  # [N, 5]
     levels = box_levels(boxes, spec, len(features), first_level)
     has_area = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-    fast_gradient = features[0].device.type == "cpu" and spec.sampling_ratio > 0 and torch.is_grad_enabled()
-    pool = RoIAlignFunction.apply if fast_gradient else roi_align
     rows, pooled = [], []
     for index, feature in enumerate(features):
         here = torch.nonzero((levels == first_level + index) & has_area)[:, 0]
         scale = 1.0 / 2 ** (first_level + index)
         rows.append(here)
-        pooled.append(pool(feature.to(dtype), rois[here], pooled_side, scale, spec.sampling_ratio, spec.aligned))
+        pooled.append(pool_level(feature.to(dtype), rois[here], pooled_side, scale, spec))
     result = features[0].new_zeros((boxes.shape[0], features[0].shape[1], pooled_side, pooled_side))
     return result.index_copy(0, torch.cat(rows), torch.cat(pooled).to(result.dtype))
 
