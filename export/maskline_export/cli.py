@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from maskline_export.engine_manifest import EngineManifest
 from maskline_export.errors import ExportError
 from maskline_export.manifest import Manifest
 
 app = typer.Typer(
-    help="Export a Mask R-CNN checkpoint to ONNX.",
+    help="Export a Mask R-CNN checkpoint to ONNX and TensorRT.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -49,15 +53,101 @@ def onnx(
     """
     from maskline_export.to_onnx import export_checkpoint  # torch takes seconds to import: not for --help
 
-    console = Console(stderr=True)
-    with console.status("reading the checkpoint") as status:
-
-        def report(line: str) -> None:
-            console.print(f"[dim]{line}[/]")
-            status.update(line)
-
+    with _progress() as report:
         manifest = export_checkpoint(checkpoint, out, bodies.value, report)
     Console().print(_summary(manifest, out))
+
+
+class PrecisionChoice(enum.StrEnum):
+    """What the command line offers for `--precision`."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+    bf16 = "bf16"
+    int8 = "int8"
+
+
+Precision = Annotated[
+    PrecisionChoice,
+    typer.Option(help="Of trunk and heads; geometry stays float32. [bold]int8[/]: an int8 trunk, the rest fp16."),
+]
+Calibration = Annotated[
+    Path | None, typer.Option(help="Folder of images like those that will be served, at least 8; for int8.")
+]
+
+
+@app.command()
+def typed(
+    artifact: Annotated[Path, typer.Argument(help="Artifact folder written by `maskline-export onnx`.")],
+    out: Annotated[Path, typer.Argument(help="Artifact folder to write; an artifact that is there is replaced.")],
+    precision: Precision = PrecisionChoice.fp16,
+    calibration: Calibration = None,
+) -> None:
+    """Write a copy of an artifact in fp16 or bf16, or with an int8 trunk: what a strongly typed engine is built of.
+
+    `maskline-export engine` does this by itself; the files also suit `trtexec --stronglyTyped`.
+
+    [bold]Example:[/] maskline-export typed artifacts/dense artifacts/fp16 --precision fp16
+    """
+    from maskline_export.to_typed import type_artifact
+
+    with _progress() as report:
+        manifest = type_artifact(artifact, out, precision.value, calibration, report)
+    Console().print(_summary(manifest, out))
+
+
+@app.command()
+def engine(
+    artifact: Annotated[Path, typer.Argument(help="Artifact folder with dense bodies, fp32 or typed already.")],
+    out: Annotated[Path, typer.Argument(help="Folder of engines to write; engines that are there are replaced.")],
+    precision: Precision = PrecisionChoice.fp16,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Batches MIN:OPT:MAX for every canvas, or MIN:OPT:MAX@HxW for one; repeatable. Default: 1:4:8.",
+            metavar="PROFILE",
+        ),
+    ] = None,
+    calibration: Calibration = None,
+    plugin_library: Annotated[
+        Path | None,
+        typer.Option(
+            help="libmaskline_trt.so. Default: $MASKLINE_PLUGIN_LIBRARY, then build/plugins/libmaskline_trt.so."
+        ),
+    ] = None,
+    plugin_free: Annotated[
+        bool, typer.Option("--plugin-free", help="Standard layers in place of our plugins: slower, needs no library.")
+    ] = False,
+    rtx: Annotated[
+        bool, typer.Option("--rtx", help="Build for TensorRT for RTX, which needs no GPU to build; plugin-free only.")
+    ] = False,
+    timing_cache: Annotated[
+        Path | None, typer.Option(help="File of kernel timings to read and write. Default: timing.cache in OUT.")
+    ] = None,
+) -> None:
+    """Build a TensorRT engine of each stage, on the machine (TensorRT and GPU) that will serve them.
+
+    Networks are strongly typed, with one optimisation profile a canvas. Plans, plugin libraries and engines.json appear
+    under their name when all of them are there.
+
+    [bold]Example:[/] maskline-export engine artifacts/dense out/engines --precision fp16 --profile 1:4:8
+    """
+    from maskline_export.to_engine import Request, build_engines
+
+    request = Request(
+        artifact,
+        out,
+        precision.value,
+        tuple(profile or ()),
+        calibration,
+        plugin_library,
+        plugin_free,
+        "tensorrt_rtx" if rtx else "tensorrt",
+        timing_cache,
+    )
+    with _progress() as report:
+        engines = build_engines(request, report)
+    Console().print(_engine_summary(engines, out))
 
 
 @app.command()
@@ -83,6 +173,35 @@ def verify(
     from maskline_export.verify_run import run
 
     run(checkpoint, artifact, images or [], data, split, json_path)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Gives a function that shows a line on stderr, and shows the last one as what is being done."""
+    console = Console(stderr=True, highlight=False)
+    with console.status("starting") as status:
+
+        def report(line: str) -> None:
+            console.print(Text(line, style="dim"))
+            status.update(Text(line))
+
+        yield report
+
+
+def _engine_summary(engines: EngineManifest, out: Path) -> Table:
+    """One row a stage: file, size, plugin layers, time."""
+    where = engines.gpu or "no GPU, built for a kind"
+    runtime = "TensorRT" if engines.runtime == "tensorrt" else "TensorRT for RTX"
+    title = (
+        f"engines {out} ({engines.precision}, {runtime} {engines.version}, SM {engines.compute_capability}, {where})"
+    )
+    table = Table(title=title, caption=f"profiles {', '.join(map(str, engines.profiles))}")
+    for heading in ("stage", "file", "MiB", "plugin layers", "seconds"):
+        table.add_column(heading, justify="left" if heading in ("stage", "file") else "right")
+    for name, stage in engines.stages.items():
+        numbers = (f"{stage.bytes / 2**20:.1f}", str(stage.plugin_layers), f"{stage.build_seconds:.1f}")
+        table.add_row(name, stage.file, *numbers)
+    return table
 
 
 def _summary(manifest: Manifest, out: Path) -> Table:

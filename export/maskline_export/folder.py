@@ -17,13 +17,13 @@ def written_whole(out: Path, marker: str, kind: str) -> Iterator[Path]:
     Args:
         out: folder to create. One that holds `marker` or nothing is replaced.
         marker: the file by which a folder of this kind is known.
-        kind: what such a folder is called, with its article.
+        kind: what such a folder is called, such as "an artifact folder".
 
     Raises:
         ExportError: `out` is there and is something else.
     """
     if out.exists() and not (out.is_dir() and ((out / marker).is_file() or not any(out.iterdir()))):
-        raise ExportError(f"{out}: exists and is not {kind} folder; expected a new folder or {kind} to replace")
+        raise ExportError(f"{out}: exists and is not {kind}; expected a new folder, or {kind} to replace")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         folder = Path(scratch) / "new"

@@ -92,7 +92,7 @@ def export_model(
     model: MaskRCNN, checkpoint_sha256: str, out: Path, bodies: Bodies = "ort", report: Report = lambda _: None
 ) -> Manifest:
     """Write the artifact of a model in memory; see `export_checkpoint`."""
-    with written_whole(out, MANIFEST_FILE, "an artifact") as folder:
+    with written_whole(out, MANIFEST_FILE, "an artifact folder") as folder:
         return _write(model.eval(), checkpoint_sha256, folder, bodies, report)
 
 

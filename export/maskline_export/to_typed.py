@@ -40,7 +40,7 @@ def type_artifact(
     """
     source = load_artifact(artifact)
     check_request(source, precision, calibration)
-    with written_whole(out, MANIFEST_FILE, "an artifact") as folder:
+    with written_whole(out, MANIFEST_FILE, "an artifact folder") as folder:
         stages = {}
         for name, info in source.stages.items():
             model = onnx.load(artifact / info.file)
