@@ -1,7 +1,10 @@
 """A COCO-format data set: validated once at the start, then read image by image.
 
-`ROOT/annotations/instances_<split>.json` and the images in `ROOT/<split>/`. Boxes of the file are xywh in continuous
-pixels of the original image; classes are numbered 0..K-1 in the order of the category ids.
+`ROOT/annotations/instances_<split>.json` (with keypoints `person_keypoints_<split>.json`) and the images in
+`ROOT/<split>/`. Boxes of the file are xywh in continuous pixels of the original image; its keypoints are pixel indices,
+whose centres lie half a pixel further; classes are numbered 0..K-1 in the order of the category ids.
+
+G objects, J keypoints.
 
 Ref: https://cocodataset.org/#format-data
 """
@@ -26,6 +29,8 @@ from maskline_train.data.images import FORMATS, Pixels, decode_image
 from maskline_train.data.packed import PackedList
 from maskline_train.data.segmentation import rasterise
 
+PIXEL_CENTRE = 0.5  # from a keypoint's pixel index in a COCO file to continuous pixels
+
 
 @dataclasses.dataclass(frozen=True)
 class Objects:
@@ -34,6 +39,7 @@ class Objects:
     boxes: npt.NDArray[np.float32]  # [G, 4] xyxy, px of the original image, inside it, x0 < x1
     labels: npt.NDArray[np.int64]  # [G] class index
     masks: npt.NDArray[np.uint8]  # [G, H, W] 0 or 1, at the original size
+    keypoints: npt.NDArray[np.float32] | None  # [G, J, 3] x, y px, visibility 0, 1, 2; zeros where not labelled
 
 
 class CocoDataset:
@@ -47,21 +53,29 @@ class CocoDataset:
     Attributes:
         classes: names, in class order.
         category_ids: the file's category id of each class.
+        keypoint_names: J names, empty where the data set has no keypoints.
+        usable: of each image, whether it has an object to train on.
+        has_keypoints: of each image, whether an object to train on has a labelled keypoint.
         unused: how many annotations training does not use, by reason.
     """
 
-    def __init__(self, root: str | Path, split: str) -> None:
+    def __init__(self, root: str | Path, split: str, annotations: str = "instances") -> None:
         """Read and check a split.
+
+        Args:
+            root: the folder of the data set.
+            split: its name.
+            annotations: the kind of the file, what stands before the split in its name.
 
         Raises:
             DataError: a missing folder or file, or a mistake in the json; the text names it and the next step.
         """
         self.root = Path(root)
         self.split = split
-        self.annotation_file = self.root / "annotations" / f"instances_{split}.json"
+        self.annotation_file = self.root / "annotations" / f"{annotations}_{split}.json"
         self.image_folder = self.root / split
         self._check_folders()
-        categories, records = read_instances(self.annotation_file)
+        categories, self.keypoint_names, records = read_instances(self.annotation_file)
         self._check_files(records)
         self.category_ids = tuple(categories)
         self.classes = tuple(categories.values())
@@ -72,6 +86,9 @@ class CocoDataset:
         self.image_ids = tuple(record.id for record in records)
         self.sizes = tuple((record.height, record.width) for record in records)
         self.usable = tuple(any(not a.unused for a in record.annotations) for record in records)
+        self.has_keypoints = tuple(
+            any(not a.unused and any(a.keypoints[2::3]) for a in record.annotations) for record in records
+        )
 
     def __len__(self) -> int:
         """The number of images, those without annotations included."""
@@ -108,7 +125,8 @@ class CocoDataset:
         for mask, annotation in zip(masks, usable, strict=True):
             mask[:] = rasterise(annotation.segmentation, record.height, record.width)
         kept = masks.any(axis=(1, 2)) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # float32 can close a thin box
-        return Objects(boxes[kept], labels[kept], masks[kept])
+        keypoints = self._keypoints(usable)
+        return Objects(boxes[kept], labels[kept], masks[kept], None if keypoints is None else keypoints[kept])
 
     def check_images(self) -> None:
         """Open the header of each image (no pixel is decoded; about 0.1 ms a file).
@@ -146,7 +164,19 @@ class CocoDataset:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.unused.items()))
         return f"{line}; not used in training: {reasons}" if reasons else line
 
+    def _keypoints(self, annotations: list[Annotation]) -> npt.NDArray[np.float32] | None:
+        """[G, J, 3] in continuous pixels; None where the data set has no keypoints."""
+        if not self.keypoint_names:
+            return None
+        nothing = (0.0,) * (3 * len(self.keypoint_names))
+        keypoints = np.array([a.keypoints or nothing for a in annotations], np.float32)
+        keypoints = keypoints.reshape(-1, len(self.keypoint_names), 3)
+        centres = keypoints + np.array([PIXEL_CENTRE, PIXEL_CENTRE, 0], np.float32)
+        return np.where(keypoints[..., 2:] > 0, centres, np.float32(0))
+
     def _coco_annotation(self, annotation: Annotation, record: ImageRecord) -> dict[str, Any]:
+        keypoints = list(annotation.keypoints) or [0.0] * (3 * len(self.keypoint_names))
+        with_keypoints = {"keypoints": keypoints, "num_keypoints": sum(v > 0 for v in keypoints[2::3])}
         return {
             "id": annotation.id,
             "image_id": record.id,
@@ -155,17 +185,20 @@ class CocoDataset:
             "area": annotation.area_px,
             "iscrowd": int(annotation.iscrowd),
             "segmentation": annotation.segmentation,
+            **(with_keypoints if self.keypoint_names else {}),
         }
 
     def _check_folders(self) -> None:
         for path, kind in ((self.annotation_file, "file"), (self.image_folder, "folder")):
             if not (path.is_file() if kind == "file" else path.is_dir()):
-                found = sorted(
-                    file.stem.removeprefix("instances_") for file in self.root.glob("annotations/instances_*.json")
-                )
+                prefix = self.annotation_file.stem.removesuffix(self.split)
+                stems = sorted(file.stem for file in self.root.glob("annotations/*.json"))
+                splits = [stem.removeprefix(prefix) for stem in stems if stem.startswith(prefix)]
+                others = [stem for stem in stems if not stem.startswith(prefix)]
+                hint = f" (for {', '.join(others)} see --annotations)" if others else ""
                 raise DataError(
-                    f"{path}: no such {kind}; expected ROOT/annotations/instances_{self.split}.json and "
-                    f"ROOT/{self.split}/; splits with annotations there: {', '.join(found) or 'none'}"
+                    f"{path}: no such {kind}; expected ROOT/annotations/{self.annotation_file.name} and "
+                    f"ROOT/{self.split}/; splits with annotations there: {', '.join(splits) or 'none'}{hint}"
                 )
 
     def _check_files(self, records: list[ImageRecord]) -> None:

@@ -1,4 +1,7 @@
-"""Read and check `instances_<split>.json`: the first mistake is named with its place and the next step."""
+"""Read and check `instances_<split>.json` or `person_keypoints_<split>.json`.
+
+The first mistake is named with its place and the next step.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ class Annotation:
     area_px: float  # of the mask; the metric sorts objects into small, medium and large by it
     iscrowd: bool
     unused: str  # why training leaves it out; "" when it does not
+    keypoints: tuple[float, ...] = ()  # x, y, visibility of each, as in the file; empty where it says none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +40,10 @@ class ImageRecord:
     annotations: tuple[Annotation, ...]
 
 
-def read_instances(path: Path) -> tuple[dict[int, str], list[ImageRecord]]:
-    """Categories (id to name, in id order) and images (in id order) of a COCO instances file.
+def read_instances(path: Path) -> tuple[dict[int, str], tuple[str, ...], list[ImageRecord]]:
+    """Categories (id to name, in id order), names of keypoints and images (in id order) of a COCO instances file.
+
+    The names are those of the categories that have keypoints, which must all have the same; mostly there are none.
 
     Raises:
         DataError: not json, a missing or wrong entry, a duplicate id, or a reference to nothing.
@@ -45,15 +51,16 @@ def read_instances(path: Path) -> tuple[dict[int, str], list[ImageRecord]]:
     data = _load(path)
     try:
         categories = _read_categories(data["categories"])
+        keypoint_names = _read_keypoint_names(data["categories"])
         images = _read_images(data["images"])
-        grouped = _read_annotations(data["annotations"], categories, images)
+        grouped = _read_annotations(data["annotations"], categories, images, len(keypoint_names))
     except _MistakeError as mistake:
         raise DataError(f"{path}: {mistake}; correct the file") from mistake
     records = [
         dataclasses.replace(images[key], annotations=tuple(sorted(grouped[key], key=lambda a: a.id)))
         for key in sorted(images)
     ]
-    return categories, records
+    return categories, keypoint_names, records
 
 
 class _MistakeError(ValueError):
@@ -73,7 +80,7 @@ def _load(path: Path) -> dict[str, Any]:
         if not isinstance(data.get(key), list):
             raise DataError(
                 f"{path}: got no list {key!r}, expected a COCO instances file (images, annotations, categories); "
-                "is it a captions, keypoints or results file?"
+                "is it a captions or results file?"
             )
     return data
 
@@ -94,6 +101,22 @@ def _read_categories(entries: list[Any]) -> dict[int, str]:
     if not names:
         raise _MistakeError("got no category, expected at least one")
     return dict(sorted(names.items()))
+
+
+def _read_keypoint_names(entries: list[Any]) -> tuple[str, ...]:
+    found: tuple[str, ...] = ()
+    for position, entry in enumerate(entries):
+        where, names = f"categories[{position}]", entry.get("keypoints", [])
+        good = isinstance(names, list) and all(isinstance(name, str) and name.strip() for name in names)
+        if not good or len(set(names)) != len(names):
+            raise _MistakeError(f"{where}: got keypoints {names!r}, expected a list of names, each once")
+        if names and found and tuple(names) != found:
+            raise _MistakeError(
+                f"{where}: got the keypoints {', '.join(names)}, expected those of the other categories "
+                f"({', '.join(found)}); a model has one set of keypoints"
+            )
+        found = found or tuple(names)
+    return found
 
 
 def _read_images(entries: list[Any]) -> dict[int, ImageRecord]:
@@ -118,7 +141,7 @@ def _read_images(entries: list[Any]) -> dict[int, ImageRecord]:
 
 
 def _read_annotations(
-    entries: list[Any], categories: dict[int, str], images: dict[int, ImageRecord]
+    entries: list[Any], categories: dict[int, str], images: dict[int, ImageRecord], num_keypoints: int
 ) -> dict[int, list[Annotation]]:
     labels = {category: label for label, category in enumerate(categories)}
     grouped: dict[int, list[Annotation]] = {key: [] for key in images}
@@ -136,11 +159,13 @@ def _read_annotations(
         if category not in labels:
             known = ", ".join(map(str, list(labels)[:10])) + (", ..." if len(labels) > 10 else "")
             raise _MistakeError(f"{where}: unknown category_id {category}, expected one of {known}")
-        grouped[image_id].append(_read_annotation(entry, where, labels[category], images[image_id]))
+        grouped[image_id].append(_read_annotation(entry, where, labels[category], images[image_id], num_keypoints))
     return grouped
 
 
-def _read_annotation(entry: dict[str, Any], where: str, label: int, image: ImageRecord) -> Annotation:
+def _read_annotation(
+    entry: dict[str, Any], where: str, label: int, image: ImageRecord, num_keypoints: int
+) -> Annotation:
     box = _box(entry, where)
     try:
         segmentation, unused = parse_segmentation(entry.get("segmentation"), image.height, image.width)
@@ -155,7 +180,8 @@ def _read_annotation(entry: dict[str, Any], where: str, label: int, image: Image
     if isinstance(area, bool) or not isinstance(area, int | float) or not math.isfinite(area):
         raise _MistakeError(f"{where}: got area {area!r}, expected a number of pixels")
     unused = _why_unused(box, image, iscrowd == 1) or unused
-    return Annotation(entry["id"], label, box, segmentation, float(area), iscrowd == 1, unused)
+    keypoints = _keypoints(entry, where, num_keypoints)
+    return Annotation(entry["id"], label, box, segmentation, float(area), iscrowd == 1, unused, keypoints)
 
 
 def _why_unused(box: tuple[float, float, float, float], image: ImageRecord, iscrowd: bool) -> str:
@@ -199,3 +225,21 @@ def _box(entry: Any, where: str) -> tuple[float, float, float, float]:
     if not good or not all(isinstance(v, int | float) and math.isfinite(v) for v in value):
         raise _MistakeError(f"{where}: got bbox {value!r}, expected [x, y, width, height] in pixels")
     return float(value[0]), float(value[1]), float(value[2]), float(value[3])
+
+
+def _keypoints(entry: dict[str, Any], where: str, num_keypoints: int) -> tuple[float, ...]:
+    """x, y, visibility of each keypoint; empty where the annotation has none, or the categories name none."""
+    value = entry.get("keypoints", [])
+    if not num_keypoints or value == []:
+        return ()
+    numbers = isinstance(value, list) and all(
+        isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in value
+    )
+    if not numbers or len(value) != 3 * num_keypoints:
+        raise _MistakeError(
+            f"{where}: got keypoints {str(value)[:80]}, expected {3 * num_keypoints} numbers: "
+            f"x, y and visibility of each of {num_keypoints}"
+        )
+    if not set(value[2::3]) <= {0, 1, 2}:
+        raise _MistakeError(f"{where}: got the visibilities {value[2::3]}, expected 0, 1 or 2")
+    return tuple(map(float, value))

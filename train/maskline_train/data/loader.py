@@ -21,7 +21,7 @@ from maskline_train.data.images import Pixels, Size, image_info, pad_image, prep
 from maskline_train.data.sampler import Draw, TrainSampler, item_rng
 from maskline_train.data.transforms import Augmentation, Sample, augment
 from maskline_train.model.targets import Target
-from maskline_train.spec import PreprocessingSpec
+from maskline_train.spec import KeypointHeadSpec, PreprocessingSpec
 
 CANVAS_MULTIPLE_PX = 32  # the stride of P5, the coarsest level the body computes
 
@@ -51,8 +51,13 @@ class Batch:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        targets = tuple(Target(change(t.boxes), change(t.labels), change(t.masks)) for t in self.targets)
+        targets = tuple(_map_target(target, change) for target in self.targets)
         return Batch(change(self.canvas), change(self.image_info), targets, self.image_ids)
+
+
+def _map_target(target: Target, change: Callable[[Tensor], Tensor]) -> Target:
+    keypoints = None if target.keypoints is None else change(target.keypoints)
+    return Target(change(target.boxes), change(target.labels), change(target.masks), keypoints)
 
 
 def train_loader(
@@ -62,6 +67,7 @@ def train_loader(
     batch_size: int,
     seed: int,
     augmentation: Augmentation,
+    keypoint_head: KeypointHeadSpec | None = None,
     workers: int = 0,
     rank: int = 0,
     world_size: int = 1,
@@ -77,6 +83,8 @@ def train_loader(
         batch_size: images a process.
         seed: of the order and of the augmentation.
         augmentation: what is drawn for each image.
+        keypoint_head: of the model; then targets have keypoints, and images without a labelled one are left out
+            (paper, section 5: "images that contain annotated keypoints").
         workers: loader processes; 0 loads in this one.
         rank: of this process among `world_size`.
         world_size: processes that share each global batch.
@@ -85,23 +93,40 @@ def train_loader(
         pin_memory: for copies to a GPU.
 
     Raises:
-        DataError: no image to show.
+        DataError: no image to show, or other keypoints than the model's.
     """
-    indices = [index for index in range(len(dataset)) if keep_empty or dataset.usable[index]]
+    if keypoint_head is not None:
+        check_keypoints(dataset, keypoint_head)
+    shown = dataset.usable if keypoint_head is None else dataset.has_keypoints
+    indices = [index for index in range(len(dataset)) if keep_empty or shown[index]]
     if not indices:
+        what = "an object" if keypoint_head is None else "a keypoint"
         raise DataError(
-            f"{dataset.annotation_file}: none of {len(dataset)} images has an object to train on; {dataset.describe()}"
+            f"{dataset.annotation_file}: none of {len(dataset)} images has {what} to train on; {dataset.describe()}"
         )
     groups = [int(dataset.sizes[index][0] > dataset.sizes[index][1]) for index in indices]
     sampler = TrainSampler(indices, groups, batch_size, seed, rank, world_size, start_batch)
     return iter(
         DataLoader(
-            _TrainItems(dataset, spec, augmentation, seed),
+            _TrainItems(dataset, spec, augmentation, seed, keypoint_head),
             batch_sampler=sampler,
             collate_fn=_collate,
             **_worker_options(workers, pin_memory),
         )
     )
+
+
+def check_keypoints(dataset: CocoDataset, keypoint_head: KeypointHeadSpec) -> None:
+    """Raise DataError where a data set has other keypoints than a model."""
+    if dataset.keypoint_names != keypoint_head.names:
+        raise DataError(
+            f"{dataset.annotation_file}: got {_named(dataset.keypoint_names)}, expected the model's "
+            f"{_named(keypoint_head.names)}; files with keypoints are read with --annotations person_keypoints"
+        )
+
+
+def _named(keypoints: Sequence[str]) -> str:
+    return f"keypoints {', '.join(keypoints)}" if keypoints else "no keypoints"
 
 
 def eval_loader(
@@ -142,11 +167,14 @@ class _TrainItems(Dataset[_TrainItem]):
     spec: PreprocessingSpec
     augmentation: Augmentation
     seed: int
+    keypoint_head: KeypointHeadSpec | None
 
     def __getitem__(self, draw: Draw) -> _TrainItem:
         image, objects = self.dataset.image(draw.index), self.dataset.objects(draw.index)
-        sample = Sample(image, objects.boxes, objects.labels, objects.masks)
-        sample = augment(sample, self.augmentation, self.spec, item_rng(self.seed, draw))
+        head, rng = self.keypoint_head, item_rng(self.seed, draw)
+        keypoints = None if head is None else objects.keypoints
+        sample = Sample(image, objects.boxes, objects.labels, objects.masks, keypoints)
+        sample = augment(sample, self.augmentation, self.spec, rng, () if head is None else head.flip_order)
         original = self.dataset.sizes[draw.index]
         return _TrainItem(sample, original, self.dataset.image_ids[draw.index])
 
@@ -182,7 +210,8 @@ def _collate(items: Sequence[_TrainItem]) -> Batch:
 def _target(sample: Sample, canvas: Size) -> Target:
     masks = np.zeros((len(sample.masks), *canvas), np.uint8)
     masks[:, : sample.image.shape[0], : sample.image.shape[1]] = sample.masks
-    return Target(torch.from_numpy(sample.boxes), torch.from_numpy(sample.labels), torch.from_numpy(masks))
+    keypoints = None if sample.keypoints is None else torch.from_numpy(sample.keypoints)
+    return Target(torch.from_numpy(sample.boxes), torch.from_numpy(sample.labels), torch.from_numpy(masks), keypoints)
 
 
 def _worker_options(workers: int, pin_memory: bool) -> dict[str, Any]:

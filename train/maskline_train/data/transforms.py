@@ -1,11 +1,13 @@
-"""Changes of a training sample that keep its picture, boxes and masks together.
+"""Changes of a training sample that keep its picture, boxes, masks and keypoints together.
 
-G objects. Boxes are float32 xyxy in continuous pixels of the sample's image; sizes are (height, width).
+G objects, J keypoints. Boxes (xyxy) and keypoints are float32 in continuous pixels of the sample's image; sizes are
+(height, width).
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,7 @@ class Sample:
     boxes: npt.NDArray[np.float32]  # [G, 4] xyxy px
     labels: npt.NDArray[np.int64]  # [G]
     masks: npt.NDArray[np.uint8]  # [G, H, W], 0 or 1
+    keypoints: npt.NDArray[np.float32] | None = None  # [G, J, 3] x, y px and visibility
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,26 +50,42 @@ class Augmentation:
             raise ValueError(f"Augmentation: got shorter_side_px {self.shorter_side_px}, expected 1 <= low <= high")
 
 
-def augment(sample: Sample, augmentation: Augmentation, spec: PreprocessingSpec, rng: np.random.Generator) -> Sample:
+def augment(
+    sample: Sample,
+    augmentation: Augmentation,
+    spec: PreprocessingSpec,
+    rng: np.random.Generator,
+    flip_order: Sequence[int] = (),
+) -> Sample:
     """Scale to network size with the drawn jitter, flip and recolour.
 
-    The number of draws from `rng` depends on `augmentation` alone, never on the sample.
+    The number of draws from `rng` depends on `augmentation` alone, never on the sample. `flip_order`: see
+    `flip_horizontal`.
     """
     low, high = augmentation.shorter_side_px or (spec.shorter_side_px, spec.shorter_side_px)
     shorter_side_px = int(rng.integers(low, high + 1))
     size = sample.image.shape[0], sample.image.shape[1]
     sample = resize(sample, scaled_size(size, shorter_side_px, spec.longer_side_px))
     if rng.random() < augmentation.flip_probability:
-        sample = flip_horizontal(sample)
+        sample = flip_horizontal(sample, flip_order)
     if augmentation.colour_strength > 0:
         factors = rng.uniform(1 - augmentation.colour_strength, 1 + augmentation.colour_strength, 3)
         sample = dataclasses.replace(sample, image=recolour(sample.image, *map(float, factors)))
     return sample
 
 
-def flip_horizontal(sample: Sample) -> Sample:
-    """Mirror left and right: x becomes width - x, so x0 and x1 change places."""
+def flip_horizontal(sample: Sample, flip_order: Sequence[int] = ()) -> Sample:
+    """Mirror left and right: x becomes width - x, so x0 and x1 change places.
+
+    Keypoint j becomes keypoint `flip_order[j]`: the mirror image of a left hand is a right hand. J numbers where the
+    sample has keypoints (`KeypointHeadSpec.flip_order`).
+    """
     width = sample.image.shape[1]
+    keypoints = None
+    if sample.keypoints is not None:
+        keypoints = sample.keypoints[:, list(flip_order)]
+        labelled = keypoints[..., 2] > 0
+        keypoints[..., 0] = np.where(labelled, width - keypoints[..., 0], keypoints[..., 0])
     boxes = sample.boxes.copy()
     boxes[:, [0, 2]] = width - sample.boxes[:, [2, 0]]
     return Sample(
@@ -74,13 +93,15 @@ def flip_horizontal(sample: Sample) -> Sample:
         boxes,
         sample.labels,
         np.ascontiguousarray(sample.masks[:, :, ::-1]),
+        keypoints,
     )
 
 
 def resize(sample: Sample, size: Size) -> Sample:
     """Resize to `size`; objects of which no mask pixel is left are dropped.
 
-    The image by Pillow's antialiased bilinear filter, masks by the nearest pixel centre, boxes by the exact factors.
+    The image by Pillow's antialiased bilinear filter, masks by the nearest pixel centre, boxes and keypoints by the
+    exact factors.
     """
     height, width = sample.image.shape[:2]
     if (height, width) == size:
@@ -91,7 +112,10 @@ def resize(sample: Sample, size: Size) -> Sample:
         out[:] = np.asarray(Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST))
     boxes = (sample.boxes * scale).astype(np.float32)
     kept = masks.any(axis=(1, 2))
-    return Sample(resize_image(sample.image, size), boxes[kept], sample.labels[kept], masks[kept])
+    keypoints = None
+    if sample.keypoints is not None:
+        keypoints = (sample.keypoints * np.array([*scale[:2], 1.0])).astype(np.float32)[kept]
+    return Sample(resize_image(sample.image, size), boxes[kept], sample.labels[kept], masks[kept], keypoints)
 
 
 def recolour(image: Pixels, brightness: float, contrast: float, saturation: float) -> Pixels:
