@@ -1,6 +1,7 @@
 """MultiscaleRoIAlign: numpy reference, torch path, and both ONNX bodies against the float64 oracle."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -43,6 +44,7 @@ def by_oracle(op: MultiscaleRoIAlign, boxes: Array, features: list[Array]) -> Ar
             op.aligned,
             op.canonical_size,
             op.canonical_level,
+            mode=op.mode,
         )
         for image, image_boxes in enumerate(boxes.astype(np.float64))
         for box in image_boxes
@@ -51,20 +53,19 @@ def by_oracle(op: MultiscaleRoIAlign, boxes: Array, features: list[Array]) -> Ar
 
 
 def by_torch(op: MultiscaleRoIAlign, boxes: Array, features: list[Array]) -> Array:
-    spec = RoIAlignSpec(op.sampling_ratio, op.aligned, op.canonical_size, op.canonical_level)
+    first_level = int(math.log2(op.strides[0]))
+    spec = RoIAlignSpec(op.sampling_ratio, op.aligned, op.canonical_size, op.canonical_level, op.mode)
     maps = [torch.from_numpy(feature) for feature in features]
-    return multiscale_roi_align(maps, torch.from_numpy(boxes), spec, op.pooled_side).numpy()
+    return multiscale_roi_align(maps, torch.from_numpy(boxes), spec, op.pooled_side, first_level).numpy()
 
 
 def all_agree(op: MultiscaleRoIAlign, boxes: Array, features: list[Array]) -> Array:
     """Check the four implementations against the oracle and return the oracle's answer."""
     expected = by_oracle(op, boxes, features)
-    found = {
-        "numpy": roi_align_op.reference(op, boxes, features),
-        "torch": by_torch(op, boxes, features),
-        "ort": run_op(roi_align_op.body_ort(op), op, [boxes, *features])[0],
-    }
-    if op.sampling_ratio > 0:
+    found = {"numpy": roi_align_op.reference(op, boxes, features), "torch": by_torch(op, boxes, features)}
+    if op.sampling_ratio > 0 or op.mode != "align_max":
+        found["ort"] = run_op(roi_align_op.body_ort(op), op, [boxes, *features])[0]
+    if op.sampling_ratio > 0 and op.mode != "pool":
         found["dense"] = run_op(roi_align_op.body_dense(op), op, [boxes, *features])[0]
     for name, pooled in found.items():
         assert pooled.dtype == np.float32, name
@@ -90,12 +91,19 @@ def test_boxes_of_all_levels(batch: int) -> None:
         {"pooled_side": 1},  # one bin
         {"canonical_size": 224.0},  # everything on the finest level
         {"canonical_size": 4.0},  # everything on the coarsest level
+        {"mode": "align_max"},  # the paper's: first interpolated, then the maximum
+        {"mode": "align_max", "aligned": False, "sampling_ratio": 3},
+        {"mode": "align_max", "sampling_ratio": 0},  # adaptive: no body of static shapes
+        {"mode": "pool"},  # RoIPool
+        {"mode": "pool", "strides": (4,), "pooled_side": 5},  # one level, as C4 has it
+        {"mode": "warp"},  # RoIWarp
+        {"mode": "warp", "aligned": False, "sampling_ratio": 3},
     ],
     ids=str,
 )
 def test_every_attribute_counts(change: dict[str, float]) -> None:
     op = dataclasses.replace(BASE, **change)
-    boxes, features = random_boxes(2, 4), features_for(96, 128, 2)
+    boxes, features = random_boxes(2, 4), features_for(96, 128, 2)[: len(op.strides)]
     expected = all_agree(op, boxes, features)
     base = by_oracle(BASE, boxes, features)
     assert expected.shape != base.shape or np.abs(expected - base).max() > 10 * TOLERANCE

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import typing
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +31,10 @@ _LEVEL_EPSILON = (
 _OUTSIDE = -4.0  # normalised coordinate that GridSample's zero padding answers with 0
 
 Array = npt.NDArray[np.float32]
+Float = npt.NDArray[np.float64]
+# The average of bilinear samples, their maximum (as the paper has it: first interpolated, then the maximum), RoIPool,
+# and RoIWarp (quantised as RoIPool, then the average of bilinear samples).
+Mode = Literal["align_avg", "align_max", "pool", "warp"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +47,11 @@ class MultiscaleRoIAlign:
     pooled_side: int  # P
     sampling_ratio: int  # S; 0: ceil(bin side), another for each box and axis
     aligned: bool  # False: no half-pixel shift and a side of at least one cell
-    mode: str = "align_avg"
+    mode: Mode = "align_avg"
+
+    def __post_init__(self) -> None:
+        if self.mode not in typing.get_args(Mode):
+            raise ContractError(f"{NAME}: got mode {self.mode!r}, expected one of {', '.join(typing.get_args(Mode))}")
 
     @property
     def level_bounds(self) -> tuple[float, ...]:
@@ -50,10 +60,17 @@ class MultiscaleRoIAlign:
 
 
 def body_ort(op: MultiscaleRoIAlign) -> onnx.FunctionProto:
-    """The body for ONNX Runtime: its RoiAlign op on the boxes of each level, then one gather that restores the order.
+    """The body for ONNX Runtime: its RoiAlign or MaxRoiPool on the boxes of each level, then one gather.
 
-    Scattering level by level into one tensor would copy all of it once a level.
+    The gather restores the order of the boxes.
+    Scattering level by level into one tensor would copy all of it once a level. ONNX Runtime's RoiAlign of mode "max"
+    takes the maximum of weighted corners, not of interpolated values, so `align_max` has the body of static shapes.
+
+    Raises:
+        ContractError: adaptive sampling with `align_max`.
     """
+    if op.mode == "align_max":
+        return body_dense(op)
     body = Body(NAME)
     boxes, inputs = _inputs(body, op)
     features = _in_float(inputs)
@@ -63,24 +80,54 @@ def body_ort(op: MultiscaleRoIAlign) -> onnx.FunctionProto:
     members, pooled = [], []
     for index, (stride, feature) in enumerate(zip(op.strides, features, strict=True)):
         mine = body.op("NonZero", level.equal(index) & valid).reshape(-1)  # [n]
-        aligned = body.op(
-            "RoiAlign",
-            feature,
-            body.op("Gather", rows, mine, axis=0),
-            mine // boxes_per_image,
-            coordinate_transformation_mode="half_pixel" if op.aligned else "output_half_pixel",
-            mode="avg",
-            output_height=op.pooled_side,
-            output_width=op.pooled_side,
-            sampling_ratio=op.sampling_ratio,
-            spatial_scale=1.0 / stride,
-        )
         members.append(mine)
-        pooled.append(aligned)
+        here, images = body.op("Gather", rows, mine, axis=0), mine // boxes_per_image
+        pool = _max_roi_pool if op.mode == "pool" else _roi_align
+        pooled.append(pool(body, op, feature, here, images, stride))
     zero_shape = body.op("Concat", body.ints([1]), features[0].dim(1), body.ints([op.pooled_side] * 2), axis=0)
     zero = body.op("ConstantOfShape", zero_shape, value=numpy_helper.from_array(np.zeros(1, dtype=np.float32)))
     by_level = body.op("Concat", *pooled, zero, axis=0)  # [boxes with an area + 1, C, P, P]
     return _function(body, op, boxes, inputs, _in_order(body, by_level, members, rows.dim(0)), "ONNX Runtime")
+
+
+def _roi_align(body: Body, op: MultiscaleRoIAlign, feature: Value, boxes: Value, images: Value, stride: int) -> Value:
+    """ONNX Runtime's RoiAlign of boxes [n, 4] px on one level, for `align_avg` and `warp`."""
+    if op.mode == "warp":
+        sides = [_snapped(body, boxes.column(axis), boxes.column(axis + 2), stride) for axis in (0, 1)]
+        (x0, x1), (y0, y1) = sides
+        corners = (corner * float(stride) for corner in (x0, y0, x1, y1))  # exact: strides are powers of two
+        boxes = body.op("Concat", *(corner.unsqueeze(-1) for corner in corners), axis=-1)
+    return body.op(
+        "RoiAlign",
+        feature,
+        boxes,
+        images,
+        coordinate_transformation_mode="half_pixel" if op.aligned else "output_half_pixel",
+        mode="avg",
+        output_height=op.pooled_side,
+        output_width=op.pooled_side,
+        sampling_ratio=op.sampling_ratio,
+        spatial_scale=1.0 / stride,
+    )
+
+
+def _max_roi_pool(
+    body: Body, op: MultiscaleRoIAlign, feature: Value, boxes: Value, images: Value, stride: int
+) -> Value:
+    """RoIPool of boxes [n, 4] px on one level."""
+    rois = body.op("Concat", images.cast(FLOAT).unsqueeze(-1), boxes, axis=-1)  # [n, 5]
+    return body.op("MaxRoiPool", feature, rois, pooled_shape=[op.pooled_side] * 2, spatial_scale=1.0 / stride)
+
+
+def _snapped(body: Body, low: Value, high: Value, stride: int) -> tuple[Value, Value]:
+    """One axis of boxes quantised as by RoIPool, in cells: from the nearest cell of `low` to behind that of `high`."""
+    first, last = (_rounded(body, edge * (1.0 / stride)) for edge in (low, high))
+    return first, body.op("Max", last, first) + 1.0
+
+
+def _rounded(body: Body, value: Value) -> Value:
+    """The nearest whole number, halves away from zero: ONNX's Round takes halves to even."""
+    return body.op("Sign", value) * body.op("Floor", body.op("Abs", value) + 0.5)
 
 
 def _in_order(body: Body, by_level: Value, members: Sequence[Value], count: Value) -> Value:
@@ -96,12 +143,14 @@ def body_dense(op: MultiscaleRoIAlign) -> onnx.FunctionProto:
     """The body of static shapes: every box samples every level, outside the map on all levels but its own.
 
     Raises:
-        ContractError: adaptive sampling, whose number of points depends on the data.
+        ContractError: adaptive sampling, whose number of points depends on the data, or RoIPool, whose number of cells
+            does.
     """
-    if op.sampling_ratio == 0:
+    if op.sampling_ratio == 0 or op.mode == "pool":
+        what = "mode pool" if op.mode == "pool" else "sampling_ratio 0 (adaptive)"
         raise ContractError(
-            f"{NAME}: got sampling_ratio 0 (adaptive), expected a fixed number for `--bodies dense`; "
-            "export with `--bodies ort`"
+            f"{NAME}: got {what}, expected a fixed number of sampling points for a body of static shapes (all of "
+            "`--bodies dense`, and align_max); choose another mode or sampling_ratio, or export with `--bodies ort`"
         )
     body = Body(NAME)
     boxes, inputs = _inputs(body, op)
@@ -119,7 +168,8 @@ def body_dense(op: MultiscaleRoIAlign) -> onnx.FunctionProto:
     assert total is not None  # a spec has at least one level
     side = op.sampling_ratio
     if side > 1:
-        total = body.op("AveragePool", total, kernel_shape=[side, side], strides=[side, side])
+        pool = "MaxPool" if op.mode == "align_max" else "AveragePool"
+        total = body.op(pool, total, kernel_shape=[side, side], strides=[side, side])
     p = op.pooled_side
     by_box = total.reshape(0, 0, -1, p, p).transpose(0, 2, 1, 3, 4)  # [B, R, C, P, P]
     pooled = by_box.reshape(-1, features[0].dim(1), p, p)
@@ -153,6 +203,8 @@ def _levels(body: Body, op: MultiscaleRoIAlign, boxes: Value) -> tuple[Value, Va
     valid = (width > 0.0) & (height > 0.0)
     area = body.op("Where", valid, width * height, 0.0)
     size = body.op("Sqrt", area) / op.canonical_size + _LEVEL_EPSILON
+    if not op.level_bounds:  # a single level: there is nothing to compare with
+        return (size * 0.0).cast(INT64), valid
     above = size.unsqueeze(-1) >= body.constant(np.array(op.level_bounds, dtype=np.float32))
     return body.op("ReduceSum", above.cast(INT64), body.ints([-1]), keepdims=0), valid
 
@@ -165,6 +217,8 @@ def _grid_axis(
     A point more than one cell outside the map counts as 0; a nearer one reads the edge cell, as RoIAlign defines it.
     """
     start, end = low * (1.0 / stride), high * (1.0 / stride)
+    if op.mode == "warp":
+        start, end = _snapped(body, low, high, stride)
     side = end - start
     if not op.aligned:
         side = body.op("Max", side, 1.0)
@@ -209,25 +263,61 @@ def reference(op: MultiscaleRoIAlign, boxes: Array, features: Sequence[Array]) -
         level = math.floor(op.canonical_level + math.log2(size + _LEVEL_EPSILON)) - first
         level = min(max(level, 0), len(op.strides) - 1)
         feature, stride = features[level][row // count], op.strides[level]
-        rows = _bin_weights(y0 / stride, y1 / stride, feature.shape[1], op)
-        columns = _bin_weights(x0 / stride, x1 / stride, feature.shape[2], op)
-        pooled[row] = np.einsum("ph,chw,qw->cpq", rows, feature.astype(np.float64), columns)
+        pool = _pooled_cells if op.mode == "pool" else _pooled_samples
+        pooled[row] = pool(op, feature.astype(np.float64), (y0 / stride, y1 / stride), (x0 / stride, x1 / stride))
     return pooled
 
 
-def _bin_weights(start: float, end: float, cells: int, op: MultiscaleRoIAlign) -> npt.NDArray[np.float64]:
-    """[P, cells]: weight of each cell in the average of each bin along one axis (RoIAlign is separable)."""
+def _pooled_samples(op: MultiscaleRoIAlign, feature: Float, y: tuple[float, float], x: tuple[float, float]) -> Float:
+    """Average or maximum of the bilinear samples of each bin; y and x are the box's edges in cells. [C, P, P]."""
+    rows = _sample_weights(*y, feature.shape[1], op)
+    columns = _sample_weights(*x, feature.shape[2], op)
+    samples = np.einsum("ph,chw,qw->cpq", rows, feature, columns)  # [C, P*Sy, P*Sx]
+    p = op.pooled_side
+    by_bin = samples.reshape(len(feature), p, len(rows) // p, p, len(columns) // p)
+    found: Float = by_bin.max(axis=(2, 4)) if op.mode == "align_max" else by_bin.mean(axis=(2, 4))
+    return found
+
+
+def _sample_weights(start: float, end: float, cells: int, op: MultiscaleRoIAlign) -> Float:
+    """[P*S, cells]: weight of each cell in each sampling point along one axis."""
+    if op.mode == "warp":
+        start, end = _round(start), max(_round(end), _round(start)) + 1.0
     side = end - start if op.aligned else max(end - start, 1.0)
     start = start - 0.5 if op.aligned else start
-    samples = op.sampling_ratio or math.ceil(side / op.pooled_side)
-    weights = np.zeros((op.pooled_side, cells))
-    for bin_index in range(op.pooled_side):
-        for sample in range(samples):
-            at = start + side * (bin_index + (sample + 0.5) / samples) / op.pooled_side
-            if at < -1.0 or at > cells:
-                continue
-            at = min(max(at, 0.0), cells - 1.0)
-            low = min(int(at), cells - 1)
-            weights[bin_index, low] += (1.0 - (at - low)) / samples
-            weights[bin_index, min(low + 1, cells - 1)] += (at - low) / samples
+    points = op.pooled_side * (op.sampling_ratio or math.ceil(side / op.pooled_side))
+    weights = np.zeros((points, cells))
+    for point in range(points):
+        at = start + side * (point + 0.5) / points
+        if at < -1.0 or at > cells:
+            continue
+        at = min(max(at, 0.0), cells - 1.0)
+        low = min(int(at), cells - 1)
+        weights[point, low] += 1.0 - (at - low)
+        weights[point, min(low + 1, cells - 1)] += at - low
     return weights
+
+
+def _pooled_cells(op: MultiscaleRoIAlign, feature: Float, y: tuple[float, float], x: tuple[float, float]) -> Float:
+    """RoIPool: the maximum of the cells of each bin, zero in a bin outside of the map. [C, P, P]."""
+    p = op.pooled_side
+    pooled = np.zeros((len(feature), p, p))
+    rows, columns = _bin_cells(*y, feature.shape[1], p), _bin_cells(*x, feature.shape[2], p)
+    for i, j in np.ndindex(p, p):
+        cells = feature[:, rows[i][0] : rows[i][1], columns[j][0] : columns[j][1]]
+        if cells.size:
+            pooled[:, i, j] = cells.max(axis=(1, 2))
+    return pooled
+
+
+def _bin_cells(start: float, end: float, cells: int, p: int) -> list[tuple[int, int]]:
+    """First cell and the one behind the last of each of P bins; the edges are float32, as wherever RoIPool exists."""
+    first = _round(start)
+    side = np.float32(max(_round(end) - first + 1, 1)) / np.float32(p)
+    edges = [(math.floor(np.float32(i) * side), math.ceil(np.float32(i + 1) * side)) for i in range(p)]
+    return [(min(max(int(first) + a, 0), cells), min(max(int(first) + b, 0), cells)) for a, b in edges]
+
+
+def _round(value: float) -> float:
+    """The nearest whole number, halves away from zero."""
+    return math.copysign(math.floor(abs(value) + 0.5), value)
