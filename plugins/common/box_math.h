@@ -14,7 +14,7 @@ namespace maskline
 {
 
 //! xyxy, px; width = x1 - x0.
-struct Box
+struct alignas(16) Box
 {
     float x0;
     float y0;

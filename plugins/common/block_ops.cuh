@@ -1,0 +1,308 @@
+// What a block of threads does together: sums, sorts and selections of 64-bit keys. Every function is called by all
+// threads of the block, whose number is a multiple of 32, and ends with a barrier unless it says otherwise.
+//
+// Results never depend on the order in which threads run: keys are distinct, and what atomics put in any order is
+// sorted afterwards.
+#pragma once
+
+#include "common/host_device.h"
+#include "common/launch.h"
+
+#include <cstdint>
+
+namespace maskline
+{
+
+constexpr int kWARP = 32;
+constexpr unsigned kALL_LANES = 0xffffffffU;
+constexpr std::uint64_t kLAST_KEY = ~std::uint64_t{0}; //!< sorts behind every candidate
+
+__device__ inline int laneId()
+{
+    return static_cast<int>(threadIdx.x) % kWARP;
+}
+
+__device__ inline int warpId()
+{
+    return static_cast<int>(threadIdx.x) / kWARP;
+}
+
+__device__ inline int warpCount()
+{
+    return static_cast<int>(blockDim.x) / kWARP;
+}
+
+//! The bits below a lane's own.
+__device__ inline unsigned lanesBelow(int lane)
+{
+    return (1U << lane) - 1U;
+}
+
+//! Sum of the lanes up to and including this one.
+__device__ inline unsigned warpInclusiveSum(unsigned value)
+{
+    for (int delta = 1; delta < kWARP; delta *= 2)
+    {
+        unsigned const before = __shfl_up_sync(kALL_LANES, value, static_cast<unsigned>(delta));
+        value += laneId() >= delta ? before : 0U;
+    }
+    return value;
+}
+
+//! Sum of `value` over the threads before this one.
+//!
+//! @param shared 33 numbers; [32] is the sum over the whole block afterwards.
+__device__ inline unsigned blockExclusiveSum(unsigned value, unsigned* shared)
+{
+    unsigned const inclusive = warpInclusiveSum(value);
+    __syncthreads();
+    if (laneId() == kWARP - 1)
+    {
+        shared[warpId()] = inclusive;
+    }
+    __syncthreads();
+    if (warpId() == 0)
+    {
+        unsigned const warpSum = laneId() < warpCount() ? shared[laneId()] : 0U;
+        unsigned const sums = warpInclusiveSum(warpSum);
+        shared[laneId()] = sums - warpSum;
+        if (laneId() == kWARP - 1)
+        {
+            shared[kWARP] = sums;
+        }
+    }
+    __syncthreads();
+    return shared[warpId()] + inclusive - value;
+}
+
+//! The smallest power of two that is at least `count` and at least 32.
+MASKLINE_HD int sortSize(int count)
+{
+    int size = kWARP;
+    while (size < count)
+    {
+        size *= 2;
+    }
+    return size;
+}
+
+//! One step of a bitonic network between lanes `stride` apart.
+__device__ inline std::uint64_t exchangeLanes(std::uint64_t key, int stride, bool ascending)
+{
+    std::uint64_t const other = __shfl_xor_sync(kALL_LANES, key, stride);
+    bool const keepsLower = ((laneId() & stride) == 0) == ascending;
+    return (other < key) == keepsLower ? other : key;
+}
+
+//! Merges runs of `run` keys within each 32 by shuffles, from stride `firstStride` down; no barrier.
+__device__ __forceinline__ void sortWithinWarps(std::uint64_t* keys, int count, int firstRun, int lastRun)
+{
+    for (int first = warpId() * kWARP; first < count; first += static_cast<int>(blockDim.x))
+    {
+        int const index = first + laneId();
+        std::uint64_t key = keys[index];
+        for (int run = firstRun; run <= lastRun; run *= 2)
+        {
+            for (int stride = least(run, kWARP) / 2; stride > 0; stride /= 2)
+            {
+                key = exchangeLanes(key, stride, (index & run) == 0);
+            }
+        }
+        keys[index] = key;
+    }
+}
+
+//! Sorts `count` keys ascending by a bitonic network; `count` is a power of two of at least 32.
+//!
+//! @param keys in shared or global memory; barrier before the call when other threads have just written them.
+__device__ __forceinline__ void blockSort(std::uint64_t* keys, int count)
+{
+    sortWithinWarps(keys, count, 2, kWARP);
+    __syncthreads();
+    for (int run = 2 * kWARP; run <= count; run *= 2)
+    {
+        for (int stride = run / 2; stride >= kWARP; stride /= 2)
+        {
+            for (int pair = static_cast<int>(threadIdx.x); pair < count / 2; pair += static_cast<int>(blockDim.x))
+            {
+                int const low = 2 * pair - (pair & (stride - 1));
+                int const high = low + stride;
+                std::uint64_t const a = keys[low];
+                std::uint64_t const b = keys[high];
+                if ((b < a) == ((low & run) == 0))
+                {
+                    keys[low] = b;
+                    keys[high] = a;
+                }
+            }
+            __syncthreads();
+        }
+        sortWithinWarps(keys, count, run, run);
+        __syncthreads();
+    }
+}
+
+//! Copies `count` keys, fills up to sortSize(count) with keys that sort last, and sorts.
+__device__ __forceinline__ void blockCopyAndSort(std::uint64_t const* from, int count, std::uint64_t* keys)
+{
+    int const size = sortSize(count);
+    for (int i = static_cast<int>(threadIdx.x); i < size; i += static_cast<int>(blockDim.x))
+    {
+        keys[i] = i < count ? from[i] : kLAST_KEY;
+    }
+    __syncthreads();
+    blockSort(keys, size);
+}
+
+constexpr int kSELECT_BITS = 8;
+constexpr int kSELECT_BINS = 1 << kSELECT_BITS;
+
+//! What blockSelect keeps in shared memory.
+struct SelectShared
+{
+    unsigned bins[kSELECT_BINS];
+    unsigned bin;    //!< the digit found
+    unsigned before; //!< keys in lower bins
+    unsigned inside; //!< keys in this one
+    unsigned taken;  //!< slots given out
+};
+
+//! Counts one digit of each key of this warp; lanes with `counts` false take no part.
+__device__ inline void countDigit(unsigned* bins, unsigned digit, bool counts)
+{
+    // Where all logits are alike, one lane counts for all: the atomics would queue up on one address.
+    unsigned const leader = __shfl_sync(kALL_LANES, digit, 0);
+    if (__all_sync(kALL_LANES, counts && digit == leader))
+    {
+        if (laneId() == 0)
+        {
+            atomicAdd(bins + digit, 32U);
+        }
+    }
+    else if (counts)
+    {
+        atomicAdd(bins + digit, 1U);
+    }
+}
+
+//! Warp 0 finds the bin in which the `wanted`-th key (from 1) lies.
+__device__ inline void findBin(SelectShared& shared, unsigned wanted)
+{
+    constexpr int kEACH = kSELECT_BINS / kWARP;
+    unsigned sum = 0;
+    for (int i = 0; i < kEACH; ++i)
+    {
+        sum += shared.bins[laneId() * kEACH + i];
+    }
+    unsigned before = warpInclusiveSum(sum) - sum;
+    if (before < wanted && wanted <= before + sum)
+    {
+        int bin = laneId() * kEACH;
+        while (before + shared.bins[bin] < wanted)
+        {
+            before += shared.bins[bin++];
+        }
+        shared.bin = static_cast<unsigned>(bin);
+        shared.before = before;
+        shared.inside = shared.bins[bin];
+    }
+}
+
+//! A bound that exactly `wanted` of `count` distinct keys are at or below; 0 < wanted <= count.
+__device__ inline std::uint64_t blockSelectBound(
+    std::uint64_t const* keys, int count, unsigned wanted, SelectShared& shared)
+{
+    std::uint64_t prefix = 0;
+    int const rounded = ceilDivide(count, kWARP) * kWARP; // whole warps, so that they can vote
+    for (int shift = 64 - kSELECT_BITS; shift >= 0; shift -= kSELECT_BITS)
+    {
+        for (int i = static_cast<int>(threadIdx.x); i < kSELECT_BINS; i += static_cast<int>(blockDim.x))
+        {
+            shared.bins[i] = 0;
+        }
+        __syncthreads();
+        for (int i = static_cast<int>(threadIdx.x); i < rounded; i += static_cast<int>(blockDim.x))
+        {
+            std::uint64_t const key = i < count ? keys[i] : kLAST_KEY;
+            // The digits above this one, compared without a shift by 64.
+            bool const counts = i < count && ((key ^ prefix) >> shift) < kSELECT_BINS;
+            countDigit(shared.bins, static_cast<unsigned>(key >> shift) % kSELECT_BINS, counts);
+        }
+        __syncthreads();
+        if (warpId() == 0)
+        {
+            findBin(shared, wanted);
+        }
+        __syncthreads();
+        prefix |= static_cast<std::uint64_t>(shared.bin) << shift;
+        wanted -= shared.before;
+        bool const exact = wanted == shared.inside;
+        __syncthreads();
+        if (exact)
+        {
+            return prefix | ((std::uint64_t{1} << shift) - 1);
+        }
+    }
+    return prefix;
+}
+
+//! Copies the `wanted` lowest of `count` keys, sorted ascending.
+//!
+//! @param to room for sortSize(wanted) keys.
+__device__ __forceinline__ void blockSelectAndSort(
+    std::uint64_t const* keys, int count, int wanted, std::uint64_t* to, SelectShared& shared)
+{
+    std::uint64_t const bound = blockSelectBound(keys, count, static_cast<unsigned>(wanted), shared);
+    if (threadIdx.x == 0)
+    {
+        shared.taken = 0;
+    }
+    __syncthreads();
+    for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x))
+    {
+        if (keys[i] <= bound)
+        {
+            to[atomicAdd(&shared.taken, 1U)] = keys[i];
+        }
+    }
+    int const size = sortSize(wanted);
+    for (int i = wanted + static_cast<int>(threadIdx.x); i < size; i += static_cast<int>(blockDim.x))
+    {
+        to[i] = kLAST_KEY;
+    }
+    __syncthreads();
+    blockSort(to, size);
+}
+
+//! Keys that a block sorts in shared memory: 32 KiB.
+constexpr int kSORT_CAPACITY = 4096;
+
+//! The `wanted` lowest of `count` keys in order; `wanted` may be larger.
+//!
+//! @param keys in global memory.
+//! @param fast kSORT_CAPACITY keys of shared memory.
+//! @param slow sortSize(wanted) keys of global memory; used when both numbers are above kSORT_CAPACITY.
+//! @return `fast` or `slow`: at least min(wanted, count) sorted keys.
+__device__ __forceinline__ std::uint64_t const* blockLowest(
+    std::uint64_t const* keys, int count, int wanted, std::uint64_t* fast, std::uint64_t* slow, SelectShared& shared)
+{
+    if (count <= kSORT_CAPACITY)
+    {
+        blockCopyAndSort(keys, count, fast);
+        return fast;
+    }
+    if (wanted <= kSORT_CAPACITY)
+    {
+        blockSelectAndSort(keys, count, wanted, fast, shared);
+        return fast;
+    }
+    if (count <= wanted)
+    {
+        blockCopyAndSort(keys, count, slow);
+        return slow;
+    }
+    blockSelectAndSort(keys, count, wanted, slow, shared);
+    return slow;
+}
+
+} // namespace maskline

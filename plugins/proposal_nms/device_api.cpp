@@ -1,0 +1,39 @@
+// ProposalNMS in the plain C interface of libmaskline_cuda.so and libmaskline_simt.so: device pointers and a stream.
+
+#include "common/export.h"
+#include "common/status.h"
+#include "proposal_nms/c_config.h"
+#include "proposal_nms/kernel.h"
+
+//! Bytes of workspace; 0 when the config breaks a rule (`maskline_last_error` has the text).
+MASKLINE_API std::size_t maskline_device_proposal_nms_workspace_bytes(MasklineProposalNMS const* config)
+{
+    std::size_t bytes = 0;
+    int const status = maskline::guarded([&]() -> std::string {
+        maskline::ProposalNMSAttributes attributes;
+        maskline::ProposalNMSShape shape;
+        std::string text = maskline::read(*config, attributes, shape);
+        bytes = text.empty() ? maskline::proposalNMSWorkspaceBytes(attributes, shape) : 0;
+        return text;
+    });
+    return status == maskline::kSUCCESS ? bytes : 0;
+}
+
+//! Queues the op; see ProposalNMSBuffers for the arrays (the two arrays of pointers are host memory).
+MASKLINE_API int maskline_device_proposal_nms(MasklineProposalNMS const* config, float const* imageInfo,
+    float const* const* logits, float const* const* deltas, float* proposals, std::int32_t* numProposals,
+    void* workspace, void* stream)
+{
+    return maskline::guarded([&]() -> std::string {
+        maskline::ProposalNMSAttributes attributes;
+        maskline::ProposalNMSShape shape;
+        std::string text = maskline::read(*config, attributes, shape);
+        if (!text.empty())
+        {
+            return text;
+        }
+        cudaError_t const error = maskline::launchProposalNMS(attributes, shape,
+            {imageInfo, logits, deltas, proposals, numProposals}, workspace, static_cast<cudaStream_t>(stream));
+        return error == cudaSuccess ? "" : "ProposalNMS: launch: error " + std::to_string(error);
+    });
+}
