@@ -84,11 +84,14 @@ def request_canvases(preprocessing: PreprocessingSpec) -> list[Canvas]:
     They share a canvas of the model that holds them all, or else the element-wise maximum (docs/architecture.md,
     Preprocessing, step 3).
     """
-    found = list(dict.fromkeys(preprocessing.canvases))
-    for first in found:  # grows while it is walked; bounded by the products of distinct heights and widths
-        for second in list(found):
+    joints = list(dict.fromkeys(preprocessing.canvases))
+    for first in joints:  # grows while it is walked; bounded by the products of distinct heights and widths
+        for second in list(joints):
             joint = (max(first[0], second[0]), max(first[1], second[1]))
-            held = any(height >= joint[0] and width >= joint[1] for height, width in preprocessing.canvases)
-            if not held and joint not in found:
-                found.append(joint)
-    return found
+            if joint not in joints:
+                joints.append(joint)
+
+    def held(canvas: Canvas) -> bool:
+        return any(height >= canvas[0] and width >= canvas[1] for height, width in preprocessing.canvases)
+
+    return [canvas for canvas in joints if canvas in preprocessing.canvases or not held(canvas)]
