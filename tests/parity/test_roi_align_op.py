@@ -103,8 +103,8 @@ def test_boxes_of_all_levels(batch: int) -> None:
 )
 def test_every_attribute_counts(change: dict[str, float]) -> None:
     op = dataclasses.replace(BASE, **change)
-    boxes, features = random_boxes(2, 4), features_for(96, 128, 2)[: len(op.strides)]
-    expected = all_agree(op, boxes, features)
+    boxes, features = random_boxes(2, 4), features_for(96, 128, 2)
+    expected = all_agree(op, boxes, features[: len(op.strides)])
     base = by_oracle(BASE, boxes, features)
     assert expected.shape != base.shape or np.abs(expected - base).max() > 10 * TOLERANCE
 
