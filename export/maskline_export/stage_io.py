@@ -54,6 +54,7 @@ def mask_inputs(spec: ModelSpec) -> tuple[TensorInfo, ...]:
 
 def masks(spec: ModelSpec) -> tuple[TensorInfo, ...]:
     """What the mask stage returns."""
+    assert spec.mask_head is not None
     side = spec.mask_head.mask_side
     return (TensorInfo("masks", "UINT8", ("B", spec.box_head.max_detections, side, side)),)
 

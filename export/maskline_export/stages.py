@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from maskline_train.model.fpn import NUM_ROI_LEVELS, STRIDES
+from maskline_train.model.mask_head import MaskHead
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.resnet import fold_norms
 from maskline_train.spec import ModelSpec
@@ -25,6 +26,7 @@ from maskline_export.custom_ops.body import DOMAIN, DOMAIN_VERSION, node_attribu
 from maskline_export.custom_ops.classwise_nms import ClasswiseNMS
 from maskline_export.custom_ops.multiscale_roi_align import MultiscaleRoIAlign
 from maskline_export.custom_ops.proposal_nms import ProposalNMS
+from maskline_export.errors import ContractError
 
 
 def roi_align_op(spec: ModelSpec, pooled_side: int) -> MultiscaleRoIAlign:
@@ -148,11 +150,16 @@ class MaskStage(nn.Module):
 
     def __init__(self, model: MaskRCNN, skip_padding: bool) -> None:
         super().__init__()
-        self.convs = copy.deepcopy(model.mask_head.convs)
-        self.corners = _as_convolution(model.mask_head.upsample)
-        self.mask_logits = copy.deepcopy(model.mask_head.mask_logits)
-        self.pool = roi_align_op(model.spec, model.spec.mask_head.pooled_side)
-        self.mask_side = model.spec.mask_head.mask_side
+        head, spec = model.mask_head, model.spec.mask_head
+        if not isinstance(head, MaskHead) or spec is None or spec.class_agnostic or spec.activation != "sigmoid":
+            raise ContractError(
+                "mask head: got another than class-specific convolutions with a sigmoid; no stage for it"
+            )
+        self.convs = copy.deepcopy(head.convs)
+        self.corners = _as_convolution(head.upsample)
+        self.mask_logits = copy.deepcopy(head.mask_logits)
+        self.pool = roi_align_op(model.spec, spec.pooled_side)
+        self.mask_side = spec.mask_side
         self.skip_padding = skip_padding
 
     def forward(self, features: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor:

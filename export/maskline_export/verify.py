@@ -190,6 +190,7 @@ class Verifier:
 
     def _compare_masks(self, tensors: Tensors, features: list[torch.Tensor], reference: Detections) -> None:
         spec = self.model.spec
+        assert spec.mask_head is not None
         labels = reference.labels.numpy().astype(np.int32)
         out = self._mask.run(tensors | {"boxes": reference.boxes.numpy(), "labels": labels})
         pooled = multiscale_roi_align(features[:4], reference.boxes, spec.roi_align, spec.mask_head.pooled_side)
@@ -265,4 +266,5 @@ def _boxes(batch: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
 
 def _quantised(detections: Detections) -> npt.NDArray[np.uint8]:
     """Masks [B, D, M, M] as they travel: probability x 255, rounded."""
+    assert detections.masks is not None
     return torch.round(detections.masks * 255).to(torch.uint8).numpy()

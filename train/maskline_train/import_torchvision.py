@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.resnet import FrozenBatchNorm
+from maskline_train.model.norms import FrozenBatchNorm
 from maskline_train.spec import AnchorSpec, BackboneSpec, ModelSpec, RoIAlignSpec
 
 # torchvision's published detection weights (COCO_V1) were trained with a batch norm that adds nothing to the variance;

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import torch
 import torchvision
-from maskline_train.model.resnet import FoldedNorm, FrozenBatchNorm, ResNet, fold_norms
+from maskline_train.model.norms import FoldedNorm, FrozenBatchNorm
+from maskline_train.model.resnet import ResNet, fold_norms
 from maskline_train.spec import BackboneSpec
 
 SLIM = BackboneSpec(depth=18, base_channels=4, frozen_stages=0)

@@ -1,7 +1,8 @@
-"""Feature pyramid: P2 to P6 from a body's C2 to C5, and the backbone that starts at the uint8 canvas.
+"""The backbone, from the uint8 canvas to the features that RPN and heads read: the pyramid P2 to P6, or C4, or C5.
 
 Letters: B images, C channels, H W canvas, Hi Wi level i.
-Ref: FPN paper (Lin et al. 2017), section 3; P6 "is simply a stride two subsampling of P5" (its section 4.1).
+Ref: FPN paper (Lin et al. 2017), section 3; P6 "is simply a stride two subsampling of P5" (its section 4.1). Paper
+section 3, "Network Architecture", for C4; section 4.2, "RoIAlign", for C5.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class FPN(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Normalisation, ResNet body and feature pyramid."""
+    """Normalisation, ResNet body and, unless the body's last stage is read as it is, the feature pyramid."""
 
     mean: Tensor
     std: Tensor
@@ -57,22 +58,24 @@ class Backbone(nn.Module):
     def __init__(self, spec: BackboneSpec, preprocessing: PreprocessingSpec) -> None:
         super().__init__()
         self.body = ResNet(spec)
-        self.fpn = FPN(self.body.out_channels, spec.fpn_channels)
+        self.fpn = FPN(self.body.out_channels, spec.fpn_channels) if spec.features == "fpn" else None
         # Not persistent: the numbers live in model.json, once.
         self.register_buffer("mean", torch.tensor(preprocessing.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(preprocessing.std)[:, None, None], persistent=False)
 
     def forward(self, canvas: Tensor, image_info: Tensor) -> list[Tensor]:
-        """P2 to P6 of a batch of canvases.
+        """The features of a batch of canvases.
 
         Args:
             canvas: uint8 [B, H, W, 3] RGB, H and W multiples of 32; what it holds outside the image is ignored.
             image_info: float32 [B, 6]; entries 0 and 1 are the resized height and width.
 
         Returns:
-            Five tensors [B, C, Hi, Wi] of strides 4, 8, 16, 32, 64.
+            P2 to P6: five tensors [B, C, Hi, Wi] of strides 4, 8, 16, 32, 64; or C4 alone, of stride 16; or C5 alone,
+            of stride 32.
         """
-        return self.fpn(self.body(self.normalise(canvas, image_info)))  # type: ignore[no-any-return]
+        features: list[Tensor] = self.body(self.normalise(canvas, image_info), image_info)
+        return features[-1:] if self.fpn is None else self.fpn(features)
 
     def normalise(self, canvas: Tensor, image_info: Tensor) -> Tensor:
         """Float [B, 3, H, W] in units of `std`, zero outside the image."""

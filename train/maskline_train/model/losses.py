@@ -1,4 +1,4 @@
-"""The five losses, each as a sum and the count that it is averaged over.
+"""The losses, each as a sum and the count that it is averaged over.
 
 Sums and counts stay apart until the end, so that under DistributedDataParallel one reduction of the counts makes the
 gradients those of one process on the joint batch.
@@ -18,9 +18,10 @@ from torch import Tensor, distributed
 from torch.nn import functional
 
 from maskline_train.model import boxes as box_ops
-from maskline_train.model.mask_head import masks_of_class
+from maskline_train.model.mask_head import mask_channels, masks_of_class
 from maskline_train.model.rpn import flatten_deltas, flatten_logits
 from maskline_train.model.targets import AnchorSamples, RoISamples, Target
+from maskline_train.spec import MaskHeadSpec
 
 # Where smooth L1 turns from a parabola into a line, in units of the weighted deltas. Ref: Faster R-CNN's published
 # code (sigma = 3) for the RPN; torchvision uses the same for the box head.
@@ -96,15 +97,30 @@ def box_terms(
     return {"classifier": Term(classifier, count), "box": Term(_smooth_l1(predicted, wanted), count)}
 
 
-def mask_terms(mask_logits: Tensor, labels: Tensor, wanted: Tensor) -> dict[str, Term]:
-    """`mask`: mean binary cross-entropy over the cells of the true class's masks.
+def mask_terms(
+    mask_logits: Tensor,
+    labels: Tensor,
+    wanted: Tensor,
+    spec: MaskHeadSpec = MaskHeadSpec(),  # noqa: B008 (frozen)
+) -> dict[str, Term]:
+    """`mask`: mean cross-entropy over the cells of the positives.
+
+    Sigmoid: binary, over the cells of the true class's masks; no other mask counts. Softmax: multinomial, each cell
+    being of the true class or of the background; the other classes' masks then count as well, as wrong answers. A cell
+    that an object covers in part counts by its share, in both.
 
     Args:
-        mask_logits: [P, K, M, M] of the P positive RoIs.
+        mask_logits: [P, spec.num_channels(K), M, M] of the P positive RoIs.
         labels: [P] int64 in 0..K-1.
         wanted: [P, M, M] float32 in 0..1.
+        spec: of the mask head.
     """
-    predicted = masks_of_class(mask_logits, labels).float()
+    channels = mask_channels(labels, spec)
+    if spec.activation == "softmax":
+        log_probabilities = mask_logits.float().log_softmax(dim=1)
+        inside, background = masks_of_class(log_probabilities, channels), log_probabilities[:, -1]
+        return {"mask": Term(-(wanted * inside + (1.0 - wanted) * background).sum(), wanted.numel())}
+    predicted = masks_of_class(mask_logits, channels).float()
     return {"mask": Term(_binary_cross_entropy(predicted, wanted), wanted.numel())}
 
 

@@ -1,7 +1,8 @@
-"""The mask branch.
+"""The mask branch: its convolutional heads, and how a mask is read from the logits of any mask head.
 
-Letters: N RoIs, K foreground classes, C channels, P pooled side, M = 2P mask side, B images, D detections an image.
-Ref: paper section 3, "Mask Representation", and figure 4, right.
+Letters: N RoIs, K foreground classes, C channels, P pooled side, M mask side, B images, D detections an image.
+Ref: paper section 3, "Mask Representation"; figure 4; section 4.2, "Multinomial vs. Independent Masks" and
+"Class-Specific vs. Class-Agnostic Masks".
 """
 
 from __future__ import annotations
@@ -14,27 +15,43 @@ from maskline_train.spec import MaskHeadSpec
 
 
 class MaskHead(nn.Module):
-    """3 x 3 convolutions, a 2 x 2 deconvolution of stride 2, and a 1 x 1 convolution to one mask a class."""
+    """3 x 3 convolutions, a 2 x 2 deconvolution of stride 2, and a 1 x 1 convolution to one mask a class.
+
+    Ref: paper figure 4, right.
+    """
 
     def __init__(self, channels: int, num_classes: int, spec: MaskHeadSpec) -> None:
         super().__init__()
         inputs = [channels] + [spec.channels] * (spec.num_convs - 1)
         self.convs = nn.ModuleList(nn.Conv2d(n, spec.channels, 3, padding=1) for n in inputs)
         self.upsample = nn.ConvTranspose2d(spec.channels, spec.channels, 2, stride=2)
-        self.mask_logits = nn.Conv2d(spec.channels, num_classes, 1)
-        for layer in [*self.convs, self.upsample, self.mask_logits]:
-            assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-            assert layer.bias is not None
-            nn.init.zeros_(layer.bias)
-        nn.init.normal_(self.mask_logits.weight, std=0.001)  # as Detectron: masks start at one half everywhere
+        self.mask_logits = nn.Conv2d(spec.channels, spec.num_channels(num_classes), 1)
+        _initialise([*self.convs, self.upsample], self.mask_logits)
 
     def forward(self, roi_features: Tensor) -> Tensor:
-        """Mask logits [N, K, M, M] of RoI features [N, C, P, P]."""
+        """Mask logits [N, spec.num_channels(K), M, M] of RoI features [N, C, P, P], M = 2P."""
         x = roi_features
         for conv in self.convs:
             x = functional.relu_(conv(x))
         logits: Tensor = self.mask_logits(functional.relu_(self.upsample(x)))
+        return logits
+
+
+class Res5MaskHead(nn.Module):
+    """A 2 x 2 deconvolution of stride 2 and a 1 x 1 convolution, on what the C4 heads' `Res5Stage` gives.
+
+    Ref: paper figure 4, left: 7 x 7 x 2048 to 14 x 14 x 256 to 14 x 14 x K.
+    """
+
+    def __init__(self, channels: int, num_classes: int, spec: MaskHeadSpec) -> None:
+        super().__init__()
+        self.upsample = nn.ConvTranspose2d(channels, spec.channels, 2, stride=2)
+        self.mask_logits = nn.Conv2d(spec.channels, spec.num_channels(num_classes), 1)
+        _initialise([self.upsample], self.mask_logits)
+
+    def forward(self, roi_features: Tensor) -> Tensor:
+        """Mask logits [N, spec.num_channels(K), 2S, 2S] of the stage's output [N, 2C, S, S]."""
+        logits: Tensor = self.mask_logits(functional.relu_(self.upsample(roi_features)))
         return logits
 
 
@@ -49,3 +66,34 @@ def masks_of_class(mask_logits: Tensor, labels: Tensor) -> Tensor:
         [N, M, M].
     """
     return mask_logits[torch.arange(len(labels), device=labels.device), labels]
+
+
+def mask_channels(labels: Tensor, spec: MaskHeadSpec) -> Tensor:
+    """[N] int64: the channel of the logits that holds the mask of each label; the first for all if class-agnostic."""
+    return torch.zeros_like(labels) if spec.class_agnostic else labels
+
+
+def mask_probabilities(mask_logits: Tensor, labels: Tensor, spec: MaskHeadSpec) -> Tensor:
+    """How probable each cell belongs to an object of its RoI's class, for logits of any mask head.
+
+    Args:
+        mask_logits: [N, spec.num_channels(K), M, M].
+        labels: [N] int64 in 0..K-1, the predicted classes.
+        spec: sigmoid: a class's cell has its own answer; softmax: classes and background share out one.
+
+    Returns:
+        [N, M, M] float32 in 0..1.
+    """
+    channels = mask_channels(labels, spec)
+    if spec.activation == "softmax":
+        return masks_of_class(mask_logits.float().softmax(dim=1), channels)
+    return masks_of_class(mask_logits, channels).float().sigmoid()
+
+
+def _initialise(layers: list[nn.Module], last: nn.Conv2d) -> None:
+    for layer in [*layers, last]:
+        assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        assert layer.bias is not None
+        nn.init.zeros_(layer.bias)
+    nn.init.normal_(last.weight, std=0.001)  # as Detectron: masks start at one half everywhere

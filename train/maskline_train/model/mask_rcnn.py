@@ -1,8 +1,8 @@
-"""Mask R-CNN: the whole network.
+"""Mask R-CNN: the whole network, with any of the paper's features and heads.
 
-Letters: B images, L levels, A anchors a cell, R proposals an image, D detections an image, K foreground classes,
-C channels, H W canvas, Hi Wi level i, M mask side.
-Ref: paper section 3; figure 4, right (FPN heads).
+Letters: B images, L levels, A anchors a cell, R proposals an image, D detections an image, N RoIs, K foreground
+classes, C channels, P pooled side, H W canvas, Hi Wi level i, M mask side.
+Ref: paper section 3; figure 4.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from maskline_train.model.box_head import BoxHead, classwise_nms
-from maskline_train.model.fpn import NUM_ROI_LEVELS, Backbone
+from maskline_train.model.box_head import classwise_nms
+from maskline_train.model.fpn import Backbone
+from maskline_train.model.heads import build_box_head, build_keypoint_head, build_mask_head, build_res5
 from maskline_train.model.losses import Term, averages, box_terms, mask_terms, rpn_terms
-from maskline_train.model.mask_head import MaskHead, masks_of_class
+from maskline_train.model.mask_head import mask_probabilities
 from maskline_train.model.roi_ops import multiscale_roi_align, roi_align_flat
 from maskline_train.model.rpn import RPNHead, proposal_nms, pyramid_anchors
 from maskline_train.model.targets import (
@@ -28,7 +29,7 @@ from maskline_train.model.targets import (
     sample_anchors,
     sample_rois,
 )
-from maskline_train.spec import CANVAS_MULTIPLE, ModelSpec
+from maskline_train.spec import CANVAS_MULTIPLE, ModelSpec, ProposalSpec
 
 
 class Detections(NamedTuple):
@@ -39,31 +40,37 @@ class Detections(NamedTuple):
         scores: [B, D] float32 in 0..1.
         labels: [B, D] int64 in 0..K-1, -1 for padding.
         num_detections: [B] int64.
-        masks: [B, D, M, M] float32 in 0..1, probability of the predicted class.
+        masks: [B, D, M, M] float32 in 0..1, probability of the predicted class; None where only boxes were asked for
+            or the model has no mask branch.
+        keypoints: [B, D, J, 3] float32 x, y canvas px and probability; None where the model has no keypoint branch.
     """
 
     boxes: Tensor
     scores: Tensor
     labels: Tensor
     num_detections: Tensor
-    masks: Tensor
+    masks: Tensor | None
+    keypoints: Tensor | None = None
 
 
 class MaskRCNN(nn.Module):
-    """Mask R-CNN with a feature pyramid, built from a ModelSpec.
+    """Mask R-CNN, or Faster R-CNN where the spec names no mask branch, built from a ModelSpec.
 
-    `forward` returns losses, so that DistributedDataParallel sees what it must synchronise; `detect` is inference.
+    `res5` is the body's fifth stage where it runs on RoIs (C4 features), None elsewhere; `mask_head` and
+    `keypoint_head` are None where the spec has none. `forward` returns losses, so that DistributedDataParallel sees
+    what it must synchronise; `detect` is inference.
     """
 
     def __init__(self, spec: ModelSpec, sampling: SamplingSpec = SamplingSpec()) -> None:  # noqa: B008 (frozen)
         super().__init__()
         self.spec = spec
         self.sampling = sampling
-        channels, num_classes = spec.backbone.fpn_channels, spec.num_classes
         self.backbone = Backbone(spec.backbone, spec.preprocessing)
-        self.rpn_head = RPNHead(channels, len(spec.anchors.aspect_ratios))
-        self.box_head = BoxHead(channels, num_classes, spec.box_head)
-        self.mask_head = MaskHead(channels, num_classes, spec.mask_head)
+        self.rpn_head = RPNHead(spec.backbone.feature_channels, spec.anchors.per_cell(len(spec.backbone.rpn_levels)))
+        self.res5 = build_res5(spec)
+        self.box_head = build_box_head(spec)
+        self.mask_head = build_mask_head(spec)
+        self.keypoint_head = build_keypoint_head(spec)
 
     def forward(
         self,
@@ -81,8 +88,9 @@ class MaskRCNN(nn.Module):
             generator: decides which anchors and RoIs are sampled; on the CPU, None for torch's own.
 
         Returns:
-            Five float32 scalars: rpn_objectness, rpn_box, classifier, box, mask. In training mode under
-            torch.distributed they are averaged over the samples of all processes, which must all call this.
+            Float32 scalars: rpn_objectness, rpn_box, classifier, box, and mask where there is a mask branch. In
+            training mode under torch.distributed they are averaged over the samples of all processes, which must all
+            call this.
 
         Raises:
             ValueError: inputs or targets of another shape, dtype or range.
@@ -92,17 +100,19 @@ class MaskRCNN(nn.Module):
         features = self.backbone(canvas, image_info)
         terms, proposals, num_proposals = self._rpn(features, image_info, targets, generator)
         rois = sample_rois(proposals, num_proposals, targets, self.spec.num_classes, self.sampling, generator)
+        positives = rois.positives(self.spec.num_classes)
         terms |= self._box_terms(features, rois, targets)
-        terms |= self._mask_terms(features, rois.positives(self.spec.num_classes), targets)
+        terms |= self._mask_terms(features, positives, targets)
         return averages(terms, over_processes=self.training)
 
     @torch.no_grad()
-    def detect(self, canvas: Tensor, image_info: Tensor) -> Detections:
+    def detect(self, canvas: Tensor, image_info: Tensor, masks: bool = True) -> Detections:
         """Find objects. Call `eval()` first where the model has ordinary batch norms.
 
         Args:
             canvas: uint8 [B, H, W, 3] RGB, H and W multiples of 32.
             image_info: float32 [B, 6].
+            masks: False leaves the mask branch out: box detection alone. Ref: paper section 4.3.
 
         Returns:
             `Detections`, in canvas pixels.
@@ -116,11 +126,24 @@ class MaskRCNN(nn.Module):
         proposals, num_proposals = self.propose(logits, deltas, image_info)
         proposals = proposals[:, : max(1, int(num_proposals.max()))]  # rows that are padding in every image
         boxes, scores, labels, num = self._detect_boxes(features, proposals, num_proposals, image_info)
-        return Detections(boxes, scores, labels, num, self._detect_masks(features, boxes, labels))
+        found_masks = self._detect_masks(features, boxes, labels) if masks else None
+        return Detections(boxes, scores, labels, num, found_masks)
 
     def propose(self, logits: Sequence[Tensor], deltas: Sequence[Tensor], image_info: Tensor) -> tuple[Tensor, Tensor]:
         """Proposals at inference: [B, R, 4] and their number [B] int64. See `proposal_nms`."""
-        return proposal_nms(logits, deltas, image_info, self.spec.anchors, self.spec.proposals)
+        return self._proposals(logits, deltas, image_info, self.spec.proposals)
+
+    def box_outputs(self, roi_features: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits [N, K + 1] and box deltas [N, 4K] of the box branch's pooled features [N, C, P, P]."""
+        return self.box_head(roi_features if self.res5 is None else self.res5(roi_features))  # type: ignore[no-any-return]
+
+    def mask_outputs(self, roi_features: Tensor) -> Tensor:
+        """Mask logits [N, mask_head.num_channels(K), M, M] of the mask branch's pooled features [N, C, P, P]."""
+        assert self.mask_head is not None
+        assert self.spec.mask_head is not None
+        if self.res5 is not None and self.spec.mask_head.kind == "res5":
+            roi_features = self.res5(roi_features)
+        return self.mask_head(roi_features)  # type: ignore[no-any-return]
 
     def _rpn(
         self,
@@ -131,51 +154,63 @@ class MaskRCNN(nn.Module):
     ) -> tuple[dict[str, Term], Tensor, Tensor]:
         """Losses of the region proposal network, and its proposals [B, R, 4] with their number [B], in training."""
         logits, deltas = self.rpn_head(features)
-        anchors = torch.cat(pyramid_anchors(logits, self.spec.anchors))
+        anchors = torch.cat(pyramid_anchors(logits, self.spec.anchors, self.spec.backbone.rpn_levels[0]))
         samples = [sample_anchors(anchors, target, self.sampling, generator) for target in targets]
         counts = dataclasses.replace(
             self.spec.proposals,
             pre_nms_per_level=self.sampling.pre_nms_per_level,
             max_proposals=self.sampling.max_proposals,
         )
-        proposals, num_proposals = proposal_nms(logits, deltas, image_info, self.spec.anchors, counts)
+        proposals, num_proposals = self._proposals(logits, deltas, image_info, counts)
         return rpn_terms(logits, deltas, anchors, samples), proposals, num_proposals
+
+    def _proposals(
+        self, logits: Sequence[Tensor], deltas: Sequence[Tensor], image_info: Tensor, counts: ProposalSpec
+    ) -> tuple[Tensor, Tensor]:
+        """`proposal_nms` on this model's levels."""
+        return proposal_nms(logits, deltas, image_info, self.spec.anchors, counts, self.spec.backbone.rpn_levels[0])
 
     def _box_terms(self, features: Sequence[Tensor], rois: RoISamples, targets: Sequence[Target]) -> dict[str, Term]:
         """Losses of the box branch."""
         roi_features = self._roi_features(features, rois.boxes, rois.images, self.spec.box_head.pooled_side)
-        class_logits, box_deltas = self.box_head(roi_features)
+        class_logits, box_deltas = self.box_outputs(roi_features)
         return box_terms(class_logits, box_deltas, rois, targets, self.spec.box_head.delta_weights)
 
     def _mask_terms(self, features: Sequence[Tensor], rois: RoISamples, targets: Sequence[Target]) -> dict[str, Term]:
-        """Loss of the mask branch, which sees positive RoIs alone."""
+        """Loss of the mask branch, which sees positive RoIs alone; none without such a branch."""
         spec = self.spec.mask_head
-        mask_logits = self.mask_head(self._roi_features(features, rois.boxes, rois.images, spec.pooled_side))
+        if spec is None:
+            return {}
+        mask_logits = self.mask_outputs(self._roi_features(features, rois.boxes, rois.images, spec.pooled_side))
         wanted = mask_targets(rois, targets, spec.mask_side, self.spec.roi_align.aligned)
-        return mask_terms(mask_logits, rois.labels, wanted)
+        return mask_terms(mask_logits, rois.labels, wanted, spec)
 
     def _roi_features(self, features: Sequence[Tensor], boxes: Tensor, images: Tensor, pooled_side: int) -> Tensor:
         """[N, C, P, P] of boxes [N, 4] that carry the index of their image."""
-        return roi_align_flat(features[:NUM_ROI_LEVELS], boxes, images, self.spec.roi_align, pooled_side)
+        levels = self.spec.backbone.roi_levels
+        return roi_align_flat(features[: len(levels)], boxes, images, self.spec.roi_align, pooled_side, levels[0])
 
     def _detect_boxes(
         self, features: Sequence[Tensor], proposals: Tensor, num_proposals: Tensor, image_info: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Box branch and class-wise NMS."""
-        spec = self.spec.box_head
-        levels = features[:NUM_ROI_LEVELS]
-        roi_features = multiscale_roi_align(levels, proposals, self.spec.roi_align, spec.pooled_side)
-        class_logits, box_deltas = self.box_head(roi_features)
+        spec, levels = self.spec.box_head, self.spec.backbone.roi_levels
+        roi_features = multiscale_roi_align(
+            features[: len(levels)], proposals, self.spec.roi_align, spec.pooled_side, levels[0]
+        )
+        class_logits, box_deltas = self.box_outputs(roi_features)
         return classwise_nms(class_logits, box_deltas, proposals, num_proposals, image_info, spec)
 
-    def _detect_masks(self, features: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor:
+    def _detect_masks(self, features: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor | None:
         """Mask branch on the detected boxes alone: [B, D, M, M] probabilities, zero in padding rows."""
         spec = self.spec.mask_head
+        if spec is None:
+            return None
         masks = boxes.new_zeros((*labels.shape, spec.mask_side, spec.mask_side))
         real = labels >= 0
         images = torch.nonzero(real)[:, 0]
         roi_features = self._roi_features(features, boxes[real], images, spec.pooled_side)
-        masks[real] = masks_of_class(self.mask_head(roi_features), labels[real]).float().sigmoid()
+        masks[real] = mask_probabilities(self.mask_outputs(roi_features), labels[real], spec)
         return masks
 
 

@@ -1,10 +1,8 @@
-"""ResNet bodies 18, 50 and 101, with torchvision's parameter names so that its weights load unchanged.
+"""ResNet and ResNeXt bodies, with torchvision's parameter names so that its weights load unchanged.
 
-A frozen batch norm is folded into the convolution before it as it runs, `conv(x, weight * scale, shift)`: the same
-numbers as a convolution followed by a scale and a shift, without reading and writing the activations once more.
-
-Letters: C channels, H W input pixels.
-Ref: ResNet paper (He et al. 2016), table 1; names as in torchvision/models/resnet.py.
+Letters: B images, C channels, H W input pixels.
+Ref: ResNet paper (He et al. 2016), table 1; ResNeXt paper (Xie et al. 2017), table 1; names as in
+torchvision/models/resnet.py.
 """
 
 from __future__ import annotations
@@ -15,69 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from maskline_train.model.non_local import NonLocal
+from maskline_train.model.norms import FoldedNorm, GroupNorm, Norm, build_norm, scale_and_shift
 from maskline_train.spec import BackboneSpec
 
-BLOCKS_PER_STAGE = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+BLOCKS_PER_STAGE = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
-class FrozenBatchNorm(nn.Module):
-    """Batch norm with fixed statistics and fixed scale and shift, run inside the convolution before it."""
-
-    weight: Tensor
-    bias: Tensor
-    running_mean: Tensor
-    running_var: Tensor
-    eps = 1e-5
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.register_buffer("weight", torch.ones(channels))
-        self.register_buffer("bias", torch.zeros(channels))
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels))
-
-    def after(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
-        """Norm of `conv(x)`; the gradient reaches the convolution's weight, nothing here trains."""
-        scale, shift = scale_and_shift(self)
-        return functional.conv2d(x, conv.weight * scale[:, None, None, None], shift, conv.stride, conv.padding)
-
-
-class BatchNorm(nn.BatchNorm2d):
-    """The ordinary batch norm, for training from nothing."""
-
-    def after(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
-        """Norm of `conv(x)`."""
-        out: Tensor = self(conv(x))
-        return out
-
-
-class FoldedNorm(nn.Module):
-    """What `fold_norms` leaves behind: the convolution already holds the norm."""
-
-    def after(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
-        """`conv(x)`."""
-        out: Tensor = conv(x)
-        return out
-
-
-Norm = FrozenBatchNorm | BatchNorm | FoldedNorm
-
-
-def scale_and_shift(norm: FrozenBatchNorm | BatchNorm) -> tuple[Tensor, Tensor]:
-    """The affine map of a norm at inference: y = x * scale + shift, each [C]."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    return scale, norm.bias - norm.running_mean * scale
-
-
-def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     """A convolution without bias (the norm has one) that keeps the size at stride 1."""
-    return nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
-
-
-def _norm(channels: int, spec: BackboneSpec) -> Norm:
-    return FrozenBatchNorm(channels) if spec.norm == "frozen_batch" else BatchNorm(channels)
+    return nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False, groups=groups)
 
 
 class Shortcut(nn.Sequential):
@@ -87,14 +32,14 @@ class Shortcut(nn.Sequential):
         """[B, C, H, W] to the block's output shape."""
         conv, norm = self[0], self[1]
         assert isinstance(conv, nn.Conv2d)
-        assert isinstance(norm, FrozenBatchNorm | BatchNorm | FoldedNorm)
+        assert isinstance(norm, Norm)
         return norm.after(conv, x)
 
 
 def _shortcut(inputs: int, outputs: int, stride: int, spec: BackboneSpec) -> Shortcut | None:
     if stride == 1 and inputs == outputs:
         return None
-    return Shortcut(_conv(inputs, outputs, 1, stride), _norm(outputs, spec))
+    return Shortcut(_conv(inputs, outputs, 1, stride), build_norm(outputs, spec))
 
 
 class BasicBlock(nn.Module):
@@ -104,8 +49,8 @@ class BasicBlock(nn.Module):
 
     def __init__(self, inputs: int, width: int, stride: int, spec: BackboneSpec) -> None:
         super().__init__()
-        self.conv1, self.bn1 = _conv(inputs, width, 3, stride), _norm(width, spec)
-        self.conv2, self.bn2 = _conv(width, width, 3), _norm(width, spec)
+        self.conv1, self.bn1 = _conv(inputs, width, 3, stride), build_norm(width, spec)
+        self.conv2, self.bn2 = _conv(width, width, 3), build_norm(width, spec)
         self.downsample = _shortcut(inputs, width, stride, spec)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -115,25 +60,23 @@ class BasicBlock(nn.Module):
         out = self.bn2.after(self.conv2, out)
         return functional.relu_(out.add_(shortcut))
 
-    def pairs(self) -> Iterator[tuple[nn.Module, str, str]]:
-        """(owner, convolution name, norm name) of every pair of the block."""
-        yield from ((self, "conv1", "bn1"), (self, "conv2", "bn2"))
-        if self.downsample is not None:
-            yield self.downsample, "0", "1"
-
 
 class Bottleneck(nn.Module):
-    """1 x 1, 3 x 3, 1 x 1 and a shortcut: the block of ResNet-50 and 101."""
+    """1 x 1, 3 x 3 in one or many groups, 1 x 1 and a shortcut: the block of ResNet-50, 101, 152 and of ResNeXt.
+
+    ResNeXt widens what lies between the 1 x 1 convolutions: 64 channels of res2 become groups * width_per_group.
+    """
 
     expansion = 4
 
     def __init__(self, inputs: int, width: int, stride: int, spec: BackboneSpec) -> None:
         super().__init__()
         outputs = width * self.expansion
+        inner = max(1, width * spec.width_per_group // 64) * spec.groups
         stride1, stride3 = (stride, 1) if spec.stride_in_1x1 else (1, stride)
-        self.conv1, self.bn1 = _conv(inputs, width, 1, stride1), _norm(width, spec)
-        self.conv2, self.bn2 = _conv(width, width, 3, stride3), _norm(width, spec)
-        self.conv3, self.bn3 = _conv(width, outputs, 1), _norm(outputs, spec)
+        self.conv1, self.bn1 = _conv(inputs, inner, 1, stride1), build_norm(inner, spec)
+        self.conv2, self.bn2 = _conv(inner, inner, 3, stride3, spec.groups), build_norm(inner, spec)
+        self.conv3, self.bn3 = _conv(inner, outputs, 1), build_norm(outputs, spec)
         self.downsample = _shortcut(inputs, outputs, stride, spec)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -144,57 +87,73 @@ class Bottleneck(nn.Module):
         out = self.bn3.after(self.conv3, out)
         return functional.relu_(out.add_(shortcut))
 
-    def pairs(self) -> Iterator[tuple[nn.Module, str, str]]:
-        """(owner, convolution name, norm name) of every pair of the block."""
-        yield from ((self, "conv1", "bn1"), (self, "conv2", "bn2"), (self, "conv3", "bn3"))
-        if self.downsample is not None:
-            yield self.downsample, "0", "1"
+
+def build_stage(spec: BackboneSpec, index: int) -> nn.Sequential:
+    """The blocks of stage res2 + `index`; from the second on, the first block halves the size."""
+    block = BasicBlock if spec.depth == 18 else Bottleneck
+    width, stride = spec.base_channels * 2**index, 1 if index == 0 else 2
+    channels = spec.base_channels if index == 0 else spec.body_channels[index - 1]
+    blocks = []
+    for i in range(BLOCKS_PER_STAGE[spec.depth][index]):
+        blocks.append(block(channels, width, stride if i == 0 else 1, spec))
+        channels = width * block.expansion
+    return nn.Sequential(*blocks)
+
+
+def initialise_convolutions(module: nn.Module) -> None:
+    """Kaiming's normal initialisation for whoever starts from nothing. Ref: He et al. 2015, section 2.2."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
 
 
 class ResNet(nn.Module):
-    """The convolutional body: four stages of strides 4, 8, 16 and 32.
+    """The convolutional body: stages res2 to res5 of strides 4, 8, 16 and 32, or, for the C4 features, up to res4.
 
-    `out_channels` are the channels of the four outputs. Frozen stages take no gradient (autograd records nothing for
-    them, since neither their input nor their weights ask for one) and their batch norms stay in evaluation mode.
+    `out_channels` are the channels of the outputs. Frozen stages take no gradient (autograd records nothing for them,
+    since neither their input nor their weights ask for one) and their batch norms stay in evaluation mode.
     """
 
     def __init__(self, spec: BackboneSpec) -> None:
         super().__init__()
-        block = BasicBlock if spec.depth == 18 else Bottleneck
-        base = spec.base_channels
         self.frozen_stages = spec.frozen_stages
-        self.conv1 = nn.Conv2d(3, base, 7, stride=2, padding=3, bias=False)
-        self.bn1 = _norm(base, spec)
-        stages, channels = [], base
-        for index, num_blocks in enumerate(BLOCKS_PER_STAGE[spec.depth]):
-            width, stride = base * 2**index, 1 if index == 0 else 2
-            blocks = []
-            for i in range(num_blocks):
-                blocks.append(block(channels, width, stride if i == 0 else 1, spec))
-                channels = width * block.expansion
-            stages.append(nn.Sequential(*blocks))
-        self.layer1, self.layer2, self.layer3, self.layer4 = stages
-        self.out_channels = tuple(base * 2**i * block.expansion for i in range(4))
-        self._initialise()
+        self.conv1 = nn.Conv2d(3, spec.base_channels, 7, stride=2, padding=3, bias=False)
+        self.bn1 = build_norm(spec.base_channels, spec)
+        self.layer1, self.layer2, self.layer3 = build_stage(spec, 0), build_stage(spec, 1), build_stage(spec, 2)
+        self.layer4 = None if spec.features == "c4" else build_stage(spec, 3)
+        self.out_channels = spec.body_channels[: 3 if self.layer4 is None else 4]
+        initialise_convolutions(self)
+        # Not an entry of layer3, whose names have to stay torchvision's.
+        self.non_local = NonLocal(spec.body_channels[2]) if spec.non_local else None
         for module in self._frozen_modules():
             module.requires_grad_(requires_grad=False)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Features C2 to C5.
+    def forward(self, x: Tensor, image_info: Tensor | None = None) -> list[Tensor]:
+        """Features C2 to C5, or to C4.
 
         Args:
             x: [B, 3, H, W] normalised pixels, H and W multiples of 32.
+            image_info: float32 [B, 6]; the non-local block does not look beyond the resized height and width. None:
+                the images fill their canvas.
 
         Returns:
-            Four tensors [B, out_channels[i], H / s, W / s] for s = 4, 8, 16, 32.
+            Three or four tensors [B, out_channels[i], H / s, W / s] for s = 4, 8, 16, 32.
         """
         x = functional.relu_(self.bn1.after(self.conv1, x))
         x = functional.max_pool2d(x, kernel_size=3, stride=2, padding=1)
-        features = []
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
-            features.append(x)
-        return features
+        c2 = self.layer1(x)
+        c3 = self.layer2(c2)
+        c4 = self.layer3(c3) if self.non_local is None else self._with_non_local(c3, image_info)
+        return [c2, c3, c4] if self.layer4 is None else [c2, c3, c4, self.layer4(c4)]
+
+    def _with_non_local(self, x: Tensor, image_info: Tensor | None) -> Tensor:
+        """Stage res4 with the non-local block before its last block. Ref: Wang et al. 2018, section 4.1."""
+        assert self.non_local is not None
+        blocks = list(self.layer3.children())
+        for block in blocks[:-1]:
+            x = block(x)
+        out: Tensor = blocks[-1](self.non_local(x, image_info))
+        return out
 
     def train(self, mode: bool = True) -> ResNet:
         """Switch the mode of all but the frozen stages, whose running statistics must not move."""
@@ -203,35 +162,60 @@ class ResNet(nn.Module):
             module.eval()
         return self
 
-    def pairs(self) -> Iterator[tuple[nn.Module, str, str]]:
-        """(owner, convolution name, norm name) of every convolution and its norm."""
-        yield self, "conv1", "bn1"
-        for module in self.modules():
-            if isinstance(module, BasicBlock | Bottleneck):
-                yield from module.pairs()
-
     def _frozen_modules(self) -> list[nn.Module]:
-        stem: list[list[nn.Module]] = [[self.conv1, self.bn1]]
-        stages = stem + [[stage] for stage in (self.layer1, self.layer2, self.layer3, self.layer4)]
-        return [module for stage in stages[: self.frozen_stages] for module in stage]
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        stages: list[tuple[nn.Module | None, ...]] = [
+            (self.conv1, self.bn1),
+            (self.layer1,),
+            (self.layer2,),
+            (self.layer3, self.non_local),
+            (self.layer4,),
+        ]
+        return [module for stage in stages[: self.frozen_stages] for module in stage if module is not None]
 
 
 @torch.no_grad()
-def fold_norms(body: ResNet) -> None:
-    """Put every norm into its convolution's weight and bias, in place: for inference and export only."""
-    for owner, conv_name, norm_name in list(body.pairs()):
-        conv, norm = getattr(owner, conv_name), getattr(owner, norm_name)
-        scale, shift = scale_and_shift(norm)
-        folded = nn.Conv2d(
-            conv.in_channels, conv.out_channels, conv.kernel_size, stride=conv.stride, padding=conv.padding
-        ).to(conv.weight)
-        folded.weight.copy_(conv.weight * scale[:, None, None, None])
-        assert folded.bias is not None
-        folded.bias.copy_(shift)
-        owner.add_module(conv_name, folded)
-        owner.add_module(norm_name, FoldedNorm())
+def fold_norms(module: nn.Module) -> list[str]:
+    """Put the norms into their convolutions' weights and biases, in place: for inference and export only.
+
+    Args:
+        module: a body, the res5 stage of the C4 heads, or what holds one of them.
+
+    Returns:
+        The names of the norms that stay, because they depend on the input: group norms.
+    """
+    left = []
+    for name, owner in list(module.named_modules()):
+        for conv_name, norm_name in _pairs(owner):
+            if isinstance(getattr(owner, norm_name), GroupNorm):
+                left.append(f"{name}.{norm_name}".removeprefix("."))
+            else:
+                _fold(owner, conv_name, norm_name)
+    return left
+
+
+def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
+    """(convolution, norm): the names of each pair that a module itself holds."""
+    if isinstance(module, Shortcut):
+        yield "0", "1"
+    for number in (1, 2, 3):
+        if isinstance(module, ResNet | BasicBlock | Bottleneck) and hasattr(module, f"bn{number}"):
+            yield f"conv{number}", f"bn{number}"
+
+
+def _fold(owner: nn.Module, conv_name: str, norm_name: str) -> None:
+    """Replace a convolution by one that holds its norm, and the norm by nothing."""
+    conv, norm = getattr(owner, conv_name), getattr(owner, norm_name)
+    scale, shift = scale_and_shift(norm)
+    folded = nn.Conv2d(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,
+        stride=conv.stride,
+        padding=conv.padding,
+        groups=conv.groups,
+    ).to(conv.weight)
+    folded.weight.copy_(conv.weight * scale[:, None, None, None])
+    assert folded.bias is not None
+    folded.bias.copy_(shift)
+    owner.add_module(conv_name, folded)
+    owner.add_module(norm_name, FoldedNorm())
