@@ -60,29 +60,62 @@ def roi_align(
     pooled_side: int,
     sampling_ratio: int,
     aligned: bool,
+    mode: str = "align_avg",
 ) -> Float:
-    """RoIAlign (average) of one box on one [C, H, W] map; a box without area gives zeros. [C, P, P]."""
+    """One box on one [C, H, W] map; one without area or with a coordinate that is not finite gives zeros. [C, P, P].
+
+    Modes: `align_avg` and `align_max` (average and maximum of the bilinear values at the sampling points), `pool`
+    (`roi_pool`), `warp`: the box [round(x0), round(x1) + 1] in cells, then as `align_avg`. Ref: Mask R-CNN, section 3.
+    """
     maps = np.asarray(feature, np.float64)
     out = np.zeros((maps.shape[0], pooled_side, pooled_side))
-    if box[2] <= box[0] or box[3] <= box[1]:
+    if not all(math.isfinite(edge) for edge in box) or box[2] <= box[0] or box[3] <= box[1]:
         return out
+    if mode == "pool":
+        return roi_pool(maps, box, stride, pooled_side)
+    cells = [edge / stride for edge in box]
+    if mode == "warp":
+        x0, y0, x1, y1 = (_round_half_away(edge) for edge in cells)
+        cells = [x0, y0, max(x1, x0) + 1, max(y1, y0) + 1]
     offset = 0.5 if aligned else 0.0
-    x0, y0 = box[0] / stride - offset, box[1] / stride - offset
-    width, height = (box[2] - box[0]) / stride, (box[3] - box[1]) / stride
+    x0, y0 = cells[0] - offset, cells[1] - offset
+    width, height = cells[2] - cells[0], cells[3] - cells[1]
     if not aligned:  # the legacy rule: at least one cell wide
         width, height = max(width, 1.0), max(height, 1.0)
     bin_w, bin_h = width / pooled_side, height / pooled_side
     count_y = sampling_ratio or max(math.ceil(bin_h), 1)
     count_x = sampling_ratio or max(math.ceil(bin_w), 1)
     for c, i, j in np.ndindex(*out.shape):
-        total = 0.0
+        values = []
         for sy in range(count_y):
             for sx in range(count_x):
                 y = y0 + (i + (sy + 0.5) / count_y) * bin_h
                 x = x0 + (j + (sx + 0.5) / count_x) * bin_w
-                total += bilinear(maps[c], y, x)
-        out[c, i, j] = total / (count_y * count_x)
+                values.append(bilinear(maps[c], y, x))
+        out[c, i, j] = max(values) if mode == "align_max" else sum(values) / len(values)
     return out
+
+
+def roi_pool(maps: Float, box: Sequence[float], stride: float, pooled_side: int) -> Float:
+    """RoIPool of one box with an area: the greatest cell of each quantised bin, 0 for an empty bin. [C, P, P].
+
+    The bin's edges are rounded in float32 as Caffe2, torchvision and the original do: it is part of the definition.
+    """
+    x0, y0, x1, y1 = (int(_round_half_away(edge / stride)) for edge in box)
+    bin_w = np.float32(max(x1 - x0 + 1, 1)) / np.float32(pooled_side)
+    bin_h = np.float32(max(y1 - y0 + 1, 1)) / np.float32(pooled_side)
+    out = np.zeros((maps.shape[0], pooled_side, pooled_side))
+    for c, i, j in np.ndindex(*out.shape):
+        top, bottom = (y0 + int(edge) for edge in (np.floor(np.float32(i) * bin_h), np.ceil(np.float32(i + 1) * bin_h)))
+        left, right = (x0 + int(edge) for edge in (np.floor(np.float32(j) * bin_w), np.ceil(np.float32(j + 1) * bin_w)))
+        cells = maps[c, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+        out[c, i, j] = cells.max() if cells.size else 0.0
+    return out
+
+
+def _round_half_away(value: float) -> float:
+    """The nearest whole number, halves away from zero: C's round."""
+    return math.copysign(math.floor(abs(value) + 0.5), value)
 
 
 def level_of(box: Sequence[float], canonical_size: float, canonical_level: int, first: int, last: int) -> int:
@@ -101,11 +134,12 @@ def multiscale_roi_align(
     aligned: bool,
     canonical_size: float = 224.0,
     canonical_level: int = 4,
+    mode: str = "align_avg",
 ) -> Float:
     """RoIAlign of one box on the level of a pyramid ([C, Hi, Wi] each) that fits its size."""
     first = int(math.log2(strides[0]))
     level = level_of(box, canonical_size, canonical_level, first, first + len(strides) - 1) - first
-    return roi_align(features[level], box, strides[level], pooled_side, sampling_ratio, aligned)
+    return roi_align(features[level], box, strides[level], pooled_side, sampling_ratio, aligned, mode)
 
 
 def mask_value(mask: npt.ArrayLike, v: float, u: float) -> float:
