@@ -56,3 +56,10 @@ endif()
 target_link_options(maskline_triton PRIVATE -static-libstdc++ -static-libgcc -Wl,--exclude-libs,ALL -Wl,-z,nodelete)
 set_target_properties(maskline_triton PROPERTIES SKIP_BUILD_RPATH ON)
 add_dependencies(maskline_triton maskline_trt)
+
+file(GLOB HARNESS_SOURCES CONFIGURE_DEPENDS harness/*.cpp)
+list(FILTER HARNESS_SOURCES EXCLUDE REGEX "play_nvinfer\\.cpp$")
+add_executable(maskline_harness ${HARNESS_SOURCES})
+target_link_libraries(
+  maskline_harness PRIVATE maskline_nvinfer_headers maskline_host CUDA::cudart_static Threads::Threads ${CMAKE_DL_LIBS})
+set_target_properties(maskline_harness PROPERTIES BUILD_RPATH "$ORIGIN" BUILD_WITH_INSTALL_RPATH OFF)

@@ -73,33 +73,11 @@ public:
         return nullptr;
     }
 
-    bool registerCreator(nvinfer1::IPluginCreator&, AsciiChar const* const) noexcept override
-    {
-        return false;
-    }
-
-    nvinfer1::IPluginCreator* const* getPluginCreatorList(std::int32_t* const numCreators) const noexcept override
-    {
-        *numCreators = 0;
-        return nullptr;
-    }
-
-    nvinfer1::IPluginCreator* getPluginCreator(
-        AsciiChar const* const, AsciiChar const* const, AsciiChar const* const) noexcept override
-    {
-        return nullptr;
-    }
-
     void setErrorRecorder(nvinfer1::IErrorRecorder* const) noexcept override {}
 
     nvinfer1::IErrorRecorder* getErrorRecorder() const noexcept override
     {
         return nullptr;
-    }
-
-    bool deregisterCreator(nvinfer1::IPluginCreator const&) noexcept override
-    {
-        return false;
     }
 
     bool deregisterCreator(IPluginCreatorInterface const&) noexcept override
@@ -130,6 +108,33 @@ public:
     {
         return -1;
     }
+
+#if NV_TENSORRT_MAJOR < 11 // gone since
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    bool registerCreator(nvinfer1::IPluginCreator&, AsciiChar const* const) noexcept override
+    {
+        return false;
+    }
+
+    nvinfer1::IPluginCreator* const* getPluginCreatorList(std::int32_t* const numCreators) const noexcept override
+    {
+        *numCreators = 0;
+        return nullptr;
+    }
+
+    nvinfer1::IPluginCreator* getPluginCreator(
+        AsciiChar const* const, AsciiChar const* const, AsciiChar const* const) noexcept override
+    {
+        return nullptr;
+    }
+
+    bool deregisterCreator(nvinfer1::IPluginCreator const&) noexcept override
+    {
+        return false;
+    }
+#pragma GCC diagnostic pop
+#endif
 
 private:
     std::vector<IPluginCreatorInterface*> mCreators;

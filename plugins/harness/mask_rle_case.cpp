@@ -1,0 +1,101 @@
+#include "harness/op_case.h"
+
+#include <algorithm>
+#include <cmath>
+
+extern "C" int maskline_host_mask_rle(std::uint8_t const* masks, float const* boxes, std::int32_t const* numDetections,
+    float const* imageInfo, std::int32_t images, std::int32_t detections, std::int32_t side, std::int32_t maxCounts,
+    std::int32_t threads, std::int32_t* counts, std::int32_t* numCounts, float* imageBoxes);
+
+namespace harness
+{
+namespace
+{
+
+constexpr std::int32_t kMAX_COUNTS = 96;
+
+int runOnHost(
+    Sizes const& sizes, PluginTensorDesc const& variant, std::vector<Bytes> const& inputs, std::vector<Bytes>& outputs)
+{
+    auto const images = static_cast<std::int32_t>(sizes.at("B"));
+    auto const detections = static_cast<std::int32_t>(sizes.at("D"));
+    auto const side = static_cast<std::int32_t>(sizes.at("M"));
+    auto const dims = makeDims({images, detections, side, side});
+    std::vector<std::uint8_t> masks;
+    for (double const value : decode(inputs[0], makeDesc(dims, variant.type, variant.format)))
+    {
+        masks.push_back(static_cast<std::uint8_t>(value));
+    }
+    return maskline_host_mask_rle(masks.data(), reinterpret_cast<float const*>(inputs[1].data()),
+        reinterpret_cast<std::int32_t const*>(inputs[2].data()), reinterpret_cast<float const*>(inputs[3].data()),
+        images, detections, side, kMAX_COUNTS, /* threads = */ 1, reinterpret_cast<std::int32_t*>(outputs[0].data()),
+        reinterpret_cast<std::int32_t*>(outputs[1].data()), reinterpret_cast<float*>(outputs[2].data()));
+}
+
+//! Masks [count, M, M] of whole numbers 0..255: discs, and one of noise, which has more runs than fit.
+std::vector<double> makeMasks(std::int64_t count, std::int64_t side, Random& random)
+{
+    std::vector<double> values;
+    for (std::int64_t i = 0; i < count; ++i)
+    {
+        double const radius = random.uniform(0.2, 0.8);
+        for (std::int64_t y = 0; y < side; ++y)
+        {
+            for (std::int64_t x = 0; x < side; ++x)
+            {
+                double const dy = (static_cast<double>(y) + 0.5) / static_cast<double>(side) * 2.0 - 1.0;
+                double const dx = (static_cast<double>(x) + 0.5) / static_cast<double>(side) * 2.0 - 1.0;
+                double const noise = random.uniform(0.0, 255.0);
+                double const disc = 127.5 + 300.0 * (radius - std::sqrt(dx * dx + dy * dy));
+                values.push_back(std::floor(std::min(std::max(i == 1 ? noise : disc, 0.0), 255.0)));
+            }
+        }
+    }
+    return values;
+}
+
+} // namespace
+
+OpCase maskRleCase()
+{
+    OpCase result;
+    result.op = "MaskRLE";
+    result.title = "discs and noise";
+    result.fields.ints("max_counts", {kMAX_COUNTS});
+    result.inputs = {{"masks", Kind::kREAL, {"B", "D", "M", "M"}}, {"boxes", Kind::kFLOAT, {"B", "D", "4"}},
+        {"num_detections", Kind::kINT, {"B", "1"}}, {"image_info", Kind::kFLOAT, {"B", "6"}}};
+    result.outputs = {{"counts", Kind::kINT, {"B", "D", std::to_string(kMAX_COUNTS)}},
+        {"num_counts", Kind::kINT, {"B", "D"}}, {"image_boxes", Kind::kFLOAT, {"B", "D", "4"}}};
+    result.sizes = {{{"B", 2}, {"D", 5}, {"M", 14}}, {{"B", 1}, {"D", 1}, {"M", 7}}, {{"B", 2}, {"D", 0}, {"M", 14}},
+        {{"B", 0}, {"D", 5}, {"M", 14}}};
+    result.values = [](Sizes const& sizes, std::uint32_t seed) {
+        Random random(seed);
+        std::int64_t const images = sizes.at("B");
+        std::int64_t const rows = images * sizes.at("D");
+        std::vector<double> boxes;
+        for (std::int64_t i = 0; i < rows; ++i)
+        {
+            double const x = random.uniform(-6.0, 40.0);
+            double const y = random.uniform(-6.0, 40.0);
+            for (double const value : {x, y, x + random.uniform(4.0, 60.0), y + random.uniform(4.0, 60.0)})
+            {
+                boxes.push_back(value);
+            }
+        }
+        std::vector<double> counts;
+        std::vector<double> info;
+        for (std::int64_t i = 0; i < images; ++i)
+        {
+            counts.push_back(static_cast<double>(sizes.at("D") - (i > 0 ? 1 : 0)));
+            for (double const value : {72.0, 64.0, 1.5, 1.6, 48.0, 40.0})
+            {
+                info.push_back(value);
+            }
+        }
+        return std::vector<std::vector<double>>{makeMasks(rows, sizes.at("M"), random), boxes, counts, info};
+    };
+    result.expected = runOnHost;
+    return result;
+}
+
+} // namespace harness
