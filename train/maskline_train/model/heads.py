@@ -5,10 +5,9 @@ To add a head: a file of its own in this folder, its name among the spec's kinds
 
 from __future__ import annotations
 
-from torch import nn
-
 from maskline_train.model.box_head import BoxHead
 from maskline_train.model.c4_head import C4BoxHead, Res5Stage
+from maskline_train.model.keypoint_head import KeypointHead
 from maskline_train.model.mask_head import MaskHead, Res5MaskHead
 from maskline_train.model.mask_mlp_head import MLPMaskHead
 from maskline_train.spec import ModelSpec
@@ -37,8 +36,6 @@ def build_mask_head(spec: ModelSpec) -> MaskHead | MLPMaskHead | Res5MaskHead | 
     return MaskHead(spec.backbone.feature_channels, spec.num_classes, spec.mask_head)
 
 
-def build_keypoint_head(spec: ModelSpec) -> nn.Module | None:
+def build_keypoint_head(spec: ModelSpec) -> KeypointHead | None:
     """The keypoint branch; None for none."""
-    if spec.keypoint_head is None:
-        return None
-    raise ValueError("keypoint_head: got a spec with keypoints, which this release cannot build; set it to None")
+    return None if spec.keypoint_head is None else KeypointHead(spec.backbone.feature_channels, spec.keypoint_head)

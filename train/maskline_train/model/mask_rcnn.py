@@ -1,7 +1,7 @@
 """Mask R-CNN: the whole network, with any of the paper's features and heads.
 
 Letters: B images, L levels, A anchors a cell, R proposals an image, D detections an image, N RoIs, K foreground
-classes, C channels, P pooled side, H W canvas, Hi Wi level i, M mask side.
+classes, J keypoints, C channels, P pooled side, H W canvas, Hi Wi level i, M mask side, G ground-truth objects.
 Ref: paper section 3; figure 4.
 """
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from maskline_train.model.box_head import classwise_nms
 from maskline_train.model.fpn import Backbone
 from maskline_train.model.heads import build_box_head, build_keypoint_head, build_mask_head, build_res5
+from maskline_train.model.keypoint_head import decode_heatmaps, keypoint_targets, keypoint_terms
 from maskline_train.model.losses import Term, averages, box_terms, mask_terms, rpn_terms
 from maskline_train.model.mask_head import mask_probabilities
 from maskline_train.model.roi_ops import multiscale_roi_align, roi_align_flat
@@ -42,7 +43,7 @@ class Detections(NamedTuple):
         num_detections: [B] int64.
         masks: [B, D, M, M] float32 in 0..1, probability of the predicted class; None where only boxes were asked for
             or the model has no mask branch.
-        keypoints: [B, D, J, 3] float32 x, y canvas px and probability; None where the model has no keypoint branch.
+        keypoints: [B, D, J, 3] float32 x, y canvas px and probability, zero in padding rows; None as for `masks`.
     """
 
     boxes: Tensor
@@ -88,21 +89,22 @@ class MaskRCNN(nn.Module):
             generator: decides which anchors and RoIs are sampled; on the CPU, None for torch's own.
 
         Returns:
-            Float32 scalars: rpn_objectness, rpn_box, classifier, box, and mask where there is a mask branch. In
-            training mode under torch.distributed they are averaged over the samples of all processes, which must all
-            call this.
+            Float32 scalars: rpn_objectness, rpn_box, classifier, box, and mask and keypoint where there are such
+            branches. In training mode under torch.distributed they are averaged over the samples of all processes,
+            which must all call this.
 
         Raises:
             ValueError: inputs or targets of another shape, dtype or range.
         """
         _check_inputs(canvas, image_info)
-        _check_targets(targets, canvas, self.spec.num_classes)
+        _check_targets(targets, canvas, self.spec)
         features = self.backbone(canvas, image_info)
         terms, proposals, num_proposals = self._rpn(features, image_info, targets, generator)
         rois = sample_rois(proposals, num_proposals, targets, self.spec.num_classes, self.sampling, generator)
         positives = rois.positives(self.spec.num_classes)
         terms |= self._box_terms(features, rois, targets)
         terms |= self._mask_terms(features, positives, targets)
+        terms |= self._keypoint_terms(features, positives, targets)
         return averages(terms, over_processes=self.training)
 
     @torch.no_grad()
@@ -112,7 +114,7 @@ class MaskRCNN(nn.Module):
         Args:
             canvas: uint8 [B, H, W, 3] RGB, H and W multiples of 32.
             image_info: float32 [B, 6].
-            masks: False leaves the mask branch out: box detection alone. Ref: paper section 4.3.
+            masks: False leaves the mask and keypoint branches out: box detection alone. Ref: paper section 4.3.
 
         Returns:
             `Detections`, in canvas pixels.
@@ -126,8 +128,10 @@ class MaskRCNN(nn.Module):
         proposals, num_proposals = self.propose(logits, deltas, image_info)
         proposals = proposals[:, : max(1, int(num_proposals.max()))]  # rows that are padding in every image
         boxes, scores, labels, num = self._detect_boxes(features, proposals, num_proposals, image_info)
-        found_masks = self._detect_masks(features, boxes, labels) if masks else None
-        return Detections(boxes, scores, labels, num, found_masks)
+        if not masks:
+            return Detections(boxes, scores, labels, num, None)
+        of_boxes = self._detect_masks(features, boxes, labels), self._detect_keypoints(features, boxes, labels)
+        return Detections(boxes, scores, labels, num, *of_boxes)
 
     def propose(self, logits: Sequence[Tensor], deltas: Sequence[Tensor], image_info: Tensor) -> tuple[Tensor, Tensor]:
         """Proposals at inference: [B, R, 4] and their number [B] int64. See `proposal_nms`."""
@@ -185,6 +189,19 @@ class MaskRCNN(nn.Module):
         wanted = mask_targets(rois, targets, spec.mask_side, self.spec.roi_align.aligned)
         return mask_terms(mask_logits, rois.labels, wanted, spec)
 
+    def _keypoint_terms(
+        self, features: Sequence[Tensor], rois: RoISamples, targets: Sequence[Target]
+    ) -> dict[str, Term]:
+        """Loss of the keypoint branch, which sees positive RoIs with a keypoint in them; none without such a branch."""
+        spec = self.spec.keypoint_head
+        if spec is None:
+            return {}
+        assert self.keypoint_head is not None
+        cells, counted = keypoint_targets(rois, targets, spec.heatmap_side)
+        rows = torch.nonzero(counted.any(dim=1))[:, 0]
+        logits = self.keypoint_head(self._roi_features(features, rois.boxes[rows], rois.images[rows], spec.pooled_side))
+        return keypoint_terms(logits, cells[rows], counted[rows])
+
     def _roi_features(self, features: Sequence[Tensor], boxes: Tensor, images: Tensor, pooled_side: int) -> Tensor:
         """[N, C, P, P] of boxes [N, 4] that carry the index of their image."""
         levels = self.spec.backbone.roi_levels
@@ -213,6 +230,18 @@ class MaskRCNN(nn.Module):
         masks[real] = mask_probabilities(self.mask_outputs(roi_features), labels[real], spec)
         return masks
 
+    def _detect_keypoints(self, features: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor | None:
+        """Keypoint branch on the detected boxes alone, of whatever class: [B, D, J, 3], zero in padding rows."""
+        spec = self.spec.keypoint_head
+        if spec is None:
+            return None
+        assert self.keypoint_head is not None
+        keypoints = boxes.new_zeros((*labels.shape, len(spec.names), 3))
+        real = labels >= 0
+        roi_features = self._roi_features(features, boxes[real], torch.nonzero(real)[:, 0], spec.pooled_side)
+        keypoints[real] = decode_heatmaps(self.keypoint_head(roi_features), boxes[real])
+        return keypoints
+
 
 def _check_inputs(canvas: Tensor, image_info: Tensor) -> None:
     """Raise ValueError where the two inputs are not what every method of the network expects."""
@@ -224,7 +253,7 @@ def _check_inputs(canvas: Tensor, image_info: Tensor) -> None:
         raise ValueError(f"image_info: got {list(image_info.shape)}, expected [{canvas.shape[0]}, 6]")
 
 
-def _check_targets(targets: Sequence[Target], canvas: Tensor, num_classes: int) -> None:
+def _check_targets(targets: Sequence[Target], canvas: Tensor, spec: ModelSpec) -> None:
     """Raise ValueError where ground truth does not fit the batch; a box without area would make the loss infinite."""
     if len(targets) != len(canvas):
         raise ValueError(f"targets: got {len(targets)}, expected one for each of {len(canvas)} images")
@@ -238,7 +267,12 @@ def _check_targets(targets: Sequence[Target], canvas: Tensor, num_classes: int) 
             )
         if count and not bool((target.boxes[:, 2:] > target.boxes[:, :2]).all()):
             raise ValueError(f"target {index}: a box has no area; drop such objects when the data are read")
-        if count and not 0 <= int(target.labels.min()) <= int(target.labels.max()) < num_classes:
+        if count and not 0 <= int(target.labels.min()) <= int(target.labels.max()) < spec.num_classes:
             raise ValueError(
-                f"target {index}: got labels {torch.unique(target.labels).tolist()}, expected 0..{num_classes - 1}"
+                f"target {index}: got labels {torch.unique(target.labels).tolist()}, expected 0..{spec.num_classes - 1}"
             )
+        if spec.keypoint_head is not None:
+            found = None if target.keypoints is None else list(target.keypoints.shape)
+            wanted = [count, len(spec.keypoint_head.names), 3]
+            if found != wanted:
+                raise ValueError(f"target {index}: got keypoints {found}, expected {wanted}")
