@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from maskline_train.paper_commands import cityscapes_command, show_cityscapes
+
 app = typer.Typer(
     help="Train and evaluate Mask R-CNN on COCO-format data.",
     no_args_is_help=True,
@@ -91,12 +93,16 @@ def evaluate_command(
 
     Example: maskline-train evaluate out/run/best --data out/digits --json out/ap.json
     """
+    cityscapes: Annotated[
+        Path | None, typer.Option(help="Cityscapes, which the data were made of: score by its protocol too.")
+    ] = None,
     from maskline_train.checkpoint import load_model
     from maskline_train.data.coco import CocoDataset
     from maskline_train.distributed import process_group
     from maskline_train.evaluate import evaluate, percent
     from maskline_train.training_state import replace_file
 
+    from maskline_train.cityscapes_metric import score_cityscapes
     dataset = CocoDataset(data, split)
     model = load_model(checkpoint)
     with process_group() as processes:
@@ -121,6 +127,11 @@ def evaluate_command(
         content = {"checkpoint": str(checkpoint), "split": split, **metrics.to_dict()}
         replace_file(json_out, (json.dumps(content) + "\n").encode())
 
+    content = {"checkpoint": str(checkpoint), "split": split, **metrics.to_dict()}
+    if cityscapes is not None:
+        found = score_cityscapes(dataset, metrics.results, dataset.image_ids[: metrics.num_images], cityscapes)
+        show_cityscapes(found)
+        content["cityscapes"] = dataclasses.asdict(found)
 
 @app.command("predict")
 def predict_command(
@@ -266,4 +277,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+data_app.command("cityscapes")(cityscapes_command)
+
+
     main()

@@ -19,7 +19,14 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
-from maskline_train.checkpoint import load_body_weights, load_matching_weights, read_weights
+from maskline_train.checkpoint import (
+    SPEC_FILE,
+    PartialLoad,
+    load_body_weights,
+    load_matching_weights,
+    read_weights,
+)
+from maskline_train.class_rows import load_weights_by_class
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.loader import Batch, train_loader
 from maskline_train.distributed import Processes, average_norm_statistics, barrier, mean_over_processes
@@ -29,6 +36,7 @@ from maskline_train.metrics_log import MetricsLog
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.predict import write_sheet
 from maskline_train.recipe import Recipe, TrainingSpec
+from maskline_train.spec import ModelSpec
 from maskline_train.training_state import (
     Averages,
     TrainingState,
@@ -227,8 +235,8 @@ def _start_from(init: Path, state: TrainingState) -> str:
         load_body_weights(state.model, init)
         said = f"started the ResNet body from {init}"
     else:
-        load = load_matching_weights(state.model, weights)
-        said = f"started from {init}: {len(load.loaded)} tensors fit"
+        load, by_class = _load_weights(init, state.model, weights)
+        said = f"started from {init}: {len(load.loaded)} tensors fit{by_class}"
         left = [*load.missing, *load.reshaped]
         if left:
             said += f", {len(left)} stay random (first {left[0]})"
@@ -239,6 +247,16 @@ def _start_from(init: Path, state: TrainingState) -> str:
 
 def _describe(recipe: Recipe, model: MaskRCNN, processes: Processes) -> str:
     """One line: what runs where."""
+def _load_weights(init: Path, model: MaskRCNN, weights: Mapping[str, Tensor]) -> tuple[PartialLoad, str]:
+    """Load what fits, class by class where a checkpoint folder says that its classes are others."""
+    classes = ModelSpec.load(init / SPEC_FILE).classes if init.is_dir() else model.spec.classes
+    if classes == model.spec.classes:
+        return load_matching_weights(model, weights), ""
+    common = len(set(classes) & set(model.spec.classes))
+    load = load_weights_by_class(model, weights, classes)
+    return load, f", {common} of {model.spec.num_classes} classes by name"
+
+
     training = recipe.training
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return (
