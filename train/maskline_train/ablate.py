@@ -119,7 +119,7 @@ def _train(
         row.name,
         recipe.training.steps,
         time.perf_counter() - started,
-        {f"{kind} {name}": value for kind in ("box", "mask") for name, value in getattr(metrics, kind).items()},
+        {f"{kind} {name}": value for kind, values in metrics.kinds().items() for name, value in values.items()},
         [entry for entry in metrics.results if entry["image_id"] in shown],
     )
     if processes.is_main:

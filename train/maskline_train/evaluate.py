@@ -1,6 +1,9 @@
 """Average precision by pycocotools, the reference metric. Ref: paper section 4, P43 of the ledger.
 
-Letters: B images, D detections an image, M mask side. AP is a fraction 0..1; None where no ground truth counts.
+Boxes and masks are matched by IoU, keypoints by OKS (object keypoint similarity) with the sigmas of the spec.
+
+Letters: B images, D detections an image, J keypoints, M mask side. AP is a fraction 0..1; None where no ground truth
+counts.
 """
 
 from __future__ import annotations
@@ -17,13 +20,16 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from maskline_train.data.coco import CocoDataset
-from maskline_train.data.loader import eval_loader
+from maskline_train.data.coco import PIXEL_CENTRE, CocoDataset
+from maskline_train.data.loader import check_keypoints, eval_loader
 from maskline_train.distributed import Processes, gather_objects
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
 from maskline_train.model.paste import encode_masks
+from maskline_train.spec import KeypointHeadSpec
 
 STATISTICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")  # the first six of COCOeval.stats, in its order
+KEYPOINT_STATISTICS = ("AP", "AP50", "AP75", "APm", "APl")  # small persons have no keypoints in COCO
+DEFAULT_SIGMA = 0.05  # of a keypoint whose spec gives none
 
 Result = dict[str, Any]  # one entry of a COCO results file
 
@@ -35,16 +41,28 @@ class Metrics:
     Attributes:
         num_images: how many images were evaluated.
         box: AP, AP50, AP75, APs, APm, APl of the boxes.
-        mask: the same of the masks.
-        per_class: class name to its `box` and `mask` AP.
+        mask: the same of the masks; None without a mask branch.
+        per_class: class name to its AP of each kind: `box`, `mask`, `keypoint`.
         results: all detections as COCO results, in the order of the image ids, best first.
+        keypoint: AP, AP50, AP75, APm, APl of the keypoints; None without a keypoint branch.
     """
 
     num_images: int
     box: dict[str, float | None]
-    mask: dict[str, float | None]
+    mask: dict[str, float | None] | None
     per_class: dict[str, dict[str, float | None]]
     results: list[Result]
+    keypoint: dict[str, float | None] | None = None
+
+    @property
+    def main_ap(self) -> float:
+        """What the best checkpoint has most of: the AP of keypoints, else of masks, else of boxes; 0 for none."""
+        return list(self.kinds().values())[-1]["AP"] or 0.0
+
+    def kinds(self) -> dict[str, dict[str, float | None]]:
+        """The statistics of what the model answers: `box`, `mask`, `keypoint`, in this order."""
+        found = {"box": self.box, "mask": self.mask, "keypoint": self.keypoint}
+        return {kind: values for kind, values in found.items() if values is not None}
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
@@ -52,20 +70,17 @@ class Metrics:
 
     def summary(self) -> str:
         """One line for a log."""
-        parts = [f"{kind} {name} {percent(values[name])}" for kind, values in self._kinds() for name in ("AP", "AP50")]
-        return ", ".join(parts)
+        kinds = self.kinds().items()
+        return ", ".join(f"{kind} {name} {percent(values[name])}" for kind, values in kinds for name in ("AP", "AP50"))
 
     def scalars(self) -> dict[str, float]:
         """The numbers that exist, by name: `mask_AP`, `box_AP50`, ..."""
         return {
             f"{kind}_{name}": value
-            for kind, found in self._kinds()
+            for kind, found in self.kinds().items()
             for name, value in found.items()
             if value is not None
         }
-
-    def _kinds(self) -> list[tuple[str, dict[str, float | None]]]:
-        return [("box", self.box), ("mask", self.mask)]
 
 
 def evaluate(
@@ -90,8 +105,11 @@ def evaluate(
         max_images: only the first so many, by image id.
 
     Raises:
-        ValueError: the data set has other classes than the model.
+        ValueError: the data set has other classes or keypoints than the model.
     """
+    spec = model.spec
+    if spec.keypoint_head is not None:
+        check_keypoints(dataset, spec.keypoint_head)
     if dataset.classes != model.spec.classes:
         raise ValueError(
             f"{dataset.annotation_file}: got classes {', '.join(dataset.classes)}, expected the model's "
@@ -106,26 +124,50 @@ def evaluate(
     finally:
         model.train(was_training)
     everyone = {key: results for part in gather_objects(found) for key, results in part.items()}
-    return score(dataset, [result for key in image_ids for result in everyone[key]], image_ids)
+    results = [result for key in image_ids for result in everyone[key]]
+    return score(dataset, results, image_ids, masks=spec.mask_head is not None, keypoint_head=spec.keypoint_head)
 
 
-def score(dataset: CocoDataset, results: list[Result], image_ids: Sequence[int]) -> Metrics:
-    """AP of COCO results on some images of a data set; no results at all score 0."""
+def score(
+    dataset: CocoDataset,
+    results: list[Result],
+    image_ids: Sequence[int],
+    *,
+    masks: bool = True,
+    keypoint_head: KeypointHeadSpec | None = None,
+) -> Metrics:
+    """AP of COCO results on some images of a data set; no results at all score 0.
+
+    Args:
+        dataset: the ground truth.
+        results: as `to_results` makes them.
+        image_ids: the images that count.
+        masks: whether the results have masks.
+        keypoint_head: of the model, where the results have keypoints.
+    """
     truth = dataset.coco_api()
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        guesses = truth.loadRes([dict(result) for result in results]) if results else None  # it adds keys
-        box, box_classes = _average_precision(truth, guesses, "bbox", image_ids)
-        mask, mask_classes = _average_precision(truth, guesses, "segm", image_ids)
-    per_class = {name: {"box": box_classes[i], "mask": mask_classes[i]} for i, name in enumerate(dataset.classes)}
-    return Metrics(len(image_ids), box, mask, per_class, results)
+    runs = {"box": _average_precision(truth, results, "bbox", image_ids)}
+    if masks:
+        runs["mask"] = _average_precision(truth, results, "segm", image_ids)
+    if keypoint_head is not None:
+        sigmas = np.array(keypoint_head.sigmas or [DEFAULT_SIGMA] * len(keypoint_head.names))
+        # As the entries of a COCO keypoints file, which have no box: the size of an object is then that of its points.
+        bare = [{key: r[key] for key in ("image_id", "category_id", "keypoints", "score")} for r in results]
+        runs["keypoint"] = _average_precision(truth, bare, "keypoints", image_ids, sigmas)
+    per_class = {
+        name: {kind: classes[i] for kind, (_, classes) in runs.items()} for i, name in enumerate(dataset.classes)
+    }
+    found = {kind: statistics for kind, (statistics, _) in runs.items()}
+    return Metrics(len(image_ids), found["box"], found.get("mask"), per_class, results, found.get("keypoint"))
 
 
 def to_results(
     detections: Detections, image_info: npt.NDArray[np.float32], image_ids: Sequence[int], category_ids: Sequence[int]
 ) -> list[list[Result]]:
-    """Detections of a batch as COCO results: boxes xywh and masks (RLE) in pixels of the original image.
+    """Detections of a batch as COCO results: boxes xywh, masks (RLE) and keypoints in pixels of the original image.
 
-    Masks are rounded to probability x 255 first, as they travel when served, so both score the same.
+    Masks are rounded to probability x 255 first, as they travel when served, so both score the same. Keypoints are
+    pixel indices, as COCO has them: x, y, probability of each, x = 0 the centre of the first pixel.
 
     Args:
         detections: of B images.
@@ -138,27 +180,32 @@ def to_results(
     """
     boxes, scores = detections.boxes.cpu().numpy(), detections.scores.cpu().numpy()
     labels, counts = detections.labels.cpu().numpy(), detections.num_detections.cpu().numpy()
-    masks = (detections.masks.float() * 255.0).round().to(torch.uint8).cpu().numpy()
     results = []
     for image, image_id in enumerate(image_ids):
         rows = slice(0, int(counts[image]))
         boxes_image = boxes_at_original_size(boxes[image, rows], image_info[image])
-        size = (int(image_info[image, 4]), int(image_info[image, 5]))
-        rles = encode_masks(masks[image, rows], boxes_image, size)
-        results.append(
-            [
-                {
-                    "image_id": image_id,
-                    "category_id": category_ids[label],
-                    "bbox": [float(x0), float(y0), float(x1 - x0), float(y1 - y0)],
-                    "score": float(score),
-                    "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
-                }
-                for (x0, y0, x1, y1), score, label, rle in zip(
-                    boxes_image, scores[image, rows], labels[image, rows], rles, strict=True
-                )
-            ]
-        )
+        found: list[Result] = [
+            {
+                "image_id": image_id,
+                "category_id": category_ids[label],
+                "bbox": [float(x0), float(y0), float(x1 - x0), float(y1 - y0)],
+                "score": float(score),
+            }
+            for (x0, y0, x1, y1), score, label in zip(
+                boxes_image, scores[image, rows], labels[image, rows], strict=True
+            )
+        ]
+        if detections.masks is not None:
+            masks = (detections.masks[image, rows].float() * 255.0).round().to(torch.uint8).cpu().numpy()
+            size = (int(image_info[image, 4]), int(image_info[image, 5]))
+            for result, rle in zip(found, encode_masks(masks, boxes_image, size), strict=True):
+                result["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
+        if detections.keypoints is not None:
+            keypoints = keypoints_at_original_size(detections.keypoints[image, rows].cpu().numpy(), image_info[image])
+            indices = keypoints - np.array([PIXEL_CENTRE, PIXEL_CENTRE, 0], np.float32)
+            for result, points in zip(found, indices, strict=True):
+                result["keypoints"] = [float(value) for value in points.ravel()]
+        results.append(found)
     return results
 
 
@@ -169,6 +216,14 @@ def boxes_at_original_size(
     _, _, scale_y, scale_x, height, width = image_info
     scale = np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
     return np.clip(boxes / scale, np.float32(0.0), np.array([width, height, width, height], np.float32))
+
+
+def keypoints_at_original_size(
+    keypoints: npt.NDArray[np.float32], image_info: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Keypoints [N, J, 3] (x, y, probability) of the canvas as continuous pixels of the original image."""
+    _, _, scale_y, scale_x, _, _ = image_info
+    return keypoints / np.array([scale_x, scale_y, 1.0], np.float32)
 
 
 def _detect_all(
@@ -194,15 +249,24 @@ def _detect_all(
 
 
 def _average_precision(
-    truth: Any, guesses: Any, kind: str, image_ids: Sequence[int]
+    truth: Any,
+    results: Sequence[Result],
+    kind: str,
+    image_ids: Sequence[int],
+    sigmas: npt.NDArray[np.float64] | None = None,
 ) -> tuple[dict[str, float | None], list[float | None]]:
-    """The six statistics, and the AP of each class, of "bbox" or "segm"; zeros where nothing was guessed."""
-    run = COCOeval(truth, guesses if guesses is not None else _nothing(truth), kind)
-    run.params.imgIds = list(image_ids)
-    run.evaluate()
-    run.accumulate()
-    run.summarize()
-    statistics = {name: _or_none(value) for name, value in zip(STATISTICS, run.stats, strict=False)}
+    """The statistics and the AP of each class, of "bbox", "segm" or "keypoints"; zeros where nothing was guessed."""
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        guesses = truth.loadRes([dict(result) for result in results]) if results else _nothing(truth)  # it adds keys
+        run = COCOeval(truth, guesses, kind)
+        run.params.imgIds = list(image_ids)
+        if sigmas is not None:
+            run.params.kpt_oks_sigmas = sigmas
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    names = KEYPOINT_STATISTICS if kind == "keypoints" else STATISTICS
+    statistics = {name: _or_none(value) for name, value in zip(names, run.stats, strict=False)}
     precision = run.eval["precision"][:, :, :, 0, -1]  # [IoU, recall, class], all areas, 100 detections
     return statistics, [_or_none(_mean_of_known(precision[:, :, i])) for i in range(precision.shape[2])]
 

@@ -28,7 +28,7 @@ from maskline_train.checkpoint import (
 )
 from maskline_train.class_rows import load_weights_by_class
 from maskline_train.data.coco import CocoDataset
-from maskline_train.data.loader import Batch, train_loader
+from maskline_train.data.loader import Batch, check_keypoints, train_loader
 from maskline_train.distributed import Processes, average_norm_statistics, barrier, mean_over_processes
 from maskline_train.evaluate import Metrics, evaluate
 from maskline_train.interruption import Interrupted, Signals
@@ -206,6 +206,8 @@ def _check(
                 f"{dataset.annotation_file}: got classes {', '.join(dataset.classes)}, expected those of the recipe, "
                 f"{', '.join(recipe.model.classes)}; both splits need the same categories"
             )
+        if recipe.model.keypoint_head is not None:
+            check_keypoints(dataset, recipe.model.keypoint_head)
     if recipe.training.amp == "fp16" and processes.device.type != "cuda":
         raise ValueError("amp: got 'fp16' without a GPU, expected 'bf16' or 'off' there; change the recipe")
     if not has_checkpoint(out):
@@ -245,8 +247,6 @@ def _start_from(init: Path, state: TrainingState) -> str:
     return said
 
 
-def _describe(recipe: Recipe, model: MaskRCNN, processes: Processes) -> str:
-    """One line: what runs where."""
 def _load_weights(init: Path, model: MaskRCNN, weights: Mapping[str, Tensor]) -> tuple[PartialLoad, str]:
     """Load what fits, class by class where a checkpoint folder says that its classes are others."""
     classes = ModelSpec.load(init / SPEC_FILE).classes if init.is_dir() else model.spec.classes
@@ -257,6 +257,8 @@ def _load_weights(init: Path, model: MaskRCNN, weights: Mapping[str, Tensor]) ->
     return load, f", {common} of {model.spec.num_classes} classes by name"
 
 
+def _describe(recipe: Recipe, model: MaskRCNN, processes: Processes) -> str:
+    """One line: what runs where."""
     training = recipe.training
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return (
@@ -283,6 +285,7 @@ def _batches(recipe: Recipe, train_set: CocoDataset, processes: Processes, step:
         batch_size=processes.share_of(recipe.training.total_batch),
         seed=recipe.training.seed,
         augmentation=recipe.augmentation,
+        keypoint_head=recipe.model.keypoint_head,
         workers=recipe.training.workers,
         rank=processes.rank,
         world_size=processes.world,
@@ -299,7 +302,7 @@ def _evaluate(
     log: MetricsLog,
     out: Path,
 ) -> tuple[Metrics, bool]:
-    """Evaluate (the averages, where there are any), draw pictures; True where the mask AP is the best so far."""
+    """Evaluate (the averages, where there are any), draw pictures; True where the main AP is the best so far."""
     if state.averages is not None:
         state.averages.swap(state.model)
     average_norm_statistics(state.model)
@@ -311,7 +314,6 @@ def _evaluate(
         state.averages.swap(state.model)
     log.evaluation(state.step, metrics.scalars())
     log.say(f"step {state.step}: {metrics.summary()} on {metrics.num_images} images")
-    mask_ap = metrics.mask["AP"] or 0.0
-    best = mask_ap > state.best_ap
-    state.best_ap = max(state.best_ap, mask_ap)
+    best = metrics.main_ap > state.best_ap
+    state.best_ap = max(state.best_ap, metrics.main_ap)
     return metrics, best

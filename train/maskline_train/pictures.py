@@ -1,12 +1,13 @@
-"""Draw objects on an image with Pillow: masks, boxes, names and scores.
+"""Draw objects on an image with Pillow: masks, boxes, keypoints, names and scores.
 
-Letters: G objects, H W image.
+Letters: G objects, J keypoints, H W image.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,7 @@ def draw_objects(
     classes: Sequence[str],
     masks: npt.NDArray[np.generic] | None = None,
     scores: Sequence[float] | None = None,
+    keypoints: npt.NDArray[np.floating[Any]] | None = None,
 ) -> Image.Image:
     """A copy of the image with its objects drawn; none leaves it as it is.
 
@@ -45,6 +47,7 @@ def draw_objects(
         classes: names, by class index.
         masks: [G, H, W], true or nonzero where the object is.
         scores: [G], written behind the name as a percentage.
+        keypoints: [G, J, 3] x, y px; where the third number is 0 there is none. Each has its own colour.
     """
     pixels = image.astype(np.float32)
     for label, mask in zip(labels, masks if masks is not None else (), strict=masks is not None):
@@ -57,6 +60,8 @@ def draw_objects(
     for i, (box, label) in enumerate(zip(np.asarray(boxes, np.float64).reshape(-1, 4), labels, strict=True)):
         text = classes[label] if scores is None else f"{classes[label]} {100 * scores[i]:.0f}%"
         _draw_box(draw, box.tolist(), text, colour_of(label), line_px, font)
+    for points in keypoints if keypoints is not None else ():
+        _draw_keypoints(draw, points, 2 * line_px)
     return picture
 
 
@@ -84,6 +89,14 @@ def contact_sheet(pictures: Sequence[Image.Image], columns: int, tile: tuple[int
         y = (i // columns) * (height + gap) + (height - small.height) // 2
         sheet.paste(small, (x, y))
     return sheet
+
+
+def _draw_keypoints(draw: ImageDraw.ImageDraw, points: npt.NDArray[np.floating[Any]], radius_px: int) -> None:
+    """A filled dot with a dark rim for each of the keypoints [J, 3], the first on top."""
+    for j, (x, y, known) in reversed(list(enumerate(points.tolist()))):
+        if known > 0:
+            dot = (x - 0.5 - radius_px, y - 0.5 - radius_px, x - 0.5 + radius_px, y - 0.5 + radius_px)
+            draw.ellipse(dot, fill=colour_of(j), outline=(0, 0, 0))
 
 
 def _draw_box(

@@ -1,6 +1,6 @@
 """Pictures of what a model finds: beside the ground truth during training, or in image files.
 
-Results are COCO results (`evaluate.to_results`): boxes xywh and RLE masks in pixels of the original image.
+Results are COCO results (`evaluate.to_results`): boxes xywh, RLE masks and keypoints in pixels of the original image.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from maskline_train.data.coco import CocoDataset
+from maskline_train.data.coco import PIXEL_CENTRE, CocoDataset
 from maskline_train.data.images import Pixels, decode_image, preprocess_batch
 from maskline_train.evaluate import Result, to_results
 from maskline_train.model.mask_rcnn import MaskRCNN
@@ -38,7 +38,10 @@ def write_sheet(path: Path, dataset: CocoDataset, results: Sequence[Result], num
     pictures = []
     for index in range(min(num_images, SHEET_IMAGES)):
         image, truth = dataset.image(index), dataset.objects(index)
-        pictures.append(draw_objects(image, truth.boxes, truth.labels.tolist(), dataset.classes, truth.masks))
+        labels = truth.labels.tolist()
+        pictures.append(
+            draw_objects(image, truth.boxes, labels, dataset.classes, truth.masks, keypoints=truth.keypoints)
+        )
         found = [result for result in results if result["image_id"] == dataset.image_ids[index]]
         pictures.append(draw_results(image, found, dataset.classes, dataset.category_ids, MIN_SCORE))
     height = min(TILE_PX, max(picture.height for picture in pictures))
@@ -54,11 +57,14 @@ def draw_results(
     shown = [result for result in results if result["score"] >= min_score][::-1]
     boxes = [[x, y, x + width, y + height] for x, y, width, height in (result["bbox"] for result in shown)]
     labels = [category_ids.index(result["category_id"]) for result in shown]
-    masks = np.zeros((len(shown), *image.shape[:2]), np.uint8)
-    for mask, result in zip(masks, shown, strict=True):
-        rle = result["segmentation"]
-        mask[:] = coco_mask.decode({"size": rle["size"], "counts": rle["counts"].encode("ascii")})
-    return draw_objects(image, boxes, labels, classes, masks, [result["score"] for result in shown])
+    masks = keypoints = None
+    if shown and "segmentation" in shown[0]:
+        rles = [result["segmentation"] for result in shown]
+        masks = np.stack([coco_mask.decode({**rle, "counts": rle["counts"].encode("ascii")}) for rle in rles])
+    if shown and "keypoints" in shown[0]:
+        points = np.array([result["keypoints"] for result in shown]).reshape(len(shown), -1, 3)
+        keypoints = points + np.array([PIXEL_CENTRE, PIXEL_CENTRE, 0.0])
+    return draw_objects(image, boxes, labels, classes, masks, [result["score"] for result in shown], keypoints)
 
 
 def predict_files(
