@@ -25,6 +25,9 @@ data_app = typer.Typer(help="Make and check data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 Data = Annotated[Path, typer.Option(help="Folder with annotations/instances_SPLIT.json and SPLIT/.")]
+Kind = Annotated[
+    str, typer.Option("--annotations", help="annotations/KIND_SPLIT.json; with keypoints: person_keypoints.")
+]
 
 
 @app.command("fit")
@@ -34,6 +37,7 @@ def fit_command(
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, metrics, pictures.")],
     train_split: Annotated[str, typer.Option(help="What is learned from.")] = "train",
     val_split: Annotated[str, typer.Option(help="What is evaluated on.")] = "val",
+    annotations: Kind = "instances",
     init: Annotated[
         Path | None, typer.Option(help="Start from a checkpoint folder, or a file of ResNet or model weights.")
     ] = None,
@@ -59,7 +63,7 @@ def fit_command(
     from maskline_train.recipe import load_recipe
 
     build = load_recipe(recipe)
-    train_set, val_set = CocoDataset(data, train_split), CocoDataset(data, val_split)
+    train_set, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
     chosen = build(train_set.classes)
     training = chosen.training
     if total_batch is not None:
@@ -83,27 +87,28 @@ def evaluate_command(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint folder, e.g. out/run/best.")],
     data: Data,
     split: Annotated[str, typer.Option(help="The split to evaluate on.")] = "val",
+    annotations: Kind = "instances",
     json_out: Annotated[
         Path | None, typer.Option("--json", help="Also write the metrics and all COCO results to this file.")
     ] = None,
     max_images: Annotated[int | None, typer.Option(help="Only the first so many images.")] = None,
     batch: Annotated[int, typer.Option(help="Images of one forward pass.")] = 4,
+    cityscapes: Annotated[
+        Path | None, typer.Option(help="Cityscapes, which the data were made of: score by its protocol too.")
+    ] = None,
 ) -> None:
     """Print the average precision of a checkpoint, by pycocotools.
 
     Example: maskline-train evaluate out/run/best --data out/digits --json out/ap.json
     """
-    cityscapes: Annotated[
-        Path | None, typer.Option(help="Cityscapes, which the data were made of: score by its protocol too.")
-    ] = None,
     from maskline_train.checkpoint import load_model
+    from maskline_train.cityscapes_metric import score_cityscapes
     from maskline_train.data.coco import CocoDataset
     from maskline_train.distributed import process_group
     from maskline_train.evaluate import evaluate, percent
     from maskline_train.training_state import replace_file
 
-    from maskline_train.cityscapes_metric import score_cityscapes
-    dataset = CocoDataset(data, split)
+    dataset = CocoDataset(data, split, annotations)
     model = load_model(checkpoint)
     with process_group() as processes:
         metrics = evaluate(model.to(processes.device), dataset, processes, batch=batch, max_images=max_images)
@@ -113,25 +118,24 @@ def evaluate_command(
     table.add_column("AP in %")
     for name in metrics.box:
         table.add_column(name, justify="right")
-    for kind, values in (("box", metrics.box), ("mask", metrics.mask)):
-        table.add_row(kind, *[percent(value) for value in values.values()])
+    for kind, values in metrics.kinds().items():
+        table.add_row(kind, *[percent(values.get(name)) for name in metrics.box])
     Console().print(table)
     classes = Table("class", title="AP of each class", title_justify="left")
-    for kind in ("box", "mask"):
+    for kind in metrics.kinds():
         classes.add_column(kind, justify="right")
     for name, values in metrics.per_class.items():
-        classes.add_row(name, percent(values["box"]), percent(values["mask"]))
+        classes.add_row(name, *[percent(values[kind]) for kind in metrics.kinds()])
     Console().print(classes)
-    if json_out is not None:
-        json_out.parent.mkdir(parents=True, exist_ok=True)
-        content = {"checkpoint": str(checkpoint), "split": split, **metrics.to_dict()}
-        replace_file(json_out, (json.dumps(content) + "\n").encode())
-
     content = {"checkpoint": str(checkpoint), "split": split, **metrics.to_dict()}
     if cityscapes is not None:
         found = score_cityscapes(dataset, metrics.results, dataset.image_ids[: metrics.num_images], cityscapes)
         show_cityscapes(found)
         content["cityscapes"] = dataclasses.asdict(found)
+    if json_out is not None:
+        json_out.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(json_out, (json.dumps(content) + "\n").encode())
+
 
 @app.command("predict")
 def predict_command(
@@ -178,6 +182,7 @@ def ablate_command(
     steps: Annotated[int | None, typer.Option(help="Train so many steps instead of the recipe's.")] = None,
     train_split: Annotated[str, typer.Option(help="What is learned from.")] = "train",
     val_split: Annotated[str, typer.Option(help="What is evaluated on.")] = "val",
+    annotations: Kind = "instances",
 ) -> None:
     """Train the rows of one of the paper's tables with equal budgets and print them beside the paper's figures.
 
@@ -193,7 +198,7 @@ def ablate_command(
     from maskline_train.recipe import load_recipe
 
     chosen, build = load_table(table), load_recipe(recipe)
-    train_set, val_set = CocoDataset(data, train_split), CocoDataset(data, val_split)
+    train_set, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
     base = build(train_set.classes)
     if steps is not None:
         base = dataclasses.replace(base, training=dataclasses.replace(base.training, steps=steps))
@@ -237,10 +242,28 @@ def digits_command(
     make_digits(out, seed=seed, train_images=train_images, val_images=val_images)
 
 
+@data_app.command("figures")
+def figures_command(
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    seed: Annotated[int, typer.Option(help="Another seed makes another set.")] = 0,
+    train_images: Annotated[int, typer.Option(help="Images of the train split.")] = 1000,
+    val_images: Annotated[int, typer.Option(help="Images of the val split.")] = 100,
+) -> None:
+    """Make a set of stick figures with keypoints on photographs, in the format of COCO's person_keypoints files.
+
+    Example: maskline-train data figures out/figures
+    Then: maskline-train fit figures_keypoints --data out/figures --annotations person_keypoints --out out/run
+    """
+    from maskline_train.data.figures import make_figures
+
+    make_figures(out, seed=seed, train_images=train_images, val_images=val_images)
+
+
 @data_app.command("check")
 def check_command(
     data: Annotated[Path, typer.Argument(help="Folder with annotations/instances_SPLIT.json and SPLIT/.")],
     split: Annotated[list[str], typer.Option(help="Split to check; may be given several times.")] = ["train", "val"],  # noqa: B006
+    annotations: Kind = "instances",
 ) -> None:
     """Check annotations and image headers of a data set, and say what training will not use.
 
@@ -249,9 +272,12 @@ def check_command(
     from maskline_train.data.coco import CocoDataset
 
     for name in split:
-        dataset = CocoDataset(data, name)
+        dataset = CocoDataset(data, name, annotations)
         dataset.check_images()
         typer.echo(dataset.describe())
+
+
+data_app.command("cityscapes")(cityscapes_command)
 
 
 def _how_to_resume(num_processes: int) -> str:
@@ -277,7 +303,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-data_app.command("cityscapes")(cityscapes_command)
-
-
     main()
