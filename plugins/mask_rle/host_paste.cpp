@@ -7,10 +7,8 @@ namespace maskline
 {
 namespace mask_rle
 {
-namespace
-{
 
-void putCells(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) noexcept
+void putCellsGeneric(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) noexcept
 {
     std::uint64_t inside[PastedMask::kCELLS] = {}; // of each padded column, bit i: row i of the mask
     auto const stride = side + 2;
@@ -31,15 +29,14 @@ void putCells(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) n
     {
         pasted.mixed[left] = mixedStretches(inside[left], inside[left + 1]);
     }
+    std::fill_n(pasted.mixed + side + 1, PastedMask::kMIXED_BEYOND, 0);
 }
-
-} // namespace
 
 void paste(std::uint8_t const* mask, std::int32_t side, float const* box, ImageSize size, PastedMask& pasted) noexcept
 {
-    Axis const rows = makeAxis(box[1], box[3], side, size.height);
+    Rows const rows = makeRows(box[1], box[3], side, size.height);
     pasted.size = size;
-    pasted.columns = makeAxis(box[0], box[2], side, size.width);
+    pasted.columns = makeColumns(box[0], box[2], side, size.width);
     if (rows.pixels.count == 0)
     {
         pasted.columns.pixels.count = 0;
@@ -48,12 +45,15 @@ void paste(std::uint8_t const* mask, std::int32_t side, float const* box, ImageS
     {
         return;
     }
-    pasted.step = rowStep(rows);
+    pasted.step = rows.step;
+    std::int32_t begin = 0;
     for (std::int32_t k = 0; k <= side; ++k)
     {
-        pasted.stretches[k] = makeStretch(rows, k);
+        auto const end = firstRowFrom(rows, k + 1);
+        pasted.stretches[k] = makeStretch(rows, k, begin, end);
+        begin = end;
     }
-    putCells(mask, side, pasted);
+    putCells()(mask, side, pasted);
 }
 
 std::int32_t stripEdgesGeneric(
@@ -70,6 +70,15 @@ std::int32_t stripEdgesGeneric(
             pasted.mixed[column.left], pasted.step, put);
     }
     return static_cast<std::int32_t>(out - edges);
+}
+
+PutCells putCells() noexcept
+{
+#if defined(__x86_64__)
+    return simd() == Simd::kAVX512 ? putCellsAVX512 : putCellsGeneric;
+#else
+    return putCellsGeneric;
+#endif
 }
 
 StripEdges stripEdges() noexcept

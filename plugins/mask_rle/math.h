@@ -99,41 +99,51 @@ MASKLINE_HD Span centresWithin(double low, double high, std::int32_t limit)
     return Span{static_cast<std::int32_t>(first), static_cast<std::int32_t>(last - first) + 1};
 }
 
-//! Where the pixels of one axis of a box lie among the padded mask cells.
-struct Axis
+//! The columns of pixels of a box.
+struct Columns
 {
     Span pixels;
-    double low;    //!< the box' first edge, px
-    double length; //!< of the box, px
+    double low;    //!< the box' left edge, px
+    double length; //!< its width, px
     std::int32_t side;
 };
 
-MASKLINE_HD Axis makeAxis(float low, float high, std::int32_t side, std::int32_t limit)
+MASKLINE_HD Columns makeColumns(float low, float high, std::int32_t side, std::int32_t limit)
 {
-    return Axis{centresWithin(low, high, limit), low, static_cast<double>(high) - low, side};
+    return Columns{centresWithin(low, high, limit), low, static_cast<double>(high) - low, side};
 }
 
-//! Cells from one row to the next.
-MASKLINE_HD double rowStep(Axis const& rows)
+//! The rows of pixels of a box.
+struct Rows
 {
-    return rows.side / rows.length;
+    Span pixels;
+    double low;  //!< the box' upper edge, px
+    double step; //!< cells from one row of pixels to the next
+    double cell; //!< height of a cell, px
+    std::int32_t side;
+};
+
+MASKLINE_HD Rows makeRows(float low, float high, std::int32_t side, std::int32_t limit)
+{
+    double const length = static_cast<double>(high) - low;
+    return Rows{centresWithin(low, high, limit), low, side / length, length / side, side};
 }
 
-//! Row `i` of the box (0..count-1) in padded cells; never decreases with `i`.
-MASKLINE_HD double rowPosition(Axis const& rows, std::int32_t i)
+//! Where row `i` of the box (0..count-1) lies in padded cells; never decreases with `i`.
+MASKLINE_HD double rowPosition(Rows const& rows, std::int32_t i)
 {
-    return sum(product(rows.pixels.first + i + 0.5 - rows.low, rowStep(rows)), 0.5);
+    return sum(product(rows.pixels.first + i + 0.5 - rows.low, rows.step), 0.5);
 }
 
 //! The first row of the box at or below padded cell `k`; `count` if there is none.
-MASKLINE_HD std::int32_t firstRowFrom(Axis const& rows, std::int32_t k)
+MASKLINE_HD std::int32_t firstRowFrom(Rows const& rows, std::int32_t k)
 {
     auto const count = rows.pixels.count;
     if (k <= 0 || k > rows.side) // rounding may put a centre on the box' edge outside it
     {
         return k <= 0 ? 0 : count;
     }
-    double const guess = std::ceil((k - 0.5) / rowStep(rows) + rows.low - 0.5) - rows.pixels.first;
+    double const guess = (k - 0.5) * rows.cell + rows.low + 0.5 - rows.pixels.first;
     auto row = static_cast<std::int32_t>(least(greatest(guess, 0.0), static_cast<double>(count)));
     while (row > 0 && rowPosition(rows, row - 1) >= k)
     {
@@ -155,10 +165,10 @@ struct Stretch
 };
 
 //! Stretch k, 0..M.
-MASKLINE_HD Stretch makeStretch(Axis const& rows, std::int32_t k)
+//!
+//! @param begin, end firstRowFrom k and k + 1.
+MASKLINE_HD Stretch makeStretch(Rows const& rows, std::int32_t k, std::int32_t begin, std::int32_t end)
 {
-    auto const begin = firstRowFrom(rows, k);
-    auto const end = firstRowFrom(rows, k + 1);
     auto const row = least(begin, rows.pixels.count - 1);
     return Stretch{rows.pixels.first + begin, end - begin, rowPosition(rows, row) - k};
 }
@@ -171,7 +181,7 @@ struct Column
 };
 
 //! Column `i` of the box (0..count-1).
-MASKLINE_HD Column makeColumn(Axis const& columns, std::int32_t i)
+MASKLINE_HD Column makeColumn(Columns const& columns, std::int32_t i)
 {
     double const share = (columns.pixels.first + i + 0.5 - columns.low) / columns.length;
     double const position = sum(product(share, columns.side), 0.5);
@@ -189,7 +199,7 @@ MASKLINE_HD double between(double const* cell, double fraction)
 //! The row of the image from which on a column is inside (or outside) when it crosses the threshold in a stretch.
 //!
 //! @param above, below values at the two cell rows, one of them inside, the other not.
-//! @param step rowStep.
+//! @param step of the rows.
 MASKLINE_HD std::int32_t crossingRow(Stretch const& stretch, double above, double below, double step)
 {
     double const crossing = ((kTHRESH - above) / (below - above) - stretch.offset) / step;

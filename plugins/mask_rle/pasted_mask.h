@@ -12,26 +12,33 @@ namespace mask_rle
 
 struct PastedMask
 {
-    static constexpr int kCELLS = kMAX_SIDE + 2;      //!< padded cells a side at most
-    static constexpr int kSTRETCHES = kMAX_SIDE + 1;  //!< at most
+    static constexpr int kCELLS = kMAX_SIDE + 2;     //!< padded cells a side at most
+    static constexpr int kSTRETCHES = kMAX_SIDE + 1; //!< at most
+    static constexpr int kMIXED_BEYOND = 3;          //!< so many are read beyond the last pair
 
     ImageSize size;
-    Axis columns; //!< without a pixel when the mask has none in the image; then nothing below is set
-    double step;  //!< rowStep
+    Columns columns; //!< without a pixel when the mask has none in the image; then nothing below is set
+    double step;     //!< of the rows
     Stretch stretches[kSTRETCHES];
-    //! For each pair of neighbouring cell columns, the stretches that may cross the threshold, a bit each.
-    std::uint64_t mixed[kSTRETCHES];
+    //! For each pair of neighbouring cell columns, the stretches that may cross the threshold, a bit each; then zeros.
+    std::uint64_t mixed[kSTRETCHES + kMIXED_BEYOND];
     //! The mask's cells with a border of zeros, M + 2 a row.
-    double cells[kCELLS * kCELLS + 2 * 8]; //!< the last ones are read, not used
+    double cells[kCELLS * kCELLS + 16]; // a vector may read beyond the last one
 };
 
 //! Puts a mask [M, M] into its box xyxy, px of the image.
 void paste(std::uint8_t const* mask, std::int32_t side, float const* box, ImageSize size, PastedMask& pasted) noexcept;
 
+//! Sets `cells` and `mixed` from a mask [M, M].
+using PutCells = void (*)(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) noexcept;
+
+void putCellsGeneric(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) noexcept;
+void putCellsAVX512(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) noexcept;
+
 //! Columns walked at once.
 constexpr int kSTRIP = 64;
-//! Edges of a strip at most.
-constexpr int kSTRIP_EDGES = kSTRIP * PastedMask::kSTRETCHES;
+//! Edges of a strip at most, and what a vector may write beyond.
+constexpr int kSTRIP_EDGES = kSTRIP * PastedMask::kSTRETCHES + 16;
 
 //! Edges of the runs in columns begin..begin+count-1 of the box (`count` up to kSTRIP), as column-major positions in
 //! the image: start, end, start, end, ... A run may have no pixel and may touch the next one.
@@ -46,7 +53,8 @@ std::int32_t stripEdgesGeneric(
 std::int32_t stripEdgesAVX512(
     PastedMask const& pasted, std::int32_t begin, std::int32_t count, std::int32_t* edges) noexcept;
 
-//! The one for this processor.
+//! The ones for this processor.
+PutCells putCells() noexcept;
 StripEdges stripEdges() noexcept;
 
 } // namespace mask_rle
