@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,106 @@ def greedy_nms(boxes: npt.ArrayLike, scores: npt.ArrayLike, thresh: float) -> li
         if all(iou(boxes_[i], boxes_[j]) <= thresh for j in kept):
             kept.append(i)
     return kept
+
+
+def decode_box(anchor: Sequence[float], delta: Sequence[float], height: float, width: float) -> list[float]:
+    """The box that dx dy dw dh make of an anchor, clipped to an image; dw and dh are cut at log(1000 / 16)."""
+    box = []
+    for low, high, shift, scale, limit in (
+        (anchor[0], anchor[2], delta[0], delta[2], width),
+        (anchor[1], anchor[3], delta[1], delta[3], height),
+    ):
+        side = high - low
+        centre = low + side / 2 + shift * side
+        half = side * math.exp(min(scale, math.log(1000 / 16))) / 2
+        box.append([min(max(end, 0.0), limit) for end in (centre - half, centre + half)])
+    return [box[0][0], box[1][0], box[0][1], box[1][1]]
+
+
+def is_large(box: Sequence[float], min_side: float) -> bool:
+    """Both sides are at least `min_side`."""
+    return box[2] - box[0] >= min_side and box[3] - box[1] >= min_side
+
+
+def level_candidates(
+    op: Any, level: int, logits: npt.ArrayLike, deltas: npt.ArrayLike, size: Sequence[float]
+) -> list[tuple[float, list[float]]]:
+    """(logit, box) of the best anchors of a level that are large enough: logits [A, Hi, Wi], deltas [4A, Hi, Wi]."""
+    scores, shifts = np.asarray(logits, np.float64), np.asarray(deltas, np.float64)
+    anchors, rows, columns = scores.shape
+    each = len(op.anchor_sizes) // len(op.strides)
+    sizes = op.anchor_sizes[level * each : (level + 1) * each]
+    cell_anchors = [(side, ratio) for side in sizes for ratio in op.aspect_ratios]
+    order = sorted(
+        (-scores[a, y, x], index, y, x, a)
+        for index, (y, x, a) in enumerate(np.ndindex(rows, columns, anchors))
+        if not math.isnan(scores[a, y, x])
+    )
+    found = []
+    for negative, _, y, x, a in order[: op.pre_nms_per_level]:
+        area_root, ratio = cell_anchors[a]
+        half_w, half_h = area_root / math.sqrt(ratio) / 2, area_root * math.sqrt(ratio) / 2
+        if op.anchor_rounded:
+            half_w, half_h = round(half_w), round(half_h)
+        cx, cy = ((i + op.anchor_centre_offset) * op.strides[level] for i in (x, y))
+        anchor = (cx - half_w, cy - half_h, cx + half_w, cy + half_h)
+        box = decode_box(anchor, shifts[4 * a : 4 * a + 4, y, x], *size)
+        if is_large(box, op.min_side):
+            found.append((-negative, box))
+    return found
+
+
+def proposal_nms(
+    op: Any, image_info: npt.ArrayLike, logits: Sequence[npt.ArrayLike], deltas: Sequence[npt.ArrayLike]
+) -> list[Float]:
+    """ProposalNMS: proposals [n, 4] of each image, best first. `op` has the attributes of docs/architecture.md."""
+    answer = []
+    for image, size in enumerate(np.asarray(image_info, np.float64)[:, :2]):
+        found: list[tuple[float, list[float]]] = []
+        for level in range(len(op.strides)):
+            maps = np.asarray(logits[level])[image], np.asarray(deltas[level])[image]
+            candidates = level_candidates(op, level, *maps, size)
+            kept = greedy_nms([c[1] for c in candidates], [c[0] for c in candidates], op.nms_thresh)
+            found += [candidates[index] for index in kept]
+        found.sort(key=lambda entry: -entry[0])  # stable: ties stay in the order of levels
+        answer.append(np.array([box for _, box in found[: op.max_proposals]]).reshape(-1, 4))
+    return answer
+
+
+def classwise_nms(
+    op: Any,
+    class_logits: npt.ArrayLike,
+    box_deltas: npt.ArrayLike,
+    proposals: npt.ArrayLike,
+    num_proposals: npt.ArrayLike,
+    image_info: npt.ArrayLike,
+) -> list[list[tuple[float, int, list[float]]]]:
+    """ClasswiseNMS: (score, class, box) of each image's detections, best first.
+
+    Scores are rounded to float32, the type that the op's output has, before they are ordered.
+    """
+    boxes = np.asarray(proposals, np.float64)
+    batch, rows = boxes.shape[:2]
+    all_logits = np.asarray(class_logits, np.float64).reshape(batch, rows, op.num_classes + 1)
+    all_deltas = np.asarray(box_deltas, np.float64).reshape(batch, rows, op.num_classes, 4)
+    answer = []
+    for image, (count, info) in enumerate(zip(np.asarray(num_proposals), np.asarray(image_info), strict=True)):
+        exponents = np.exp(all_logits[image] - all_logits[image].max(axis=1, keepdims=True))
+        scores = exponents / exponents.sum(axis=1, keepdims=True)
+        detections: list[tuple[float, int, int, list[float]]] = []
+        for label in range(op.num_classes):
+            mine = []
+            for row in range(count):
+                score = scores[row, label]
+                delta = all_deltas[image, row, label] / op.delta_weights
+                box = decode_box(boxes[image, row], delta, float(info[0]), float(info[1]))
+                if score > op.score_thresh and is_large(box, op.min_side):
+                    mine.append((-float(np.float32(score)), row, label, box))
+            kept = greedy_nms([m[3] for m in mine], [-m[0] for m in mine], op.nms_thresh)
+            detections += [mine[index] for index in kept]
+        detections.sort(key=lambda entry: entry[:3])
+        answer.append([(-negative, label, box) for negative, _, label, box in detections[: op.max_detections]])
+    return answer
 
 
 def bilinear(image: Float, y: float, x: float) -> float:

@@ -68,12 +68,13 @@ struct ClasswiseNMSShape
             return "proposals: got " + std::to_string(batch) + " x " + std::to_string(proposals)
                 + ", expected 0 or more";
         }
-        if (proposals * classes > INT32_MAX || batch * classes > INT32_MAX
-            || static_cast<std::int64_t>(batch) * proposals > INT32_MAX)
+        std::int64_t const limit = INT32_MAX / 2; // leaves room to round up to a power of two
+        if (proposals * classes > limit || batch * classes > limit
+            || static_cast<std::int64_t>(batch) * proposals > limit)
         {
             return "proposals: got " + std::to_string(batch) + " images of " + std::to_string(proposals) + " rows and "
                 + std::to_string(attributes.numClasses)
-                + " classes, expected no product of two of them above 2147483647";
+                + " classes, expected no product of two of them above 1073741823";
         }
         return "";
     }

@@ -26,6 +26,7 @@ struct NmsChunk
 __device__ inline unsigned settle(bool alive, unsigned suppressors)
 {
     unsigned kept = __ballot_sync(kALL_LANES, alive);
+#pragma unroll 1
     for (int step = 0; step < kWARP; ++step)
     {
         unsigned const next = __ballot_sync(kALL_LANES, alive && (suppressors & kept) == 0);

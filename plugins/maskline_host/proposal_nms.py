@@ -22,14 +22,19 @@ class ProposalNMS:
     """Attributes of the op; `README.md` of plugins/proposal_nms has their ranges."""
 
     strides: tuple[int, ...]  # px, L
-    anchor_sizes: tuple[float, ...]  # px, L
-    aspect_ratios: tuple[float, ...]  # height / width, A
+    anchor_sizes: tuple[float, ...]  # px, dealt out over the levels, finest first, the same number each
+    aspect_ratios: tuple[float, ...]  # height / width
     anchor_rounded: bool  # corner offsets rounded to whole px, half to even
     anchor_centre_offset: float  # in strides
     pre_nms_per_level: int  # T
     max_proposals: int  # R
     nms_thresh: float
     min_side: float  # px
+
+    @property
+    def anchors_per_cell(self) -> int:
+        """A: every size of a level with every ratio, by size, then by ratio."""
+        return len(self.anchor_sizes) // max(len(self.strides), 1) * len(self.aspect_ratios)
 
 
 class Config(ctypes.Structure):
@@ -38,7 +43,8 @@ class Config(ctypes.Structure):
     _fields_ = (
         ("batch", ctypes.c_int32),
         ("levels", ctypes.c_int32),
-        ("anchors", ctypes.c_int32),
+        ("num_sizes", ctypes.c_int32),
+        ("num_ratios", ctypes.c_int32),
         ("anchor_rounded", ctypes.c_int32),
         ("pre_nms_per_level", ctypes.c_int32),
         ("max_proposals", ctypes.c_int32),
@@ -55,12 +61,13 @@ class Config(ctypes.Structure):
 
 def config_of(op: ProposalNMS, batch: int, sizes: Sequence[tuple[int, int]]) -> Config:
     """The C struct of a call: `sizes` are (Hi, Wi), one a level."""
-    levels, anchors = len(op.strides), len(op.aspect_ratios)
-    ints, floats = ctypes.c_int32 * levels, ctypes.c_float * levels
+    levels, sizes_px, ratios = len(op.strides), op.anchor_sizes, op.aspect_ratios
+    ints = ctypes.c_int32 * levels
     return Config(
         batch=batch,
         levels=levels,
-        anchors=anchors,
+        num_sizes=len(sizes_px),
+        num_ratios=len(ratios),
         anchor_rounded=op.anchor_rounded,
         pre_nms_per_level=op.pre_nms_per_level,
         max_proposals=op.max_proposals,
@@ -70,8 +77,8 @@ def config_of(op: ProposalNMS, batch: int, sizes: Sequence[tuple[int, int]]) -> 
         heights=ints(*(height for height, _ in sizes)),
         widths=ints(*(width for _, width in sizes)),
         strides=ints(*op.strides),
-        anchor_sizes=floats(*op.anchor_sizes),
-        aspect_ratios=(ctypes.c_float * anchors)(*op.aspect_ratios),
+        anchor_sizes=(ctypes.c_float * len(sizes_px))(*sizes_px),
+        aspect_ratios=(ctypes.c_float * len(ratios))(*ratios),
     )
 
 
@@ -109,7 +116,7 @@ def proposal_nms(
     Ref: Mask R-CNN 3.1, FPN paper 4.1; docs/architecture.md, "Custom ops".
     """
     info = library.as_array(image_info, np.float32, "image_info", (None, 6))
-    batch, anchors = len(info), len(op.aspect_ratios)
+    batch, anchors = len(info), op.anchors_per_cell
     if not len(logits) == len(deltas) == len(op.strides):
         raise library.HostLibraryError(
             f"levels: got {len(logits)} logits and {len(deltas)} deltas, expected one of each a stride "

@@ -10,27 +10,30 @@
 namespace maskline
 {
 
-using CellAnchors = std::array<Box, ProposalNMSAttributes::kMAX_ANCHORS>;
+//! Corner offsets of every level's anchors around their centre, px: level i from i * A on, by size, then by ratio.
+using Corners = std::array<Box, ProposalNMSAttributes::kMAX_CORNERS>;
 
-//! Corner offsets of a level's anchors around their centre, px; the first A entries.
-inline CellAnchors cellAnchors(ProposalNMSAttributes const& attributes, std::int32_t level)
+inline Corners cornersOf(ProposalNMSAttributes const& attributes)
 {
-    CellAnchors anchors{};
-    float const size = attributes.anchorSizes[static_cast<std::size_t>(level)];
-    for (std::size_t i = 0; i < attributes.aspectRatios.size(); ++i)
+    Corners corners{};
+    std::size_t count = 0;
+    for (auto const size : attributes.anchorSizes)
     {
-        float const height = std::sqrt(attributes.aspectRatios[i]);
-        float const width = 1.F / height;
-        float halfWidth = width * size / 2.F;
-        float halfHeight = height * size / 2.F;
-        if (attributes.anchorRounded)
+        for (auto const ratio : attributes.aspectRatios)
         {
-            halfWidth = std::nearbyint(halfWidth);
-            halfHeight = std::nearbyint(halfHeight);
+            float const height = std::sqrt(ratio);
+            float const width = 1.F / height;
+            float halfWidth = width * size / 2.F;
+            float halfHeight = height * size / 2.F;
+            if (attributes.anchorRounded)
+            {
+                halfWidth = std::nearbyint(halfWidth);
+                halfHeight = std::nearbyint(halfHeight);
+            }
+            corners[count++] = {-halfWidth, -halfHeight, halfWidth, halfHeight};
         }
-        anchors[i] = {-halfWidth, -halfHeight, halfWidth, halfHeight};
     }
-    return anchors;
+    return corners;
 }
 
 } // namespace maskline

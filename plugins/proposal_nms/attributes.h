@@ -13,12 +13,12 @@ namespace maskline
 //! Attributes of ProposalNMS; see README.md.
 struct ProposalNMSAttributes
 {
-    static constexpr std::int32_t kMAX_LEVELS{8};   //!< what a kernel's parameters have room for
-    static constexpr std::int32_t kMAX_ANCHORS{16}; //!< likewise, anchors a cell
+    static constexpr std::int32_t kMAX_LEVELS{8};    //!< what a kernel's parameters have room for
+    static constexpr std::int32_t kMAX_CORNERS{128}; //!< likewise, L * A
 
     std::vector<std::int32_t> strides; //!< px, one a level
-    std::vector<float> anchorSizes;    //!< px, one a level
-    std::vector<float> aspectRatios;   //!< height / width, one an anchor of a cell
+    std::vector<float> anchorSizes;    //!< px, dealt out over the levels, finest first, the same number each
+    std::vector<float> aspectRatios;   //!< height / width
     bool anchorRounded{false};         //!< corner offsets rounded to whole px, half to even
     float anchorCentreOffset{0.F};     //!< in strides
     std::int32_t preNmsPerLevel{1000}; //!< T
@@ -32,10 +32,10 @@ struct ProposalNMSAttributes
         return static_cast<std::int32_t>(strides.size());
     }
 
-    //! A.
+    //! A: every size of a level with every ratio, by size, then by ratio.
     std::int32_t anchors() const
     {
-        return static_cast<std::int32_t>(aspectRatios.size());
+        return static_cast<std::int32_t>(anchorSizes.size() / strides.size() * aspectRatios.size());
     }
 
     //! @return "" or the rule that is broken, with what was got and what is expected.
@@ -46,15 +46,16 @@ struct ProposalNMSAttributes
             return "strides: got " + std::to_string(strides.size()) + " levels, expected 1.."
                 + std::to_string(kMAX_LEVELS);
         }
-        if (anchorSizes.size() != strides.size())
+        if (anchorSizes.empty() || anchorSizes.size() % strides.size() != 0)
         {
-            return "anchor_sizes: got " + std::to_string(anchorSizes.size()) + " values, expected one a level ("
-                + std::to_string(strides.size()) + ")";
+            return "anchor_sizes: got " + std::to_string(anchorSizes.size())
+                + " values, expected the same number on each of " + std::to_string(strides.size()) + " levels";
         }
-        if (aspectRatios.empty() || aspectRatios.size() > kMAX_ANCHORS)
+        if (aspectRatios.empty() || anchorSizes.size() * aspectRatios.size() > kMAX_CORNERS)
         {
-            return "aspect_ratios: got " + std::to_string(aspectRatios.size()) + " values, expected 1.."
-                + std::to_string(kMAX_ANCHORS);
+            return "aspect_ratios: got " + std::to_string(aspectRatios.size()) + " values and "
+                + std::to_string(anchorSizes.size()) + " anchor_sizes, expected at least one and a product of at most "
+                + std::to_string(kMAX_CORNERS);
         }
         std::string text = checkValues();
         if (text.empty() && !std::isfinite(anchorCentreOffset))

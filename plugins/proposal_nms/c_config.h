@@ -10,9 +10,10 @@ extern "C"
     //! Attributes and sizes of a call; the arrays stay the caller's.
     struct MasklineProposalNMS
     {
-        std::int32_t batch;          //!< B
-        std::int32_t levels;         //!< L
-        std::int32_t anchors;        //!< A
+        std::int32_t batch;    //!< B
+        std::int32_t levels;   //!< L
+        std::int32_t numSizes; //!< of all levels
+        std::int32_t numRatios;
         std::int32_t anchorRounded;  //!< 0 or 1
         std::int32_t preNmsPerLevel; //!< T
         std::int32_t maxProposals;   //!< R
@@ -22,8 +23,8 @@ extern "C"
         std::int32_t const* heights; //!< [L] Hi
         std::int32_t const* widths;  //!< [L] Wi
         std::int32_t const* strides; //!< [L] px
-        float const* anchorSizes;    //!< [L] px
-        float const* aspectRatios;   //!< [A]
+        float const* anchorSizes;    //!< [numSizes] px
+        float const* aspectRatios;   //!< [numRatios] height / width
     };
 }
 
@@ -38,14 +39,15 @@ inline std::string read(MasklineProposalNMS const& config, ProposalNMSAttributes
         return "strides: got " + std::to_string(config.levels) + " levels, expected 1.."
             + std::to_string(ProposalNMSAttributes::kMAX_LEVELS);
     }
-    if (config.anchors < 1 || config.anchors > ProposalNMSAttributes::kMAX_ANCHORS)
+    std::int32_t const most = ProposalNMSAttributes::kMAX_CORNERS;
+    if (config.numSizes < 0 || config.numSizes > most || config.numRatios < 0 || config.numRatios > most)
     {
-        return "aspect_ratios: got " + std::to_string(config.anchors) + " values, expected 1.."
-            + std::to_string(ProposalNMSAttributes::kMAX_ANCHORS);
+        return "anchor_sizes and aspect_ratios: got " + std::to_string(config.numSizes) + " and "
+            + std::to_string(config.numRatios) + " values, expected at most " + std::to_string(most);
     }
     attributes.strides.assign(config.strides, config.strides + config.levels);
-    attributes.anchorSizes.assign(config.anchorSizes, config.anchorSizes + config.levels);
-    attributes.aspectRatios.assign(config.aspectRatios, config.aspectRatios + config.anchors);
+    attributes.anchorSizes.assign(config.anchorSizes, config.anchorSizes + config.numSizes);
+    attributes.aspectRatios.assign(config.aspectRatios, config.aspectRatios + config.numRatios);
     attributes.anchorRounded = config.anchorRounded != 0;
     attributes.anchorCentreOffset = config.anchorCentreOffset;
     attributes.preNmsPerLevel = config.preNmsPerLevel;

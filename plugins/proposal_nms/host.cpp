@@ -152,7 +152,7 @@ std::size_t decode(ProposalLevel const& level, Box const* corners, std::int32_t 
     return decodeGeneric(level, corners, anchors, candidates, imageHeight, imageWidth, minSide, result);
 }
 
-LevelResult runLevel(ProposalNMSAttributes const& attributes, ProposalNMSShape const& shape,
+LevelResult runLevel(ProposalNMSAttributes const& attributes, Corners const& allCorners, ProposalNMSShape const& shape,
     ProposalNMSHostBuffers const& buffers, std::int64_t image, std::int32_t levelIndex)
 {
     auto const i = static_cast<std::size_t>(levelIndex);
@@ -166,12 +166,11 @@ LevelResult runLevel(ProposalNMSAttributes const& attributes, ProposalNMSShape c
     ProposalLevel const level{buffers.logits[i] + image * anchors * cells,
         buffers.deltas[i] + image * 4 * anchors * cells, shape.heights[i], shape.widths[i],
         static_cast<float>(attributes.strides[i]), attributes.anchorCentreOffset};
-    CellAnchors const corners = cellAnchors(attributes, levelIndex);
+    Box const* const corners = allCorners.data() + i * static_cast<std::size_t>(anchors);
     float const* const info = buffers.imageInfo + 6 * image;
     auto const top = static_cast<std::size_t>(attributes.preNmsPerLevel);
     Candidates const candidates = bestOfLevel(level, anchors, top);
-    std::size_t const left
-        = decode(level, corners.data(), anchors, candidates, info[0], info[1], attributes.minSide, result);
+    std::size_t const left = decode(level, corners, anchors, candidates, info[0], info[1], attributes.minSide, result);
     BoxColumns scratch;
     // The joint choice takes no more than R of one level.
     greedyNms(result.boxes, left, attributes.nmsThresh, static_cast<std::size_t>(attributes.maxProposals), scratch,
@@ -217,13 +216,14 @@ void proposalNMSHost(ProposalNMSAttributes const& attributes, ProposalNMSShape c
     ProposalNMSHostBuffers const& buffers, int threads)
 {
     auto const levels = static_cast<std::size_t>(shape.levels);
+    Corners const corners = cornersOf(attributes);
     std::vector<LevelResult> results(static_cast<std::size_t>(shape.batch) * levels);
     parallelFor(
         static_cast<std::int64_t>(results.size()), 1, threadCount(threads), [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i)
         {
-            results[static_cast<std::size_t>(i)]
-                = runLevel(attributes, shape, buffers, i / shape.levels, static_cast<std::int32_t>(i % shape.levels));
+            results[static_cast<std::size_t>(i)] = runLevel(
+                attributes, corners, shape, buffers, i / shape.levels, static_cast<std::int32_t>(i % shape.levels));
         }
     });
     for (std::int64_t image = 0; image < shape.batch; ++image)

@@ -125,6 +125,8 @@ ProposalPlan makePlan(
     plan.centreOffset = attributes.anchorCentreOffset;
     plan.nmsThresh = attributes.nmsThresh;
     plan.minSide = attributes.minSide;
+    Corners const corners = cornersOf(attributes);
+    std::copy(corners.begin(), corners.end(), plan.corners);
     int top = 1;
     for (int i = 0; i < plan.levels; ++i)
     {
@@ -139,8 +141,6 @@ ProposalPlan makePlan(
         plan.blocks += ceilDivide(level.count, kCOUNT_BLOCK);
         plan.candidatesPerImage += level.count;
         top = std::max(top, level.top);
-        CellAnchors const corners = cellAnchors(attributes, i);
-        std::copy(corners.begin(), corners.end(), plan.corners[i]);
     }
     plan.pitch = ceilDivide(top, kWARP) * kWARP;
     auto const groups = static_cast<std::size_t>(shape.batch) * static_cast<std::size_t>(plan.levels);

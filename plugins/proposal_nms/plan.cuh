@@ -39,9 +39,9 @@ struct LevelPlan
 struct ProposalPlan
 {
     LevelPlan level[ProposalNMSAttributes::kMAX_LEVELS];
-    Box corners[ProposalNMSAttributes::kMAX_LEVELS][ProposalNMSAttributes::kMAX_ANCHORS];
-    float const* imageInfo; //!< [B, 6]
-    float* proposals;       //!< [B, R, 4]
+    Box corners[ProposalNMSAttributes::kMAX_CORNERS]; //!< see cornersOf
+    float const* imageInfo;                           //!< [B, 6]
+    float* proposals;                                 //!< [B, R, 4]
     std::int32_t* numProposals;
     std::int64_t candidatesPerImage;
     std::int32_t levels;

@@ -5,6 +5,8 @@
 
 namespace maskline
 {
+namespace // kernels are this file's own, so that no other op's can be linked in their place
+{
 
 __global__ void zeroKernel(unsigned* words, unsigned count)
 {
@@ -173,7 +175,8 @@ __global__ void __launch_bounds__(kGROUP_THREADS) sortKernel(ProposalPlan const 
         {
             std::uint64_t const candidate = sorted[i];
             auto const flat = static_cast<std::int32_t>(candidate & 0xffffffffU);
-            Box const box = proposalAt(source, plan.corners[blockIdx.x], plan.anchors, flat, height, width);
+            Box const box = proposalAt(
+                source, plan.corners + static_cast<int>(blockIdx.x) * plan.anchors, plan.anchors, flat, height, width);
             valid = isLargeEnough(box, plan.minSide, height, width);
             plan.boxes[group * plan.pitch + i] = box;
             plan.keys[group * plan.pitch + i] = static_cast<std::uint32_t>(candidate >> 32);
@@ -187,4 +190,5 @@ __global__ void __launch_bounds__(kGROUP_THREADS) sortKernel(ProposalPlan const 
     }
 }
 
+} // namespace
 } // namespace maskline

@@ -6,6 +6,8 @@
 
 namespace maskline
 {
+namespace // kernels are this file's own, so that no other op's can be linked in their place
+{
 
 constexpr int kPAIR_THREADS = 128;
 
@@ -157,4 +159,5 @@ __global__ void __launch_bounds__(kGROUP_THREADS) chunkKernel(ProposalPlan const
     }
 }
 
+} // namespace
 } // namespace maskline

@@ -1,7 +1,6 @@
 """ClasswiseNMS: numpy reference, torch path, and both ONNX bodies against float64 loops."""
 
 import dataclasses
-import math
 
 import numpy as np
 import pytest
@@ -44,39 +43,6 @@ def head_outputs(
     )
 
 
-def by_loops(op: ClasswiseNMS, inputs: Inputs) -> list[list[tuple[float, int, list[float]]]]:
-    """(score, class, box) of each image's detections, one proposal and class at a time in float64."""
-    class_logits, box_deltas, proposals, num_proposals, image_info = inputs
-    rows, answer = proposals.shape[1], []
-    for image, count in enumerate(num_proposals):
-        height, width = image_info[image, :2].astype(np.float64)
-        candidates: list[tuple[float, int, int, list[float]]] = []
-        for label in range(op.num_classes):
-            mine = []
-            for row in range(count):
-                logits = class_logits[image * rows + row].astype(np.float64)
-                score = math.exp(logits[label] - logits.max()) / np.exp(logits - logits.max()).sum()
-                deltas = box_deltas[image * rows + row, 4 * label : 4 * label + 4].astype(np.float64)
-                box = decode(proposals[image, row].astype(np.float64), deltas / op.delta_weights, height, width)
-                large = min(box[2] - box[0], box[3] - box[1]) >= op.min_side
-                if score > op.score_thresh and large:
-                    mine.append((-float(np.float32(score)), row, label, box))
-            kept = reference.greedy_nms([m[3] for m in mine], [-m[0] for m in mine], op.nms_thresh)
-            candidates += [mine[index] for index in kept]
-        candidates.sort(key=lambda entry: entry[:3])
-        answer.append([(-negative, label, box) for negative, _, label, box in candidates[: op.max_detections]])
-    return answer
-
-
-def decode(anchor: Array, deltas: Array, height: float, width: float) -> list[float]:
-    w, h = anchor[2] - anchor[0], anchor[3] - anchor[1]
-    cx, cy = anchor[0] + w / 2 + deltas[0] * w, anchor[1] + h / 2 + deltas[1] * h
-    limit = math.log(1000 / 16)
-    w, h = w * math.exp(min(deltas[2], limit)), h * math.exp(min(deltas[3], limit))
-    corners = ((cx - w / 2, width), (cy - h / 2, height), (cx + w / 2, width), (cy + h / 2, height))
-    return [float(min(max(value, 0.0), top)) for value, top in corners]
-
-
 def by_torch(op: ClasswiseNMS, inputs: Inputs) -> list[Array]:
     spec = BoxHeadSpec(
         delta_weights=op.delta_weights,
@@ -91,7 +57,7 @@ def by_torch(op: ClasswiseNMS, inputs: Inputs) -> list[Array]:
 
 def all_agree(op: ClasswiseNMS, inputs: Inputs) -> list[int]:
     """Check the four implementations against the loops; the number of detections of each image."""
-    expected = by_loops(op, inputs)
+    expected = reference.classwise_nms(op, *inputs)
     rows = inputs[2].shape[1]
     for name, (boxes, scores, labels, num) in {
         "numpy": [
@@ -137,7 +103,7 @@ def test_batches(counts: tuple[int, ...]) -> None:
 def test_every_attribute_counts(change: dict[str, float]) -> None:
     inputs, op = head_outputs((10,)), dataclasses.replace(BASE, **change)
     all_agree(op, inputs)
-    assert by_loops(op, inputs) != by_loops(BASE, inputs)
+    assert reference.classwise_nms(op, *inputs) != reference.classwise_nms(BASE, *inputs)
 
 
 def test_more_rows_than_candidates() -> None:
