@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import torch
+from maskline_export.to_onnx import export_model
 from maskline_export.to_typed import type_artifact
 from maskline_train.model.mask_rcnn import MaskRCNN
+from tiny import tiny_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +23,17 @@ class Exported:
     model: MaskRCNN
     ort: Path
     dense: Path
+
+
+def export_tiny(root: Path) -> Exported:
+    """Export the tiny model with both bodies below `root`."""
+    model = tiny_model()
+    with torch.no_grad():
+        model.box_head.class_logits.bias.copy_(torch.tensor([2.0, -6.0, -6.0, 0.0]))
+        model.mask_head.mask_logits.bias.copy_(torch.tensor([0.1, -0.2, 0.3]))
+    export_model(model, "0" * 64, root / "ort", "ort")
+    export_model(model, "0" * 64, root / "dense", "dense")
+    return Exported(model, root / "ort", root / "dense")
 
 
 def typed_artifacts(exported: Exported, root: Path) -> dict[tuple[str, str], Path]:

@@ -1,0 +1,112 @@
+"""Engines against the float32 artifact they were built of, stage by stage, with errors and limits of each precision.
+
+Each stage gets the reference's inputs, so an error shows in the stage that makes it. The other side may be TensorRT
+(trt_engine.py) or typed stages in ONNX Runtime: whatever takes a stage's name and inputs and gives its outputs.
+
+Letters: D detections an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import numpy.typing as npt
+from rich.table import Table
+
+from maskline_export.compare import StageRow, match_boxes
+from maskline_export.manifest import Precision
+from maskline_export.precision import is_feature
+
+Tensors = dict[str, npt.NDArray[np.generic]]
+RunStage = Callable[[str, Tensors], Tensors]
+
+# Largest error of a feature or RPN output as a share of the largest value. fp32: another order of sums. fp16, bf16:
+# operands and sums of some 60 layers rounded to 11 or 8 bits. int8: one scale a tensor leaves 127 levels, of which a
+# typical value fills ten; only a gross mistake (a scale, a sign, a layout) is caught here, the rest is for AP.
+_BACKBONE = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 8e-2, "int8": 0.6}
+# Scores: the logits' error, from features of the same bits on both sides, through two products. Boxes: deltas likewise,
+# times the proposal's side; the proposals themselves are float32 from the same inputs.
+_SCORES = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 6e-2, "int8": 1e-2}
+# A box partner overlaps by 0.95 (0.9 in bf16) and has the same class; a score at a threshold may fall either way.
+_MIN_IOU = {"fp32": 0.95, "fp16": 0.95, "bf16": 0.9, "int8": 0.95}
+_MIN_MATCHED = {"fp32": 0.99, "fp16": 0.95, "bf16": 0.9, "int8": 0.95}
+# Steps of 255: the error of a logit, at most a quarter of it in probability.
+_MASKS = {"fp32": 2.0, "fp16": 4.0, "bf16": 24.0, "int8": 4.0}
+
+
+def make_rows(precision: Precision) -> dict[str, StageRow]:
+    """Empty rows in the order of the line, with the limits of this precision."""
+    backbone = _BACKBONE[precision]
+    rows = [
+        StageRow("features", backbone, relative=True),
+        StageRow("RPN logits", backbone, relative=True),
+        StageRow("RPN deltas", backbone, relative=True),
+        StageRow("detections", float("inf"), "px", min_matched=_MIN_MATCHED[precision]),
+        StageRow("scores", _SCORES[precision]),
+        StageRow("mask probabilities", _MASKS[precision], "of 255"),
+    ]
+    return {row.stage: row for row in rows}
+
+
+def compare_engines(
+    reference: RunStage, engines: RunStage, batches: Iterable[Tensors], precision: Precision
+) -> list[StageRow]:
+    """Run both sides on each batch and fill the rows.
+
+    Args:
+        reference: stages of the fp32 artifact.
+        engines: the same stages as built; takes float32 features and rounds them itself.
+        batches: `canvas` and `image_info` each.
+        precision: decides the limits.
+    """
+    rows = make_rows(precision)
+    for batch in batches:
+        tensors = dict(batch)
+        for stage in ("backbone", "proposal", "mask"):
+            expected, found = reference(stage, tensors), engines(stage, tensors)
+            _COMPARE[stage](rows, expected, found, precision)
+            tensors |= expected
+    return list(rows.values())
+
+
+def engine_table(title: str, rows: list[StageRow]) -> Table:
+    """One line a row: errors, limit, matched share, verdict."""
+    table = Table(title=title)
+    for name in ("stage", "max error", "p99 error", "limit", "unit", "matched", ""):
+        table.add_column(name, justify="left" if name in ("stage", "unit") else "right")
+    for row in rows:
+        matched = f"{100 * row.matched:.1f} %" if row.min_matched else ""
+        limit = f">= {100 * row.min_matched:.0f} %" if row.min_matched else f"{row.limit:.2g}"
+        verdict = "[green]ok[/]" if row.ok else "[red]deviates[/]"
+        table.add_row(row.stage, f"{row.max_error:.2g}", f"{row.p99_error:.2g}", limit, row.unit, matched, verdict)
+    return table
+
+
+def _compare_backbone(rows: dict[str, StageRow], expected: Tensors, found: Tensors, precision: Precision) -> None:
+    for name, array in expected.items():
+        row = "features" if is_feature(name) else "RPN logits" if name.startswith("rpn_logits") else "RPN deltas"
+        rows[row].add(array, found[name])
+
+
+def _compare_proposal(rows: dict[str, StageRow], expected: Tensors, found: Tensors, precision: Precision) -> None:
+    """Match each image's detections by place and class; order may differ where scores nearly tie."""
+    for image in range(len(expected["boxes"])):
+        counts = [int(side["num_detections"][image, 0]) for side in (expected, found)]
+        boxes, labels, scores = (
+            [side[name][image, :count] for side, count in zip((expected, found), counts, strict=True)]
+            for name in ("boxes", "labels", "scores")
+        )
+        same_class = labels[0][:, None] == labels[1][None]
+        partner = match_boxes(boxes[0].astype(np.float32), boxes[1].astype(np.float32), same_class, _MIN_IOU[precision])
+        matched = partner >= 0
+        rows["detections"].add(boxes[0][matched], boxes[1][partner[matched]])
+        rows["scores"].add(scores[0][matched], scores[1][partner[matched]])
+        rows["detections"].add_match(float(matched.sum()) / max(*counts, 1) if max(counts) else 1.0)
+
+
+def _compare_mask(rows: dict[str, StageRow], expected: Tensors, found: Tensors, precision: Precision) -> None:
+    rows["mask probabilities"].add(expected["masks"], found["masks"])
+
+
+_COMPARE = {"backbone": _compare_backbone, "proposal": _compare_proposal, "mask": _compare_mask}

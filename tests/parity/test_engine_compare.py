@@ -1,0 +1,103 @@
+"""The comparison behind `make test-tensorrt`, with typed stages in ONNX Runtime in the place of engines."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import run_tensorrt
+from exported import Exported
+from maskline_export.engine_compare import RunStage, compare_engines, engine_table
+from maskline_export.precision import is_feature
+from maskline_export.runtime import OnnxPipeline, Tensors
+from maskline_export.to_typed import type_artifact
+from rich.console import Console
+
+SCRIPT = Path(__file__).parents[1] / "run_tensorrt.py"
+
+
+@pytest.fixture(scope="module")
+def photos(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_tensorrt.calibration_photos(tmp_path_factory.mktemp("calibration") / "photos", exported.ort)
+
+
+def stages(folder: Path) -> RunStage:
+    """What an engine does: rounds float32 features to its own type, and gives them back as float32."""
+    chain = dict(zip(run_tensorrt.STAGES, OnnxPipeline(folder, threads=1).stages, strict=True))
+
+    def run(stage: str, tensors: Tensors) -> Tensors:
+        low = {name: array.astype(np.float16) if is_feature(name) else array for name, array in tensors.items()}
+        found = chain[stage].run(low)
+        return {name: array.astype(np.float32) if is_feature(name) else array for name, array in found.items()}
+
+    return run
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_typed_stages_pass(exported: Exported, photos: Path, tmp_path: Path, precision: str) -> None:
+    type_artifact(exported.ort, tmp_path / "a", precision, photos if precision == "int8" else None)  # type: ignore[arg-type]
+    rows = run_tensorrt.compare(exported.ort, stages(tmp_path / "a"), precision, 2)  # type: ignore[arg-type]
+    assert [row.stage for row in rows if not row.ok] == [], rows
+    by_name = {row.stage: row for row in rows}
+    assert by_name["features"].max_error > 0
+    assert by_name["features"].scale > 1
+    assert by_name["mask probabilities"].scale > 100
+    assert by_name["scores"].scale > 0.5, "there is something to compare"
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(engine_table("a title", rows))
+    assert console.export_text().count(" ok ") == len(rows)
+
+
+@pytest.fixture(scope="module")
+def answers(exported: Exported) -> tuple[Tensors, dict[str, Tensors]]:
+    """One photograph and what each stage gives on it."""
+    batch = next(run_tensorrt.batches(exported.model.spec.preprocessing, 1))
+    tensors, found = dict(batch), {}
+    for stage, model in zip(run_tensorrt.STAGES, OnnxPipeline(exported.ort, threads=1).stages, strict=True):
+        found[stage] = model.run(tensors)
+        tensors |= found[stage]
+    return batch, found
+
+
+def shifted(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[str, Tensors], Tensors]:
+    return lambda stage, found: {key: change(array) if key == name else array for key, array in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "row"),
+    [
+        ("p3", lambda array: array * np.float32(1.05), "features"),
+        ("rpn_logits_p4", lambda array: array[:, ::-1], "RPN logits"),
+        ("rpn_deltas_p2", lambda array: np.roll(array, 1, axis=3), "RPN deltas"),
+        ("boxes", lambda array: array * np.float32(1.1), "detections"),
+        ("labels", lambda array: array + 1, "detections"),
+        ("num_detections", lambda array: array // 2, "detections"),
+        ("scores", lambda array: array * np.float32(0.9), "scores"),
+        ("masks", lambda array: array.swapaxes(2, 3), "mask probabilities"),
+        ("p2", lambda array: np.where(array == array.max(), np.nan, array), "features"),
+    ],
+    ids=str,
+)
+def test_a_wrong_engine_is_found_where_it_is_wrong(
+    answers: tuple[Tensors, dict[str, Tensors]], name: str, change: Callable[[np.ndarray], np.ndarray], row: str
+) -> None:
+    wrong = shifted(name, change)
+    batch, right = answers
+    rows = compare_engines(lambda stage, _: right[stage], lambda stage, _: wrong(stage, right[stage]), [batch], "fp16")
+    assert row in [found.stage for found in rows if not found.ok]
+    assert len([found for found in rows if not found.ok]) == 1
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="the package tensorrt is installed")
+def test_without_tensorrt_the_command_says_so_in_one_line() -> None:
+    done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: TensorRT is not installed: `pip install tensorrt`")
+    assert len(done.stderr.strip().splitlines()) == 1
