@@ -27,6 +27,12 @@ struct Float32Lanes
     {
         _mm512_mask_storeu_ps(to, mask, values);
     }
+
+    //! Writes a whole line past the caches.
+    static void stream(Raw* to, __m512 values)
+    {
+        _mm512_stream_ps(to, values);
+    }
 };
 
 struct HalfLanes
@@ -164,6 +170,31 @@ struct Picker<0>
     Columns mColumns;
 };
 
+//! What the next box reads of its first channel: fetched while this box is worked on, a channel at a time.
+struct Ahead
+{
+    char const* first = nullptr; //!< the first column of row 0
+    std::int64_t plane = 0;      //!< bytes of a plane
+    std::int32_t size = 0;       //!< bytes of an element
+    std::int32_t rows = 0;
+    std::int32_t bytes = 0; //!< from the first byte of a row to its last one
+    std::int32_t const* offsets = nullptr;
+
+    void fetch(std::int32_t channel) const
+    {
+        char const* const from = first + channel * plane;
+        for (std::int32_t i = 0; i < rows; ++i)
+        {
+            char const* const row = from + static_cast<std::int64_t>(offsets[i]) * size;
+            for (std::int32_t at = 0; at < bytes; at += 64)
+            {
+                _mm_prefetch(row + at, _MM_HINT_T0);
+            }
+            _mm_prefetch(row + bytes, _MM_HINT_T0);
+        }
+    }
+};
+
 inline __mmask16 firstLanes(std::int32_t count)
 {
     return static_cast<__mmask16>((1U << count) - 1U);
@@ -172,7 +203,7 @@ inline __mmask16 firstLanes(std::int32_t count)
 //! One strip of a box on `channels` planes, into staging [channels, P, P].
 template <typename Lanes, RoIAlignStripKind KIND, int ROW_TAPS, int COLUMN_TAPS>
 void runStrip(typename Lanes::Raw const* map, std::int64_t plane, std::int32_t channels, Rows const& rows,
-    Columns const& columns, float* staging)
+    Columns const& columns, Ahead const& ahead, float* staging)
 {
     RoIAlignStripHead const head = columns.head;
     Picker<COLUMN_TAPS> const picker(columns);
@@ -182,6 +213,7 @@ void runStrip(typename Lanes::Raw const* map, std::int64_t plane, std::int32_t c
     __mmask16 const written = firstLanes(head.bins);
     for (std::int32_t c = 0; c < channels; ++c)
     {
+        ahead.fetch(c);
         auto const* const from = map + c * plane + head.windows[0];
         float* const to = staging + c * side * side + head.firstBin;
         std::int32_t i = 0;
@@ -214,27 +246,27 @@ void runStrip(typename Lanes::Raw const* map, std::int64_t plane, std::int32_t c
 
 template <typename Lanes, RoIAlignStripKind KIND, int ROW_TAPS>
 void chooseColumns(typename Lanes::Raw const* map, std::int64_t plane, std::int32_t channels, Rows const& rows,
-    Columns const& columns, float* staging)
+    Columns const& columns, Ahead const& ahead, float* staging)
 {
     switch (columns.head.taps)
     {
-    case 2: runStrip<Lanes, KIND, ROW_TAPS, 2>(map, plane, channels, rows, columns, staging); return;
-    case 3: runStrip<Lanes, KIND, ROW_TAPS, 3>(map, plane, channels, rows, columns, staging); return;
-    case 4: runStrip<Lanes, KIND, ROW_TAPS, 4>(map, plane, channels, rows, columns, staging); return;
-    default: runStrip<Lanes, KIND, ROW_TAPS, 0>(map, plane, channels, rows, columns, staging); return;
+    case 2: runStrip<Lanes, KIND, ROW_TAPS, 2>(map, plane, channels, rows, columns, ahead, staging); return;
+    case 3: runStrip<Lanes, KIND, ROW_TAPS, 3>(map, plane, channels, rows, columns, ahead, staging); return;
+    case 4: runStrip<Lanes, KIND, ROW_TAPS, 4>(map, plane, channels, rows, columns, ahead, staging); return;
+    default: runStrip<Lanes, KIND, ROW_TAPS, 0>(map, plane, channels, rows, columns, ahead, staging); return;
     }
 }
 
 template <typename Lanes, RoIAlignStripKind KIND>
 void chooseRows(typename Lanes::Raw const* map, std::int64_t plane, std::int32_t channels, Rows const& rows,
-    Columns const& columns, float* staging)
+    Columns const& columns, Ahead const& ahead, float* staging)
 {
     switch (rows.taps)
     {
-    case 2: chooseColumns<Lanes, KIND, 2>(map, plane, channels, rows, columns, staging); return;
-    case 3: chooseColumns<Lanes, KIND, 3>(map, plane, channels, rows, columns, staging); return;
-    case 4: chooseColumns<Lanes, KIND, 4>(map, plane, channels, rows, columns, staging); return;
-    default: chooseColumns<Lanes, KIND, 0>(map, plane, channels, rows, columns, staging); return;
+    case 2: chooseColumns<Lanes, KIND, 2>(map, plane, channels, rows, columns, ahead, staging); return;
+    case 3: chooseColumns<Lanes, KIND, 3>(map, plane, channels, rows, columns, ahead, staging); return;
+    case 4: chooseColumns<Lanes, KIND, 4>(map, plane, channels, rows, columns, ahead, staging); return;
+    default: chooseColumns<Lanes, KIND, 0>(map, plane, channels, rows, columns, ahead, staging); return;
     }
 }
 
@@ -243,6 +275,13 @@ template <typename Lanes>
 void writeOut(typename Lanes::Raw* to, float const* staging, std::int64_t count)
 {
     std::int64_t i = 0;
+    if (sizeof(typename Lanes::Raw) == 4 && reinterpret_cast<std::uintptr_t>(to) % 64 == 0)
+    {
+        for (; i + kROI_ALIGN_LANES <= count; i += kROI_ALIGN_LANES)
+        {
+            Float32Lanes::stream(reinterpret_cast<float*>(to) + i, _mm512_load_ps(staging + i));
+        }
+    }
     for (; i + kROI_ALIGN_LANES <= count; i += kROI_ALIGN_LANES)
     {
         Lanes::store(to + i, 0xffff, _mm512_load_ps(staging + i));
@@ -253,17 +292,54 @@ void writeOut(typename Lanes::Raw* to, float const* staging, std::int64_t count)
     }
 }
 
-//! Runs one box and returns the block after it.
+//! Where the pairs of a box's pooled rows, its rows read and its strips lie in the program.
+struct Parts
+{
+    explicit Parts(RoIAlignBlock const* block, std::int32_t pooledSide)
+        : head(*reinterpret_cast<RoIAlignBoxHead const*>(block))
+        , pairs(blocksOf(static_cast<std::size_t>(pooledSide) * static_cast<std::size_t>(head.rowTaps)))
+        , offsets(block + 1)
+        , weights(offsets + pairs)
+        , rowsRead(weights + pairs)
+        , strips(rowsRead + blocksOf(static_cast<std::size_t>(head.rows)))
+    {
+    }
+
+    RoIAlignBoxHead const& head;
+    std::size_t pairs;
+    RoIAlignBlock const* offsets;
+    RoIAlignBlock const* weights;
+    RoIAlignBlock const* rowsRead;
+    RoIAlignBlock const* strips;
+};
+
 template <typename Lanes>
-RoIAlignBlock const* runBox(RoIAlignBlock const* block, RoIAlignRun const& run)
+Ahead aheadOf(RoIAlignBlock const* block, RoIAlignRun const& run)
 {
     using Raw = typename Lanes::Raw;
-    auto const& head = *reinterpret_cast<RoIAlignBoxHead const*>(block++);
+    Parts const parts(block, run.pooledSide);
+    Ahead ahead;
+    ahead.first = reinterpret_cast<char const*>(
+        static_cast<Raw const*>(parts.head.map) + run.firstChannel * parts.head.plane + parts.head.firstColumn);
+    ahead.size = sizeof(Raw);
+    ahead.plane = parts.head.plane * ahead.size;
+    ahead.rows = parts.head.rows;
+    ahead.bytes = parts.head.columns * ahead.size - 1;
+    ahead.offsets = reinterpret_cast<std::int32_t const*>(parts.rowsRead);
+    return ahead;
+}
+
+//! Runs one box.
+template <typename Lanes>
+void runBox(RoIAlignBlock const* block, Ahead const& ahead, RoIAlignRun const& run)
+{
+    using Raw = typename Lanes::Raw;
+    Parts const parts(block, run.pooledSide);
+    auto const& head = parts.head;
     std::int32_t const side = run.pooledSide;
-    std::size_t const blocks = blocksOf(static_cast<std::size_t>(side) * static_cast<std::size_t>(head.rowTaps));
-    Rows const rows{side, head.rowTaps, reinterpret_cast<std::int32_t const*>(block),
-        reinterpret_cast<float const*>(block + blocks)};
-    block += 2 * blocks;
+    Rows const rows{side, head.rowTaps, reinterpret_cast<std::int32_t const*>(parts.offsets),
+        reinterpret_cast<float const*>(parts.weights)};
+    block = parts.strips;
     auto const* const map = static_cast<Raw const*>(head.map) + run.firstChannel * head.plane;
     for (std::int32_t i = 0; i < head.strips; ++i)
     {
@@ -276,15 +352,15 @@ RoIAlignBlock const* runBox(RoIAlignBlock const* block, RoIAlignRun const& run)
         {
         case RoIAlignStripKind::kTWO_ROWS:
             chooseRows<Lanes, RoIAlignStripKind::kTWO_ROWS>(
-                map, head.plane, run.numChannels, rows, columns, run.staging);
+                map, head.plane, run.numChannels, rows, columns, i == 0 ? ahead : Ahead{}, run.staging);
             break;
         case RoIAlignStripKind::kONE_WINDOW:
             chooseRows<Lanes, RoIAlignStripKind::kONE_WINDOW>(
-                map, head.plane, run.numChannels, rows, columns, run.staging);
+                map, head.plane, run.numChannels, rows, columns, i == 0 ? ahead : Ahead{}, run.staging);
             break;
         case RoIAlignStripKind::kTWO_WINDOWS:
             chooseRows<Lanes, RoIAlignStripKind::kTWO_WINDOWS>(
-                map, head.plane, run.numChannels, rows, columns, run.staging);
+                map, head.plane, run.numChannels, rows, columns, i == 0 ? ahead : Ahead{}, run.staging);
             break;
         }
     }
@@ -292,21 +368,28 @@ RoIAlignBlock const* runBox(RoIAlignBlock const* block, RoIAlignRun const& run)
     auto* const to = static_cast<Raw*>(run.output)
         + (static_cast<std::int64_t>(head.row) * run.channels + run.firstChannel) * bins;
     writeOut<Lanes>(to, run.staging, run.numChannels * bins);
-    return block;
+}
+
+template <typename Lanes>
+void runBoxes(RoIAlignBlock const* program, std::size_t boxes, RoIAlignRun const& run)
+{
+    for (std::size_t i = 0; i < boxes; ++i)
+    {
+        auto const* const next = program + reinterpret_cast<RoIAlignBoxHead const*>(program)->blocks;
+        runBox<Lanes>(program, i + 1 < boxes ? aheadOf<Lanes>(next, run) : Ahead{}, run);
+        program = next;
+    }
 }
 
 } // namespace
 
 void runRoIAlignAvx512(RoIAlignBlock const* program, std::size_t boxes, RoIAlignRun const& run)
 {
-    for (std::size_t i = 0; i < boxes; ++i)
+    switch (run.type)
     {
-        switch (run.type)
-        {
-        case 0: program = runBox<Float32Lanes>(program, run); break;
-        case 1: program = runBox<HalfLanes>(program, run); break;
-        default: program = runBox<BFloat16Lanes>(program, run); break;
-        }
+    case 0: runBoxes<Float32Lanes>(program, boxes, run); return;
+    case 1: runBoxes<HalfLanes>(program, boxes, run); return;
+    default: runBoxes<BFloat16Lanes>(program, boxes, run); return;
     }
 }
 

@@ -170,6 +170,25 @@ std::int32_t appendRows(RoIAlignTaps const& rows, std::int32_t pooledSide, std::
     return most;
 }
 
+//! Appends the offsets of the feature rows that are read, each once; returns how many.
+std::int32_t appendRowsRead(RoIAlignTaps const& rows, std::int32_t width, RoIAlignProgram& program)
+{
+    auto const most = static_cast<std::size_t>(rows.begins.back());
+    std::size_t const before = program.blocks.size();
+    auto* const offsets = appended<std::int32_t>(program, blocksOf(most));
+    std::int32_t found = 0;
+    for (std::size_t i = 0; i < most; ++i)
+    {
+        std::int32_t const offset = rows.taps[i].cell * width;
+        if (found == 0 || offset > offsets[found - 1])
+        {
+            offsets[found++] = offset;
+        }
+    }
+    program.blocks.resize(before + blocksOf(static_cast<std::size_t>(found)));
+    return found;
+}
+
 } // namespace
 
 bool appendBox(
@@ -191,11 +210,16 @@ bool appendBox(
     head.plane = std::int64_t{call.shape.heights[place.level]} * call.shape.widths[place.level];
     head.row = place.row;
     head.rowTaps = appendRows(scratch.rows, side, call.shape.widths[place.level], program);
+    head.rows = appendRowsRead(scratch.rows, call.shape.widths[place.level], program);
+    auto const& taps = scratch.columns.taps;
+    head.firstColumn = taps[0].cell;
+    head.columns = taps[static_cast<std::size_t>(scratch.columns.begins.back()) - 1].cell - head.firstColumn + 1;
     if (!appendStrips(scratch.columns, side, program, head.strips))
     {
         program.blocks.resize(before);
         return false;
     }
+    head.blocks = static_cast<std::int32_t>(program.blocks.size() - before);
     std::memcpy(program.blocks.data() + before, &head, sizeof(head));
     ++program.boxes;
     return true;
