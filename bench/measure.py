@@ -56,7 +56,12 @@ class Timing:
 
 
 def interleave(
-    sides: Mapping[str, Callable[[int], object]], *, warmup: int, rounds: int, tell: Callable[[str], None]
+    sides: Mapping[str, Callable[[int], object]],
+    *,
+    warmup: int,
+    rounds: int,
+    tell: Callable[[str], None],
+    pause_s: float = 0.0,
 ) -> dict[str, Timing]:
     """Time every side once a round, in the order given: A B A B; the first `warmup` rounds are not counted.
 
@@ -65,10 +70,13 @@ def interleave(
         warmup: uncounted rounds.
         rounds: counted rounds.
         tell: called with a line after each round.
+        pause_s: idle time before each call: libraries' worker threads spin for some milliseconds after their work, and
+            a short call of the next side would pay for it.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for index in range(warmup + rounds):
         for name, run in sides.items():
+            time.sleep(pause_s)
             start = time.perf_counter()
             run(index)
             elapsed = time.perf_counter() - start
