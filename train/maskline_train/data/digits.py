@@ -11,35 +11,33 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import skimage
 import sklearn.datasets
-from PIL import Image
-from pycocotools import mask as coco_mask
 from rich.progress import Progress
 
-from maskline_train.data.errors import DataError
 from maskline_train.data.ink import Glyph, Pixels, draw_glyph, ink_colour
+from maskline_train.data.making import (
+    TRAIN_PHOTOGRAPHS,
+    VAL_PHOTOGRAPHS,
+    crop_photograph,
+    draw_image_size,
+    mask_annotation,
+    paint,
+    read_photograph,
+    save_jpeg,
+    whole_folder,
+)
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 # Neighbouring scans come from one writer, so a cut in the order keeps most writers on one side too.
 NUM_TRAIN_SCANS = 1400
-TRAIN_PHOTOGRAPHS = (
-    *("astronaut.png", "brick.png", "camera.png", "coins.png", "grass.png", "gravel.png", "hubble_deep_field.jpg"),
-    *("ihc.png", "moon.png", "motorcycle_left.png", "retina.jpg", "china.jpg"),
-)
-VAL_PHOTOGRAPHS = ("chelsea.png", "coffee.png", "rocket.jpg", "flower.jpg")
 
-LONGER_SIDE_PX = 256
-SHORTER_SIDE_PX = (176, 256)  # lowest and highest; half of the pictures stand upright
 MAX_DIGITS = 8
 EMPTY_SHARE = 0.03  # images without a digit: a detector must learn to find nothing
 MIN_AREA_PX = 40
@@ -91,23 +89,15 @@ def make_digits(out: Path, *, seed: int = 0, train_images: int = 2000, val_image
     Raises:
         DataError: `out` exists, or a count is not positive; nothing is written.
     """
-    if out.exists():
-        raise DataError(f"{out}: exists already, expected a new folder; remove it or choose another name")
-    if min(train_images, val_images) < 1:
-        raise DataError(f"images: got {train_images} train and {val_images} val, expected at least 1 of each")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        with Progress(transient=True) as progress:
-            task = progress.add_task("Drawing digits", total=train_images + val_images)
-            for split, count in (("train", train_images), ("val", val_images)):
-                for _ in _write_split(scratch, split, count, seed):
-                    progress.advance(task)
+    with (
+        whole_folder(out, train_images=train_images, val_images=val_images) as scratch,
+        Progress(transient=True) as progress,
+    ):
+        task = progress.add_task("Drawing digits", total=train_images + val_images)
+        for split, count in (("train", train_images), ("val", val_images)):
+            for _ in _write_split(scratch, split, count, seed):
+                progress.advance(task)
         _write_scenes(scratch / "scenes", seed)
-        scratch.chmod(0o755)  # mkdtemp's 0700 would hide the set from other users
-        scratch.rename(out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _write_split(root: Path, split: str, count: int, seed: int) -> Iterator[int]:
@@ -119,13 +109,13 @@ def _write_split(root: Path, split: str, count: int, seed: int) -> Iterator[int]
     annotations: list[dict[str, Any]] = []
     for image_id in range(1, count + 1):
         rng = np.random.default_rng([seed, int(split == "val"), image_id])
-        scene = _draw(source, rng, _image_size(rng), _num_digits(rng), _Style())
+        scene = _draw(source, rng, draw_image_size(rng), _num_digits(rng), _Style())
         name = f"{image_id:06d}.jpg"
-        _save(scene.image, folder / name)
+        save_jpeg(scene.image, folder / name)
         height, width = scene.image.shape[:2]
         images.append({"id": image_id, "file_name": name, "height": height, "width": width})
         for label, mask in zip(scene.labels, scene.masks, strict=True):
-            annotations.append(_annotation(len(annotations) + 1, image_id, label, mask))
+            annotations.append(mask_annotation(len(annotations) + 1, image_id, label + 1, mask))
         yield image_id
     categories = [{"id": k + 1, "name": name, "supercategory": "digit"} for k, name in enumerate(CLASSES)]
     info = {"description": "Handwritten digits on photographs", "seed": seed, "split": split}
@@ -142,9 +132,9 @@ def _write_scenes(folder: Path, seed: int) -> None:
     style = _Style(glyph_px=(100, 220), min_visible=0.95, min_value=0.45)
     for index, name in enumerate(SCENE_PHOTOGRAPHS):
         rng = np.random.default_rng([seed, 2, index])
-        one = dataclasses.replace(source, photographs=[_photograph(name)])
+        one = dataclasses.replace(source, photographs=[read_photograph(name)])
         scene = _draw(one, rng, SCENE_SIZE, int(rng.integers(8, 12)), style)
-        _save(scene.image, folder / f"{Path(name).stem}.jpg")
+        save_jpeg(scene.image, folder / f"{Path(name).stem}.jpg")
 
 
 def _source(split: str) -> _Source:
@@ -152,22 +142,7 @@ def _source(split: str) -> _Source:
     part = slice(0, NUM_TRAIN_SCANS) if split == "train" else slice(NUM_TRAIN_SCANS, None)
     names = TRAIN_PHOTOGRAPHS if split == "train" else VAL_PHOTOGRAPHS
     scans = (digits.images[part] / 16.0).astype(np.float32)
-    return _Source(scans, digits.target[part].astype(np.int64), [_photograph(name) for name in names])
-
-
-def _photograph(name: str) -> Pixels:
-    """An image file that scikit-image or scikit-learn installed, as RGB."""
-    folders = (Path(skimage.__file__).parent / "data", Path(sklearn.datasets.__file__).parent / "images")
-    for folder in folders:
-        if (folder / name).is_file():
-            with Image.open(folder / name) as image:
-                return np.asarray(image.convert("RGB"))
-    raise DataError(f"{name}: not among the images that scikit-image and scikit-learn install; reinstall them")
-
-
-def _image_size(rng: np.random.Generator) -> tuple[int, int]:
-    shorter = int(rng.integers(SHORTER_SIDE_PX[0], SHORTER_SIDE_PX[1] + 1))
-    return (LONGER_SIDE_PX, shorter) if rng.random() < 0.5 else (shorter, LONGER_SIDE_PX)
+    return _Source(scans, digits.target[part].astype(np.int64), [read_photograph(name) for name in names])
 
 
 def _num_digits(rng: np.random.Generator) -> int:
@@ -178,7 +153,7 @@ def _num_digits(rng: np.random.Generator) -> int:
 def _draw(source: _Source, rng: np.random.Generator, size: tuple[int, int], count: int, style: _Style) -> _Scene:
     """A crop of a photograph with up to `count` digits on it; one that finds no place is left out."""
     photograph = source.photographs[int(rng.integers(len(source.photographs)))]
-    scene = _Scene(_crop(photograph, size, rng), [], [], [])
+    scene = _Scene(crop_photograph(photograph, size, rng), [], [], [])
     for _ in range(count):
         scan = int(rng.integers(len(source.scans)))
         low, high = np.log(style.glyph_px[0]), np.log(style.glyph_px[1])
@@ -186,16 +161,6 @@ def _draw(source: _Source, rng: np.random.Generator, size: tuple[int, int], coun
         glyph = draw_glyph(source.scans[scan], side, float(rng.uniform(-18, 18)))
         _place(scene, glyph, int(source.labels[scan]), style, rng)
     return scene
-
-
-def _crop(photograph: Pixels, size: tuple[int, int], rng: np.random.Generator) -> Pixels:
-    """A random part of the photograph, between its whole and its half, scaled to (height, width)."""
-    height, width = photograph.shape[:2]
-    share = min(height / size[0], width / size[1]) * float(rng.uniform(0.5, 1.0))
-    rows, columns = int(size[0] * share), int(size[1] * share)
-    top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
-    part = Image.fromarray(photograph[top : top + rows, left : left + columns])
-    return np.array(part.resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
 def _place(scene: _Scene, glyph: Glyph, label: int, style: _Style, rng: np.random.Generator) -> None:
@@ -214,8 +179,7 @@ def _place(scene: _Scene, glyph: Glyph, label: int, style: _Style, rng: np.rando
         return
     where = scene.image[top : top + rows, left : left + columns]
     colour = ink_colour(where, glyph, style.min_value, rng)
-    alpha = glyph.alpha[..., None] * np.float32(rng.uniform(0.85, 1.0))
-    where[...] = np.round(where * (1 - alpha) + colour * alpha).astype(np.uint8)
+    paint(where, glyph, colour, float(rng.uniform(0.85, 1.0)))
     for i, mask in enumerate(scene.masks):
         scene.masks[i] = mask & ~covered
     scene.labels.append(label)
@@ -226,24 +190,3 @@ def _place(scene: _Scene, glyph: Glyph, label: int, style: _Style, rng: np.rando
 def _all_visible(scene: _Scene, covered: npt.NDArray[np.bool_], share: float) -> bool:
     """True when every digit keeps its visible share with these pixels covered."""
     return all((mask & ~covered).sum() >= share * whole for mask, whole in zip(scene.masks, scene.wholes, strict=True))
-
-
-def _annotation(number: int, image_id: int, label: int, mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """One COCO annotation with the tight box of its visible pixels."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    top, left = int(rows[0]), int(columns[0])
-    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-    return {
-        "id": number,
-        "image_id": image_id,
-        "category_id": label + 1,
-        "bbox": [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
-        "area": int(mask.sum()),
-        "iscrowd": 0,
-        "segmentation": {"size": list(mask.shape), "counts": rle["counts"].decode("ascii")},
-    }
-
-
-def _save(image: Pixels, path: Path) -> None:
-    """JPEG with fixed settings, so that the same picture gives the same bytes."""
-    Image.fromarray(image).save(path, format="JPEG", quality=95, subsampling=0)
