@@ -14,6 +14,7 @@ import device
 import numpy as np
 import numpy.typing as npt
 import reference
+import tolerances
 import torch
 from maskline_host import library, roi_align
 
@@ -160,3 +161,8 @@ def _call(
         with device.host(where):
             call = library.load().maskline_host_multiscale_roi_align
             library.check(call(*arguments(maps, boxes, output), ctypes.c_int(threads)))
+
+
+def assert_close(found: npt.NDArray[Any], wanted: npt.NDArray[Any], peer: str) -> None:
+    """Within the tolerance of a type of features, or of a peer."""
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerances.ROI_ALIGN[peer])
