@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.spec import ModelSpec
+from maskline_train.spec import BackboneSpec, ModelSpec
 
 WEIGHTS_FILE = "model.safetensors"
 SPEC_FILE = "model.json"
@@ -109,23 +109,27 @@ def load_body_weights(model: MaskRCNN, path: Path) -> None:
     """Start the ResNet body from a classifier's weights, e.g. torchvision's `resnet50-*.pth` for ImageNet.
 
     Args:
-        model: changed in place; only `backbone.body`.
-        path: a state dict with torchvision's ResNet names, as .pth or .safetensors. The classifier `fc` and, under
-            frozen norms, the counters `num_batches_tracked` are ignored.
+        model: changed in place; only `backbone.body` and, where the heads hold the fifth stage, `res5`. A non-local
+            block that the weights lack stays as initialised: an identity.
+        path: a state dict with torchvision's ResNet names, as .pth or .safetensors. The classifier `fc`, of whatever
+            number of classes, and, under frozen norms, the counters `num_batches_tracked` are ignored.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: a damaged file, or not the weights of this body.
     """
-    body = model.backbone.body
-    own = body.state_dict()
+    parts = [model.backbone.body] if model.res5 is None else [model.backbone.body, model.res5]
     weights = {name: tensor for name, tensor in read_weights(path).items() if not name.startswith("fc.")}
+    own = {name: tensor for part in parts for name, tensor in part.state_dict().items()}
+    for name in [name for name in own if name.startswith("non_local.") and name not in weights]:
+        del own[name]
     for name in [name for name in weights if name.endswith("num_batches_tracked") and name not in own]:
         del weights[name]
     problem = _first_misfit(own, weights)
     if problem is not None:
-        raise ValueError(f"{path}: {problem}; expected the weights of a ResNet-{model.spec.backbone.depth} body")
-    body.load_state_dict(weights)
+        raise ValueError(f"{path}: {problem}; expected the weights of a {_body_name(model.spec.backbone)} body")
+    for part in parts:
+        part.load_state_dict({name: weights[name] for name in part.state_dict() if name in weights}, strict=False)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -147,6 +151,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise ValueError(f"{path}: got a {type(content).__name__}, expected a dict of tensors (a state dict)")
     return {name: value.float() if value.is_floating_point() else value for name, value in content.items()}
+
+
+def _body_name(spec: BackboneSpec) -> str:
+    """E.g. ResNet-50, ResNeXt-101 32x8d, ResNet-50 (group norm)."""
+    cardinality = f" {spec.groups}x{spec.width_per_group}d" if spec.groups > 1 else ""
+    norm = " (group norm)" if spec.norm == "group" else ""
+    return f"{'ResNeXt' if cardinality else 'ResNet'}-{spec.depth}{cardinality}{norm}"
 
 
 def _stored(name: str, tensor: Tensor, dtype: Literal["float32", "float16"]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Import weights with the layout of torchvision's `maskrcnn_resnet50_fpn`.
+"""Import weights with the layout of torchvision's `maskrcnn_resnet50_fpn` or `fasterrcnn_resnet50_fpn`.
 
 torchvision's conventions that differ from ours by default become fields of the ModelSpec: anchors rounded to whole
 pixels, RoIAlign with the legacy half-pixel shift. Its background row, first there, moves to the end, once, here.
@@ -8,7 +8,7 @@ Differs: torchvision places P6's anchors `canvas // cells` pixels apart, 61 inst
 refines them. On canvases that 64 divides nothing differs.
 
 Letters: K foreground classes, C channels.
-Ref: torchvision/models/detection/mask_rcnn.py.
+Ref: torchvision/models/detection/mask_rcnn.py and faster_rcnn.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.norms import FrozenBatchNorm
-from maskline_train.spec import AnchorSpec, BackboneSpec, ModelSpec, RoIAlignSpec
+from maskline_train.spec import AnchorSpec, BackboneSpec, MaskHeadSpec, ModelSpec, RoIAlignSpec
 
 # torchvision's published detection weights (COCO_V1) were trained with a batch norm that adds nothing to the variance;
 # a model that `maskrcnn_resnet50_fpn(weights=None)` makes adds 1e-5, as ours does.
@@ -49,17 +49,19 @@ _PREFIXES = {
 }
 
 
-def torchvision_spec(classes: Sequence[str]) -> ModelSpec:
+def torchvision_spec(classes: Sequence[str], masks: bool = True) -> ModelSpec:
     """The ModelSpec of torchvision's `maskrcnn_resnet50_fpn` with its default arguments.
 
     Args:
         classes: the K foreground classes, in the order of torchvision's labels 1..K.
+        masks: False for `fasterrcnn_resnet50_fpn`, which differs in nothing but the missing mask branch.
     """
     return ModelSpec(
         classes=tuple(classes),
         backbone=BackboneSpec(depth=50, norm="frozen_batch", frozen_stages=2, stride_in_1x1=False),
         anchors=AnchorSpec(rounded=True),
         roi_align=RoIAlignSpec(sampling_ratio=2, aligned=False),
+        mask_head=MaskHeadSpec() if masks else None,
     )
 
 
@@ -69,7 +71,8 @@ def import_torchvision(
     """A model that computes what torchvision's does with these weights.
 
     Args:
-        state_dict: of `torchvision.models.detection.maskrcnn_resnet50_fpn`.
+        state_dict: of `torchvision.models.detection.maskrcnn_resnet50_fpn` or `fasterrcnn_resnet50_fpn`; its names
+            tell which branches the model has.
         classes: names of labels 1..K; the published COCO weights have K = 90 with gaps, name those too.
         norm_eps: what the source adds to the variance in its batch norms.
 
@@ -79,7 +82,8 @@ def import_torchvision(
     Raises:
         ValueError: a weight is missing, unknown or of another shape, e.g. another number of classes.
     """
-    model = MaskRCNN(torchvision_spec(classes))
+    masks = any(name.startswith("roi_heads.mask_") for name in state_dict)
+    model = MaskRCNN(torchvision_spec(classes, masks))
     # Counters of ordinary batch norms have no meaning for frozen ones.
     names = [name for name in state_dict if not name.endswith("num_batches_tracked")]
     weights = {_renamed(name): _background_last(name, state_dict[name]) for name in names}
@@ -94,7 +98,10 @@ def _renamed(name: str) -> str:
     for theirs, ours in _PREFIXES.items():
         if name.startswith(theirs):
             return ours + name.removeprefix(theirs)
-    raise ValueError(f"weight {name!r}: not part of maskrcnn_resnet50_fpn; expected a state dict of that model")
+    raise ValueError(
+        f"weight {name!r}: not part of maskrcnn_resnet50_fpn or fasterrcnn_resnet50_fpn; expected a state dict of one "
+        f"of them"
+    )
 
 
 def _background_last(name: str, tensor: Tensor) -> Tensor:

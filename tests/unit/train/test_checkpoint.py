@@ -143,6 +143,69 @@ def test_body_weights_of_a_torchvision_classifier_load(tmp_path, suffix, norm):
         assert torch.equal(tensor, classifier.state_dict()[name]), name
 
 
+def backbone(**changes):
+    return dataclasses.replace(SMALL, backbone=BackboneSpec(depth=50, base_channels=64, fpn_channels=8, **changes))
+
+
+@pytest.fixture(scope="module")
+def five_thousand_classes(tmp_path_factory):
+    """A ResNet-50 for ImageNet-5k: the same body, another classifier. Ref: ledger P39."""
+    classifier = torchvision.models.resnet50(weights=None, num_classes=5000)
+    path = tmp_path_factory.mktemp("imagenet") / "resnet50-5k.pth"
+    torch.save(classifier.state_dict(), path)
+    return classifier.state_dict(), path
+
+
+def test_a_classifier_of_any_number_of_classes_gives_its_body(five_thousand_classes):
+    state, path = five_thousand_classes
+    assert state["fc.weight"].shape == (5000, 2048)
+    model = MaskRCNN(backbone())
+    load_body_weights(model, path)
+    for name, tensor in model.backbone.body.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+
+
+def test_the_stage_of_the_c4_heads_starts_from_the_classifier_too(five_thousand_classes):
+    state, path = five_thousand_classes
+    model = MaskRCNN(backbone(features="c4"))
+    load_body_weights(model, path)
+    assert set(model.backbone.body.state_dict()) | set(model.res5.state_dict()) == {
+        name for name in state if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
+    }
+    for part in (model.backbone.body, model.res5):
+        for name, tensor in part.state_dict().items():
+            assert torch.equal(tensor, state[name]), name
+
+
+def test_a_non_local_block_stays_an_identity(five_thousand_classes):
+    state, path = five_thousand_classes
+    model = MaskRCNN(backbone(non_local=True))
+    load_body_weights(model, path)
+    assert torch.equal(model.backbone.body.layer3[5].conv1.weight, state["layer3.5.conv1.weight"])
+    assert model.backbone.body.non_local.out.weight.eq(0).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"norm": "group"}, r"unknown, first 'bn1.running_mean'; expected .* ResNet-50 \(group norm\) body"),
+        ({"groups": 32, "width_per_group": 4}, r"'layer1.0.conv1.weight': got shape .* ResNeXt-50 32x4d body"),
+    ],
+)
+def test_body_weights_of_another_kind_are_refused(five_thousand_classes, changes, message):
+    with pytest.raises(ValueError, match=message):
+        load_body_weights(MaskRCNN(backbone(**changes)), five_thousand_classes[1])
+
+
+def test_body_weights_of_a_resnext_load(tmp_path):
+    classifier = torchvision.models.resnext50_32x4d(weights=None)
+    torch.save(classifier.state_dict(), tmp_path / "resnext.pth")
+    model = MaskRCNN(backbone(groups=32, width_per_group=4))
+    load_body_weights(model, tmp_path / "resnext.pth")
+    for name, tensor in model.backbone.body.state_dict().items():
+        assert torch.equal(tensor, classifier.state_dict()[name]), name
+
+
 def test_body_weights_of_another_depth_are_refused(tmp_path):
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "resnet18.pth")
     model = MaskRCNN(dataclasses.replace(SMALL, backbone=BackboneSpec(depth=50, fpn_channels=8)))

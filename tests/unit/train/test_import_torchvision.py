@@ -8,7 +8,7 @@ from maskline_train.import_torchvision import import_torchvision
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.targets import SamplingSpec, Target
 from maskline_train.spec import ModelSpec
-from torchvision.models.detection import maskrcnn_resnet50_fpn
+from torchvision.models.detection import fasterrcnn_resnet50_fpn, maskrcnn_resnet50_fpn
 from torchvision.models.detection.image_list import ImageList
 
 NUM_CLASSES = 7
@@ -203,11 +203,61 @@ def test_losses_and_gradients_are_torchvisions(theirs, ours):
     assert ours.backbone.body.layer1[0].conv1.weight.grad is None
 
 
-def test_a_91_class_model_has_the_published_number_of_parameters():
-    model = MaskRCNN(ModelSpec(tuple(f"class {i}" for i in range(90))))
-    theirs = 44_401_393  # torchvision's MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["num_params"]
-    background_rows = 4 * (1024 + 1) + (256 + 1)  # its box deltas and its mask of the background, which ours has not
-    assert sum(parameter.numel() for parameter in model.parameters()) == theirs - background_rows
+@pytest.fixture(scope="module")
+def their_boxes_alone(theirs):
+    """torchvision's Faster R-CNN with the same weights."""
+    model = fasterrcnn_resnet50_fpn(
+        weights=None,
+        weights_backbone=None,
+        num_classes=NUM_CLASSES + 1,
+        rpn_post_nms_top_n_test=NUM_PROPOSALS,
+        box_detections_per_img=NUM_DETECTIONS,
+    )
+    names = model.state_dict().keys()
+    model.load_state_dict({name: tensor for name, tensor in theirs.state_dict().items() if name in names})
+    return model.eval()
+
+
+def test_a_faster_rcnn_is_imported_too(their_boxes_alone, ours):
+    model = import_torchvision(their_boxes_alone.state_dict(), CLASSES, norm_eps=1e-5)
+    assert model.spec.mask_head is None
+    model.spec = dataclasses.replace(ours.spec, mask_head=None)
+    images = random_images([(131, 203), (96, 96)])
+    expected = their_detections(their_boxes_alone, images)
+    canvas, image_info = as_canvas(images)
+    found = model.detect(canvas, image_info)
+    assert found.masks is None
+    for index, wanted in enumerate(expected):
+        count = int(found.num_detections[index])
+        assert count == len(wanted["scores"]) >= 10
+        assert torch.equal(found.labels[index, :count] + 1, wanted["labels"])
+        # float32 rounding of 50 layers, as for the masks' model
+        assert torch.allclose(found.boxes[index, :count], wanted["boxes"], rtol=2e-6, atol=1e-4)
+        assert torch.allclose(found.scores[index, :count], wanted["scores"], rtol=0, atol=1e-4)
+    # leaving the masks out of a model that has them is the same again. Ref: ledger P50
+    without = ours.detect(canvas, image_info, masks=False)
+    assert without.masks is None
+    for name in ("boxes", "scores", "labels", "num_detections"):
+        assert torch.equal(getattr(without, name), getattr(found, name)), name
+
+
+NINETY = tuple(f"class {i}" for i in range(90))
+# Rows of the background that torchvision's last layers have and ours have not: box deltas, and the mask.
+DELTA_ROWS, MASK_ROW = 4 * (1024 + 1), 256 + 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "published"),
+    [
+        # torchvision's MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["num_params"] and the same of Faster R-CNN
+        (ModelSpec(NINETY), 44_401_393 - DELTA_ROWS - MASK_ROW),
+        (ModelSpec(NINETY, mask_head=None), 41_755_286 - DELTA_ROWS),
+    ],
+)
+def test_a_91_class_model_has_the_published_number_of_parameters(spec, published):
+    with torch.device("meta"):  # shapes without numbers
+        model = MaskRCNN(spec)
+    assert sum(parameter.numel() for parameter in model.parameters()) == published
 
 
 def test_published_norms_add_nothing_to_the_variance(theirs):

@@ -1,4 +1,4 @@
-"""The five losses: values by hand, gradients, empty inputs, averages over processes."""
+"""The losses: values by hand, gradients, empty inputs, averages over processes."""
 
 import math
 import subprocess
@@ -9,6 +9,7 @@ import torch
 from maskline_train.model.boxes import encode_deltas
 from maskline_train.model.losses import SMOOTH_L1_BETA, Term, averages, box_terms, mask_terms, rpn_terms
 from maskline_train.model.targets import AnchorSamples, RoISamples, Target
+from maskline_train.spec import MaskHeadSpec
 
 INDEX = torch.int64
 
@@ -94,6 +95,54 @@ def test_mask_terms_count_the_mask_of_the_true_class_alone():
     assert mask_terms(logits, labels, wanted)["mask"].total.item() == pytest.approx(0, abs=1e-9)
 
 
+def test_softmax_mask_terms_by_hand():
+    spec = MaskHeadSpec(activation="softmax")
+    logits = torch.zeros(1, 4, 1, 3)  # 3 classes and the background: one quarter each
+    wanted = torch.tensor([[[1.0, 0.0, 0.5]]])
+    term = mask_terms(logits, long(1), wanted, spec)["mask"]
+    assert (term.total.item(), term.number) == (pytest.approx(3 * math.log(4)), 3)
+    logits[0, :, 0, 0] = torch.tensor([0.0, math.log(5), 0.0, 0.0])  # true class 5/8
+    logits[0, :, 0, 1] = torch.tensor([0.0, 0.0, 0.0, math.log(2)])  # background 2/5
+    logits[0, :, 0, 2] = torch.tensor([0.0, math.log(3), 0.0, math.log(6)])  # 3/11 and 6/11
+    expected = -math.log(5 / 8) - math.log(2 / 5) - 0.5 * math.log(3 / 11) - 0.5 * math.log(6 / 11)
+    assert mask_terms(logits, long(1), wanted, spec)["mask"].total.item() == pytest.approx(expected, rel=1e-6)
+    # another class's mask is a wrong answer here, and none of the sigmoid's business
+    louder = logits.clone()
+    louder[0, 0] += 3.0
+    assert mask_terms(louder, long(1), wanted, spec)["mask"].total > expected + 1
+    sigmoid = [mask_terms(x[:, :3], long(1), wanted)["mask"].total for x in (logits, louder)]
+    assert sigmoid[0] == sigmoid[1]
+
+
+def test_softmax_mask_terms_of_whole_cells_are_torchs_cross_entropy():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(5, 4, 6, 6), long(0, 2, 1, 1, 0)
+    inside = torch.rand(5, 6, 6) > 0.5
+    classes = torch.where(inside, labels[:, None, None], 3)
+    term = mask_terms(logits, labels, inside.float(), MaskHeadSpec(activation="softmax"))["mask"]
+    assert (term.total / term.number).item() == pytest.approx(
+        torch.nn.functional.cross_entropy(logits, classes).item(), rel=1e-6
+    )
+
+
+def test_class_agnostic_mask_terms():
+    torch.manual_seed(0)
+    wanted, labels = torch.rand(2, 3, 3), long(5, 1)
+    two = torch.randn(2, 2, 3, 3)
+    softmax = mask_terms(two, labels, wanted, MaskHeadSpec(activation="softmax", class_agnostic=True))
+    sigmoid = mask_terms(two[:, :1] - two[:, 1:], labels, wanted, MaskHeadSpec(class_agnostic=True))
+    # two probabilities that compete are a sigmoid of their difference
+    assert softmax["mask"].total.item() == pytest.approx(sigmoid["mask"].total.item(), rel=1e-5)
+
+
+def test_no_positives_have_no_mask_loss_but_a_gradient():
+    logits = torch.zeros(0, 4, 2, 2, requires_grad=True)
+    term = mask_terms(logits, long(), torch.zeros(0, 2, 2), MaskHeadSpec(activation="softmax"))["mask"]
+    assert (term.total.item(), term.number) == (0, 0)
+    term.total.backward()
+    assert logits.grad is not None
+
+
 def test_gradients_are_those_of_finite_differences():
     logits, deltas, anchors, samples = rpn_case(torch.float64)
     tensors = [x.requires_grad_() for x in (*logits, *deltas)]
@@ -107,9 +156,10 @@ def test_gradients_are_those_of_finite_differences():
     assert torch.autograd.gradcheck(total, tensors, **settings)
     masks = torch.randn(2, 3, 2, 2, dtype=torch.float64, requires_grad=True)
     wanted = torch.rand(2, 2, 2)
-    assert torch.autograd.gradcheck(
-        lambda x: mask_terms(x, long(0, 2), wanted)["mask"].total.double(), [masks], **settings
-    )
+    for spec in (MaskHeadSpec(), MaskHeadSpec(activation="softmax")):
+        assert torch.autograd.gradcheck(
+            lambda x, spec=spec: mask_terms(x, long(0, 1), wanted, spec)["mask"].total.double(), [masks], **settings
+        )
 
 
 def test_averages_divide_and_nothing_gives_zero():

@@ -1,11 +1,12 @@
-"""The ResNet body against torchvision's, and its conventions."""
+"""The ResNet and ResNeXt bodies against torchvision's, and its conventions."""
 
 import dataclasses
 
 import pytest
 import torch
 import torchvision
-from maskline_train.model.norms import FoldedNorm, FrozenBatchNorm
+from maskline_train.model.c4_head import Res5Stage
+from maskline_train.model.norms import FoldedNorm, FrozenBatchNorm, GroupNorm
 from maskline_train.model.resnet import ResNet, fold_norms
 from maskline_train.spec import BackboneSpec
 
@@ -32,13 +33,22 @@ def their_features(model, x):
 
 
 @pytest.mark.parametrize(
-    ("depth", "norm"), [(18, "frozen_batch"), (18, "batch"), (50, "frozen_batch"), (101, "frozen_batch")]
+    ("name", "spec"),
+    [
+        ("resnet18", BackboneSpec(depth=18)),
+        ("resnet18", BackboneSpec(depth=18, norm="batch")),
+        ("resnet50", BackboneSpec(depth=50)),
+        ("resnet101", BackboneSpec(depth=101)),
+        ("resnext50_32x4d", BackboneSpec(depth=50, groups=32, width_per_group=4)),
+        ("resnext50_32x4d", BackboneSpec(depth=50, groups=32, width_per_group=4, norm="sync_batch")),
+    ],
 )
-def test_outputs_are_torchvisions(depth, norm):
+def test_outputs_are_torchvisions(name, spec):
     torch.manual_seed(0)
-    theirs = getattr(torchvision.models, f"resnet{depth}")(weights=None).eval()
+    norm = spec.norm
+    theirs = getattr(torchvision.models, name)(weights=None).eval()
     randomise_norms(theirs)
-    ours = ResNet(BackboneSpec(depth=depth, norm=norm)).eval()
+    ours = ResNet(spec).eval()
     state = {name: t for name, t in theirs.state_dict().items() if not name.startswith("fc.")}
     if norm == "frozen_batch":
         state = {name: t for name, t in state.items() if not name.endswith("num_batches_tracked")}
@@ -50,6 +60,39 @@ def test_outputs_are_torchvisions(depth, norm):
         # folding multiplies weights instead of outputs: float32 rounding through up to 101 layers
         assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
     assert tuple(found.shape[1] for found, _ in pairs) == ours.out_channels
+
+
+@pytest.mark.parametrize(
+    ("name", "depth", "groups", "width_per_group", "millions"),
+    [
+        ("resnet50", 50, 1, 64, 23.5),
+        ("resnet101", 101, 1, 64, 42.5),
+        ("resnet152", 152, 1, 64, 58.1),
+        ("resnext50_32x4d", 50, 32, 4, 23.0),
+        ("resnext101_32x8d", 101, 32, 8, 86.7),
+        ("resnext101_64x4d", 101, 64, 4, 81.4),
+    ],
+)
+def test_published_bodies_have_their_number_of_parameters_and_their_names(
+    name, depth, groups, width_per_group, millions
+):
+    spec = BackboneSpec(depth=depth, norm="batch", frozen_stages=0, groups=groups, width_per_group=width_per_group)
+    with torch.device("meta"):  # shapes without numbers
+        theirs, ours = getattr(torchvision.models, name)(weights=None), ResNet(spec)
+    expected = {key: tensor.shape for key, tensor in theirs.state_dict().items() if not key.startswith("fc.")}
+    assert {key: tensor.shape for key, tensor in ours.state_dict().items()} == expected
+    count = sum(parameter.numel() for parameter in ours.parameters())
+    assert count == sum(p.numel() for p in theirs.parameters()) - sum(p.numel() for p in theirs.fc.parameters())
+    assert round(count / 1e6, 1) == millions
+
+
+def test_the_c4_body_ends_with_the_fourth_stage():
+    spec = dataclasses.replace(SLIM, features="c4", frozen_stages=5)
+    body = ResNet(spec)
+    assert not any(name.startswith("layer4") for name in body.state_dict())
+    features = body(torch.zeros(1, 3, 64, 32))
+    assert [tuple(feature.shape) for feature in features] == [(1, 4, 16, 8), (1, 8, 8, 4), (1, 16, 4, 2)]
+    assert not any(parameter.requires_grad for parameter in body.parameters())
 
 
 def test_training_gradients_are_those_of_separate_norms():
@@ -103,18 +146,45 @@ def test_stride_in_1x1_moves_the_stride_and_keeps_the_sizes():
 
 
 @pytest.mark.parametrize("depth", [18, 50])
-@pytest.mark.parametrize("norm", ["frozen_batch", "batch"])
-def test_folded_norms_change_nothing_but_the_modules(depth, norm):
+@pytest.mark.parametrize(("norm", "groups"), [("frozen_batch", 1), ("batch", 1), ("sync_batch", 1), ("batch", 2)])
+def test_folded_norms_change_nothing_but_the_modules(depth, norm, groups):
     torch.manual_seed(0)
-    body = ResNet(BackboneSpec(depth=depth, base_channels=4, norm=norm)).eval()
+    groups = groups if depth > 18 else 1
+    body = ResNet(BackboneSpec(depth=depth, base_channels=4, norm=norm, groups=groups)).eval()
     randomise_norms(body)
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         expected = body(x)
-        fold_norms(body)
+        assert fold_norms(body) == []
         found = body(x)
     for ours, theirs in zip(found, expected, strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5 * theirs.abs().max().item())  # float32
     names = {type(module).__name__ for module in body.modules()}
     assert FoldedNorm.__name__ in names
-    assert not names & {"FrozenBatchNorm", "BatchNorm"}
+    assert not names & {"FrozenBatchNorm", "BatchNorm", "SyncBatchNorm"}
+
+
+def test_group_norms_cannot_be_folded_and_are_named():
+    body = ResNet(dataclasses.replace(SLIM, norm="group")).eval()
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = body(x)
+        left = fold_norms(body)
+        found = body(x)
+    assert {"bn1", "layer1.0.bn2", "layer2.0.downsample.1", "layer4.1.bn1"} <= set(left)
+    assert len(left) == sum(isinstance(module, GroupNorm) for module in body.modules()) == 20
+    for ours, theirs in zip(found, expected, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_stage_of_the_c4_heads_folds_too():
+    torch.manual_seed(0)
+    stage = Res5Stage(BackboneSpec(depth=50, base_channels=4, features="c4")).eval()
+    randomise_norms(stage)
+    x = torch.randn(2, 64, 14, 14)
+    with torch.no_grad():
+        expected = stage(x)
+        assert fold_norms(stage) == []
+        found = stage(x)
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())  # float32
+    assert not any(isinstance(module, FrozenBatchNorm) for module in stage.modules())
