@@ -31,11 +31,18 @@ target_link_libraries(maskline_trt PRIVATE maskline_nvinfer_headers CUDA::cudart
 target_link_options(maskline_trt PRIVATE ${CLOSED})
 
 # The same plugins over the kernels of the emulator: enqueue runs on the host's memory, for tests.
-add_library(maskline_trt_simt SHARED ${FACES} ${SIMT_SOURCES} simt/simt.cpp)
+set(KERNELS_ON_HOST ${SIMT_SOURCES})
+list(FILTER KERNELS_ON_HOST EXCLUDE REGEX "self_test")
+add_library(maskline_trt_simt SHARED ${FACES} ${KERNELS_ON_HOST} simt/simt.cpp)
 target_compile_definitions(maskline_trt_simt PRIVATE MASKLINE_SIMT)
 target_compile_options(maskline_trt_simt PRIVATE ${MATHS} -O2 -g -Wno-unused-parameter -Wno-unknown-pragmas)
 target_link_libraries(maskline_trt_simt PRIVATE maskline_nvinfer_headers CUDA::cudart_static)
 target_link_options(maskline_trt_simt PRIVATE ${CLOSED})
+
+# And over launches that break the rules: the harness must notice.
+add_library(maskline_faulty_simt SHARED ${FACES} harness/faulty.cpp)
+target_link_libraries(maskline_faulty_simt PRIVATE maskline_nvinfer_headers CUDA::cudart_static)
+target_link_options(maskline_faulty_simt PRIVATE ${CLOSED})
 
 # The harness plays TensorRT; its registry is also the stand-in for libnvinfer.
 add_library(maskline_play_nvinfer SHARED harness/play_nvinfer.cpp)
@@ -58,7 +65,7 @@ set_target_properties(maskline_triton PROPERTIES SKIP_BUILD_RPATH ON)
 add_dependencies(maskline_triton maskline_trt)
 
 file(GLOB HARNESS_SOURCES CONFIGURE_DEPENDS harness/*.cpp)
-list(FILTER HARNESS_SOURCES EXCLUDE REGEX "play_nvinfer\\.cpp$")
+list(FILTER HARNESS_SOURCES EXCLUDE REGEX "(play_nvinfer|faulty)\\.cpp$")
 add_executable(maskline_harness ${HARNESS_SOURCES})
 target_link_libraries(
   maskline_harness PRIVATE maskline_nvinfer_headers maskline_host CUDA::cudart_static Threads::Threads ${CMAKE_DL_LIBS})

@@ -132,7 +132,7 @@ std::string checkOtherTypes(Subject& subject)
 
 void checkCreation(Subject& subject, Report& report)
 {
-    std::string const op = subject.opCase.op;
+    std::string const op = subject.name();
     report.run(op, "announced fields", [&] { return checkAnnouncement(subject); });
     report.run(op, "capabilities", [&] { return checkCapabilities(subject); });
     report.run(op, "other field types", [&] { return checkOtherTypes(subject); });

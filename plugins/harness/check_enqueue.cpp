@@ -107,7 +107,7 @@ std::string checkThreads(Subject& subject, Memory& memory)
 
 void checkEnqueue(Subject& subject, Memory* memory, std::string const& reason, Report& report)
 {
-    std::string const op = subject.opCase.op;
+    std::string const op = subject.name();
     if (memory == nullptr)
     {
         report.notRun(op, "enqueue, graph, threads", reason);

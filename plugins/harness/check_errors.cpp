@@ -236,14 +236,14 @@ std::string checkCountsAndTypes(Subject& subject)
 
 void checkBadFields(Subject& subject, Report& report)
 {
-    report.run(subject.opCase.op, "bad fields", [&] { return checkFields(subject); });
-    report.run(subject.opCase.op, "no fields, one twice", [&] { return checkNoFields(subject); });
+    report.run(subject.name(), "bad fields", [&] { return checkFields(subject); });
+    report.run(subject.name(), "no fields, one twice", [&] { return checkNoFields(subject); });
 }
 
 void checkBadShapes(Subject& subject, Report& report)
 {
-    report.run(subject.opCase.op, "bad shapes", [&] { return checkShapeErrors(subject); });
-    report.run(subject.opCase.op, "bad counts and types", [&] { return checkCountsAndTypes(subject); });
+    report.run(subject.name(), "bad shapes", [&] { return checkShapeErrors(subject); });
+    report.run(subject.name(), "bad counts and types", [&] { return checkCountsAndTypes(subject); });
 }
 
 } // namespace harness

@@ -81,7 +81,7 @@ std::string checkEvery(Subject& subject)
 
 void checkFormats(Subject& subject, Report& report)
 {
-    report.run(subject.opCase.op, "format combinations", [&] { return checkEvery(subject); });
+    report.run(subject.name(), "format combinations", [&] { return checkEvery(subject); });
 }
 
 } // namespace harness

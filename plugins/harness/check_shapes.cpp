@@ -125,7 +125,7 @@ std::string checkWorkspace(Subject& subject)
 
 void checkShapes(Subject& subject, Report& report)
 {
-    std::string const op = subject.opCase.op;
+    std::string const op = subject.name();
     report.run(op, "output types", [&] { return checkOutputTypes(subject); });
     report.run(op, "output shapes, symbolic", [&] { return checkOutputShapes(subject, /* symbolic = */ true); });
     report.run(op, "output shapes, known", [&] { return checkOutputShapes(subject, /* symbolic = */ false); });

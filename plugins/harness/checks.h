@@ -18,6 +18,12 @@ struct Subject
     PluginLibrary& library;
     OpCase opCase;
 
+    //! "MaskRLE, discs and noise".
+    std::string name() const
+    {
+        return opCase.op + ", " + opCase.title;
+    }
+
     //! A plugin made in the build phase.
     //!
     //! @throws Failure with what the plugin logged when it could not be made.

@@ -18,10 +18,11 @@ namespace
 
 constexpr double kCANVAS_PX = 128.0;
 constexpr std::int32_t kLEVELS = 3;
-constexpr std::int32_t kANCHORS = 3;
+constexpr std::int32_t kSIZES = 6; // two a level
+constexpr std::int32_t kRATIOS = 3;
 constexpr std::int32_t kSTRIDES[kLEVELS] = {8, 16, 32};
-constexpr float kANCHOR_SIZES[kLEVELS] = {16.F, 32.F, 64.F};
-constexpr float kASPECT_RATIOS[kANCHORS] = {0.5F, 1.F, 2.F};
+constexpr float kANCHOR_SIZES[kSIZES] = {16.F, 20.F, 32.F, 40.F, 64.F, 80.F};
+constexpr float kASPECT_RATIOS[kRATIOS] = {0.5F, 1.F, 2.F};
 constexpr std::int32_t kCLASSES = 5;
 
 float const* floats(Bytes const& bytes)
@@ -70,7 +71,8 @@ MasklineProposalNMS proposalConfig()
 {
     MasklineProposalNMS config{};
     config.levels = kLEVELS;
-    config.anchors = kANCHORS;
+    config.numSizes = kSIZES;
+    config.numRatios = kRATIOS;
     config.anchorRounded = 1;
     config.preNmsPerLevel = 60;
     config.maxProposals = 40;
@@ -149,7 +151,7 @@ OpCase proposalNmsCase()
         {
             std::string const number = std::to_string(level);
             result.inputs.push_back({name + " of stride " + std::to_string(kSTRIDES[level]), Kind::kFLOAT,
-                {"B", name == "logits" ? "3" : "12", "H" + number, "W" + number}});
+                {"B", name == "logits" ? "6" : "24", "H" + number, "W" + number}});
             largest["H" + number] = static_cast<std::int64_t>(kCANVAS_PX) / kSTRIDES[level];
             largest["W" + number] = static_cast<std::int64_t>(kCANVAS_PX) / kSTRIDES[level];
         }

@@ -91,8 +91,8 @@ std::string Report::table() const
             library = row.library;
             text += "\n" + library + "\n";
         }
-        char line[96];
-        std::snprintf(line, sizeof(line), "  %-8s %-20s %-26s ", row.status.c_str(), row.op.c_str(), row.check.c_str());
+        char line[160];
+        std::snprintf(line, sizeof(line), "  %-8s %-36s %-24s ", row.status.c_str(), row.op.c_str(), row.check.c_str());
         text += line + row.detail + "\n";
     }
     auto const count = [this](char const* status) {

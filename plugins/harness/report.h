@@ -21,7 +21,7 @@ void require(bool condition, std::string const& text);
 struct Row
 {
     std::string library;
-    std::string op;
+    std::string op; //!< and which case of it
     std::string check;
     std::string status; //!< passed, failed or not run
     std::string detail; //!< what was seen, what went wrong, or why it was not run
