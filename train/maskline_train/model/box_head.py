@@ -77,29 +77,34 @@ def classwise_nms(
     counts = torch.zeros(batch, dtype=torch.int64, device=proposals.device)
     for image in range(batch):
         rows = int(num_proposals[image])
-        found = _image_detections(
+        candidates = image_candidates(
             scores[image, :rows], deltas[image, :rows], proposals[image, :rows], image_info[image], spec
         )
+        found = suppress(*candidates, spec)
         count = len(found[1])
         out_boxes[image, :count], out_scores[image, :count], out_labels[image, :count] = found
         counts[image] = count
     return out_boxes, out_scores, out_labels, counts
 
 
-def _image_detections(
+def image_candidates(
     scores: Tensor, deltas: Tensor, proposals: Tensor, image_info: Tensor, spec: BoxHeadSpec
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Boxes [n, 4], scores [n] and labels [n] of one image, n <= D, best first."""
+    """Boxes [n, 4], scores [n] and labels [n] of one image before NMS, ordered by (proposal, class)."""
     rows, labels = torch.nonzero(scores > spec.score_thresh, as_tuple=True)  # ordered by (proposal, class)
     boxes = box_ops.decode_deltas(deltas[rows, labels], proposals[rows], spec.delta_weights)
     boxes = box_ops.clip_to_image(boxes, image_info)
     large = box_ops.has_min_side(boxes, spec.min_side_px)
-    boxes, candidate_scores, labels = boxes[large], scores[rows, labels][large], labels[large]
+    return boxes[large], scores[rows, labels][large], labels[large]
+
+
+def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, spec: BoxHeadSpec) -> tuple[Tensor, Tensor, Tensor]:
+    """Class-wise NMS: the boxes [n, 4], scores [n] and labels [n] that are left of one image, n <= D, best first."""
     # Class by class, exactly: moving the classes apart by an offset instead would cost bits of the coordinates.
     keep = torch.zeros_like(labels, dtype=torch.bool)
     for label in torch.unique(labels):
         members = torch.nonzero(labels == label)[:, 0]
-        keep[members[nms(boxes[members], candidate_scores[members], spec.nms_thresh)]] = True
-    boxes, candidate_scores, labels = boxes[keep], candidate_scores[keep], labels[keep]
-    order = torch.sort(candidate_scores, descending=True, stable=True).indices[: spec.max_detections]
-    return boxes[order], candidate_scores[order], labels[order]
+        keep[members[nms(boxes[members], scores[members], spec.nms_thresh)]] = True
+    boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
+    order = torch.sort(scores, descending=True, stable=True).indices[: spec.max_detections]
+    return boxes[order], scores[order], labels[order]

@@ -99,12 +99,8 @@ class MaskRCNN(nn.Module):
         _check_inputs(canvas, image_info)
         _check_targets(targets, canvas, self.spec)
         features = self.backbone(canvas, image_info)
-        terms, proposals, num_proposals = self._rpn(features, image_info, targets, generator)
-        rois = sample_rois(proposals, num_proposals, targets, self.spec.num_classes, self.sampling, generator)
-        positives = rois.positives(self.spec.num_classes)
-        terms |= self._box_terms(features, rois, targets)
-        terms |= self._mask_terms(features, positives, targets)
-        terms |= self._keypoint_terms(features, positives, targets)
+        terms, proposals, num_proposals = self.rpn_losses(features, image_info, targets, generator)
+        terms |= self.head_losses(features, proposals, num_proposals, targets, generator)
         return averages(terms, over_processes=self.training)
 
     @torch.no_grad()
@@ -127,10 +123,23 @@ class MaskRCNN(nn.Module):
         logits, deltas = self.rpn_head(features)
         proposals, num_proposals = self.propose(logits, deltas, image_info)
         proposals = proposals[:, : max(1, int(num_proposals.max()))]  # rows that are padding in every image
-        boxes, scores, labels, num = self._detect_boxes(features, proposals, num_proposals, image_info)
+        return self.detect_in(features, proposals, num_proposals, image_info, masks)
+
+    @torch.no_grad()
+    def detect_in(
+        self,
+        features: Sequence[Tensor],
+        proposals: Tensor,
+        num_proposals: Tensor,
+        image_info: Tensor,
+        masks: bool = True,
+    ) -> Detections:
+        """The second stage of `detect`: objects among proposals [B, R, 4], of which `num_proposals` [B] count."""
+        outputs = self.score_boxes(features, proposals)
+        boxes, scores, labels, num = classwise_nms(*outputs, proposals, num_proposals, image_info, self.spec.box_head)
         if not masks:
             return Detections(boxes, scores, labels, num, None)
-        of_boxes = self._detect_masks(features, boxes, labels), self._detect_keypoints(features, boxes, labels)
+        of_boxes = self.detect_masks(features, boxes, labels), self._detect_keypoints(features, boxes, labels)
         return Detections(boxes, scores, labels, num, *of_boxes)
 
     def propose(self, logits: Sequence[Tensor], deltas: Sequence[Tensor], image_info: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,7 +158,7 @@ class MaskRCNN(nn.Module):
             roi_features = self.res5(roi_features)
         return self.mask_head(roi_features)  # type: ignore[no-any-return]
 
-    def _rpn(
+    def rpn_losses(
         self,
         features: Sequence[Tensor],
         image_info: Tensor,
@@ -167,6 +176,22 @@ class MaskRCNN(nn.Module):
         )
         proposals, num_proposals = self._proposals(logits, deltas, image_info, counts)
         return rpn_terms(logits, deltas, anchors, samples), proposals, num_proposals
+
+    def head_losses(
+        self,
+        features: Sequence[Tensor],
+        proposals: Tensor,
+        num_proposals: Tensor,
+        targets: Sequence[Target],
+        generator: torch.Generator | None,
+    ) -> dict[str, Term]:
+        """Losses of the heads on RoIs sampled from proposals [B, R, 4], of which `num_proposals` [B] count."""
+        rois = sample_rois(proposals, num_proposals, targets, self.spec.num_classes, self.sampling, generator)
+        positives = rois.positives(self.spec.num_classes)
+        terms = self._box_terms(features, rois, targets)
+        terms |= self._mask_terms(features, positives, targets)
+        terms |= self._keypoint_terms(features, positives, targets)
+        return terms
 
     def _proposals(
         self, logits: Sequence[Tensor], deltas: Sequence[Tensor], image_info: Tensor, counts: ProposalSpec
@@ -207,18 +232,15 @@ class MaskRCNN(nn.Module):
         levels = self.spec.backbone.roi_levels
         return roi_align_flat(features[: len(levels)], boxes, images, self.spec.roi_align, pooled_side, levels[0])
 
-    def _detect_boxes(
-        self, features: Sequence[Tensor], proposals: Tensor, num_proposals: Tensor, image_info: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Box branch and class-wise NMS."""
+    def score_boxes(self, features: Sequence[Tensor], proposals: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits [B * R, K + 1] and box deltas [B * R, 4K] of proposals [B, R, 4]."""
         spec, levels = self.spec.box_head, self.spec.backbone.roi_levels
         roi_features = multiscale_roi_align(
             features[: len(levels)], proposals, self.spec.roi_align, spec.pooled_side, levels[0]
         )
-        class_logits, box_deltas = self.box_outputs(roi_features)
-        return classwise_nms(class_logits, box_deltas, proposals, num_proposals, image_info, spec)
+        return self.box_outputs(roi_features)
 
-    def _detect_masks(self, features: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor | None:
+    def detect_masks(self, features: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor | None:
         """Mask branch on the detected boxes alone: [B, D, M, M] probabilities, zero in padding rows."""
         spec = self.spec.mask_head
         if spec is None:
@@ -235,12 +257,18 @@ class MaskRCNN(nn.Module):
         spec = self.spec.keypoint_head
         if spec is None:
             return None
-        assert self.keypoint_head is not None
         keypoints = boxes.new_zeros((*labels.shape, len(spec.names), 3))
         real = labels >= 0
-        roi_features = self._roi_features(features, boxes[real], torch.nonzero(real)[:, 0], spec.pooled_side)
-        keypoints[real] = decode_heatmaps(self.keypoint_head(roi_features), boxes[real])
+        heatmaps = self.keypoint_outputs(features, boxes[real], torch.nonzero(real)[:, 0])
+        keypoints[real] = decode_heatmaps(heatmaps, boxes[real])
         return keypoints
+
+    def keypoint_outputs(self, features: Sequence[Tensor], boxes: Tensor, images: Tensor) -> Tensor:
+        """Heatmap logits [N, J, 4P, 4P] of boxes [N, 4] that carry the index of their image [N]."""
+        assert self.keypoint_head is not None
+        assert self.spec.keypoint_head is not None
+        roi_features = self._roi_features(features, boxes, images, self.spec.keypoint_head.pooled_side)
+        return self.keypoint_head(roi_features)  # type: ignore[no-any-return]
 
 
 def _check_inputs(canvas: Tensor, image_info: Tensor) -> None:

@@ -8,7 +8,8 @@ Time:     the paper says about 1 hour on 8 GPUs of 2017, given the COCO model; n
 Result:   the paper says 32.0 AP on test (38.0, 57.5 and 41.2 for truck, bus and train on val); the published table
           gives 36.4 AP on val; not reproduced by us.
 
-`--init` must be the folder of a checkpoint of `mask_rcnn_r50_fpn`: its model.json says which row is which class; rider, which COCO does not know, starts at random.
+`--init` must be the folder of a checkpoint of `mask_rcnn_r50_fpn`: its model.json says which row is which class;
+rider, which COCO does not know, starts at random.
 The paper gives no rate for this run: the fine-only one, reduced by 10 at 3k.
 """
 
