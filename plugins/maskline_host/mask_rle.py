@@ -1,13 +1,13 @@
-"""COCO compressed RLE of masks in their boxes, without a pasted mask ever being made; numpy in, bytes out.
+"""COCO run-length encoding of masks in their boxes, without a pasted mask ever being made.
 
-Letters: N masks, M mask side.
+Letters: N masks, B images, D detections an image, M mask side.
+Ref: docs/architecture.md, "Masks at the original size"; plugins/mask_rle/README.md.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +15,10 @@ import numpy.typing as npt
 from . import library
 
 MAX_SIDE = 63  # the largest M
-_GUESS_BYTES = 1024  # a mask; most objects of a photograph take less
+_GUESS_BYTES = 1024  # a text; most objects of a photograph take less
 
 
-def encode(
-    masks: npt.NDArray[np.uint8],
-    boxes: npt.NDArray[np.float32],
-    sizes: npt.ArrayLike | Sequence[tuple[int, int]],
-    threads: int = 0,
-) -> list[bytes]:
+def encode(masks: npt.NDArray[np.uint8], boxes: npt.ArrayLike, sizes: npt.ArrayLike, threads: int = 0) -> list[bytes]:
     """COCO compressed RLE of every mask pasted into its box: what pycocotools writes, byte for byte.
 
     Args:
@@ -36,22 +31,22 @@ def encode(
         N texts, in order.
 
     Raises:
-        HostLibraryError: the library is missing, or a shape or size is wrong.
-
-    Ref: docs/architecture.md, "Masks at the original size".
+        HostLibraryError: the library is missing, or a type, shape or size is wrong.
     """
-    masks = library.as_array(masks, np.uint8, "masks", (None, None, None))
+    masks = _as_masks(masks, rank=3)
     number, side, _ = masks.shape
-    library.as_array(masks, np.uint8, "masks", (number, side, side))
-    boxes = library.as_array(boxes, np.float32, "boxes", (number, 4))
-    all_sizes = library.as_array(np.broadcast_to(np.asarray(sizes), (number, 2)), np.int32, "sizes", (number, 2))
-    offsets = np.empty(number + 1, np.int64)
+    places = library.as_array(boxes, np.float32, "boxes", (number, 4))
+    all_sizes = np.asarray(sizes, np.int32)
+    if all_sizes.shape == (2,):
+        all_sizes = np.broadcast_to(all_sizes, (number, 2))
+    all_sizes = library.as_array(all_sizes, np.int32, "sizes", (number, 2))
+    offsets = np.zeros(number + 1, np.int64)
     text = np.empty(number * _GUESS_BYTES, np.uint8)
-    for _ in range(2):
+    for _ in range(2):  # the second time with room enough
         library.check(
             library.load().maskline_host_encode_masks(
                 library.pointer(masks),
-                library.pointer(boxes),
+                library.pointer(places),
                 library.pointer(all_sizes),
                 ctypes.c_int64(number),
                 ctypes.c_int32(side),
@@ -66,3 +61,71 @@ def encode(
         text = np.empty(offsets[-1], np.uint8)
     joined, ends = text[: offsets[-1]].tobytes(), offsets.tolist()
     return [joined[ends[i] : ends[i + 1]] for i in range(number)]
+
+
+class RunLengths(NamedTuple):
+    """What the op MaskRLE answers.
+
+    Attributes:
+        counts: [B,D,max_counts] int32, run lengths in column-major order, zeros first; 0 past their number.
+        num_counts: [B,D] int32, how many; 0 for a row past `num_detections`, and the negative of the number needed
+            (with all counts 0) when they do not fit.
+        image_boxes: [B,D,4] float32 xyxy, px of the original image; 0 past `num_detections`.
+    """
+
+    counts: npt.NDArray[np.int32]
+    num_counts: npt.NDArray[np.int32]
+    image_boxes: npt.NDArray[np.float32]
+
+
+def mask_rle(
+    masks: npt.NDArray[np.uint8],
+    boxes: npt.ArrayLike,
+    num_detections: npt.ArrayLike,
+    image_info: npt.ArrayLike,
+    max_counts: int = 4096,
+    threads: int = 0,
+) -> RunLengths:
+    """The op MaskRLE, as the plugin does it.
+
+    Args:
+        masks: [B,D,M,M] uint8, probability x 255; M up to `MAX_SIDE`.
+        boxes: [B,D,4] float32 xyxy, px of the canvas.
+        num_detections: [B,1] int32.
+        image_info: [B,6] float32, resized_h, resized_w, scale_y, scale_x, original_h, original_w.
+        max_counts: capacity of a mask.
+        threads: at most; 0 lets the library choose.
+
+    Raises:
+        HostLibraryError: the library is missing, or a type, shape or attribute is wrong.
+    """
+    masks = _as_masks(masks, rank=4)
+    images, detections, side, _ = masks.shape
+    given = (
+        masks,
+        library.as_array(boxes, np.float32, "boxes", (images, detections, 4)),
+        library.as_array(num_detections, np.int32, "num_detections", (images, 1)),
+        library.as_array(image_info, np.float32, "image_info", (images, 6)),
+    )
+    found = RunLengths(
+        np.empty((images, detections, max(max_counts, 0)), np.int32),
+        np.empty((images, detections), np.int32),
+        np.empty((images, detections, 4), np.float32),
+    )
+    numbers = (images, detections, side, max_counts, threads)
+    library.check(
+        library.load().maskline_host_mask_rle(
+            *(library.pointer(array) for array in given),
+            *(ctypes.c_int32(number) for number in numbers),
+            *(library.pointer(array) for array in found),
+        )
+    )
+    return found
+
+
+def _as_masks(masks: npt.NDArray[Any], rank: int) -> npt.NDArray[np.uint8]:
+    """`masks` in C order; a cast would silently turn probabilities into zeros."""
+    if masks.dtype != np.uint8:
+        raise library.HostLibraryError(f"masks: got {masks.dtype}, expected uint8, probability x 255")
+    side = masks.shape[-1] if masks.ndim else 0
+    return library.as_array(masks, np.uint8, "masks", (*[None] * (rank - 2), side, side))

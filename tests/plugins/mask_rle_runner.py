@@ -1,0 +1,94 @@
+"""Runs MaskRLE on one device, and by the oracle: float64 loops over pixels, COCO's own text form.
+
+Letters: B images, D detections an image, M mask side, H W original image.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import device
+import numpy as np
+import numpy.typing as npt
+import reference
+import torch
+from maskline_host import mask_rle
+from pycocotools import mask as coco_mask
+
+MASK_TYPES = {"uint8": torch.uint8, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+HOSTS = ("host-generic", "host-avx512")
+# So little below one half, of 255, counts as one half: a tie must not depend on how its sum was rounded (README.md).
+TIE = 1e-6
+
+
+class Shape(ctypes.Structure):
+    """`MaskRLEShape` of plugins/mask_rle/kernel.h."""
+
+    _fields_ = [("images", ctypes.c_int32), ("detections", ctypes.c_int32), ("side", ctypes.c_int32)]
+
+
+class Buffers(ctypes.Structure):
+    """`MaskRLEBuffers` of plugins/mask_rle/kernel.h."""
+
+    _fields_ = [
+        (name, ctypes.c_void_p)
+        for name in ("masks", "boxes", "num_detections", "image_info", "counts", "num_counts", "image_boxes")
+    ]
+
+
+def info_of(size: tuple[int, int], scale: tuple[float, float] = (1.0, 1.0)) -> list[float]:
+    """A row of image_info for an original image of (height, width) and (scale_y, scale_x)."""
+    return [size[0] * scale[0], size[1] * scale[1], *scale, *size]
+
+
+def expected_counts(mask: npt.ArrayLike, box: Sequence[float], size: tuple[int, int]) -> list[int]:
+    """The oracle's answer."""
+    return reference.encode_rle(reference.paste_mask(mask, [float(edge) for edge in box], size, 127.5 - TIE))
+
+
+def text_of(counts: Sequence[int], size: tuple[int, int]) -> bytes:
+    """COCO's compressed form, by pycocotools."""
+    rle = {"size": list(size), "counts": [int(count) for count in counts]}
+    return bytes(coco_mask.frPyObjects(rle, *size)["counts"])
+
+
+def run(
+    where: str,
+    masks: npt.NDArray[Any],
+    boxes: npt.ArrayLike,
+    num_detections: npt.ArrayLike,
+    info: npt.ArrayLike,
+    max_counts: int = 1024,
+    *,
+    dtype: str = "uint8",
+    seed: int = 0,
+) -> mask_rle.RunLengths:
+    """The op's answer; `masks` [B,D,M,M] may hold any numbers where the device takes floats."""
+    if where in HOSTS:
+        with device.host(where):
+            return mask_rle.mask_rle(masks.astype(np.uint8), boxes, num_detections, info, max_counts)
+    images, detections, side = masks.shape[:3]
+    given = [
+        torch.from_numpy(np.ascontiguousarray(masks)).to(MASK_TYPES[dtype]),
+        torch.from_numpy(np.array(boxes, np.float32)),
+        torch.from_numpy(np.array(num_detections, np.int32)),
+        torch.from_numpy(np.array(info, np.float32)),
+    ]
+    found = [  # what is left unwritten shows
+        torch.full((images, detections, max_counts), -77, dtype=torch.int32),
+        torch.full((images, detections), -77, dtype=torch.int32),
+        torch.full((images, detections, 4), float("nan")),
+    ]
+    shape = Shape(images, detections, side)
+    head = (ctypes.c_int32(max_counts), ctypes.byref(shape), ctypes.c_int32(list(MASK_TYPES).index(dtype)))
+    if where == "cuda":
+        library = device.cuda()
+        given, found = [tensor.cuda() for tensor in given], [tensor.cuda() for tensor in found]
+        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+    else:
+        library, stream = device.simt(seed), None
+    buffers = Buffers(*(tensor.data_ptr() for tensor in (*given, *found)))
+    device.check(library, library.maskline_device_mask_rle(*head, ctypes.byref(buffers), stream))
+    return mask_rle.RunLengths(*(tensor.cpu().numpy() for tensor in found))
