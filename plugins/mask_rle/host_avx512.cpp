@@ -198,54 +198,7 @@ std::int32_t* writeInOrder(Crossings const& found, int begin, int end, std::int3
     return out;
 }
 
-//! The cells of one row as doubles, up to seven zeros written beyond them.
-void putRow(std::uint8_t const* row, std::int32_t side, double* cells) noexcept
-{
-    for (std::int32_t i = 0; i < side; i += kLANES)
-    {
-        auto const some = static_cast<__mmask16>((1U << (side - i < kLANES ? side - i : kLANES)) - 1);
-        auto const numbers = _mm256_cvtepu8_epi32(_mm_maskz_loadu_epi8(some, row + i));
-        _mm512_storeu_pd(cells + i, _mm512_cvtepi32_pd(numbers));
-    }
-}
-
 } // namespace
-
-void putCellsAVX512(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) noexcept
-{
-    auto const stride = side + 2;
-    auto const all = (std::uint64_t{1} << side) - 1;
-    // Which cells of each row are inside, a bit each; a row of border above, some below.
-    alignas(64) std::uint64_t inside[PastedMask::kSTRETCHES + kLANES + 1] = {};
-    std::memset(pasted.cells, 0, static_cast<std::size_t>(stride) * sizeof(double));
-    for (std::int32_t row = 0; row < side; ++row)
-    {
-        auto const* from = mask + row * side;
-        auto* to = pasted.cells + (row + 1) * stride;
-        to[0] = 0.0;
-        putRow(from, side, to + 1);
-        to[side + 1] = 0.0;
-        static_assert(kINSIDE == 128, "the highest bit of a byte");
-        inside[row + 1] = _cvtmask64_u64(_mm512_movepi8_mask(_mm512_maskz_loadu_epi8(_cvtu64_mask64(all), from)));
-    }
-    std::memset(pasted.cells + (side + 1) * stride, 0, static_cast<std::size_t>(stride) * sizeof(double));
-    // As mixedStretches of math.h, with rows and columns in each other's place, and then turned around.
-    std::memset(pasted.mixed, 0, sizeof(pasted.mixed));
-    for (std::int32_t k = 0; k <= side; k += kLANES)
-    {
-        auto const above = _mm512_loadu_si512(inside + k);
-        auto const below = _mm512_loadu_si512(inside + k + 1);
-        auto const any = _mm512_or_si512(above, below);
-        auto const both = _mm512_and_si512(above, below);
-        auto const mixed = _mm512_andnot_si512(_mm512_and_si512(both, _mm512_slli_epi64(both, 1)),
-            _mm512_or_si512(any, _mm512_slli_epi64(any, 1)));
-        for (std::int32_t left = 0; left <= side; ++left)
-        {
-            auto const bit = _mm512_set1_epi64(static_cast<long long>(std::uint64_t{1} << left));
-            pasted.mixed[left] |= static_cast<std::uint64_t>(_mm512_test_epi64_mask(mixed, bit)) << k;
-        }
-    }
-}
 
 std::int32_t stripEdgesAVX512(
     PastedMask const& pasted, std::int32_t begin, std::int32_t count, std::int32_t* edges) noexcept
@@ -276,56 +229,6 @@ std::int32_t stripEdgesAVX512(
         groupBegin = groupEnd;
     }
     return static_cast<std::int32_t>(out - edges);
-}
-
-char* writeTextAVX512(std::int32_t const* edges, std::int32_t count, char* text) noexcept
-{
-    constexpr std::int32_t kCOUNTS = 16;
-    std::int32_t i = 0;
-    for (; i + kCOUNTS <= count; i += kCOUNTS)
-    {
-        auto const* at = edges + i;
-        auto const length = _mm512_sub_epi32(_mm512_loadu_si512(at), _mm512_loadu_si512(at - 1));
-        auto const twoBefore = _mm512_sub_epi32(_mm512_loadu_si512(at - 2), _mm512_loadu_si512(at - 3));
-        auto const value = _mm512_sub_epi32(length, twoBefore);
-        auto const magnitude = _mm512_xor_si512(value, _mm512_srai_epi32(value, 31));
-        // Four characters hold 19 bits and a sign.
-        if (_mm512_cmpge_epi32_mask(magnitude, _mm512_set1_epi32(1 << 19)) != 0)
-        {
-            text = writeTextGeneric(at, kCOUNTS, text);
-            continue;
-        }
-        auto const two = _mm512_cmpge_epi32_mask(magnitude, _mm512_set1_epi32(1 << 4));
-        auto const three = _mm512_cmpge_epi32_mask(magnitude, _mm512_set1_epi32(1 << 9));
-        auto const four = _mm512_cmpge_epi32_mask(magnitude, _mm512_set1_epi32(1 << 14));
-        auto words = _mm512_set1_epi32(0x30303030); // '0'
-        auto const group = [&](unsigned shift, int mask) {
-            auto const bits = _mm512_and_si512(
-                _mm512_slli_epi32(value, shift), _mm512_set1_epi32(mask));
-            words = _mm512_add_epi32(words, bits);
-        };
-        group(0, 0x1f);
-        group(3, 0x1f00);
-        group(6, 0x1f0000);
-        group(9, 0x1f000000);
-        words = _mm512_mask_add_epi32(words, two, words, _mm512_set1_epi32(0x20)); // "more follows"
-        words = _mm512_mask_add_epi32(words, three, words, _mm512_set1_epi32(0x2000));
-        words = _mm512_mask_add_epi32(words, four, words, _mm512_set1_epi32(0x200000));
-        auto lengths = _mm512_set1_epi32(1);
-        lengths = _mm512_mask_add_epi32(lengths, two, lengths, _mm512_set1_epi32(1));
-        lengths = _mm512_mask_add_epi32(lengths, three, lengths, _mm512_set1_epi32(1));
-        lengths = _mm512_mask_add_epi32(lengths, four, lengths, _mm512_set1_epi32(1));
-        alignas(64) std::int32_t word[kCOUNTS];
-        alignas(64) std::int32_t size[kCOUNTS];
-        _mm512_store_si512(word, words);
-        _mm512_store_si512(size, lengths);
-        for (int j = 0; j < kCOUNTS; ++j)
-        {
-            std::memcpy(text, word + j, sizeof(word[j]));
-            text += size[j];
-        }
-    }
-    return writeTextGeneric(edges + i, count - i, text);
 }
 
 } // namespace mask_rle

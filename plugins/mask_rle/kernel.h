@@ -2,6 +2,7 @@
 #pragma once
 
 #include "mask_rle/attributes.h"
+#include "mask_rle/math.h"
 
 #include <cuda_runtime_api.h>
 
@@ -24,7 +25,7 @@ enum class MaskType : int
 struct MaskRLEShape
 {
     //! The largest mask side; see math.h.
-    static constexpr std::int32_t kMAX_SIDE{63};
+    static constexpr std::int32_t kMAX_SIDE{mask_rle::kMAX_SIDE};
 
     std::int32_t images{0};     //!< B
     std::int32_t detections{0}; //!< D, slots an image
