@@ -5,18 +5,16 @@
 #include "common/export.h"
 #include "common/status.h"
 
-//! Bytes of workspace; 0 when the config breaks a rule (`maskline_last_error` has the text).
-MASKLINE_API std::size_t maskline_device_classwise_nms_workspace_bytes(MasklineClasswiseNMS const* config)
+//! Bytes of workspace that a call needs, into `bytes`.
+MASKLINE_API int maskline_device_classwise_nms_workspace(MasklineClasswiseNMS const* config, std::size_t* bytes)
 {
-    std::size_t bytes = 0;
-    int const status = maskline::guarded([&]() -> std::string {
+    return maskline::guarded([&]() -> std::string {
         maskline::ClasswiseNMSAttributes attributes;
         maskline::ClasswiseNMSShape shape;
         std::string text = maskline::read(*config, attributes, shape);
-        bytes = text.empty() ? maskline::classwiseNMSWorkspaceBytes(attributes, shape) : 0;
+        *bytes = text.empty() ? maskline::classwiseNMSWorkspaceBytes(attributes, shape) : 0;
         return text;
     });
-    return status == maskline::kSUCCESS ? bytes : 0;
 }
 
 //! Queues the op; see ClasswiseNMSBuffers for the arrays.

@@ -5,18 +5,16 @@
 #include "proposal_nms/c_config.h"
 #include "proposal_nms/kernel.h"
 
-//! Bytes of workspace; 0 when the config breaks a rule (`maskline_last_error` has the text).
-MASKLINE_API std::size_t maskline_device_proposal_nms_workspace_bytes(MasklineProposalNMS const* config)
+//! Bytes of workspace that a call needs, into `bytes`.
+MASKLINE_API int maskline_device_proposal_nms_workspace(MasklineProposalNMS const* config, std::size_t* bytes)
 {
-    std::size_t bytes = 0;
-    int const status = maskline::guarded([&]() -> std::string {
+    return maskline::guarded([&]() -> std::string {
         maskline::ProposalNMSAttributes attributes;
         maskline::ProposalNMSShape shape;
         std::string text = maskline::read(*config, attributes, shape);
-        bytes = text.empty() ? maskline::proposalNMSWorkspaceBytes(attributes, shape) : 0;
+        *bytes = text.empty() ? maskline::proposalNMSWorkspaceBytes(attributes, shape) : 0;
         return text;
     });
-    return status == maskline::kSUCCESS ? bytes : 0;
 }
 
 //! Queues the op; see ProposalNMSBuffers for the arrays (the two arrays of pointers are host memory).
