@@ -28,7 +28,7 @@ def test_the_wheel_holds_our_packages_and_nothing_else_at_the_top(wheel: Path) -
 def test_an_installed_wheel_can_assemble_a_repository(wheel: Path, tmp_path: Path) -> None:
     """The unpacked wheel finds every model, linked folders included, without the checkout."""
     zipfile.ZipFile(wheel).extractall(tmp_path)
-    code = "from maskline_serve.assemble import sources; m, b = sources(); print(m); print(b)"
+    code = "from maskline_serve.assemble import deploy_files, sources; print(*sources(), deploy_files())"
     result = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": str(tmp_path), "PATH": ""},
@@ -37,11 +37,13 @@ def test_an_installed_wheel_can_assemble_a_repository(wheel: Path, tmp_path: Pat
         text=True,
         check=True,
     )
-    models, backends = map(Path, result.stdout.split())
+    models, backends, deploy = map(Path, result.stdout.split())
     assert models.is_relative_to(tmp_path)
     relative = {path.relative_to(ROOT / "triton_repo" / "models") for path in served_files("models")}
     assert {path.relative_to(models) for path in models.rglob("*") if path.is_file()} == relative
     assert (backends / "onnxruntime" / "model.py").is_file()
+    assert deploy.is_relative_to(tmp_path)
+    assert sorted(path.name for path in deploy.iterdir()) == ["Containerfile", "launch.sh"]
 
 
 def served_files(folder: str) -> list[Path]:

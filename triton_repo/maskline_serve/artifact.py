@@ -17,7 +17,8 @@ from maskline_serve.repository import STAGES, sha256
 
 FORMAT = "maskline-artifact/1"
 SPEC_FORMAT = "maskline-model/1"
-DTYPES = ("UINT8", "INT32", "FP32")
+LOW = ("FP16", "BF16")  # what the features of typed stages travel in
+DTYPES = ("UINT8", "INT32", "FP32", *LOW)
 AGAIN = "export it again with `maskline-export onnx`"
 
 
@@ -143,8 +144,8 @@ def _build(folder: Path, manifest: dict[str, Any], digest: str) -> Artifact:
         stages={
             name: Stage(
                 folder / entries[name]["file"],
-                tuple(_tensor(item) for item in entries[name]["inputs"]),
-                tuple(_tensor(item) for item in entries[name]["outputs"]),
+                tuple(tensor(item) for item in entries[name]["inputs"]),
+                tuple(tensor(item) for item in entries[name]["outputs"]),
             )
             for name in STAGES
         },
@@ -175,8 +176,8 @@ def _preprocessing(data: dict[str, Any]) -> Preprocessing:
     return Preprocessing(sides[0], sides[1], canvases)
 
 
-def _tensor(data: dict[str, Any]) -> Tensor:
-    """One entry of a stage's inputs or outputs."""
+def tensor(data: dict[str, Any]) -> Tensor:
+    """One entry of a stage's inputs or outputs; ValueError for a dtype that Triton would not know."""
     if data["dtype"] not in DTYPES:
         raise ValueError(f"tensor {data['name']!r}: got dtype {data['dtype']!r}, expected {', '.join(DTYPES)}")
     shape = tuple(side if isinstance(side, int) else str(side) for side in data["shape"])

@@ -11,17 +11,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from maskline_serve import config
-from maskline_serve.artifact import Artifact, Tensor
+from maskline_serve import check_engines, config
+from maskline_serve.artifact import LOW, Artifact
 from maskline_serve.artifact import read as read_artifact
-from maskline_serve.errors import ArtifactError, RepositoryError
+from maskline_serve.config_tensorrt import with_max_batch, with_tensorrt
+from maskline_serve.engines import Engines
+from maskline_serve.engines import read as read_engines
+from maskline_serve.errors import ArtifactError, EnginesError, RepositoryError
 from maskline_serve.repository import ENSEMBLES, FILE, STAGES, Repository, files_in, sha256
 
 
 class Target(enum.StrEnum):
-    """What a repository is made for. GPU targets differ in backend lines and instance groups alone."""
+    """What a repository is made for: models, names and shapes are the same for all."""
 
     CPU = "cpu"
+    TENSORRT = "tensorrt"
+
+
+# What launch.sh reserves on the GPU for tensors that travel between the steps: those of one batch, so many times, since
+# requests overlap. Beyond the server's own 64 MiB they would silently go through memory of the host.
+POOL_BATCHES = 2
+POOL_UNIT_BYTES = 256 << 20
+_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
 
 def sources() -> tuple[Path, Path]:
@@ -37,7 +48,26 @@ def sources() -> tuple[Path, Path]:
     raise RepositoryError(f"no models and backends in or beside {package}; reinstall maskline")
 
 
-def assemble(artifact_folder: Path, repository_folder: Path, target: Target = Target.CPU, force: bool = False) -> bool:
+def deploy_files() -> Path:
+    """The folder of what a TensorRT repository is served with: inside the wheel, or in a checkout.
+
+    Raises:
+        RepositoryError: it is not there.
+    """
+    models, _ = sources()
+    folder = models.parent / "deploy" / "tensorrt"
+    if not folder.is_dir():
+        raise RepositoryError(f"no folder {folder}; reinstall maskline")
+    return folder
+
+
+def assemble(
+    artifact_folder: Path,
+    repository_folder: Path,
+    target: Target = Target.CPU,
+    force: bool = False,
+    engines_folder: Path | None = None,
+) -> bool:
     """Write the model repository of an artifact, whole or not at all.
 
     Args:
@@ -45,21 +75,24 @@ def assemble(artifact_folder: Path, repository_folder: Path, target: Target = Ta
         repository_folder: new, empty, or assembled earlier.
         target: what to assemble for.
         force: replace an assembled repository even if its files were changed by hand since.
+        engines_folder: what `maskline-export engine` wrote of this artifact; for the TensorRT target, and no other.
 
     Returns:
         False when the very same repository is there already and nothing had to be done.
 
     Raises:
         ArtifactError: the artifact is damaged or does not fit our configs.
+        EnginesError: engines are missing, given without need, damaged, or do not fit.
         RepositoryError: the folder holds something that must not be overwritten.
     """
     artifact = read_artifact(artifact_folder)
+    engines = _read_engines(engines_folder, artifact, target)
     folder = repository_folder.resolve()  # a link stays, what it points to is replaced
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         staging.chmod(0o755)  # mkdtemp's 0700 would hide the repository from a server under another user
-        repository = _write(artifact, staging, target)
+        repository = _write(artifact, engines, staging)
         if not _must_replace(folder, repository, force):
             return False
         _swap(staging, folder)
@@ -68,24 +101,41 @@ def assemble(artifact_folder: Path, repository_folder: Path, target: Target = Ta
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _write(artifact: Artifact, folder: Path, target: Target) -> Repository:
+def _read_engines(folder: Path | None, artifact: Artifact, target: Target) -> Engines | None:
+    """The engines of the TensorRT target; None for another."""
+    if (folder is None) == (target is Target.TENSORRT):
+        got = "no --engines" if folder is None else f"--engines {folder}"
+        raise EnginesError(
+            f"target {target.value}: got {got}; the target tensorrt needs the folder that `maskline-export engine` "
+            "wrote, no other target takes one"
+        )
+    return None if folder is None else read_engines(folder, artifact)
+
+
+def _write(artifact: Artifact, engines: Engines | None, folder: Path) -> Repository:
     """Fill an empty folder; returns its description, which is written last."""
     models, backends = sources()
-    ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
-    shutil.copytree(models, folder / "models", ignore=ignore)
-    shutil.copytree(backends, folder / "backends", ignore=ignore)
+    shutil.copytree(models, folder / "models", ignore=_IGNORED)
+    if engines is None:
+        shutil.copytree(backends, folder / "backends", ignore=_IGNORED)
+    else:
+        _write_serving(engines, folder)
     for name in STAGES:
         version = folder / "models" / name / "1"
         version.mkdir(exist_ok=True)
-        shutil.copyfile(artifact.stages[name].file, version / "model.onnx")
+        if engines is None:
+            shutil.copyfile(artifact.stages[name].file, version / "model.onnx")
+        else:
+            shutil.copyfile(engines.plans[name], version / "model.plan")
     for path in sorted((folder / "models").glob("*/config.pbtxt")):
-        path.write_text(_configured(path.read_text(encoding="utf-8"), path.parent.name, artifact), encoding="utf-8")
+        text = _configured(path.read_text(encoding="utf-8"), path.parent.name, artifact, engines)
+        path.write_text(text, encoding="utf-8")
     for ensemble in ENSEMBLES:
         (folder / "models" / ensemble / "1").mkdir(exist_ok=True)  # Triton wants a version folder, if an empty one
     repository = Repository(
         folder=folder,
         maskline=importlib.metadata.version("maskline"),
-        target=target.value,
+        target=(Target.CPU if engines is None else Target.TENSORRT).value,
         artifact={
             "manifest_sha256": artifact.manifest_sha256,
             "maskline": artifact.release,
@@ -95,23 +145,49 @@ def _write(artifact: Artifact, folder: Path, target: Target) -> Repository:
         classes=artifact.classes,
         max_detections=artifact.max_detections,
         mask_side=artifact.mask_side,
+        engines={}
+        if engines is None
+        else {
+            "tensorrt": engines.version,
+            "compute_capability": engines.compute_capability,
+            "precision": engines.precision,
+        },
         files={path.relative_to(folder).as_posix(): sha256(path) for path in files_in(folder)},
     )
     (folder / FILE).write_text(repository.to_json(), encoding="utf-8")
     return repository
 
 
-def _configured(text: str, name: str, artifact: Artifact) -> str:
-    """The text of model `name`'s config with the artifact's sizes and parameters."""
+def _write_serving(engines: Engines, folder: Path) -> None:
+    """What engines are served with: plugin libraries, the check, the launch file, the container build file."""
+    if engines.plugins:
+        (folder / "plugins").mkdir()
+        for name, path in engines.plugins.items():
+            shutil.copyfile(path, folder / "plugins" / name)
+    shutil.copyfile(Path(check_engines.__file__), folder / "check_engines.py")
+    deploy = deploy_files()
+    shutil.copyfile(deploy / "Containerfile", folder / "Containerfile")
+    pool = -(-engines.pool_bytes * POOL_BATCHES // POOL_UNIT_BYTES) * POOL_UNIT_BYTES
+    text = (deploy / "launch.sh").read_text(encoding="utf-8").replace("@POOL_BYTES@", str(pool))
+    (folder / "launch.sh").write_text(text, encoding="utf-8")
+    (folder / "launch.sh").chmod(0o755)
+
+
+def _configured(text: str, name: str, artifact: Artifact, engines: Engines | None) -> str:
+    """The text of model `name`'s config with the artifact's sizes and parameters, and the engines' types and limits."""
     where = f"models/{name}/config.pbtxt"
     if name in STAGES:
-        _check_contract(config.parse(text, where), artifact, name)
+        _check_contract(config.parse(text, where), artifact, name, typed=engines is not None)
     text = config.with_dims(text, _dims(artifact), where)
     if name in ENSEMBLES:
         text = config.with_parameter(text, "labels", json.dumps(list(artifact.classes), ensure_ascii=False), where)
     if name == "preprocess":
         for key, value in _preprocessing(artifact).items():
             text = config.with_parameter(text, key, value, where)
+    if engines is not None and name in STAGES:
+        text = with_tensorrt(text, engines.dtypes, engines.num_profiles, where)
+    if engines is not None and name in (*STAGES, *ENSEMBLES):
+        text = with_max_batch(text, engines.max_batch, where)
     return text
 
 
@@ -131,12 +207,15 @@ def _dims(artifact: Artifact) -> dict[str, tuple[int, ...]]:
     return {**found, "mask_rle": (artifact.max_detections,)}
 
 
-def _check_contract(parsed: Any, artifact: Artifact, name: str) -> None:
-    """Raise ArtifactError unless a stage has the names, types and order that our config states."""
+def _check_contract(parsed: Any, artifact: Artifact, name: str, typed: bool) -> None:
+    """Raise ArtifactError unless a stage has the names, types and order that our config states.
+
+    Where engines are served (`typed`), the artifact's features may be FP16 or BF16: the engines say what they take.
+    """
     stage = artifact.stages[name]
     for what, ours, theirs in (("inputs", parsed.input, stage.inputs), ("outputs", parsed.output, stage.outputs)):
         stated = [f"{tensor.name} {config.dtype(tensor)}" for tensor in ours]
-        found = [_named(tensor) for tensor in theirs]
+        found = [f"{tensor.name} {'FP32' if typed and tensor.dtype in LOW else tensor.dtype}" for tensor in theirs]
         if stated != found:
             pairs = zip([*stated, *[""] * len(found)], [*found, *[""] * len(stated)], strict=False)
             expected, got = next(pair for pair in pairs if pair[0] != pair[1])
@@ -144,10 +223,6 @@ def _check_contract(parsed: Any, artifact: Artifact, name: str) -> None:
                 f"{name}.onnx {what}: got {got or 'nothing'}, expected {expected or 'nothing'} as the wire contract "
                 "says; export it again with the same release of maskline"
             )
-
-
-def _named(tensor: Tensor) -> str:
-    return f"{tensor.name} {tensor.dtype}"
 
 
 def _must_replace(folder: Path, new: Repository, force: bool) -> bool:

@@ -17,7 +17,7 @@ from maskline_serve.assemble import Target
 from maskline_serve.assemble import assemble as assemble_repository
 from maskline_serve.config import parse
 from maskline_serve.doctor import Level, examine
-from maskline_serve.errors import ServeError
+from maskline_serve.errors import RepositoryError, ServeError
 from maskline_serve.repository import Repository
 from maskline_serve.server import TritonServer
 
@@ -37,12 +37,17 @@ def assemble(
     repository: Annotated[Path, typer.Argument(metavar="REPO", help="Folder to write.")],
     target: Annotated[Target, typer.Option(help="What the repository is for.")] = Target.CPU,
     force: Annotated[bool, typer.Option("--force", help="Replace it even if it was changed by hand.")] = False,
+    engines: Annotated[
+        Path | None, typer.Option(help="What `maskline-export engine` wrote of ARTIFACT; for the target tensorrt.")
+    ] = None,
 ) -> None:
     """Write a Triton model repository of an artifact.
 
+    The target `tensorrt` adds the plugin libraries, a launch file and a container build file.
+
     Example: `maskline-serve assemble out/artifact out/repository --target cpu`
     """
-    changed = assemble_repository(artifact, repository, target, force)
+    changed = assemble_repository(artifact, repository, target, force, engines)
     made = Repository.load(repository)
     size_mib = sum((made.folder / name).stat().st_size for name in made.files) / 2**20
     out.print(
@@ -50,7 +55,14 @@ def assemble(
         f"{size_mib:.1f} MiB{'' if changed else ' (up to date, nothing written)'}",
         soft_wrap=True,
     )
-    out.print(f"next: maskline-serve run {repository}", soft_wrap=True)
+    if made.engines:
+        gpu = f"GPU of compute capability {made.engines['compute_capability']}"
+        out.print(f"needs: TensorRT {made.engines['tensorrt']}, {gpu}", soft_wrap=True)
+        out.print(
+            f"next: {repository}/launch.sh in Triton's container; {repository}/Containerfile makes one", soft_wrap=True
+        )
+    else:
+        out.print(f"next: maskline-serve run {repository}", soft_wrap=True)
 
 
 @app.command()
@@ -68,6 +80,11 @@ def run(
 
     Example: `maskline-serve run out/repository --grpc-port 8001`
     """
+    if Repository.load(repository).engines:
+        raise RepositoryError(
+            f"{repository}: got target tensorrt, which the local server cannot serve; run {repository}/launch.sh in "
+            "Triton's container, or assemble for the target cpu"
+        )
     signal.signal(signal.SIGTERM, _interrupt)
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     server = TritonServer(

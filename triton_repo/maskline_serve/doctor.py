@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from maskline_serve import config, install
+from maskline_serve import check_engines, config, install
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
 from maskline_serve.logs import LogReader, tail
 from maskline_serve.repository import STAGES, Repository
@@ -53,7 +53,8 @@ def examine(folder: Path) -> list[Finding]:
         Finding(
             "repository",
             Level.OK,
-            f"target {repository.target}, {len(repository.classes)} classes, {repository.artifact['precision']}, "
+            f"target {repository.target}, {len(repository.classes)} classes, "
+            f"{(repository.engines or repository.artifact)['precision']}, "
             f"{repository.artifact['bodies']} bodies, assembled by maskline {repository.maskline}",
         ),
         *_files(repository),
@@ -71,7 +72,7 @@ def examine(folder: Path) -> list[Finding]:
         if not problems:
             kind = f"{len(parsed.ensemble_scheduling.step)} steps" if parsed.platform == "ensemble" else parsed.backend
             findings.append(Finding(name, Level.OK, f"{kind}, batches up to {parsed.max_batch_size}"))
-    return [*findings, *_machine()]
+    return [*findings, *(_tensorrt(repository) if repository.engines else _machine())]
 
 
 def _files(repository: Repository) -> list[Finding]:
@@ -93,12 +94,43 @@ def _model(repository: Repository, name: str, parsed: Any, configs: dict[str, An
         yield f"got name {parsed.name!r} in config.pbtxt, expected the folder's"
     if not any(entry.name.isdigit() for entry in (repository.models / name).iterdir() if entry.is_dir()):
         yield "no version folder, expected 1"
-    if name in STAGES:
+    if name in STAGES and repository.engines:
+        yield from _plan(repository.models / name / "1" / "model.plan", parsed)
+    elif name in STAGES:
         yield from _onnx(repository.models / name / "1" / "model.onnx", parsed)
     elif parsed.platform == "ensemble":
         yield from _ensemble(parsed, configs)
     elif not (repository.models / name / "1" / "model.py").is_file():
         yield "no 1/model.py"
+
+
+def _plan(path: Path, parsed: Any) -> Iterator[str]:
+    """What is wrong with an engine's config; the plan itself only TensorRT on the right GPU could read."""
+    if not path.is_file():
+        yield "no 1/model.plan"
+    if (parsed.platform, parsed.backend) != ("tensorrt_plan", "tensorrt"):
+        yield f"got platform {parsed.platform!r}, backend {parsed.backend!r}, expected 'tensorrt_plan', 'tensorrt'"
+    kinds = {group.Kind.Name(group.kind) for group in parsed.instance_group}
+    if kinds != {"KIND_GPU"}:
+        yield f"got instance groups {', '.join(sorted(kinds)) or 'none'}, expected KIND_GPU"
+
+
+def _tensorrt(repository: Repository) -> list[Finding]:
+    """Whether this machine's TensorRT and GPU are those that the engines need, and what else serving takes."""
+    findings = []
+    for what, (found, expected) in check_engines.compare(repository.engines).items():
+        if found is None:
+            detail = f"none found here; the engines need {expected}: look again where they are served"
+            findings.append(Finding(what, Level.WARNING, detail))
+        elif found != expected:
+            detail = f"got {found}, expected {expected}; build the engines again with `maskline-export engine`"
+            findings.append(Finding(what, Level.ERROR, detail))
+        else:
+            findings.append(Finding(what, Level.OK, found))
+    detail = (
+        "launch.sh in Triton's container of the release with this TensorRT; `maskline-serve run` has no such backend"
+    )
+    return [*findings, Finding("server", Level.WARNING, f"not looked for: {detail}")]
 
 
 def _onnx(path: Path, parsed: Any) -> Iterator[str]:

@@ -11,6 +11,10 @@ class ArtifactError(ServeError):
     """The artifact folder is missing, damaged, or written by a release that does not fit."""
 
 
+class EnginesError(ServeError):
+    """The folder of engines is missing, damaged, or does not fit the artifact or Triton."""
+
+
 class RepositoryError(ServeError):
     """The model repository is missing, not assembled by us, or must not be overwritten."""
 

@@ -2,7 +2,9 @@
 
     REPO/repository.json          where it came from, and the sha256 of every file
     REPO/models/<name>/...        what `tritonserver --model-repository` gets
-    REPO/backends/onnxruntime/... the Python-based backend that stands in where a server has none of that name
+    REPO/backends/onnxruntime/... the Python-based backend that stands in where a server has none of that name (cpu)
+    REPO/plugins/...              libraries that the engines need (tensorrt)
+    REPO/launch.sh, check_engines.py, Containerfile   how the engines are served (tensorrt)
 
 Letters: D detections an image, M mask side.
 """
@@ -35,6 +37,7 @@ class Repository:
         classes: class names in class order.
         max_detections: D.
         mask_side: M.
+        engines: `tensorrt`, `compute_capability` and `precision` that the engines need; empty for other targets.
         files: path inside the repository, with slashes -> sha256, for every file but repository.json.
     """
 
@@ -45,6 +48,7 @@ class Repository:
     classes: tuple[str, ...]
     max_detections: int
     mask_side: int
+    engines: dict[str, str]
     files: dict[str, str]
 
     @property

@@ -1,0 +1,192 @@
+"""Reads and checks a folder of TensorRT engines against the artifact that is to be served with them.
+
+Written by `maskline-export engine`; serving stands alone and meets the exporter only in these files.
+
+Letters: B batch, H W canvas, Hi Wi level i.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from maskline_serve.artifact import LOW, Artifact, Tensor, tensor
+from maskline_serve.errors import EnginesError
+from maskline_serve.repository import STAGES, sha256
+
+FORMAT = "maskline-engines/1"
+PLUGIN_LIBRARY, TRITON_SHIM = "libmaskline_trt.so", "libmaskline_triton.so"
+AGAIN = "build them again with `maskline-export engine`"
+_FEATURE = re.compile(r"[pc]\d")  # p2 to p5, or the one level of a network without a pyramid
+_BYTES = {"UINT8": 1, "INT32": 4, "FP32": 4, "FP16": 2, "BF16": 2}
+
+Canvas = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Engines:
+    """Checked engines.
+
+    Attributes:
+        version: the exact version of TensorRT that they need.
+        compute_capability: of the GPU that they need, e.g. "8.9".
+        precision: of trunk and heads.
+        plans: file of each stage.
+        dtypes: tensor name -> dtype, for every input and output of the stages.
+        plugins: libraries to serve with, by name; empty where the engines hold standard layers only.
+        num_profiles: optimisation profiles in each plan, one a canvas.
+        max_batch: the largest batch that every profile takes.
+        pool_bytes: what one batch of the largest profile hands from step to step.
+    """
+
+    version: str
+    compute_capability: str
+    precision: str
+    plans: dict[str, Path]
+    dtypes: dict[str, str]
+    plugins: dict[str, Path]
+    num_profiles: int
+    max_batch: int
+    pool_bytes: int
+
+
+def read(folder: Path, artifact: Artifact) -> Engines:
+    """Read and check a folder of engines.
+
+    Raises:
+        EnginesError: not such a folder, built of another artifact, changed since, not for Triton's TensorRT, without
+            the plugins it needs, or without a profile for a canvas of the artifact.
+    """
+    path = folder / "engines.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise EnginesError(
+            f"{folder} holds no engines (no engines.json); make them with `maskline-export engine ARTIFACT {folder}`"
+        ) from None
+    except ValueError as error:
+        raise EnginesError(f"{path}: not JSON ({error}); {AGAIN}") from None
+    found = data.get("format") if isinstance(data, dict) else None
+    if found != FORMAT:
+        raise EnginesError(f"{path}: got format {found!r}, expected {FORMAT!r}; {AGAIN} of this release")
+    try:
+        return _build(folder, data, artifact)
+    except KeyError as error:
+        raise EnginesError(f"{path}: missing key {error}; {AGAIN}") from None
+    except (TypeError, ValueError) as error:
+        raise EnginesError(f"{path}: {error}; {AGAIN}") from None
+
+
+def _build(folder: Path, data: dict[str, Any], artifact: Artifact) -> Engines:
+    """Engines of the JSON of engines.json, with every file's hash checked."""
+    if data["runtime"] != "tensorrt":
+        raise ValueError(f"got plans for {data['runtime']}, expected tensorrt, which Triton loads")
+    plans: dict[str, Path] = {}
+    tensors: dict[str, Tensor] = {}
+    for name in STAGES:
+        entry = data["stages"][name]
+        plans[name] = _checked_file(folder / f"{name}.plan", entry["sha256"])
+        if entry["onnx_sha256"] != sha256(artifact.stages[name].file):
+            raise ValueError(f"{name}.plan was built of another {name}.onnx than {artifact.folder} holds")
+        stage = artifact.stages[name]
+        for side, theirs in (("inputs", stage.inputs), ("outputs", stage.outputs)):
+            ours = tuple(tensor(item) for item in entry[side])
+            _check_tensors(name, side, ours, theirs)
+            tensors |= {item.name: item for item in ours}
+    profiles = [(tuple(item["batches"]), tuple(item["canvas"])) for item in data["profiles"]]
+    _check_profiles(profiles, artifact)
+    max_batch = min(batches[2] for batches, _ in profiles)
+    return Engines(
+        version=str(data["version"]),
+        compute_capability=str(data["compute_capability"]),
+        precision=str(data["precision"]),
+        plans=plans,
+        dtypes={name: item.dtype for name, item in tensors.items()},
+        plugins=_plugins(folder, data),
+        num_profiles=len(profiles),
+        max_batch=max_batch,
+        pool_bytes=max(max_batch * sum(_bytes(item, canvas) for item in tensors.values()) for _, canvas in profiles),
+    )
+
+
+def _checked_file(path: Path, expected: str) -> Path:
+    if not path.is_file():
+        raise ValueError(f"{path.name} is missing")
+    if (found := sha256(path)) != expected:
+        raise ValueError(f"{path.name}: got sha256 {found[:12]}..., expected {expected[:12]}...")
+    return path
+
+
+def _check_tensors(stage: str, side: str, ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> None:
+    """Same names, order, sizes and types as the artifact's, but for features, which travel in the engines' type."""
+
+    def described(item: Tensor) -> str:
+        free = _FEATURE.fullmatch(item.name) is not None and item.dtype in ("FP32", *LOW)
+        return f"{item.name} {'float' if free else item.dtype} {list(item.dims)}"
+
+    stated, found = ([described(item) for item in items] for items in (theirs, ours))
+    if stated != found:
+        pairs = itertools.zip_longest(found, stated)
+        got, expected = next(pair for pair in pairs if pair[0] != pair[1])
+        raise ValueError(f"{stage} {side}: got {got}, expected {expected} as the artifact has it")
+
+
+def _check_profiles(profiles: list[tuple[tuple[int, ...], tuple[int, ...]]], artifact: Artifact) -> None:
+    built = {canvas for _, canvas in profiles}
+    if missing := [canvas for canvas in _request_canvases(artifact.preprocessing.canvases) if canvas not in built]:
+        height, width = missing[0]
+        raise ValueError(
+            f"no profile for the canvas {height}x{width}, which a request can get; leave --profile out or add "
+            f"1:4:8@{height}x{width}"
+        )
+    if lowest := [batches for batches, _ in profiles if batches[0] > 1]:
+        raise ValueError(f"got a profile with batches of {lowest[0][0]} and more, expected 1: requests come alone too")
+
+
+def _request_canvases(canvases: tuple[Canvas, ...]) -> list[Canvas]:
+    """Those of the artifact, and the element-wise maxima of several that none of them holds."""
+    joints = list(dict.fromkeys(canvases))
+    for first in joints:  # grows while it is walked, up to all products of heights and widths
+        for second in list(joints):
+            joint = (max(first[0], second[0]), max(first[1], second[1]))
+            if joint not in joints:
+                joints.append(joint)
+    return [
+        joint
+        for joint in joints
+        if joint in canvases or not any(height >= joint[0] and width >= joint[1] for height, width in canvases)
+    ]
+
+
+def _plugins(folder: Path, data: dict[str, Any]) -> dict[str, Path]:
+    found = {}
+    for item in data["plugins"]:
+        if item["file"] != Path(item["file"]).name:
+            raise ValueError(f"got plugin {item['file']!r}, expected a plain name inside the folder plugins")
+        found[item["file"]] = _checked_file(folder / "plugins" / item["file"], item["sha256"])
+    layers = sum(int(entry["plugin_layers"]) for entry in data["stages"].values())
+    if layers and (missing := {PLUGIN_LIBRARY, TRITON_SHIM} - set(found)):
+        raise ValueError(
+            f"the engines have {layers} plugin layers, but no plugins/{sorted(missing)[0]} came with them; "
+            "build both libraries with `make plugins`"
+        )
+    return found
+
+
+def _bytes(item: Tensor, canvas: Canvas) -> int:
+    """Size of one image's share of a tensor."""
+    return _BYTES[item.dtype] * math.prod(_side(side, canvas) for side in item.shape[1:])
+
+
+def _side(side: int | str, canvas: Canvas) -> int:
+    """The number behind a symbol: H or W of the canvas, or, with a level's number at its end, of that level."""
+    if isinstance(side, int):
+        return side
+    level = re.search(r"\d$", side)
+    stride = 1 << int(level.group() if level else 0)
+    return -(-canvas[0 if side.startswith("H") else 1] // stride)
