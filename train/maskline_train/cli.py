@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from maskline_train.paper_commands import cityscapes_command, show_cityscapes
+from maskline_train.paper_commands import cityscapes_command, four_step_command, show_cityscapes
 
 app = typer.Typer(
     help="Train and evaluate Mask R-CNN on COCO-format data.",
@@ -93,6 +93,9 @@ def evaluate_command(
     ] = None,
     max_images: Annotated[int | None, typer.Option(help="Only the first so many images.")] = None,
     batch: Annotated[int, typer.Option(help="Images of one forward pass.")] = 4,
+    rpn: Annotated[
+        Path | None, typer.Option(help="Another checkpoint whose proposals are used, e.g. OUT/1-rpn/last.")
+    ] = None,
     cityscapes: Annotated[
         Path | None, typer.Option(help="Cityscapes, which the data were made of: score by its protocol too.")
     ] = None,
@@ -106,12 +109,15 @@ def evaluate_command(
     from maskline_train.data.coco import CocoDataset
     from maskline_train.distributed import process_group
     from maskline_train.evaluate import evaluate, percent
+    from maskline_train.stages import detect_with
     from maskline_train.training_state import replace_file
 
     dataset = CocoDataset(data, split, annotations)
     model = load_model(checkpoint)
     with process_group() as processes:
-        metrics = evaluate(model.to(processes.device), dataset, processes, batch=batch, max_images=max_images)
+        model = model.to(processes.device)
+        detect = None if rpn is None else detect_with(load_model(rpn).to(processes.device), model)
+        metrics = evaluate(model, dataset, processes, batch=batch, max_images=max_images, detect=detect)
     if not processes.is_main:
         return
     table = Table(title=f"{checkpoint} on {split} ({metrics.num_images} images)", title_justify="left")
@@ -278,6 +284,7 @@ def check_command(
 
 
 data_app.command("cityscapes")(cityscapes_command)
+app.command("four-step")(four_step_command)
 
 
 def _how_to_resume(num_processes: int) -> str:

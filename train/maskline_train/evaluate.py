@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from torch import Tensor
 
 from maskline_train.data.coco import PIXEL_CENTRE, CocoDataset
 from maskline_train.data.loader import check_keypoints, eval_loader
@@ -91,6 +92,7 @@ def evaluate(
     batch: int = 8,
     workers: int = 0,
     max_images: int | None = None,
+    detect: Callable[[Tensor, Tensor], Detections] | None = None,
 ) -> Metrics:
     """Detect on a split and score; the images are shared out over the processes, every process gets the result.
 
@@ -103,6 +105,7 @@ def evaluate(
         batch: images of one forward pass.
         workers: loading processes; 0 loads in this one.
         max_images: only the first so many, by image id.
+        detect: finds objects in a batch, `(canvas, image_info)`; None: `model.detect`.
 
     Raises:
         ValueError: the data set has other classes or keypoints than the model.
@@ -120,7 +123,7 @@ def evaluate(
     was_training = model.training
     model.eval()
     try:
-        found = dict(_detect_all(model, dataset, set(image_ids), processes, batch, workers))
+        found = dict(_detect_all(model, dataset, set(image_ids), processes, batch, workers, detect))
     finally:
         model.train(was_training)
     everyone = {key: results for part in gather_objects(found) for key, results in part.items()}
@@ -227,7 +230,13 @@ def keypoints_at_original_size(
 
 
 def _detect_all(
-    model: MaskRCNN, dataset: CocoDataset, wanted: set[int], processes: Processes, batch_size: int, workers: int
+    model: MaskRCNN,
+    dataset: CocoDataset,
+    wanted: set[int],
+    processes: Processes,
+    batch_size: int,
+    workers: int,
+    detect: Callable[[Tensor, Tensor], Detections] | None,
 ) -> Iterator[tuple[int, list[Result]]]:
     """(image id, its results) of this process's share of the wanted images."""
     loader = eval_loader(
@@ -243,7 +252,7 @@ def _detect_all(
         if wanted.isdisjoint(batch.image_ids):  # images come in the order of their ids: none of the rest is wanted
             return
         moved = batch.to(processes.device)
-        detections = model.detect(moved.canvas, moved.image_info)
+        detections = (detect or model.detect)(moved.canvas, moved.image_info)
         found = to_results(detections, batch.image_info.numpy(), batch.image_ids, dataset.category_ids)
         yield from ((key, results) for key, results in zip(batch.image_ids, found, strict=True) if key in wanted)
 

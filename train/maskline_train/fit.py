@@ -37,6 +37,7 @@ from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.predict import write_sheet
 from maskline_train.recipe import Recipe, TrainingSpec
 from maskline_train.spec import ModelSpec
+from maskline_train.stages import Stage
 from maskline_train.training_state import (
     Averages,
     TrainingState,
@@ -65,6 +66,7 @@ def fit(
     *,
     init: Path | None = None,
     resume: bool = False,
+    stage: Stage | None = None,
 ) -> Metrics | None:
     """Train a model.
 
@@ -77,9 +79,10 @@ def fit(
         init: a checkpoint folder, or a file of weights, to start from; where it does not fit stays random.
         resume: go on from `out/last` where there is one. Losses are those of a run that was never stopped: bit for
             bit on a CPU with as many processes and threads.
+        stage: train parts of the model alone; None: all of it, end to end.
 
     Returns:
-        The last evaluation of this call; None when the run was finished already.
+        The last evaluation of this call; None when the run was finished already, or its stage has nothing to evaluate.
 
     Raises:
         ValueError: a recipe, data set, checkpoint or folder that does not fit; nothing has been changed.
@@ -87,7 +90,7 @@ def fit(
         Interrupted: a signal came; `out/last` holds the finished step.
     """
     training = recipe.training
-    state = _set_up(recipe, processes)
+    state = _set_up(recipe, processes, stage)
     _check(recipe, train_set, val_set, out, processes, resume=resume)
     beginning = "started from random weights"
     if resume and has_checkpoint(out):
@@ -95,6 +98,9 @@ def fit(
         beginning = f"resumed from step {state.step} of {out / 'last'}"
     elif init is not None:
         beginning = _start_from(init, state)
+    if stage is not None and state.step == 0:
+        beginning += stage.prepare(state.model)
+        state.renew_averages()
     barrier()  # nobody writes before everybody has read
     if processes.is_main:
         out.mkdir(parents=True, exist_ok=True)
@@ -104,7 +110,7 @@ def fit(
         log.say(train_set.describe())
         log.say(beginning)
         log.say(_describe(recipe, state.model, processes))
-        network = _distribute(state.model, processes)
+        network = _distribute(state.model if stage is None else stage.network(state.model), processes)
         batches = _batches(recipe, train_set, processes, state.step)
         metrics = None
         while state.step < training.steps:
@@ -118,7 +124,7 @@ def fit(
             started = time.perf_counter()
             best = False
             if state.step % training.evaluate_every == 0 or state.step == training.steps:
-                metrics, best = _evaluate(state, val_set, training, processes, log, out)
+                metrics, best = _evaluate(state, val_set, training, processes, log, out, stage)
             if best or stop or state.step % training.checkpoint_every == 0 or state.step == training.steps:
                 average_norm_statistics(state.model)
                 if processes.is_main:
@@ -130,13 +136,15 @@ def fit(
     return metrics
 
 
-def _set_up(recipe: Recipe, processes: Processes) -> TrainingState:
+def _set_up(recipe: Recipe, processes: Processes, stage: Stage | None) -> TrainingState:
     """Model, optimizer and what goes with them, before the first step; the same weights in every process."""
     training = recipe.training
     torch.manual_seed(training.seed)
     model = MaskRCNN(recipe.model, recipe.sampling).train().to(processes.device)
     if training.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if stage is not None:
+        stage.freeze(model)
     scaler = GradScaler(processes.device.type, enabled=training.amp == "fp16" and processes.device.type == "cuda")
     averages = None if training.ema_decay is None else Averages(model, training.ema_decay)
     return TrainingState(model, training.build_optimizer(model), scaler, averages)
@@ -242,17 +250,16 @@ def _start_from(init: Path, state: TrainingState) -> str:
         left = [*load.missing, *load.reshaped]
         if left:
             said += f", {len(left)} stay random (first {left[0]})"
-    if state.averages is not None:
-        state.averages = Averages(state.model, state.averages.decay)
+    state.renew_averages()
     return said
 
 
 def _load_weights(init: Path, model: MaskRCNN, weights: Mapping[str, Tensor]) -> tuple[PartialLoad, str]:
-    """Load what fits, class by class where a checkpoint folder says that its classes are others."""
+    """Load what fits, class by class where a checkpoint folder knows some of the classes in another order."""
     classes = ModelSpec.load(init / SPEC_FILE).classes if init.is_dir() else model.spec.classes
-    if classes == model.spec.classes:
-        return load_matching_weights(model, weights), ""
     common = len(set(classes) & set(model.spec.classes))
+    if classes == model.spec.classes or common == 0:
+        return load_matching_weights(model, weights), ""
     load = load_weights_by_class(model, weights, classes)
     return load, f", {common} of {model.spec.num_classes} classes by name"
 
@@ -268,13 +275,13 @@ def _describe(recipe: Recipe, model: MaskRCNN, processes: Processes) -> str:
     )
 
 
-def _distribute(model: MaskRCNN, processes: Processes) -> nn.Module:
-    """The module whose backward pass averages gradients over the processes; the model itself for one process."""
+def _distribute(network: nn.Module, processes: Processes) -> nn.Module:
+    """The module whose backward pass averages gradients over the processes; the network itself for one process."""
     if processes.world == 1:
-        return model
+        return network
     devices = None if processes.device.index is None else [processes.device.index]
     # Buffers are not broadcast: `average_norm_statistics` makes them one where it matters.
-    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+    return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
 
 
 def _batches(recipe: Recipe, train_set: CocoDataset, processes: Processes, step: int) -> Iterator[Batch]:
@@ -301,12 +308,22 @@ def _evaluate(
     processes: Processes,
     log: MetricsLog,
     out: Path,
-) -> tuple[Metrics, bool]:
+    stage: Stage | None,
+) -> tuple[Metrics | None, bool]:
     """Evaluate (the averages, where there are any), draw pictures; True where the main AP is the best so far."""
+    if stage is not None and not stage.evaluates:
+        return None, False
     if state.averages is not None:
         state.averages.swap(state.model)
     average_norm_statistics(state.model)
-    metrics = evaluate(state.model, val_set, processes, workers=training.workers, max_images=training.evaluate_images)
+    metrics = evaluate(
+        state.model,
+        val_set,
+        processes,
+        workers=training.workers,
+        max_images=training.evaluate_images,
+        detect=None if stage is None else stage.detect(state.model),
+    )
     if processes.is_main:
         picture = out / "pictures" / f"step-{state.step:08d}.png"
         write_sheet(picture, val_set, metrics.results, metrics.num_images)

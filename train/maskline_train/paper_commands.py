@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,53 @@ def cityscapes_command(
     for label in CLASSES:
         table.add_row(label, *[str(counts[name][label]) for name in split])
     Console().print(table)
+
+
+def four_step_command(
+    recipe: Annotated[str, typer.Argument(help="A name from `maskline-train recipes`, or a .py file.")],
+    data: Annotated[Path, typer.Option(help="Folder with annotations/instances_SPLIT.json and SPLIT/.")],
+    out: Annotated[Path, typer.Option(help="Folder of the four runs.")],
+    train_split: Annotated[str, typer.Option(help="What is learned from.")] = "train",
+    val_split: Annotated[str, typer.Option(help="What is evaluated on.")] = "val",
+    annotations: Annotated[
+        str, typer.Option(help="annotations/KIND_SPLIT.json; with keypoints: person_keypoints.")
+    ] = "instances",
+    init: Annotated[Path | None, typer.Option(help="What both trunks start from, usually ResNet weights.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on in the stage that was interrupted.")] = False,
+    unshared: Annotated[
+        bool, typer.Option("--unshared", help="Only the first two stages: two networks that share nothing.")
+    ] = False,
+    steps: Annotated[int | None, typer.Option(help="Steps of each stage instead of the recipe's.")] = None,
+    total_batch: Annotated[
+        int | None, typer.Option(help="Images a step over all processes; rate and schedule follow linearly.")
+    ] = None,
+) -> None:
+    """Train in stages: RPN, heads, then both again on one frozen trunk. `fit` trains end to end.
+
+    With --unshared, the paper's default, evaluate both networks together:
+    maskline-train evaluate OUT/2-heads/best --rpn OUT/1-rpn/last --data DATA
+
+    Example: maskline-train four-step digits_base --data out/digits --out out/four-step --steps 200
+    """
+    from maskline_train.data.coco import CocoDataset
+    from maskline_train.distributed import process_group
+    from maskline_train.four_step import four_step
+    from maskline_train.interruption import Interrupted
+    from maskline_train.recipe import load_recipe
+
+    train_set, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
+    chosen = load_recipe(recipe)(train_set.classes)
+    training = chosen.training if total_batch is None else chosen.training.with_total_batch(total_batch)
+    if steps is not None:
+        training = dataclasses.replace(training, steps=steps)
+    chosen = dataclasses.replace(chosen, training=training)
+    with process_group() as processes:
+        try:
+            four_step(chosen, train_set, val_set, out, processes, init=init, resume=resume, shared=not unshared)
+        except Interrupted as stop:
+            if processes.is_main:
+                typer.echo(f"{stop}; resume: the same command with --resume", err=True)
+            raise typer.Exit(stop.exit_code) from None
 
 
 def show_cityscapes(metrics: CityscapesMetrics) -> None:

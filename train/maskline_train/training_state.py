@@ -68,6 +68,11 @@ class TrainingState:
     step: int = 0
     best_ap: float = -1.0  # mask AP of the best evaluation, 0..1; -1 before the first
 
+    def renew_averages(self) -> None:
+        """Begin the averages anew, after the model was given other weights."""
+        if self.averages is not None:
+            self.averages = Averages(self.model, self.averages.decay)
+
 
 def step_generator(seed: int, step: int, rank: int) -> torch.Generator:
     """The random stream of one step of one process, so that a resumed run draws what an uninterrupted one does."""

@@ -99,7 +99,9 @@ class MaskRCNN(nn.Module):
         _check_inputs(canvas, image_info)
         _check_targets(targets, canvas, self.spec)
         features = self.backbone(canvas, image_info)
-        terms, proposals, num_proposals = self.rpn_losses(features, image_info, targets, generator)
+        logits, deltas = self.rpn_head(features)
+        terms = self.rpn_losses(logits, deltas, targets, generator)
+        proposals, num_proposals = self.training_proposals(logits, deltas, image_info)
         terms |= self.head_losses(features, proposals, num_proposals, targets, generator)
         return averages(terms, over_processes=self.training)
 
@@ -160,22 +162,26 @@ class MaskRCNN(nn.Module):
 
     def rpn_losses(
         self,
-        features: Sequence[Tensor],
-        image_info: Tensor,
+        logits: Sequence[Tensor],
+        deltas: Sequence[Tensor],
         targets: Sequence[Target],
         generator: torch.Generator | None,
-    ) -> tuple[dict[str, Term], Tensor, Tensor]:
-        """Losses of the region proposal network, and its proposals [B, R, 4] with their number [B], in training."""
-        logits, deltas = self.rpn_head(features)
+    ) -> dict[str, Term]:
+        """Losses of the region proposal network, from the outputs of its head."""
         anchors = torch.cat(pyramid_anchors(logits, self.spec.anchors, self.spec.backbone.rpn_levels[0]))
         samples = [sample_anchors(anchors, target, self.sampling, generator) for target in targets]
+        return rpn_terms(logits, deltas, anchors, samples)
+
+    def training_proposals(
+        self, logits: Sequence[Tensor], deltas: Sequence[Tensor], image_info: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Proposals for the training of the heads, more than at inference: [B, R, 4] and their number [B]."""
         counts = dataclasses.replace(
             self.spec.proposals,
             pre_nms_per_level=self.sampling.pre_nms_per_level,
             max_proposals=self.sampling.max_proposals,
         )
-        proposals, num_proposals = self._proposals(logits, deltas, image_info, counts)
-        return rpn_terms(logits, deltas, anchors, samples), proposals, num_proposals
+        return self._proposals(logits, deltas, image_info, counts)
 
     def head_losses(
         self,
