@@ -18,6 +18,7 @@ from maskline_serve.config_tensorrt import with_max_batch, with_tensorrt
 from maskline_serve.engines import Engines
 from maskline_serve.engines import read as read_engines
 from maskline_serve.errors import ArtifactError, EnginesError, RepositoryError
+from maskline_serve.host_library import write_host_library
 from maskline_serve.repository import ENSEMBLES, FILE, STAGES, Repository, files_in, sha256
 
 
@@ -116,6 +117,7 @@ def _write(artifact: Artifact, engines: Engines | None, folder: Path) -> Reposit
     """Fill an empty folder; returns its description, which is written last."""
     models, backends = sources()
     shutil.copytree(models, folder / "models", ignore=_IGNORED)
+    write_host_library(folder)
     if engines is None:
         shutil.copytree(backends, folder / "backends", ignore=_IGNORED)
     else:

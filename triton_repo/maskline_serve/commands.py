@@ -18,6 +18,7 @@ from maskline_serve.assemble import assemble as assemble_repository
 from maskline_serve.config import parse
 from maskline_serve.doctor import Level, examine
 from maskline_serve.errors import RepositoryError, ServeError
+from maskline_serve.host_library import PLACE, SLOWER
 from maskline_serve.repository import Repository
 from maskline_serve.server import TritonServer
 
@@ -55,6 +56,8 @@ def assemble(
         f"{size_mib:.1f} MiB{'' if changed else ' (up to date, nothing written)'}",
         soft_wrap=True,
     )
+    if PLACE not in made.files:
+        out.print(f"slower: {SLOWER}", soft_wrap=True)
     if made.engines:
         gpu = f"GPU of compute capability {made.engines['compute_capability']}"
         out.print(f"needs: TensorRT {made.engines['tensorrt']}, {gpu}", soft_wrap=True)

@@ -1,6 +1,7 @@
 """Triton models `postprocess` and `postprocess_raw`: detections on the canvas to those of the original image.
 
-The model whose config.pbtxt has the output `mask_rle` encodes the masks (see rle.py); the one with `masks` keeps them.
+The model whose config.pbtxt has the output `mask_rle` encodes the masks (see encoders.py); the one with `masks` keeps
+them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from . import rle
+from . import encoders, rle
 
 _INPUTS = ("boxes", "scores", "labels", "num_detections", "masks", "image_info")
 
@@ -21,8 +22,12 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """See from the outputs of config.pbtxt whether masks are to be encoded."""
-        outputs = {output["name"] for output in json.loads(args["model_config"])["output"]}
-        self._encodes = "mask_rle" in outputs
+        config = json.loads(args["model_config"])
+        self._encode: encoders.Encoder | None = None
+        if "mask_rle" in {output["name"] for output in config["output"]}:
+            (side,) = {int(tensor["dims"][-1]) for tensor in config["input"] if tensor["name"] == "masks"}
+            self._encode, text = encoders.choose(side)
+            pb_utils.Logger.log_info(f"{args['model_name']}: {text}")
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request by itself: images of one batch differ in size."""
@@ -47,18 +52,11 @@ class TritonPythonModel:
             "scores": np.where(padding, np.float32(0), scores),
             "labels": np.where(padding, np.int32(-1), labels),
         }
-        if self._encodes:
-            tensors["mask_rle"] = _encode(masks, image_boxes, counts, info)
-        else:
+        if self._encode is None:
             tensors["masks"] = np.where(padding[:, :, None, None], np.uint8(0), masks)
+        else:
+            sizes = np.repeat(info[:, 4:].astype(np.int32), counts[:, 0], axis=0)
+            texts = np.full(padding.shape, b"", object)
+            texts[~padding] = np.array(self._encode(masks[~padding], image_boxes[~padding], sizes), object)
+            tensors["mask_rle"] = texts
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in tensors.items()])
-
-
-def _encode(masks: Any, boxes: Any, counts: Any, info: Any) -> Any:
-    """COCO RLE counts of every detection, [B,D] bytes objects; empty past the count."""
-    encoded = np.full(masks.shape[:2], b"", object)
-    for b, (count,) in enumerate(counts):
-        size = (int(info[b, 4]), int(info[b, 5]))
-        for d in range(count):
-            encoded[b, d] = rle.encode_mask(masks[b, d], boxes[b, d], size)
-    return encoded
