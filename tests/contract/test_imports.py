@@ -49,6 +49,13 @@ def test_serving_and_client_never_import_torch(folder: str) -> None:
         assert not imported_names(path) & TORCH, f"{path.relative_to(ROOT)} imports torch"
 
 
+def test_the_host_binding_needs_numpy_alone_and_knows_not_its_own_name() -> None:
+    """It is copied into model repositories, where it is part of another package and runs in Triton's Python."""
+    for path in sorted((ROOT / "plugins" / "maskline_host").rglob("*.py")):
+        foreign = imported_names(path) - {"numpy"} - sys.stdlib_module_names
+        assert not foreign, f"{path.relative_to(ROOT)} imports {', '.join(sorted(foreign))}"
+
+
 @pytest.mark.parametrize("name", FOLDERS)
 def test_the_linter_refuses_a_folder_name_as_an_import(name: str) -> None:
     """At the repository root `import train` would silently succeed as an empty namespace package."""

@@ -1,4 +1,4 @@
-"""The wheel: four packages, the served models inside, no folder name that would become an import name."""
+"""The wheel: five packages, the served models inside, no folder name that would become an import name."""
 
 import subprocess
 import sys
@@ -22,7 +22,23 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_our_packages_and_nothing_else_at_the_top(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     packages = {top for top in tops if not top.endswith(".dist-info")}
-    assert packages == {"maskline_train", "maskline_export", "maskline_serve", "maskline_client"}
+    assert packages == {"maskline_train", "maskline_export", "maskline_serve", "maskline_client", "maskline_host"}
+
+
+def test_an_installed_wheel_holds_no_library_and_says_so(wheel: Path, tmp_path: Path) -> None:
+    """One wheel for every machine: what is compiled is not in it, and nothing but its speed is missing."""
+    zipfile.ZipFile(wheel).extractall(tmp_path / "packages")
+    code = (
+        "import numpy, maskline_host; from maskline_host import mask_rle; print(maskline_host.library_path())\n"
+        "try: mask_rle.encode(numpy.zeros((1, 2, 2), numpy.uint8), [[0, 0, 1, 1]], (2, 2))\n"
+        "except maskline_host.HostLibraryError as error: print(error)"
+    )
+    environment = {"PYTHONPATH": str(tmp_path / "packages"), "PATH": ""}
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    path, error = said.splitlines()
+    assert path == "None"
+    assert error.startswith("libmaskline_host.so: not found; build it by `make plugins`")
 
 
 def test_an_installed_wheel_can_assemble_a_repository(wheel: Path, tmp_path: Path) -> None:
