@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env plugins demo test lint type pytest format bench-train bench-serve clean
+.PHONY: help env plugins demo test test-gpu lint type pytest format bench-train bench-serve bench-device clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -65,6 +65,12 @@ bench-train: $(READY) ## a training step of ResNet-50-FPN, ours and torchvision'
 
 bench-serve: $(READY) ## JPEG in, RLE out: ours through Triton and torchvision eager in turn
 	@$(BIN)/python bench/serve.py
+
+bench-device: plugins ## the ops on a GPU, ours and torchvision's in turn
+	@PYTHONPATH=plugins:bench/device_ops $(BIN)/python bench/device_ops/main.py --build $(PLUGINS) $(if $(JSON),--json $(JSON))
+
+test-gpu: $(READY) ## everything of the plugins that needs a GPU: tests, harness, sanitizer, benchmark; into out/gpu
+	@PYTHON=$(BIN)/python TENSORRT_INCLUDE=$(TENSORRT_INCLUDE) plugins/check_gpu.sh out/gpu
 
 clean: ## remove what the targets made, the environment excepted
 	@rm -rf out build dist .mypy_cache .pytest_cache .ruff_cache

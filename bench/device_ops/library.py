@@ -1,0 +1,144 @@
+"""The ops of libmaskline_cuda.so on torch tensors: device pointers, torch's current stream, workspace given once.
+
+Letters: B images, L levels, R boxes an image, D detections an image, C channels, P pooled side, M mask side.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from maskline_host import classwise_nms, proposal_nms, roi_align
+
+CUDA_FILE, EMULATOR_FILE = "libmaskline_cuda.so", "libmaskline_simt.so"
+_TYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
+_MASK_TYPES = {torch.uint8: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3}
+_ALIGNMENT = 256  # bytes, of a workspace
+
+Run = Callable[[], None]
+
+
+class DeviceOps:
+    """Each method prepares a call once and returns it as a function that only launches."""
+
+    def __init__(self, file: Path) -> None:
+        """Load a library: the GPU's, or the emulator's for tensors on the CPU.
+
+        Raises:
+            OSError: it is not there, or not for this machine.
+        """
+        self._library = ctypes.CDLL(str(file))
+        self._library.maskline_last_error.restype = ctypes.c_char_p
+
+    def roi_align(
+        self, features: Sequence[torch.Tensor], boxes: torch.Tensor, strides: Sequence[int], side: int, hwc8: bool
+    ) -> tuple[Run, torch.Tensor]:
+        """MultiscaleRoIAlign, 2 x 2 points, aligned, average.
+
+        Args:
+            features: L tensors [B,C,Hi,Wi], or [B,Hi,Wi,C] with C a multiple of 8 for `hwc8`.
+            boxes: [B,R,4] float32.
+            strides: px a cell.
+            side: P.
+            hwc8: channels last.
+
+        Returns:
+            The call and its output, [B*R,C,P,P] or [B*R,P,P,C].
+        """
+        batch, count = boxes.shape[:2]
+        channels = features[0].shape[3 if hwc8 else 1]
+        rows = 1 if hwc8 else 2
+        sides = [(ctypes.c_int32 * 8)(*(feature.shape[rows + axis] for feature in features)) for axis in (0, 1)]
+        attributes = roi_align.make_attributes(strides, 224.0, 4, side, 2, aligned=True, mode="align_avg")
+        shape = roi_align.Shape(_TYPES[features[0].dtype], int(hwc8), batch, count, channels, *sides)
+        size = (batch * count, side, side, channels) if hwc8 else (batch * count, channels, side, side)
+        out = torch.empty(size, dtype=features[0].dtype, device=boxes.device)
+        maps = _addresses(features)
+        return self._call("multiscale_roi_align", [attributes, shape], [maps, boxes, out]), out
+
+    def proposal_nms(
+        self, op: proposal_nms.ProposalNMS, info: torch.Tensor, logits: Sequence[torch.Tensor], deltas: Sequence[Any]
+    ) -> tuple[Run, tuple[torch.Tensor, torch.Tensor]]:
+        """ProposalNMS; returns the call, proposals [B,R,4] and their number [B]."""
+        config = proposal_nms.config_of(op, len(info), [(level.shape[2], level.shape[3]) for level in logits])
+        proposals = torch.empty((len(info), op.max_proposals, 4), device=info.device)
+        number = torch.empty(len(info), dtype=torch.int32, device=info.device)
+        arguments = [info, _addresses(logits), _addresses(deltas), proposals, number]
+        arguments.append(self._workspace("proposal_nms", config, info.device))
+        return self._call("proposal_nms", [config], arguments), (proposals, number)
+
+    def classwise_nms(
+        self, op: classwise_nms.ClasswiseNMS, inputs: Sequence[torch.Tensor]
+    ) -> tuple[Run, tuple[torch.Tensor, ...]]:
+        """ClasswiseNMS of class_logits, box_deltas, proposals, num_proposals, image_info.
+
+        Returns the call, and boxes, scores, labels, num_detections.
+        """
+        batch, rows = inputs[2].shape[:2]
+        where = inputs[0].device
+        config = classwise_nms.config_of(op, batch, rows)
+        shape = (batch, op.max_detections)
+        out = (
+            torch.empty((*shape, 4), device=where),
+            torch.empty(shape, device=where),
+            torch.empty(shape, dtype=torch.int32, device=where),
+            torch.empty((batch, 1), dtype=torch.int32, device=where),
+        )
+        workspace = self._workspace("classwise_nms", config, where)
+        return self._call("classwise_nms", [config], [*inputs, *out, workspace]), out
+
+    def mask_rle(self, inputs: Sequence[torch.Tensor], max_counts: int) -> tuple[Run, tuple[torch.Tensor, ...]]:
+        """MaskRLE of masks, boxes, num_detections, image_info; returns the call, and counts and num_counts."""
+        batch, detections, side = inputs[0].shape[:3]
+        where = inputs[0].device
+        counts = torch.empty((batch, detections, max_counts), dtype=torch.int32, device=where)
+        number = torch.empty((batch, detections), dtype=torch.int32, device=where)
+        pointers = [tensor.data_ptr() for tensor in (*inputs, counts, number)]
+        shape = (ctypes.c_int32 * 3)(batch, detections, side)
+        buffers = (ctypes.c_void_p * 7)(*pointers, None)
+        call = self._library.maskline_device_mask_rle
+        kind = ctypes.c_int32(_MASK_TYPES[inputs[0].dtype])
+
+        def run() -> None:
+            self._check(call(ctypes.c_int32(max_counts), shape, kind, buffers, _stream(where)))
+
+        run.keep = inputs  # type: ignore[attr-defined]  # the addresses stay valid as long as the call
+        return run, (counts, number)
+
+    def _workspace(self, name: str, config: ctypes.Structure, where: torch.device) -> torch.Tensor:
+        size = ctypes.c_size_t()
+        self._check(
+            getattr(self._library, f"maskline_device_{name}_workspace")(ctypes.byref(config), ctypes.byref(size))
+        )
+        memory = torch.empty(size.value + _ALIGNMENT, dtype=torch.uint8, device=where)
+        return memory[-memory.data_ptr() % _ALIGNMENT :]
+
+    def _call(self, name: str, structs: list[Any], arguments: list[Any]) -> Run:
+        function = getattr(self._library, f"maskline_device_{name}")
+        where = next(argument.device for argument in arguments if isinstance(argument, torch.Tensor))
+        given = [ctypes.byref(struct) for struct in structs]
+        given += [ctypes.c_void_p(a.data_ptr()) if isinstance(a, torch.Tensor) else a for a in arguments]
+
+        def run() -> None:
+            self._check(function(*given, _stream(where)))
+
+        run.keep = (structs, arguments)  # type: ignore[attr-defined]
+        return run
+
+    def _check(self, status: int) -> None:
+        if status != 0:
+            raise RuntimeError(self._library.maskline_last_error().decode())
+
+
+def _addresses(tensors: Sequence[torch.Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+    found = (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+    found.keep = tensors  # type: ignore[attr-defined]
+    return found
+
+
+def _stream(where: torch.device) -> ctypes.c_void_p:
+    """Torch's current stream: under a capture that is the graph's."""
+    return ctypes.c_void_p(torch.cuda.current_stream(where).cuda_stream if where.type == "cuda" else None)
