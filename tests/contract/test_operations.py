@@ -6,10 +6,12 @@ from pathlib import Path
 import typer
 from google.protobuf import text_format
 from maskline_client.cli import app as client
+from maskline_export.cli import app as export
 from maskline_serve.commands import app as serve
 from tritonclient.grpc import model_config_pb2
 
 ROOT = Path(__file__).parents[2]
+OPTION = r"(?<![\w-])--[a-z][a-z-]+"
 PAGE = " ".join((ROOT / "docs" / "operations.md").read_text(encoding="utf-8").split())
 
 
@@ -39,11 +41,12 @@ def test_limits_are_those_of_the_configs() -> None:
 def test_every_option_on_the_page_is_one_of_a_command() -> None:
     known = {
         option
-        for app in (client, serve)
+        for app in (client, serve, export)
         for command in typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
         for parameter in command.params
         for option in parameter.opts
     }
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGE))
+    known |= set(re.findall(OPTION, (ROOT / "triton_repo" / "deploy" / "tensorrt" / "launch.sh").read_text("utf-8")))
+    named = set(re.findall(OPTION, PAGE))
     assert {"--deep", "--drain-s", "--tls-ca"} <= named
     assert named <= known
