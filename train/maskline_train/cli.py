@@ -93,6 +93,9 @@ def evaluate_command(
     ] = None,
     max_images: Annotated[int | None, typer.Option(help="Only the first so many images.")] = None,
     batch: Annotated[int, typer.Option(help="Images of one forward pass.")] = 4,
+    tta: Annotated[
+        bool, typer.Option("--tta", help="Test-time augmentation: nine scales, mirrored too, 20 times the work.")
+    ] = False,
     rpn: Annotated[
         Path | None, typer.Option(help="Another checkpoint whose proposals are used, e.g. OUT/1-rpn/last.")
     ] = None,
@@ -109,15 +112,26 @@ def evaluate_command(
     from maskline_train.data.coco import CocoDataset
     from maskline_train.distributed import process_group
     from maskline_train.evaluate import evaluate, percent
+    from maskline_train.model.test_time_augmentation import PAPER_VIEWS
     from maskline_train.stages import detect_with
     from maskline_train.training_state import replace_file
 
+    if tta and rpn is not None:
+        raise ValueError("--tta: got --rpn too, expected one of them; test-time augmentation takes a whole model")
     dataset = CocoDataset(data, split, annotations)
     model = load_model(checkpoint)
     with process_group() as processes:
         model = model.to(processes.device)
         detect = None if rpn is None else detect_with(load_model(rpn).to(processes.device), model)
-        metrics = evaluate(model, dataset, processes, batch=batch, max_images=max_images, detect=detect)
+        metrics = evaluate(
+            model,
+            dataset,
+            processes,
+            batch=batch,
+            max_images=max_images,
+            detect=detect,
+            views=PAPER_VIEWS if tta else (),
+        )
     if not processes.is_main:
         return
     table = Table(title=f"{checkpoint} on {split} ({metrics.num_images} images)", title_justify="left")

@@ -22,10 +22,12 @@ from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from maskline_train.data.coco import PIXEL_CENTRE, CocoDataset
+from maskline_train.data.images import image_info
 from maskline_train.data.loader import check_keypoints, eval_loader
 from maskline_train.distributed import Processes, gather_objects
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
 from maskline_train.model.paste import encode_masks
+from maskline_train.model.test_time_augmentation import View, detect_augmented
 from maskline_train.spec import KeypointHeadSpec
 
 STATISTICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")  # the first six of COCOeval.stats, in its order
@@ -93,6 +95,7 @@ def evaluate(
     workers: int = 0,
     max_images: int | None = None,
     detect: Callable[[Tensor, Tensor], Detections] | None = None,
+    views: Sequence[View] = (),
 ) -> Metrics:
     """Detect on a split and score; the images are shared out over the processes, every process gets the result.
 
@@ -106,6 +109,7 @@ def evaluate(
         workers: loading processes; 0 loads in this one.
         max_images: only the first so many, by image id.
         detect: finds objects in a batch, `(canvas, image_info)`; None: `model.detect`.
+        views: look at each image in these ways instead and combine what is found (test-time augmentation).
 
     Raises:
         ValueError: the data set has other classes or keypoints than the model.
@@ -123,7 +127,10 @@ def evaluate(
     was_training = model.training
     model.eval()
     try:
-        found = dict(_detect_all(model, dataset, set(image_ids), processes, batch, workers, detect))
+        if views:
+            found = dict(_detect_augmented(model, dataset, count, processes, views))
+        else:
+            found = dict(_detect_all(model, dataset, set(image_ids), processes, batch, workers, detect))
     finally:
         model.train(was_training)
     everyone = {key: results for part in gather_objects(found) for key, results in part.items()}
@@ -255,6 +262,18 @@ def _detect_all(
         detections = (detect or model.detect)(moved.canvas, moved.image_info)
         found = to_results(detections, batch.image_info.numpy(), batch.image_ids, dataset.category_ids)
         yield from ((key, results) for key, results in zip(batch.image_ids, found, strict=True) if key in wanted)
+
+
+def _detect_augmented(
+    model: MaskRCNN, dataset: CocoDataset, count: int, processes: Processes, views: Sequence[View]
+) -> Iterator[tuple[int, list[Result]]]:
+    """(image id, its results) of this process's share of the first `count` images."""
+    for index in range(processes.rank, count, processes.world):
+        image, key = dataset.image(index), dataset.image_ids[index]
+        detections = detect_augmented(model, image, views)
+        size = image.shape[0], image.shape[1]
+        (found,) = to_results(detections, image_info(size, size)[None], [key], dataset.category_ids)
+        yield key, found
 
 
 def _average_precision(
