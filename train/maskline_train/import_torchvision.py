@@ -1,4 +1,4 @@
-"""Import weights with the layout of torchvision's `maskrcnn_resnet50_fpn` or `fasterrcnn_resnet50_fpn`.
+"""Import weights with the layout of torchvision's `maskrcnn_`, `keypointrcnn_` or `fasterrcnn_resnet50_fpn`.
 
 torchvision's conventions that differ from ours by default become fields of the ModelSpec: anchors rounded to whole
 pixels, RoIAlign with the legacy half-pixel shift. Its background row, first there, moves to the end, once, here.
@@ -18,9 +18,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from maskline_train.data import coco_person
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.norms import FrozenBatchNorm
-from maskline_train.spec import AnchorSpec, BackboneSpec, MaskHeadSpec, ModelSpec, RoIAlignSpec
+from maskline_train.spec import AnchorSpec, BackboneSpec, KeypointHeadSpec, MaskHeadSpec, ModelSpec, RoIAlignSpec
 
 # torchvision's published detection weights (COCO_V1) were trained with a batch norm that adds nothing to the variance;
 # a model that `maskrcnn_resnet50_fpn(weights=None)` makes adds 1e-5, as ours does.
@@ -41,6 +42,8 @@ _PREFIXES = {
     **{f"backbone.fpn.inner_blocks.{i}.0.": f"backbone.fpn.lateral.{i}." for i in range(4)},
     **{f"backbone.fpn.layer_blocks.{i}.0.": f"backbone.fpn.output.{i}." for i in range(4)},
     **{f"roi_heads.mask_head.{i}.0.": f"mask_head.convs.{i}." for i in range(4)},
+    **{f"roi_heads.keypoint_head.{2 * i}.": f"keypoint_head.convs.{i}." for i in range(8)},  # each before its ReLU
+    "roi_heads.keypoint_predictor.kps_score_lowres.": "keypoint_head.keypoint_logits.",
     # The published COCO_V1 file is older than `Conv2dNormActivation`, which put each convolution one level deeper.
     "rpn.head.conv.": "rpn_head.conv.",
     **{f"backbone.fpn.inner_blocks.{i}.": f"backbone.fpn.lateral.{i}." for i in range(4)},
@@ -49,19 +52,22 @@ _PREFIXES = {
 }
 
 
-def torchvision_spec(classes: Sequence[str], masks: bool = True) -> ModelSpec:
+def torchvision_spec(classes: Sequence[str], masks: bool = True, keypoints: bool = False) -> ModelSpec:
     """The ModelSpec of torchvision's `maskrcnn_resnet50_fpn` with its default arguments.
 
     Args:
         classes: the K foreground classes, in the order of torchvision's labels 1..K.
         masks: False for `fasterrcnn_resnet50_fpn`, which differs in nothing but the missing mask branch.
+        keypoints: True, without masks, for `keypointrcnn_resnet50_fpn`: COCO's 17 of a person.
     """
+    names, flip_pairs, sigmas = coco_person.KEYPOINTS, coco_person.FLIP_PAIRS, coco_person.SIGMAS
     return ModelSpec(
         classes=tuple(classes),
         backbone=BackboneSpec(depth=50, norm="frozen_batch", frozen_stages=2, stride_in_1x1=False),
         anchors=AnchorSpec(rounded=True),
         roi_align=RoIAlignSpec(sampling_ratio=2, aligned=False),
         mask_head=MaskHeadSpec() if masks else None,
+        keypoint_head=KeypointHeadSpec(names, flip_pairs, sigmas) if keypoints else None,
     )
 
 
@@ -71,8 +77,8 @@ def import_torchvision(
     """A model that computes what torchvision's does with these weights.
 
     Args:
-        state_dict: of `torchvision.models.detection.maskrcnn_resnet50_fpn` or `fasterrcnn_resnet50_fpn`; its names
-            tell which branches the model has.
+        state_dict: of `torchvision.models.detection.maskrcnn_resnet50_fpn`, `keypointrcnn_resnet50_fpn` or
+            `fasterrcnn_resnet50_fpn`; its names tell which branches the model has.
         classes: names of labels 1..K; the published COCO weights have K = 90 with gaps, name those too.
         norm_eps: what the source adds to the variance in its batch norms.
 
@@ -82,8 +88,8 @@ def import_torchvision(
     Raises:
         ValueError: a weight is missing, unknown or of another shape, e.g. another number of classes.
     """
-    masks = any(name.startswith("roi_heads.mask_") for name in state_dict)
-    model = MaskRCNN(torchvision_spec(classes, masks))
+    masks, keypoints = (any(n.startswith(f"roi_heads.{kind}_") for n in state_dict) for kind in ("mask", "keypoint"))
+    model = MaskRCNN(torchvision_spec(classes, masks, keypoints))
     # Counters of ordinary batch norms have no meaning for frozen ones.
     names = [name for name in state_dict if not name.endswith("num_batches_tracked")]
     weights = {_renamed(name): _background_last(name, state_dict[name]) for name in names}
@@ -99,8 +105,8 @@ def _renamed(name: str) -> str:
         if name.startswith(theirs):
             return ours + name.removeprefix(theirs)
     raise ValueError(
-        f"weight {name!r}: not part of maskrcnn_resnet50_fpn or fasterrcnn_resnet50_fpn; expected a state dict of one "
-        f"of them"
+        f"weight {name!r}: not part of maskrcnn_resnet50_fpn, keypointrcnn_resnet50_fpn or fasterrcnn_resnet50_fpn; "
+        f"expected a state dict of one of them"
     )
 
 
