@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from maskline_train.paper_commands import cityscapes_command, four_step_command, show_cityscapes
+from maskline_train.paper_commands import cityscapes_command, distil_command, four_step_command, show_cityscapes
 
 app = typer.Typer(
     help="Train and evaluate Mask R-CNN on COCO-format data.",
@@ -299,6 +299,7 @@ def check_command(
 
 data_app.command("cityscapes")(cityscapes_command)
 app.command("four-step")(four_step_command)
+app.command("distil")(distil_command)
 
 
 def _how_to_resume(num_processes: int) -> str:

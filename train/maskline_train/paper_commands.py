@@ -81,6 +81,35 @@ def four_step_command(
             raise typer.Exit(stop.exit_code) from None
 
 
+def distil_command(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint folder, e.g. out/run/best.")],
+    data: Annotated[Path, typer.Option(help="The labelled set: annotations/instances_SPLIT.json and SPLIT/.")],
+    images: Annotated[Path, typer.Option(help="Folder of unlabelled images.")],
+    out: Annotated[Path, typer.Option(help="Folder to make: labelled and generated annotations in one set.")],
+    train_split: Annotated[str, typer.Option(help="What the checkpoint was trained on.")] = "train",
+    val_split: Annotated[str, typer.Option(help="Taken over as it is.")] = "val",
+    annotations: Annotated[
+        str, typer.Option(help="annotations/KIND_SPLIT.json; with keypoints: person_keypoints.")
+    ] = "instances",
+) -> None:
+    """Annotate unlabelled images with a model, by test-time augmentation, to train it again on both.
+
+    Kept are so many of the best predictions that images have as many objects as labelled ones.
+
+    Example: maskline-train distil out/run/best --data out/digits --images photos --out out/distilled
+    Then: maskline-train fit RECIPE --data out/distilled --init out/run/best --out out/again
+    """
+    from maskline_train.checkpoint import load_model
+    from maskline_train.data.coco import CocoDataset
+    from maskline_train.distil import distil
+    from maskline_train.distributed import process_group
+
+    labelled, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
+    with process_group() as processes:
+        model = load_model(checkpoint).to(processes.device)
+        typer.echo(distil(model, labelled, val_set, images, out).describe())
+
+
 def show_cityscapes(metrics: CityscapesMetrics) -> None:
     """Print the metrics of the Cityscapes protocol."""
     from maskline_train.evaluate import percent

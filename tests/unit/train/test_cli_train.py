@@ -31,7 +31,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "command",
-    [("fit",), ("evaluate",), ("predict",), ("recipes",), ("data", "digits"), ("data", "check")],
+    [
+        *(("fit",), ("four-step",), ("evaluate",), ("predict",), ("distil",), ("recipes",), ("ablate",)),
+        *(("data", "digits"), ("data", "figures"), ("data", "cityscapes"), ("data", "check")),
+    ],
     ids=" ".join,
 )
 def test_help_shows_an_example(command: tuple[str, ...]) -> None:
