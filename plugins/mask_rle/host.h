@@ -24,7 +24,7 @@ struct PlacedMasks
 
 //! Writes COCO's compressed text of every mask, one after the other.
 //!
-//! @param threads to use at most; 0: two where the work is long enough to pay for them, otherwise one.
+//! @param threads to use at most, as many as pay for themselves; 0: as the process may use.
 //! @param text [capacity] out. Nothing is written when all texts together are longer.
 //! @param offsets [N + 1] out, always: text i is text[offsets[i]] .. text[offsets[i + 1] - 1].
 void encodeMasks(

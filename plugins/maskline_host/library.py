@@ -98,8 +98,8 @@ def as_array(values: npt.ArrayLike, dtype: npt.DTypeLike, name: str, shape: tupl
         HostLibraryError: another rank or length.
     """
     array = np.ascontiguousarray(values, dtype)
-    expected = ",".join("any" if length is None else str(length) for length in shape)
     fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=False))
     if not fits:
+        expected = ",".join("any" if length is None else str(length) for length in shape)
         raise HostLibraryError(f"{name}: got shape {list(array.shape)}, expected [{expected}]")
     return array

@@ -25,7 +25,7 @@ def encode(masks: npt.NDArray[np.uint8], boxes: npt.ArrayLike, sizes: npt.ArrayL
         masks: [N,M,M] uint8, probability x 255; M up to `MAX_SIDE`.
         boxes: [N,4] float32 xyxy, px of the original image; one without area gives the empty mask.
         sizes: (height, width) of the original image, or one a mask as [N,2].
-        threads: at most; 0 lets the library choose.
+        threads: at most, as many as pay for themselves; 0: as many as the process may use.
 
     Returns:
         N texts, in order.
@@ -36,10 +36,9 @@ def encode(masks: npt.NDArray[np.uint8], boxes: npt.ArrayLike, sizes: npt.ArrayL
     masks = _as_masks(masks, rank=3)
     number, side, _ = masks.shape
     places = library.as_array(boxes, np.float32, "boxes", (number, 4))
-    all_sizes = np.asarray(sizes, np.int32)
-    if all_sizes.shape == (2,):
-        all_sizes = np.broadcast_to(all_sizes, (number, 2))
-    all_sizes = library.as_array(all_sizes, np.int32, "sizes", (number, 2))
+    given_sizes = np.asarray(sizes, np.int32)
+    all_sizes = np.empty((number, 2), np.int32)
+    all_sizes[:] = given_sizes if given_sizes.shape == (2,) else library.as_array(sizes, np.int32, "sizes", (number, 2))
     offsets = np.zeros(number + 1, np.int64)
     text = np.empty(number * _GUESS_BYTES, np.uint8)
     for _ in range(2):  # the second time with room enough
@@ -94,7 +93,7 @@ def mask_rle(
         num_detections: [B,1] int32.
         image_info: [B,6] float32, resized_h, resized_w, scale_y, scale_x, original_h, original_w.
         max_counts: capacity of a mask.
-        threads: at most; 0 lets the library choose.
+        threads: at most; 0: as many as the process may use.
 
     Raises:
         HostLibraryError: the library is missing, or a type, shape or attribute is wrong.
