@@ -15,6 +15,8 @@ from maskline_train.fit import fit
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.targets import SamplingSpec
 from maskline_train.recipe import Recipe
+from maskline_train.spec import KeypointHeadSpec
+from shapes_data import CORNERS, FLIP_PAIRS
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -30,7 +32,8 @@ def recipe(classes: tuple[str, ...]) -> Recipe:
     training = dataclasses.replace(
         tiny.training, total_batch=TOTAL_BATCH, steps=3, base_lr=0.01, reference_batch=TOTAL_BATCH, evaluate_images=5
     )
-    model = dataclasses.replace(tiny.model, backbone=backbone)
+    corners = KeypointHeadSpec(names=CORNERS, flip_pairs=FLIP_PAIRS, pooled_side=4, num_convs=1, channels=4)
+    model = dataclasses.replace(tiny.model, backbone=backbone, keypoint_head=corners)
     return dataclasses.replace(tiny, model=model, sampling=everything, training=training)
 
 
@@ -47,6 +50,7 @@ def gradients(data: CocoDataset, processes: Processes) -> dict[str, torch.Tensor
             batch_size=processes.share_of(TOTAL_BATCH),
             seed=0,
             augmentation=chosen.augmentation,
+            keypoint_head=chosen.model.keypoint_head,
             rank=processes.rank,
             world_size=processes.world,
         )

@@ -1,4 +1,4 @@
-"""A COCO-format data set of coloured rectangles that a test writes in milliseconds."""
+"""A COCO-format data set of coloured rectangles with named corners that a test writes in milliseconds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from PIL import Image
 CLASSES = ("circle", "square", "star")  # names only: all are rectangles, told apart by colour
 COLOURS = ((220, 40, 40), (40, 220, 40), (40, 40, 220))
 SIZE = (96, 128)  # (height, width)
+CORNERS = ("top left", "top right", "bottom right", "bottom left")  # keypoints
+FLIP_PAIRS = (("top left", "top right"), ("bottom left", "bottom right"))
 
 
 def write_shapes(root: Path, splits: dict[str, int], seed: int = 0) -> Path:
@@ -28,6 +30,8 @@ def write_shapes(root: Path, splits: dict[str, int], seed: int = 0) -> Path:
                 y, x = int(rng.integers(SIZE[0] - height)), int(rng.integers(SIZE[1] - width))
                 pixels[y : y + height, x : x + width] = COLOURS[label]
                 corners = [x, y, x + width, y, x + width, y + height, x, y + height]
+                points = [(corners[i] - 0.5, corners[i + 1] - 0.5, 2) for i in range(0, 8, 2)]  # pixel indices
+                points = points[: 1 + len(annotations) % 4] + [(0, 0, 0)] * 3  # one to four are labelled
                 annotations.append(
                     {
                         "id": len(annotations) + 1,
@@ -37,12 +41,13 @@ def write_shapes(root: Path, splits: dict[str, int], seed: int = 0) -> Path:
                         "area": width * height,
                         "iscrowd": 0,
                         "segmentation": [corners],
+                        "keypoints": [value for point in points[:4] for value in point],
                     }
                 )
             name = f"{image_id:04d}.png"
             Image.fromarray(pixels).save(root / split / name)
             images.append({"id": image_id, "file_name": name, "height": SIZE[0], "width": SIZE[1]})
-        categories = [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)]
+        categories = [{"id": i + 1, "name": name, "keypoints": CORNERS} for i, name in enumerate(CLASSES)]
         content = {"images": images, "annotations": annotations, "categories": categories}
         (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
     return root

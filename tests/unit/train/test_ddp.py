@@ -47,10 +47,11 @@ def test_gradients_of_two_processes_are_those_of_one_on_the_joint_batch(outs: tu
     assert one.keys() == two.keys()
     assert len(one) > 40
     for name, gradient in one.items():
-        # Sums of float32 in another order: 2^-24 relative a term, thousands of terms.
+        # Sums of float32 in another order: 2^-24 relative a term, thousands of terms. 1e-8: what rounding leaves of
+        # the gradient of a heatmap's bias, which a softmax over the heatmap does not feel.
         scale = float(gradient.abs().max())
         torch.testing.assert_close(
-            two[name], gradient, rtol=1e-4, atol=1e-5 * scale + 1e-9, msg=lambda text, name=name: f"{name}: {text}"
+            two[name], gradient, rtol=1e-4, atol=1e-5 * scale + 1e-8, msg=lambda text, name=name: f"{name}: {text}"
         )
 
 
