@@ -93,6 +93,26 @@ def test_data_digits_makes_a_set_that_data_check_accepts(tmp_path: Path, capsys:
     assert [line.split(" (")[0] for line in lines] == ["train: 2 images", "val: 1 images"]
 
 
+def test_data_figures_makes_a_set_whose_model_trains_evaluates_and_draws(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every command takes the kind of the annotations; a table with a row of keypoints comes out."""
+    data, out, kind = tmp_path / "figures", tmp_path / "run", ("--annotations", "person_keypoints")
+    assert call(main, "data", "figures", str(data), "--train-images", "2", "--val-images", "2") == 0
+    assert call(main, "data", "check", str(data), *kind) == 0
+    fit = ("fit", "figures_keypoints", "--data", str(data), "--out", str(out), "--steps", "1", "--total-batch", "1")
+    assert call(main, *fit) == 1
+    assert "(for person_keypoints_train, person_keypoints_val see --annotations)" in capsys.readouterr().err
+    assert call(main, *fit, *kind) == 0
+    best = str(out / "last")
+    assert call(main, "evaluate", best, "--data", str(data), *kind) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip(" │┃").startswith("keypoint")]
+    assert len(rows[0]) > 5
+    picture = data / "val" / "000001.jpg"
+    assert call(main, "predict", best, str(picture), "--out", str(tmp_path / "drawn"), "--score", "0") == 0
+    assert (tmp_path / "drawn" / "000001.png").is_file()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
