@@ -13,6 +13,8 @@ namespace
 {
 
 constexpr std::int64_t kBOXES_A_RANGE = 64; // boxes one thread takes at a time
+// An output greater than this is not in a core's caches any more when it is read: it need not go through them.
+constexpr std::int64_t kSTREAMED_BYTES = std::int64_t{4} << 20;
 
 //! Boxes with an area, ordered so that neighbours in the list read neighbouring rows of one map: by level, image and
 //! centre. The others are answered here.
@@ -80,6 +82,13 @@ std::vector<RoIAlignProgram> programsOf(
     return programs;
 }
 
+std::int64_t outputBytes(RoIAlignCall const& call)
+{
+    std::int64_t const side = call.attributes.pooledSide;
+    std::int64_t const element = call.shape.type == FeatureType::kFLOAT ? 4 : 2;
+    return std::int64_t{call.shape.images} * call.shape.boxes * storedChannels(call.shape) * side * side * element;
+}
+
 //! Channels outside, boxes inside: a band of a few planes stays in the cache while the boxes on it are worked on.
 void runPrograms(RoIAlignCall const& call, std::vector<RoIAlignProgram> const& programs, int threads)
 {
@@ -90,7 +99,7 @@ void runPrograms(RoIAlignCall const& call, std::vector<RoIAlignProgram> const& p
     parallelFor(groups, 1, threads, [&](std::int64_t begin, std::int64_t end) {
         std::vector<RoIAlignBlock> staging(blocksOf(static_cast<std::size_t>(most * side * side)) + 1);
         RoIAlignRun run{static_cast<std::int32_t>(call.shape.type), side, channels, 0, 0, call.output,
-            reinterpret_cast<float*>(staging.data())};
+            reinterpret_cast<float*>(staging.data()), outputBytes(call) > kSTREAMED_BYTES};
         for (std::int64_t group = begin; group < end; ++group)
         {
             run.firstChannel = static_cast<std::int32_t>(group) * most;

@@ -70,6 +70,7 @@ struct RoIAlignRun
     std::int32_t numChannels;  //!< this run's number, 16 at most
     void* output;              //!< [B * R, C, P, P]
     float* staging;            //!< room for 16 * P * P + 16 numbers, 64-byte aligned
+    bool streams;              //!< write the output past the caches
 };
 
 constexpr std::int32_t kROI_ALIGN_RUN_CHANNELS = 16;

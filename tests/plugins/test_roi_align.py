@@ -172,8 +172,8 @@ def test_the_number_of_threads_does_not_matter(where: str) -> None:
 
 
 def test_vector_and_generic_code_agree_on_a_real_pyramid() -> None:
-    maps = pyramid(400, 640, channels=17, images=2)
-    boxes = random_boxes(400, 640, 2, 150, seed=5)
+    maps = pyramid(400, 640, channels=33, images=2)
+    boxes = random_boxes(400, 640, 2, 180, seed=5)  # an output that is written past the caches, and one that is not
     for op in (Op(canonical_size=112.0), Op(canonical_size=112.0, pooled_side=14, sampling_ratio=0)):
         for dtype in DTYPES:
             generic, vector = (run(where, op, maps, boxes, dtype=dtype) for where in ("host-generic", "host-avx512"))
