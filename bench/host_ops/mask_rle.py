@@ -2,8 +2,8 @@
 
 torchvision's side is what its users run: paste_masks_in_image, >= 0.5, and pycocotools for each mask. The numpy side is
 the server's own where it has no compiled library (models/postprocess/1/rle.py). Masks are soft blobs with two to five
-lobes; boxes have sides from 5 % of the image's to all of it, uniform by logarithm, or (`whole`) each covers the image but
-for a thousandth, which is the most work for us and no more for torchvision.
+lobes; boxes have sides from 5 % of the image's to all of it, uniform by logarithm, or (`whole`) each covers the image
+but for a thousandth, which is the most work for us and no more for torchvision.
 
 The gate: ours must have the very bytes of the reference paste rule, encoded by pycocotools, and the numpy side too: no
 pixel differs. torchvision pastes by another rule (boxes rounded to whole pixels, masks resized to them with the edge
