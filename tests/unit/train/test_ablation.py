@@ -28,10 +28,15 @@ TWO_ROWS = Table(
 )
 
 
-@pytest.mark.parametrize("base", ["ablation_small", "mask_rcnn_r50_fpn"])
+@pytest.mark.parametrize("small", [True, False])
 @pytest.mark.parametrize("name", TABLES)
-def test_every_row_makes_another_recipe_of_equal_budget(name, base):
-    table, recipe = load_table(name), load_recipe(base)(("a", "b"))
+def test_every_row_makes_another_recipe_of_equal_budget(name, small):
+    table = load_table(name)
+    if "keypoint" in table.kinds:
+        base = "figures_mask_keypoints" if small else "keypoint_mask_rcnn_r50_fpn"
+    else:
+        base = "ablation_small" if small else "mask_rcnn_r50_fpn"
+    recipe = load_recipe(base)(("a", "b"))
     changed = [row.change(recipe) for row in table.rows]
     assert all(variant.training == recipe.training for variant in changed)
     assert len({json.dumps(variant.to_dict()) for variant in changed}) == len(table.rows)
@@ -49,6 +54,11 @@ def test_a_table_names_ledger_rows_and_columns_that_exist(name):
 def test_figures_that_the_text_lacks_wear_a_dagger():
     assert str(text(mask_AP=30.3)["mask AP"]) == "30.3"
     assert str(published(mask_AP50=51.2)["mask AP50"]) == "51.2†"
+
+
+def test_the_table_of_branches_needs_a_recipe_with_all_of_them():
+    with pytest.raises(ValueError, match="got a base recipe without masks or keypoints, expected both; add --recipe"):
+        load_table("table_5").rows[0].change(load_recipe("ablation_small")(("a",)))
 
 
 def test_an_unknown_table_is_refused():
