@@ -201,7 +201,7 @@ def run(*, warmup: int, rounds: int, threads: int, console: Console) -> list[dic
         )
         columns = {
             "p99 s": [f"{entry['p99_s']:.4g}" for entry in result["timings"].values()],
-            "of it GB/s": [f"{rate:.1f}" for rate in result["gb_s"].values()],
+            "least GB/s": [f"{rate:.1f}" for rate in result["gb_s"].values()],
         }
         console.print(timing_table(f"{case.name}: {case.what}", timings, columns))
         for name, ratio in result["ratio_of_medians"].items():
