@@ -4,6 +4,7 @@ Command:  maskline-train data figures out/figures
           maskline-train fit figures_mask_keypoints --data out/figures --annotations person_keypoints --out out/run
               --init demo/base
 Hardware: 2 CPU cores, 3 GB of memory.
+Time, result: not measured.
 """
 
 import dataclasses
