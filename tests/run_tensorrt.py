@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from exported import export_tiny
 from maskline_export.cli import PrecisionChoice
@@ -29,10 +30,10 @@ from maskline_export.trt_engine import TensorRTStages
 from maskline_export.trt_module import import_tensorrt
 from maskline_export.verify_images import ladder_images
 from maskline_train.data.images import preprocess, preprocess_batch
+from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.spec import ModelSpec, PreprocessingSpec
 from PIL import Image
 from rich.console import Console
-from tiny import tiny_model
 
 STAGES = ("backbone", "proposal", "mask")
 FULL_CLASSES = tuple(f"class {index}" for index in range(80))  # as many as COCO has
@@ -85,10 +86,29 @@ def _artifact(root: Path, full: bool, checkpoint: Path | None) -> Path:
     if checkpoint is not None:
         export_checkpoint(checkpoint, root / "artifact", "dense")
     elif full:
-        export_model(tiny_model(ModelSpec(classes=FULL_CLASSES)), "0" * 64, root / "artifact", "dense")
+        export_model(full_model(ModelSpec(classes=FULL_CLASSES)), "0" * 64, root / "artifact", "dense")
     else:
         return export_tiny(root).dense
     return root / "artifact"
+
+
+def full_model(spec: ModelSpec) -> MaskRCNN:
+    """Random weights of which the last layers are scaled so that scores, boxes and masks are spread."""
+    torch.manual_seed(0)
+    model = MaskRCNN(spec).eval()
+    mask_head = model.mask_head
+    assert mask_head is not None
+    layers = (
+        (model.rpn_head.logits, 3.0),
+        (model.rpn_head.deltas, 0.3),
+        (model.box_head.class_logits, 0.6),
+        (model.box_head.box_deltas, 1.0),
+        (mask_head.mask_logits, 30.0),
+    )
+    with torch.no_grad():
+        for layer, factor in layers:
+            layer.weight.mul_(factor)
+    return model
 
 
 def calibration_photos(folder: Path, artifact: Path) -> Path:
