@@ -221,7 +221,7 @@ def test_an_image_size_that_is_no_number_gives_nothing(where: str) -> None:
 def test_every_path_gives_the_same_bytes(kind: str, top: int, limit: int, spread: float) -> None:
     """12 288 anchors on the finest level: more than a block sorts in shared memory."""
     op = dataclasses.replace(BASE, strides=(2, 4), anchor_sizes=(8.0, 16.0), pre_nms_per_level=top)
-    op = dataclasses.replace(op, max_proposals=limit, nms_thresh=0.95 if limit > top else 0.7)
+    op = dataclasses.replace(op, min_side=6.0, max_proposals=limit, nms_thresh=0.95 if limit > top else 0.7)
     logits, deltas = rpn_outputs(op, 128, 128, 1, spread=spread)
     if kind == "ties":
         logits = [np.zeros_like(logits[0]), np.round(logits[1])]  # one level all equal
@@ -233,6 +233,21 @@ def test_every_path_gives_the_same_bytes(kind: str, top: int, limit: int, spread
     expected, count = exported.reference(exported_op(op), info, logits, deltas)
     assert generic[1].tolist() == count.tolist()
     np.testing.assert_allclose(generic[0], expected, atol=tolerances.BOXES_PX, rtol=0)
+
+
+@pytest.mark.parametrize("where", ["host-generic", "host-avx512"])
+@pytest.mark.parametrize(("top", "high"), [(1000, True), (100, False)], ids=["too-high", "too-low"])
+def test_a_sample_that_misleads_changes_nothing(where: str, top: int, high: bool) -> None:
+    """The host guesses a bound from 2048 logits: every sixth of 12 288. They alone are high, or they alone are low."""
+    op = dataclasses.replace(ONE_LEVEL, strides=(2,), pre_nms_per_level=top, max_proposals=1000, nms_thresh=0.9)
+    logits, deltas = rpn_outputs(op, 128, 128, 1)
+    place = np.arange(logits[0].size).reshape(logits[0].shape)
+    logits[0] += 100 * ((place % 6 == 0) == high).astype(np.float32)
+    info = image_info((128, 128))
+    proposals, num = run_proposal_nms(where, op, info, logits, deltas)
+    expected, count = exported.reference(exported_op(op), info, logits, deltas)
+    assert num.tolist() == count.tolist()
+    np.testing.assert_allclose(proposals, expected, atol=tolerances.BOXES_PX, rtol=0)
 
 
 @pytest.mark.gpu
@@ -290,7 +305,7 @@ def by_torchvision(op: ProposalNMS, info: Array, logits: list[Array], deltas: li
 @pytest.mark.parametrize("where", ["host-generic", "host-avx512", "simt"])
 def test_what_stays_and_what_is_dropped(where: str) -> None:
     """Without a limit: no two boxes of a level overlap above the threshold, and each dropped one has a better one."""
-    op = dataclasses.replace(ONE_LEVEL, pre_nms_per_level=200, max_proposals=200, nms_thresh=0.4)
+    op = dataclasses.replace(ONE_LEVEL, anchor_sizes=(24.0,), pre_nms_per_level=200, max_proposals=200, nms_thresh=0.4)
     logits, deltas = rpn_outputs(op, 64, 64, 1)
     info = image_info((64, 64))
     proposals, num = run_proposal_nms(where, op, info, logits, deltas)
