@@ -5,7 +5,7 @@
 
 #include "classwise_nms/kernel.h"
 #include "classwise_nms/math.h"
-#include "common/block_ops.cuh"
+#include "common/block_select.cuh"
 
 #include <cstdint>
 

@@ -101,6 +101,13 @@ def head_outputs(
     )
 
 
+def softmax(logits: Array) -> npt.NDArray[np.float64]:
+    """Scores of the rows of [N, K+1] logits, in float64."""
+    exponents = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    scores: npt.NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
+    return scores
+
+
 def _rubbish(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     array = np.empty(shape, dtype)
     array.view(np.uint8).fill(RUBBISH)
