@@ -15,7 +15,8 @@ import numpy.typing as npt
 from . import library
 
 MAX_SIDE = 63  # the largest M
-_GUESS_BYTES = 1024  # a text; most objects of a photograph take less
+# First guess of a text: an object without holes has two counts a column, mostly of one character each.
+_GUESS_BYTES, _GUESS_BYTES_A_COLUMN = 256, 2
 
 
 def encode(masks: npt.NDArray[np.uint8], boxes: npt.ArrayLike, sizes: npt.ArrayLike, threads: int = 0) -> list[bytes]:
@@ -40,7 +41,8 @@ def encode(masks: npt.NDArray[np.uint8], boxes: npt.ArrayLike, sizes: npt.ArrayL
     all_sizes = np.empty((number, 2), np.int32)
     all_sizes[:] = given_sizes if given_sizes.shape == (2,) else library.as_array(sizes, np.int32, "sizes", (number, 2))
     offsets = np.zeros(number + 1, np.int64)
-    text = np.empty(number * _GUESS_BYTES, np.uint8)
+    widest = int(all_sizes[:, 1].max(initial=0))
+    text = np.empty(number * (_GUESS_BYTES + _GUESS_BYTES_A_COLUMN * max(widest, 0)), np.uint8)
     for _ in range(2):  # the second time with room enough
         library.check(
             library.load().maskline_host_encode_masks(

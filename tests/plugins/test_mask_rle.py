@@ -287,12 +287,13 @@ def test_crossings_right_on_pixel_centres(where: str) -> None:
 
 
 def test_threads_and_room_do_not_change_the_texts() -> None:
-    masks, boxes = make_masks(90, 28, seed=4), random_boxes(90, (900, 1600), seed=4)
-    sizes = np.tile(np.int32([900, 1600]), (90, 1))
+    masks, boxes = make_masks(300, 28, seed=4), random_boxes(300, (900, 1600), seed=4)
+    assert np.clip(boxes[:, 2] - boxes[:, 0], 0, 1600).sum() > 80_000  # enough for three threads
+    sizes = np.tile(np.int32([900, 1600]), (300, 1))
     one = encode(masks, boxes, sizes, threads=1)
-    assert max(map(len, one)) > 4096  # more than the first guess of the room
+    assert sum(map(len, one)) > 300 * (256 + 2 * 1600)  # more than the first guess of the room
     assert encode(masks, boxes, sizes, threads=3) == one
-    assert [encode(masks[i : i + 1], boxes[i : i + 1], sizes[i])[0] for i in range(90)] == one
+    assert [encode(masks[i : i + 1], boxes[i : i + 1], sizes[i])[0] for i in range(300)] == one
 
 
 def test_memory_does_not_grow_with_the_pixels() -> None:
