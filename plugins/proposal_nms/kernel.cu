@@ -61,7 +61,7 @@ __device__ __forceinline__ void writeRows(ProposalPlan const& plan, int image, i
 }
 
 //! The best R of all levels. Grid: (L, B).
-__global__ void __launch_bounds__(kGROUP_THREADS) joinKernel(ProposalPlan const plan)
+__global__ void __launch_bounds__(kGROUP_THREADS, 1) joinKernel(ProposalPlan const plan)
 {
     __shared__ std::uint32_t fast[kJOIN_CAPACITY];
     int const level = static_cast<int>(blockIdx.x);

@@ -149,7 +149,7 @@ __global__ void __launch_bounds__(kCOUNT_THREADS) collectKernel(ProposalPlan con
 }
 
 //! Sorts a group's best T candidates and decodes them. Grid: (L, B).
-__global__ void __launch_bounds__(kGROUP_THREADS) sortKernel(ProposalPlan const plan)
+__global__ void __launch_bounds__(kGROUP_THREADS, 1) sortKernel(ProposalPlan const plan)
 {
     __shared__ std::uint64_t fast[kSORT_CAPACITY];
     __shared__ SelectShared select;

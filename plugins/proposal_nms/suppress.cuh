@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(kPAIR_THREADS) pairKernel(ProposalPlan const p
 //!
 //! A warp's lanes know whether a box of an earlier chunk drops theirs; when its turn comes it settles its own 32, and
 //! all later ones hear of it.
-__global__ void __launch_bounds__(kGROUP_THREADS) resolveKernel(ProposalPlan const plan)
+__global__ void __launch_bounds__(kGROUP_THREADS, 1) resolveKernel(ProposalPlan const plan)
 {
     __shared__ unsigned kept[kMATRIX_LIMIT / kWARP];
     __shared__ unsigned before[kMATRIX_LIMIT / kWARP];
@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(kGROUP_THREADS) resolveKernel(ProposalPlan con
 }
 
 //! The same for groups of any size: slower, with little memory. Grid: groups.
-__global__ void __launch_bounds__(kGROUP_THREADS) chunkKernel(ProposalPlan const plan)
+__global__ void __launch_bounds__(kGROUP_THREADS, 1) chunkKernel(ProposalPlan const plan)
 {
     __shared__ NmsChunk chunk;
     std::int64_t const group = blockIdx.x;
