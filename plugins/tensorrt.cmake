@@ -25,24 +25,20 @@ target_compile_options(maskline_nvinfer_headers INTERFACE ${WARNINGS})
 sources_of(FACES plugin.cpp)
 set(FACES ${FACES} register.cpp common/plugin_base.cpp common/plugin_fields.cpp common/plugin_field_list.cpp
           common/plugin_log.cpp common/plugin_signature.cpp)
-set(CLOSED -static-libstdc++ -static-libgcc -Wl,--exclude-libs,ALL -Wl,--no-undefined)
-add_library(maskline_trt SHARED ${FACES} $<TARGET_OBJECTS:maskline_kernels>)
-target_link_libraries(maskline_trt PRIVATE maskline_nvinfer_headers CUDA::cudart_static)
-target_link_options(maskline_trt PRIVATE ${CLOSED})
+add_library(maskline_faces OBJECT ${FACES})
+target_link_libraries(maskline_faces PRIVATE maskline_nvinfer_headers)
 
+function(add_plugins TARGET)
+  add_library(${TARGET} SHARED $<TARGET_OBJECTS:maskline_faces> ${ARGN})
+  target_link_libraries(${TARGET} PRIVATE maskline_nvinfer_headers CUDA::cudart_static ${CMAKE_DL_LIBS})
+  target_link_options(${TARGET} PRIVATE -Wl,--no-undefined)
+  show_only(${TARGET} plugins)
+endfunction()
+add_plugins(maskline_trt $<TARGET_OBJECTS:maskline_kernels>)
 # The same plugins over the kernels of the emulator: enqueue runs on the host's memory, for tests.
-set(KERNELS_ON_HOST ${SIMT_SOURCES})
-list(FILTER KERNELS_ON_HOST EXCLUDE REGEX "self_test")
-add_library(maskline_trt_simt SHARED ${FACES} ${KERNELS_ON_HOST} simt/simt.cpp)
-target_compile_definitions(maskline_trt_simt PRIVATE MASKLINE_SIMT)
-target_compile_options(maskline_trt_simt PRIVATE ${MATHS} -O2 -g -Wno-unused-parameter -Wno-unknown-pragmas)
-target_link_libraries(maskline_trt_simt PRIVATE maskline_nvinfer_headers CUDA::cudart_static)
-target_link_options(maskline_trt_simt PRIVATE ${CLOSED})
-
+add_plugins(maskline_trt_simt $<TARGET_OBJECTS:maskline_simt>)
 # And over launches that break the rules: the harness must notice.
-add_library(maskline_faulty_simt SHARED ${FACES} harness/faulty.cpp)
-target_link_libraries(maskline_faulty_simt PRIVATE maskline_nvinfer_headers CUDA::cudart_static)
-target_link_options(maskline_faulty_simt PRIVATE ${CLOSED})
+add_plugins(maskline_faulty_simt harness/faulty.cpp)
 
 # The harness plays TensorRT; its registry is also the stand-in for libnvinfer.
 add_library(maskline_play_nvinfer SHARED harness/play_nvinfer.cpp)
@@ -60,7 +56,8 @@ else()
   target_link_libraries(maskline_triton PRIVATE maskline_play_nvinfer)
 endif()
 # Never unloaded, for TensorRT keeps what it registered; no path to a libnvinfer inside, for the process has its own.
-target_link_options(maskline_triton PRIVATE -static-libstdc++ -static-libgcc -Wl,--exclude-libs,ALL -Wl,-z,nodelete)
+show_only(maskline_triton nothing)
+target_link_options(maskline_triton PRIVATE -Wl,-z,nodelete)
 set_target_properties(maskline_triton PROPERTIES SKIP_BUILD_RPATH ON)
 add_dependencies(maskline_triton maskline_trt)
 

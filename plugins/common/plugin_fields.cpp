@@ -178,7 +178,11 @@ void FieldReader::operator()(char const* name, std::string& value)
     {
         fail(name, field, "a string (chars)");
     }
-    value.assign(static_cast<char const*>(field.data), static_cast<std::size_t>(field.length));
+    value.clear();
+    if (field.length > 0)
+    {
+        value.assign(static_cast<char const*>(field.data), static_cast<std::size_t>(field.length));
+    }
     value.erase(std::find(value.begin(), value.end(), '\0'), value.end());
 }
 

@@ -11,7 +11,8 @@ namespace maskline
 //! Keeps what TensorRT handed the library to find its logger by; nullptr: none.
 void setLoggerFinder(nvinfer1::ILoggerFinder* finder) noexcept;
 
-//! Writes one line to the logger of the engine that called the plugin in this thread; to stderr where none is known.
+//! Writes one warning or error to the logger of the engine that called the plugin in this thread, else to TensorRT's
+//! own, else to stderr.
 void log(nvinfer1::ILogger::Severity severity, std::string const& text) noexcept;
 
 //! An error's one line.

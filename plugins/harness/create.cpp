@@ -5,6 +5,7 @@
 #include "harness/tensors.h"
 
 #include <cstdio>
+#include <dlfcn.h>
 #include <map>
 #include <sstream>
 #include <stdexcept>
@@ -104,6 +105,14 @@ bool takes(nvinfer1::IPluginV3& plugin, std::vector<PluginTensorDesc> const& inp
 int create(CreateRequest request)
 {
     PluginLibrary library(request.library);
+    if (!request.nvinfer.empty())
+    {
+        if (dlopen(request.nvinfer.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr)
+        {
+            throw std::runtime_error(std::string("cannot open: ") + dlerror());
+        }
+        library.logger().hide();
+    }
     PluginPtr const plugin(library.creator(request.op)
             .createPlugin("command line", request.fields.collection(), nvinfer1::TensorRTPhase::kBUILD));
     bool good = plugin != nullptr;

@@ -14,6 +14,7 @@ struct CreateRequest
     std::string library;
     std::string op;
     FieldSet fields;
+    std::string nvinfer;             //!< a libnvinfer to open first: the plugin then logs to its logger
     std::vector<std::string> inputs; //!< "float:2x5x4", "half-hwc8:2x16x8x8"
 };
 

@@ -23,7 +23,13 @@ public:
 
     nvinfer1::ILogger* findLogger() override
     {
-        return this;
+        return mIsFound ? this : nullptr;
+    }
+
+    //! From now on no logger is found, as while no engine calls the plugin.
+    void hide() noexcept
+    {
+        mIsFound = false;
     }
 
     //! The texts of errors since the last call.
@@ -54,6 +60,7 @@ private:
         return texts;
     }
 
+    bool mIsFound{true};
     std::mutex mMutex;
     std::vector<std::pair<Severity, std::string>> mLines;
 };

@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 
 namespace
@@ -18,15 +20,15 @@ using namespace harness;
 
 constexpr char const* kHELP = R"(maskline_harness: plays TensorRT to the plugins.
 
-  maskline_harness run [LIBRARY...] [--op OP] [--json]
+  maskline_harness [run] [LIBRARY...] [--op OP] [--json]
       Checks the plugins of each library; without one: libmaskline_trt.so and libmaskline_trt_simt.so beside this
       program. Kernels run on a GPU; those of a library named *_simt.so run in the emulator on any machine.
       Ends with the number of failed checks, 100 at most.
 
-  maskline_harness create LIBRARY OP --field NAME:TYPE=VALUES ... [--input TYPE:SHAPE ...]
+  maskline_harness create LIBRARY OP --field NAME:TYPE=VALUES ... [--input TYPE:SHAPE ...] [--nvinfer NVINFER]
       Makes one plugin and shows it inputs; prints its attributes, its outputs and what it logs. Ends with 1 when the
       plugin refuses. Types of fields: int32 int64 float32 float64 char; of inputs: float half bf16 int32 half-hwc8
-      bf16-hwc8.
+      bf16-hwc8. With NVINFER the plugin finds no logger but that library's.
       Example: maskline_harness create libmaskline_trt.so MaskRLE --field max_counts:int32=4096
 
   maskline_harness shim SHIM NVINFER
@@ -134,6 +136,10 @@ int createFrom(std::vector<std::string> const& arguments)
         {
             request.fields.parse(valueOf(arguments, i));
         }
+        else if (arguments[i] == "--nvinfer")
+        {
+            request.nvinfer = valueOf(arguments, i);
+        }
         else if (arguments[i] == "--input")
         {
             request.inputs.push_back(valueOf(arguments, i));
@@ -152,32 +158,42 @@ int createFrom(std::vector<std::string> const& arguments)
     return create(std::move(request));
 }
 
+int shimFrom(std::vector<std::string> const& arguments)
+{
+    if (arguments.size() != 2)
+    {
+        throw std::invalid_argument("shim: expected SHIM and NVINFER; see maskline_harness --help");
+    }
+    return openShim(arguments[0], arguments[1]);
+}
+
 } // namespace
 
 int main(int argc, char** argv)
 {
     std::vector<std::string> arguments(argv + 1, argv + argc);
-    std::string const command = arguments.empty() ? "run" : arguments[0];
     try
     {
-        if (!arguments.empty())
+        if (!arguments.empty() && arguments[0] == "--help")
         {
-            arguments.erase(arguments.begin());
+            std::fputs(kHELP, stdout);
+            return 0;
         }
-        if (command == "run")
+        std::string command = "run";
+        if (!arguments.empty() && (arguments[0] == "run" || arguments[0] == "create" || arguments[0] == "shim"))
         {
-            return run(arguments);
+            command = arguments[0];
+            arguments.erase(arguments.begin());
         }
         if (command == "create")
         {
             return createFrom(arguments);
         }
-        if (command == "shim" && arguments.size() == 2)
+        if (command == "shim")
         {
-            return openShim(arguments[0], arguments[1]);
+            return shimFrom(arguments);
         }
-        std::fputs(kHELP, stdout);
-        return command == "--help" ? 0 : 2;
+        return run(arguments);
     }
     catch (std::exception const& error)
     {

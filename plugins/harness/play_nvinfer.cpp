@@ -2,6 +2,7 @@
 //
 // The Triton shim is linked to it where there is no TensorRT, and the harness loads it to watch the shim register.
 // MASKLINE_PLAY_REGISTRY=refuse makes the registry refuse every creator; =none: there is no registry.
+// MASKLINE_PLAY_MAJOR=N: it says to be TensorRT N.
 #include <NvInferRuntime.h>
 
 #include <cstdint>
@@ -152,4 +153,10 @@ extern "C" nvinfer1::ILogger* getLogger() noexcept
 {
     static StderrLogger logger;
     return &logger;
+}
+
+extern "C" std::int32_t getInferLibMajorVersion() noexcept
+{
+    char const* const asked = std::getenv("MASKLINE_PLAY_MAJOR");
+    return asked == nullptr ? NV_TENSORRT_MAJOR : std::atoi(asked);
 }
