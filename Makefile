@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env plugins demo test test-gpu lint type pytest format bench-train bench-serve bench-device clean
+.PHONY: help env plugins demo test test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-ops bench-device clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,8 +66,14 @@ bench-train: $(READY) ## a training step of ResNet-50-FPN, ours and torchvision'
 bench-serve: $(READY) ## JPEG in, RLE out: ours through Triton and torchvision eager in turn
 	@$(BIN)/python bench/serve.py
 
+bench-ops: plugins ## the ops on the CPU: RoIAlign, proposals, masks to RLE; ours and the peers' in turn
+	@PYTHONPATH=bench $(BIN)/python bench/host_ops/main.py $(if $(JSON),--json $(JSON))
+
 bench-device: plugins ## the ops on a GPU, ours and torchvision's in turn
 	@PYTHONPATH=plugins:bench/device_ops $(BIN)/python bench/device_ops/main.py --build $(PLUGINS) $(if $(JSON),--json $(JSON))
+
+test-tensorrt: plugins ## on a machine with TensorRT: build the engines and compare each stage with ONNX Runtime
+	@$(BIN)/python tests/run_tensorrt.py
 
 test-gpu: $(READY) ## everything of the plugins that needs a GPU: tests, harness, sanitizer, benchmark; into out/gpu
 	@PYTHON=$(BIN)/python TENSORRT_INCLUDE=$(TENSORRT_INCLUDE) plugins/check_gpu.sh out/gpu

@@ -34,13 +34,15 @@ def tiny_model(spec: ModelSpec | None = None, seed: int = 0) -> MaskRCNN:
     """A model in evaluation mode whose last layers are scaled up, so that scores, boxes and masks are spread."""
     torch.manual_seed(seed)
     model = MaskRCNN(spec or tiny_spec()).eval()
+    layers = [
+        (model.rpn_head.logits, 300.0),
+        (model.rpn_head.deltas, 30.0),
+        (model.box_head.class_logits, 30.0),
+        (model.box_head.box_deltas, 300.0),
+    ]
+    if model.mask_head is not None:
+        layers.append((model.mask_head.mask_logits, 1000.0))
     with torch.no_grad():
-        for layer, factor in (
-            (model.rpn_head.logits, 300.0),
-            (model.rpn_head.deltas, 30.0),
-            (model.box_head.class_logits, 30.0),
-            (model.box_head.box_deltas, 300.0),
-            (model.mask_head.mask_logits, 1000.0),
-        ):
+        for layer, factor in layers:
             layer.weight.mul_(factor)
     return model

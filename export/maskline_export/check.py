@@ -100,11 +100,11 @@ def custom_ops(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def run_stages(folder: Path, stages: dict[str, StageInfo]) -> None:
-    """Run the three files one after the other on made images of several batch and canvas sizes.
+    """Run the files one after the other on made images of several batch and canvas sizes.
 
     Args:
         folder: where the files are.
-        stages: what each gives, by name.
+        stages: what each gives, by name, in the order in which they run.
 
     Raises:
         ContractError: ONNX Runtime refuses a file, or an output has another dtype or shape than the contract says, or
@@ -114,13 +114,12 @@ def run_stages(folder: Path, stages: dict[str, StageInfo]) -> None:
     options.log_severity_level = 3  # its warnings about initialisers say nothing to a user
     try:
         sessions = {
-            name: ort.InferenceSession(str(folder / stages[name].file), options, providers=["CPUExecutionProvider"])
-            for name in stage_io.STAGES
+            name: ort.InferenceSession(str(folder / stage.file), options, providers=["CPUExecutionProvider"])
+            for name, stage in stages.items()
         }
         for batch, height, width in _RUNS:
             tensors = made_image(batch, height, width)
-            for name in stage_io.STAGES:
-                session = sessions[name]
+            for name, session in sessions.items():
                 outputs = session.run(None, {value.name: tensors[value.name] for value in session.get_inputs()})
                 found = dict(zip((value.name for value in session.get_outputs()), outputs, strict=True))
                 _check_outputs(name, found, stages[name].outputs, stage_io.sizes(batch, height, width))

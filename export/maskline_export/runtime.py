@@ -1,6 +1,6 @@
 """An artifact's stages in ONNX Runtime, chained as the server chains them.
 
-Letters: B images, D detections an image, M mask side, H W canvas.
+Letters: B images, D detections an image, M mask side, J keypoints, H W canvas.
 """
 
 from __future__ import annotations
@@ -16,6 +16,12 @@ import onnxruntime as ort
 Tensors = dict[str, npt.NDArray[np.generic]]
 
 DETECTION_NAMES = ("boxes", "scores", "labels", "num_detections")
+STAGES = (
+    "backbone",
+    "proposal",
+    "mask",
+    "keypoint",
+)  # in the order in which they run; not every model has the last two
 
 
 class OnnxModel:
@@ -49,25 +55,29 @@ class RawDetections:
         scores: [B, D] float32, descending.
         labels: [B, D] int32, -1 past the count.
         num_detections: [B, 1] int32.
-        masks: [B, D, M, M] uint8, probability x 255.
+        masks: [B, D, M, M] uint8, probability x 255; None without a mask stage.
+        keypoints: [B, D, J, 3] float32 x, y in canvas px and score; None without a keypoint stage.
     """
 
     boxes: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int32]
     num_detections: npt.NDArray[np.int32]
-    masks: npt.NDArray[np.uint8]
+    masks: npt.NDArray[np.uint8] | None = None
+    keypoints: npt.NDArray[np.float32] | None = None
 
 
 class OnnxPipeline:
-    """Backbone, proposal and mask stage of an artifact folder, one after the other."""
+    """The stages of an artifact folder, one after the other."""
 
     def __init__(self, artifact: Path, threads: int = 0) -> None:
-        self.stages = [OnnxModel(artifact / f"{name}.onnx", threads) for name in ("backbone", "proposal", "mask")]
+        files = [artifact / f"{name}.onnx" for name in STAGES]
+        self.stages = [OnnxModel(file, threads) for file in files if file.is_file()]
 
     def detect(self, canvas: npt.NDArray[np.uint8], image_info: npt.NDArray[np.float32]) -> RawDetections:
         """Detections of a batch: canvas [B, H, W, 3] uint8, image_info [B, 6] float32."""
         tensors: Tensors = {"canvas": canvas, "image_info": image_info}
         for stage in self.stages:
             tensors |= stage.run(tensors)
-        return RawDetections(**{name: tensors[name] for name in (*DETECTION_NAMES, "masks")})  # type: ignore[arg-type]
+        names = [field.name for field in dataclasses.fields(RawDetections)]
+        return RawDetections(**{name: tensors[name] for name in names if name in tensors})  # type: ignore[arg-type]

@@ -2,32 +2,43 @@
 
 Symbols in shapes: B images, H W canvas, and H2 W2 to H6 W6 for the cells of level i. Everything else is a number.
 
-Letters: B images, A anchors a cell, D detections an image, C channels, Hi Wi level i, M mask side.
+Letters: B images, A anchors a cell, D detections an image, C channels, Hi Wi level i, M mask side, J keypoints.
 """
 
 from __future__ import annotations
 
-from maskline_train.spec import CANVAS_MULTIPLE, NUM_ROI_LEVELS, STRIDES, ModelSpec
+from maskline_train.spec import CANVAS_MULTIPLE, ModelSpec
 
 from maskline_export.manifest import TensorInfo
 
-STAGES = ("backbone", "proposal", "mask")
-ROI_LEVELS = tuple(range(2, 2 + NUM_ROI_LEVELS))  # P2 to P5
-RPN_LEVELS = tuple(range(2, 2 + len(STRIDES)))  # P2 to P6
+_LEVELS = range(2, 7)  # every level that some body has: strides 4 to 64
 
 IMAGE_INFO = TensorInfo("image_info", "FP32", ("B", 6))
 
 
+def stage_names(spec: ModelSpec) -> tuple[str, ...]:
+    """The stages of a model, in the order in which they run."""
+    masks = ("mask",) if spec.mask_head is not None else ()
+    keypoints = ("keypoint",) if spec.keypoint_head is not None else ()
+    return ("backbone", "proposal", *masks, *keypoints)
+
+
 def features(spec: ModelSpec) -> tuple[TensorInfo, ...]:
-    """P2 to P5."""
-    return tuple(_map(f"p{level}", spec.backbone.fpn_channels, level) for level in ROI_LEVELS)
+    """What the heads read: P2 to P5, or C4, or C5."""
+    body = spec.backbone
+    return tuple(
+        _map(name, body.feature_channels, level)
+        for name, level in zip(body.feature_names, body.roi_levels, strict=True)
+    )
 
 
 def rpn_outputs(spec: ModelSpec) -> tuple[TensorInfo, ...]:
-    """Logits of P2 to P6, then deltas of P2 to P6."""
-    anchors = len(spec.anchors.aspect_ratios)
-    logits = (_map(f"rpn_logits_p{level}", anchors, level) for level in RPN_LEVELS)
-    deltas = (_map(f"rpn_deltas_p{level}", 4 * anchors, level) for level in RPN_LEVELS)
+    """Logits of every level that the region proposal network reads (P2 to P6, or C4, or C5), then their deltas."""
+    levels = spec.backbone.rpn_levels
+    anchors = spec.anchors.per_cell(len(levels))
+    letter = spec.backbone.feature_names[0][0]
+    logits = (_map(f"rpn_logits_{letter}{level}", anchors, level) for level in levels)
+    deltas = (_map(f"rpn_deltas_{letter}{level}", 4 * anchors, level) for level in levels)
     return (*logits, *deltas)
 
 
@@ -47,8 +58,8 @@ def detections(spec: ModelSpec) -> tuple[TensorInfo, ...]:
     )
 
 
-def mask_inputs(spec: ModelSpec) -> tuple[TensorInfo, ...]:
-    """The pyramid, boxes and labels."""
+def head_inputs(spec: ModelSpec) -> tuple[TensorInfo, ...]:
+    """What the mask and the keypoint stage read: features, boxes and labels."""
     return (*features(spec), *(tensor for tensor in detections(spec) if tensor.name in ("boxes", "labels")))
 
 
@@ -57,6 +68,12 @@ def masks(spec: ModelSpec) -> tuple[TensorInfo, ...]:
     assert spec.mask_head is not None
     side = spec.mask_head.mask_side
     return (TensorInfo("masks", "UINT8", ("B", spec.box_head.max_detections, side, side)),)
+
+
+def keypoints(spec: ModelSpec) -> tuple[TensorInfo, ...]:
+    """What the keypoint stage returns."""
+    assert spec.keypoint_head is not None
+    return (TensorInfo("keypoints", "FP32", ("B", spec.box_head.max_detections, len(spec.keypoint_head.names), 3)),)
 
 
 def sizes(batch: int, height: int, width: int) -> dict[str, int]:
@@ -70,8 +87,8 @@ def sizes(batch: int, height: int, width: int) -> dict[str, int]:
     if height % CANVAS_MULTIPLE or width % CANVAS_MULTIPLE:
         raise ValueError(f"canvas: got {height} x {width}, expected multiples of {CANVAS_MULTIPLE}")
     found = {"B": batch, "H": height, "W": width}
-    for level, stride in zip(RPN_LEVELS, STRIDES, strict=True):
-        found[f"H{level}"], found[f"W{level}"] = -(-height // stride), -(-width // stride)
+    for level in _LEVELS:
+        found[f"H{level}"], found[f"W{level}"] = -(-height // 2**level), -(-width // 2**level)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Export twins: the three stages of a Mask R-CNN as modules of static rank and fixed-size outputs.
+"""Export twins: the stages of a Mask R-CNN as modules of static rank and fixed-size outputs.
 
 They hold the model's own layers and replace only its data-dependent steps by nodes of our ops, so the model stays free
 of export code. They are made for `torch.onnx.export`, not for running: an op node has no value in PyTorch.
@@ -14,38 +14,37 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from maskline_train.model.fpn import NUM_ROI_LEVELS, STRIDES
-from maskline_train.model.mask_head import MaskHead
+from maskline_train.model.keypoint_head import decode_heatmaps
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.resnet import fold_norms
 from maskline_train.spec import ModelSpec
 from torch import Tensor, nn
-from torch.nn.functional import relu
 
 from maskline_export.custom_ops.body import DOMAIN, DOMAIN_VERSION, node_attributes
 from maskline_export.custom_ops.classwise_nms import ClasswiseNMS
 from maskline_export.custom_ops.multiscale_roi_align import MultiscaleRoIAlign
 from maskline_export.custom_ops.proposal_nms import ProposalNMS
-from maskline_export.errors import ContractError
+from maskline_export.mask_twins import build_mask_twin
 
 
 def roi_align_op(spec: ModelSpec, pooled_side: int) -> MultiscaleRoIAlign:
     """The attributes of a MultiscaleRoIAlign node of this model."""
     align = spec.roi_align
     return MultiscaleRoIAlign(
-        strides=STRIDES[:NUM_ROI_LEVELS],
+        strides=tuple(2**level for level in spec.backbone.roi_levels),
         canonical_size=align.canonical_size_px,
         canonical_level=align.canonical_level,
         pooled_side=pooled_side,
         sampling_ratio=align.sampling_ratio,
         aligned=align.aligned,
+        mode=align.mode,
     )
 
 
 def proposal_nms_op(spec: ModelSpec) -> ProposalNMS:
     """The attributes of the ProposalNMS node of this model."""
     return ProposalNMS(
-        strides=STRIDES,
+        strides=tuple(2**level for level in spec.backbone.rpn_levels),
         anchor_sizes=spec.anchors.sizes_px,
         aspect_ratios=spec.anchors.aspect_ratios,
         anchor_rounded=spec.anchors.rounded,
@@ -77,21 +76,22 @@ class BackboneStage(nn.Module):
         self.backbone = copy.deepcopy(model.backbone)
         fold_norms(self.backbone.body)
         self.rpn_head = copy.deepcopy(model.rpn_head)
+        self.num_features = len(model.spec.backbone.roi_levels)
 
     def forward(self, canvas: Tensor, image_info: Tensor) -> tuple[Tensor, ...]:
-        """P2 to P5, then the logits of P2 to P6, then their deltas.
+        """What the heads read (P2 to P5, or C4, or C5), then the logits of every level, then their deltas.
 
         Args:
             canvas: uint8 [B, H, W, 3], H and W multiples of 32.
             image_info: float32 [B, 6].
 
         Returns:
-            p [B, C, Hi, Wi] x 4, logits [B, A, Hi, Wi] x 5, deltas [B, 4A, Hi, Wi] x 5, all float32.
+            features [B, C, Hi, Wi], logits [B, A, Hi, Wi] x L, deltas [B, 4A, Hi, Wi] x L, all float32.
         """
         # The cast comes before the backbone's transpose: TensorRT knows uint8 as an input or output only.
         features = self.backbone(canvas.to(torch.float32), image_info)
         logits, deltas = self.rpn_head(features)
-        return (*features[:NUM_ROI_LEVELS], *logits, *deltas)
+        return (*features[: self.num_features], *logits, *deltas)
 
 
 class ProposalStage(nn.Module):
@@ -99,6 +99,7 @@ class ProposalStage(nn.Module):
 
     def __init__(self, model: MaskRCNN) -> None:
         super().__init__()
+        self.res5 = None if model.res5 is None else _folded(model.res5)
         self.box_head = copy.deepcopy(model.box_head)
         self.proposals = proposal_nms_op(model.spec)
         self.pool = roi_align_op(model.spec, model.spec.box_head.pooled_side)
@@ -110,9 +111,9 @@ class ProposalStage(nn.Module):
         """Detections of a batch.
 
         Args:
-            features: P2 to P5, each [B, C, Hi, Wi].
-            logits: P2 to P6, each [B, A, Hi, Wi].
-            deltas: P2 to P6, each [B, 4A, Hi, Wi].
+            features: what the heads read, each [B, C, Hi, Wi].
+            logits: of L levels, each [B, A, Hi, Wi].
+            deltas: likewise, each [B, 4A, Hi, Wi].
             image_info: float32 [B, 6].
 
         Returns:
@@ -123,7 +124,7 @@ class ProposalStage(nn.Module):
             self.proposals, (image_info, *logits, *deltas), (torch.float32, torch.int32), ([batch, r, 4], [batch])
         )
         pooled = _pool(self.pool, proposals, features)
-        class_logits, box_deltas = self.box_head(pooled)
+        class_logits, box_deltas = self.box_head(pooled if self.res5 is None else self.res5(pooled))
         return tuple(
             _node(
                 self.detections,
@@ -135,38 +136,28 @@ class ProposalStage(nn.Module):
 
 
 class MaskStage(nn.Module):
-    """Pyramid and detections to the mask of each detection's class.
-
-    Only the row of the last 1 x 1 convolution that belongs to the label is computed: 1/K of its work and no
-    [N, K, M, M] tensor. The 2 x 2 deconvolution of stride 2 is written as the 1 x 1 convolution to four times the
-    channels that it is, one set a corner of the output cell; corners are interleaved at the very end, when they are
-    four numbers a cell instead of four times C.
+    """Features and detections to the mask of each detection's class.
 
     Args:
-        model: whose mask head to take.
+        model: whose mask branch to take.
         skip_padding: run the head on the real detections only. The work then follows their number instead of D, at
             the price of a data-dependent length inside the graph, which TensorRT does not take well.
     """
 
     def __init__(self, model: MaskRCNN, skip_padding: bool) -> None:
         super().__init__()
-        head, spec = model.mask_head, model.spec.mask_head
-        if not isinstance(head, MaskHead) or spec is None or spec.class_agnostic or spec.activation != "sigmoid":
-            raise ContractError(
-                "mask head: got another than class-specific convolutions with a sigmoid; no stage for it"
-            )
-        self.convs = copy.deepcopy(head.convs)
-        self.corners = _as_convolution(head.upsample)
-        self.mask_logits = copy.deepcopy(head.mask_logits)
-        self.pool = roi_align_op(model.spec, spec.pooled_side)
-        self.mask_side = spec.mask_side
+        assert model.spec.mask_head is not None
+        self.res5 = _folded(model.res5) if model.spec.mask_head.kind == "res5" else None
+        self.head = build_mask_twin(model)
+        self.pool = roi_align_op(model.spec, model.spec.mask_head.pooled_side)
+        self.mask_side = model.spec.mask_head.mask_side
         self.skip_padding = skip_padding
 
     def forward(self, features: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor:
         """Masks of a batch.
 
         Args:
-            features: P2 to P5, each [B, C, Hi, Wi].
+            features: what the heads read, each [B, C, Hi, Wi].
             boxes: float32 [B, D, 4].
             labels: int32 [B, D]; -1 is padding.
 
@@ -178,38 +169,68 @@ class MaskStage(nn.Module):
         if self.skip_padding:
             rows = torch.nonzero(flat_labels >= 0).squeeze(1)  # [N]
             levels = torch.zeros((flat_labels.shape[0], self.mask_side**2))
-            levels = levels.index_put((rows,), self._masks_of_labels(pooled[rows], flat_labels[rows]))
+            levels = levels.index_put((rows,), self._levels(pooled[rows], flat_labels[rows]))
         else:
-            every = self._masks_of_labels(pooled, flat_labels.clamp(min=0))
+            every = self._levels(pooled, flat_labels.clamp(min=0))
             levels = torch.where((flat_labels >= 0).unsqueeze(1), every, 0.0)
         # The cast comes last: TensorRT knows uint8 as an input or output only.
         return levels.reshape(labels.shape[0], labels.shape[1], self.mask_side, self.mask_side).to(torch.uint8)
 
-    def _masks_of_labels(self, pooled: Tensor, labels: Tensor) -> Tensor:
+    def _levels(self, pooled: Tensor, labels: Tensor) -> Tensor:
         """Whole numbers 0..255, float [N, M*M], of RoI features [N, C, P, P], each for its label's class [N]."""
-        x = pooled
-        for conv in self.convs:
-            x = relu(conv(x))
-        side = x.shape[-1]
-        assert self.mask_logits.bias is not None
-        x = relu(self.corners(x)).reshape(-1, 4, self.mask_logits.in_channels, side * side)  # [N, 4, C, P*P]
-        weights = self.mask_logits.weight.flatten(1)[labels][:, None, None]  # [N, 1, 1, C]
-        logits = (weights @ x).squeeze(2).flatten(1) + self.mask_logits.bias[labels].unsqueeze(1)  # [N, 4*P*P]
-        cells = logits.reshape(-1, 2, 2, side, side).permute(0, 3, 1, 4, 2)  # [N, P, 2, P, 2]: y, dy, x, dx
-        return torch.round(torch.sigmoid(cells.flatten(1)) * 255.0)
+        roi_features = pooled if self.res5 is None else self.res5(pooled)
+        return torch.round(self.head(roi_features, labels) * 255.0)
 
 
-def _as_convolution(deconvolution: nn.ConvTranspose2d) -> nn.Conv2d:
-    """The 1 x 1 convolution whose channel (dy, dx, c) is what the deconvolution writes to (c, 2y + dy, 2x + dx)."""
-    inputs, outputs = deconvolution.in_channels, deconvolution.out_channels
-    convolution = nn.Conv2d(inputs, 4 * outputs, 1)
-    assert convolution.bias is not None
-    assert deconvolution.bias is not None
-    with torch.no_grad():
-        kernel = deconvolution.weight.permute(2, 3, 1, 0)  # [2, 2, outputs, inputs]
-        convolution.weight.copy_(kernel.reshape(4 * outputs, inputs, 1, 1))
-        convolution.bias.copy_(deconvolution.bias.repeat(4))
-    return convolution
+class KeypointStage(nn.Module):
+    """Features and detections to the keypoints of each detection.
+
+    Args:
+        model: whose keypoint branch to take.
+        skip_padding: as of `MaskStage`.
+    """
+
+    def __init__(self, model: MaskRCNN, skip_padding: bool) -> None:
+        super().__init__()
+        assert model.spec.keypoint_head is not None
+        assert model.keypoint_head is not None
+        self.head = copy.deepcopy(model.keypoint_head)
+        self.pool = roi_align_op(model.spec, model.spec.keypoint_head.pooled_side)
+        self.num_keypoints = len(model.spec.keypoint_head.names)
+        self.skip_padding = skip_padding
+
+    def forward(self, features: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor:
+        """Keypoints of a batch.
+
+        Args:
+            features: what the heads read, each [B, C, Hi, Wi].
+            boxes: float32 [B, D, 4].
+            labels: int32 [B, D]; -1 is padding.
+
+        Returns:
+            float32 [B, D, J, 3]: x, y in canvas px and the score; zero where the label is -1.
+        """
+        pooled = _pool(self.pool, boxes, features)  # [B*D, C, P, P]
+        real, flat_boxes = labels.reshape(-1) >= 0, boxes.reshape(-1, 4)
+        if self.skip_padding:
+            rows = torch.nonzero(real).squeeze(1)
+            found = torch.zeros((real.shape[0], self.num_keypoints, 3))
+            found = found.index_put((rows,), self._keypoints(pooled[rows], flat_boxes[rows]))
+        else:
+            found = torch.where(real[:, None, None], self._keypoints(pooled, flat_boxes), 0.0)
+        return found.reshape(labels.shape[0], labels.shape[1], self.num_keypoints, 3)
+
+    def _keypoints(self, pooled: Tensor, boxes: Tensor) -> Tensor:
+        logits: Tensor = self.head(pooled)
+        return decode_heatmaps(logits, boxes)
+
+
+def _folded(stage: nn.Module | None) -> nn.Module:
+    """A copy of the C4 heads' stage with its norms in its convolutions."""
+    assert stage is not None
+    folded = copy.deepcopy(stage)
+    fold_norms(folded)
+    return folded
 
 
 def _pool(op: MultiscaleRoIAlign, boxes: Tensor, features: Sequence[Tensor]) -> Tensor:

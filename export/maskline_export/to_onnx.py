@@ -22,6 +22,7 @@ import torch
 from maskline_train.checkpoint import WEIGHTS_FILE, load_model
 from maskline_train.model.fpn import CANVAS_MULTIPLE
 from maskline_train.model.mask_rcnn import MaskRCNN
+from maskline_train.spec import ModelSpec
 from onnx import helper
 from torch import Tensor, nn
 from torch.export import Dim
@@ -128,8 +129,9 @@ def _write(model: MaskRCNN, checkpoint_sha256: str, folder: Path, bodies: Bodies
 
 
 def _stages(model: MaskRCNN, bodies: Bodies) -> tuple[_Stage, ...]:
+    """The stages of `stage_io.stage_names`, in that order."""
     spec = model.spec
-    proposal, mask = stages.ProposalStage(model), stages.MaskStage(model, skip_padding=bodies == "ort")
+    proposal = stages.ProposalStage(model)
     r = spec.proposals.max_proposals
     if bodies == "ort":
         heads = (
@@ -137,16 +139,22 @@ def _stages(model: MaskRCNN, bodies: Bodies) -> tuple[_Stage, ...]:
             multiscale_roi_align.body_ort(proposal.pool),
             classwise_nms.body_ort(proposal.detections, r),
         )
-        pool = multiscale_roi_align.body_ort(mask.pool)
     else:
         heads = (
             proposal_nms.body_dense(proposal.proposals),
             multiscale_roi_align.body_dense(proposal.pool),
             classwise_nms.body_dense(proposal.detections, r),
         )
-        pool = multiscale_roi_align.body_dense(mask.pool)
     pyramid, rpn, found = stage_io.features(spec), stage_io.rpn_outputs(spec), stage_io.detections(spec)
-    rois, levels = len(stage_io.ROI_LEVELS), len(stage_io.RPN_LEVELS)
+    rois, levels = len(pyramid), len(rpn) // 2
+    skip = bodies == "ort"
+    heads_on_boxes: list[_Stage] = []
+    if spec.mask_head is not None:
+        twin = stages.MaskStage(model, skip)
+        heads_on_boxes.append(_head_stage("mask", twin, stage_io.masks(spec), spec, bodies))
+    if spec.keypoint_head is not None:
+        keypoints = stages.KeypointStage(model, skip)
+        heads_on_boxes.append(_head_stage("keypoint", keypoints, stage_io.keypoints(spec), spec, bodies))
     return (
         _Stage(
             "backbone",
@@ -164,14 +172,22 @@ def _stages(model: MaskRCNN, bodies: Bodies) -> tuple[_Stage, ...]:
             lambda t: (t[:rois], t[rois : rois + levels], t[rois + levels : -1], t[-1]),
             heads,
         ),
-        _Stage(
-            "mask",
-            mask,
-            stage_io.mask_inputs(spec),
-            stage_io.masks(spec),
-            lambda t: (t[:rois], *t[rois:]),
-            (pool,),
-        ),
+        *heads_on_boxes,
+    )
+
+
+def _head_stage(
+    name: str,
+    module: stages.MaskStage | stages.KeypointStage,
+    outputs: tuple[TensorInfo, ...],
+    spec: ModelSpec,
+    bodies: Bodies,
+) -> _Stage:
+    """A stage that reads features, boxes and labels."""
+    pool = multiscale_roi_align.body_ort if bodies == "ort" else multiscale_roi_align.body_dense
+    rois = len(stage_io.features(spec))
+    return _Stage(
+        name, module, stage_io.head_inputs(spec), outputs, lambda t: (t[:rois], *t[rois:]), (pool(module.pool),)
     )
 
 

@@ -23,8 +23,10 @@ from maskline_train.model.box_head import classwise_nms
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
 from maskline_train.model.paste import encode_masks
 from maskline_train.model.roi_ops import multiscale_roi_align
+from maskline_train.spec import ModelSpec
 from pycocotools import mask as coco_mask
 
+from maskline_export import stage_io
 from maskline_export.compare import StageRow, match_boxes
 from maskline_export.manifest import Manifest
 from maskline_export.probes import custom_node, with_outputs, without_node
@@ -32,18 +34,34 @@ from maskline_export.runtime import OnnxModel, OnnxPipeline, RawDetections, Tens
 
 Pixels = npt.NDArray[np.uint8]
 
-FEATURES = ("p2", "p3", "p4", "p5")
-RPN_LOGITS = tuple(f"rpn_logits_p{level}" for level in range(2, 7))
-RPN_DELTAS = tuple(f"rpn_deltas_p{level}" for level in range(2, 7))
+SAME_POINT_PX = 0.1  # keypoints nearer than this are the same; two equal peaks of a heatmap may change places
 
 
-def make_rows() -> dict[str, StageRow]:
+def features_row(spec: ModelSpec) -> str:
+    """The name of the row of what the heads read: P2-P5, or C4, or C5."""
+    names = [name.upper() for name in spec.backbone.feature_names]
+    return names[0] if len(names) == 1 else f"{names[0]}-{names[-1]}"
+
+
+def make_rows(spec: ModelSpec) -> dict[str, StageRow]:
     """Empty rows in the order of the line, each with its tolerance and the tolerance's reason."""
+    mask_rows = [
+        StageRow("mask RoI features", 1e-4, relative=True),
+        # a probability that rounds up on one side and down on the other
+        StageRow("mask probabilities", 2.0, "of 255"),
+    ]
+    pasted_rows = [
+        # 1 - IoU; a small object has some 30 pixels, so one pixel at the threshold's edge is 3 %
+        StageRow("masks, pasted", 0.05, "1 - IoU"),
+        # bias: mean of (area / area - 1) over all matched masks
+        StageRow("mask area", 0.01, "share"),
+    ]
+    keypoint_rows = [StageRow("keypoints", SAME_POINT_PX, "px", min_matched=0.99)]
     rows = [
         # the same bytes come from the same decoder and resizer
         StageRow("canvas", 0.0, "levels"),
         # float32 sums of some 2e3 products a convolution, in another order, through about 60 layers: seen 1e-6
-        StageRow("P2-P5", 1e-4, relative=True),
+        StageRow(features_row(spec), 1e-4, relative=True),
         StageRow("RPN logits", 1e-4, relative=True),
         StageRow("RPN deltas", 1e-4, relative=True),
         # exp and a product with the anchor's size, up to 1333 px; an IoU at the threshold's edge may fall either way
@@ -54,15 +72,11 @@ def make_rows() -> dict[str, StageRow]:
         StageRow("box deltas", 1e-4, relative=True),
         # as for proposals; a score at the cut's edge may fall either way
         StageRow("boxes of the box head", 1e-2, "px", min_matched=0.99),
-        StageRow("mask RoI features", 1e-4, relative=True),
-        # a probability that rounds up on one side and down on the other
-        StageRow("mask probabilities", 2.0, "of 255"),
+        *(mask_rows if spec.mask_head else []),
+        *(keypoint_rows if spec.keypoint_head else []),
         StageRow("detections", 0.1, "px", min_matched=0.99),
         StageRow("scores", 1e-3),
-        # 1 - IoU; a small object has some 30 pixels, so one pixel at the threshold's edge is 3 %
-        StageRow("masks, pasted", 0.05, "1 - IoU"),
-        # bias: mean of (area / area - 1) over all matched masks
-        StageRow("mask area", 0.01, "share"),
+        *(pasted_rows if spec.mask_head else []),
     ]
     return {row.stage: row for row in rows}
 
@@ -115,10 +129,17 @@ class Verifier:
         types: dict[str, int] = {nms.output[0]: onnx.TensorProto.FLOAT, nms.output[1]: onnx.TensorProto.INT32}
         self._heads = OnnxModel(without_node(probed, nms, types), threads)
         self._proposal_names = tuple(nms.output[:2])
-        mask = onnx.load(artifact / "mask.onnx")
-        mask_align = custom_node(mask, "MultiscaleRoIAlign")
-        self._mask = OnnxModel(with_outputs(mask, {"roi_features": mask_align.output[0]}), threads)
-        self.rows = make_rows()
+        self._mask: OnnxModel | None = None
+        if model.spec.mask_head is not None:
+            mask = onnx.load(artifact / "mask.onnx")
+            mask_align = custom_node(mask, "MultiscaleRoIAlign")
+            self._mask = OnnxModel(with_outputs(mask, {"roi_features": mask_align.output[0]}), threads)
+        keypoint = artifact / "keypoint.onnx"
+        self._keypoint = None if model.spec.keypoint_head is None else OnnxModel(keypoint, threads)
+        self._features = model.spec.backbone.feature_names
+        rpn = [tensor.name for tensor in stage_io.rpn_outputs(model.spec)]
+        self._rpn_logits, self._rpn_deltas = tuple(rpn[: len(rpn) // 2]), tuple(rpn[len(rpn) // 2 :])
+        self.rows = make_rows(model.spec)
         self._area_ratios: list[float] = []
         self.num_images = self.num_detections = 0
 
@@ -133,10 +154,12 @@ class Verifier:
         logits, deltas = self.model.rpn_head(features)
         tensors: Tensors = {"canvas": canvas[None], "image_info": info[None]}
         self._compare_backbone(tensors, features, logits, deltas)
-        tensors |= _named(FEATURES, features) | _named(RPN_LOGITS, logits) | _named(RPN_DELTAS, deltas)
+        tensors |= _named(self._features, features) | _named(self._rpn_logits, logits)
+        tensors |= _named(self._rpn_deltas, deltas)
         self._compare_proposals(tensors, features, logits, deltas, info_t)
         detections = self.model.detect(canvas_t, info_t)
         self._compare_masks(tensors, features, detections)
+        self._compare_keypoints(tensors, detections)
         self._compare_answers(detections, self.chain.detect(canvas[None], info[None]), info)
         self.num_images += 1
 
@@ -156,9 +179,9 @@ class Verifier:
     ) -> None:
         out = self._backbone.run(tensors)
         for row, names, values in (
-            ("P2-P5", FEATURES, features),
-            ("RPN logits", RPN_LOGITS, logits),
-            ("RPN deltas", RPN_DELTAS, deltas),
+            (features_row(self.model.spec), self._features, features),
+            ("RPN logits", self._rpn_logits, logits),
+            ("RPN deltas", self._rpn_deltas, deltas),
         ):
             for name, value in _named(names, values).items():
                 self.rows[row].add(value, out[name])
@@ -177,8 +200,8 @@ class Verifier:
         self._match("proposals", proposals[0, : int(num[0])].numpy(), boxes, None)
         given = dict(zip(self._proposal_names, (proposals.numpy(), num.numpy().astype(np.int32)), strict=True))
         out = self._heads.run(tensors | given)
-        pooled = multiscale_roi_align(features[:4], proposals, spec.roi_align, spec.box_head.pooled_side)
-        class_logits, box_deltas = self.model.box_head(pooled)
+        pooled = self._pooled(features, proposals, spec.box_head.pooled_side)
+        class_logits, box_deltas = self.model.box_outputs(pooled)
         self.rows["box RoI features"].add(pooled.numpy(), out["roi_features"])
         self.rows["class logits"].add(class_logits.numpy(), out["class_logits"])
         self.rows["box deltas"].add(box_deltas.numpy(), out["box_deltas"])
@@ -190,12 +213,31 @@ class Verifier:
 
     def _compare_masks(self, tensors: Tensors, features: list[torch.Tensor], reference: Detections) -> None:
         spec = self.model.spec
-        assert spec.mask_head is not None
+        if self._mask is None or spec.mask_head is None:
+            return
         labels = reference.labels.numpy().astype(np.int32)
         out = self._mask.run(tensors | {"boxes": reference.boxes.numpy(), "labels": labels})
-        pooled = multiscale_roi_align(features[:4], reference.boxes, spec.roi_align, spec.mask_head.pooled_side)
+        pooled = self._pooled(features, reference.boxes, spec.mask_head.pooled_side)
         self.rows["mask RoI features"].add(pooled.numpy(), out["roi_features"])
         self.rows["mask probabilities"].add(_quantised(reference), out["masks"])
+
+    def _compare_keypoints(self, tensors: Tensors, reference: Detections) -> None:
+        if self._keypoint is None or reference.keypoints is None:
+            return
+        labels = reference.labels.numpy().astype(np.int32)
+        found = self._keypoint.run(tensors | {"boxes": reference.boxes.numpy(), "labels": labels})["keypoints"][0]
+        count = int(reference.num_detections[0])
+        expected = reference.keypoints[0, :count, :, :2].numpy()
+        points = found[:count, :, :2].astype(np.float32)
+        same = (np.abs(points - expected) <= SAME_POINT_PX).all(axis=2)
+        self.rows["keypoints"].add(expected[same], points[same])
+        self.rows["keypoints"].add_match(float(same.mean()) if same.size else 1.0)
+
+    def _pooled(self, features: list[torch.Tensor], boxes: torch.Tensor, side: int) -> torch.Tensor:
+        """RoI features [R, C, P, P] of boxes [1, R, 4]."""
+        spec = self.model.spec
+        levels = spec.backbone.roi_levels
+        return multiscale_roi_align(features[: len(levels)], boxes, spec.roi_align, side, levels[0])
 
     def _compare_answers(self, reference: Detections, other: RawDetections, info: npt.NDArray[np.float32]) -> None:
         count = int(reference.num_detections[0])
@@ -204,11 +246,13 @@ class Verifier:
         partner = self._match("detections", boxes, _boxes(other.boxes), same_class)
         self.num_detections += count
         found = np.flatnonzero(partner >= 0)
+        self.rows["scores"].add(reference.scores[0, found].numpy(), other.scores[0, partner[found]])
+        if other.masks is None:
+            return
         masks, size = _quantised(reference)[0], (int(info[4]), int(info[5]))
         ours = encode_masks(masks[found], boxes_at_original_size(boxes[found], info), size)
         chosen = partner[found]
         theirs = encode_masks(other.masks[0, chosen], boxes_at_original_size(other.boxes[0, chosen], info), size)
-        self.rows["scores"].add(reference.scores[0, found].numpy(), other.scores[0, chosen])
         for pair in zip(ours, theirs, strict=True):
             self._add_pasted([dict(rle) for rle in pair])
 

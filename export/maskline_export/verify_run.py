@@ -19,7 +19,7 @@ from maskline_train.data.loader import eval_loader
 from maskline_train.distributed import Processes
 from maskline_train.evaluate import Metrics, Result, evaluate, percent, score, to_results
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
-from maskline_train.spec import PreprocessingSpec
+from maskline_train.spec import ModelSpec
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -79,41 +79,45 @@ def parity_table(report: ParityReport) -> Table:
 
 def ap_table(ap: dict[str, dict[str, Any]]) -> Table:
     """AP of both sides, in points of 100."""
-    names = list(ap["pytorch"]["mask"])
+    names = list(ap["pytorch"]["box"])
     table = Table(title="Average precision, points of 100")
     table.add_column("")
     for name in names:
         table.add_column(name, justify="right")
-    for (side, kinds), kind in itertools.product(ap.items(), ("box", "mask")):
-        table.add_row(f"{side} {kind}", *(percent(kinds[kind][name]) for name in names))
+    for side, kinds in ap.items():
+        for kind, values in kinds.items():
+            table.add_row(f"{side} {kind}", *(percent(values[name]) if name in values else "" for name in names))
     return table
 
 
 def average_precision(model: MaskRCNN, artifact: Path, data: Path, split: str) -> dict[str, dict[str, Any]]:
-    """{"pytorch": {"box": {"AP": ..}, "mask": {..}}, "onnx": {..}} on the same images."""
-    dataset = CocoDataset(data, split)
+    """{"pytorch": {"box": {"AP": ..}, "mask": {..}}, "onnx": {..}} on the same images, for what the model answers."""
+    dataset = CocoDataset(data, split, "instances" if model.spec.keypoint_head is None else "person_keypoints")
     sides = {
         "pytorch": evaluate(model, dataset, Processes(0, 1, torch.device("cpu")), batch=1),
-        "onnx": onnx_metrics(artifact, dataset, model.spec.preprocessing),
+        "onnx": onnx_metrics(artifact, dataset, model.spec),
     }
-    return {side: {"box": metrics.box, "mask": metrics.mask} for side, metrics in sides.items()}
+    return {side: metrics.kinds() for side, metrics in sides.items()}
 
 
-def onnx_metrics(artifact: Path, dataset: CocoDataset, preprocessing: PreprocessingSpec) -> Metrics:
+def onnx_metrics(artifact: Path, dataset: CocoDataset, spec: ModelSpec) -> Metrics:
     """AP of an artifact's stages in ONNX Runtime, one image at a time as a request brings them."""
     pipeline = OnnxPipeline(artifact)
     results: list[Result] = []
-    for batch in eval_loader(dataset, preprocessing, batch_size=1):
+    for batch in eval_loader(dataset, spec.preprocessing, batch_size=1):
         raw = pipeline.detect(batch.canvas.numpy(), batch.image_info.numpy())
         found = Detections(
             boxes=torch.from_numpy(raw.boxes),
             scores=torch.from_numpy(raw.scores),
             labels=torch.from_numpy(raw.labels.astype(np.int64)),
             num_detections=torch.from_numpy(raw.num_detections[:, 0].astype(np.int64)),
-            masks=torch.from_numpy(raw.masks.astype(np.float32) / 255),
+            masks=None if raw.masks is None else torch.from_numpy(raw.masks.astype(np.float32) / 255),
+            keypoints=None if raw.keypoints is None else torch.from_numpy(raw.keypoints),
         )
         results += to_results(found, batch.image_info.numpy(), batch.image_ids, dataset.category_ids)[0]
-    return score(dataset, results, dataset.image_ids)
+    return score(
+        dataset, results, dataset.image_ids, masks=spec.mask_head is not None, keypoint_head=spec.keypoint_head
+    )
 
 
 def _sources(

@@ -171,5 +171,5 @@ def test_parts_that_do_not_fit_together_are_refused():
 def test_a_mirror_swaps_the_keypoints_of_a_pair():
     head = KeypointHeadSpec(("nose", "left eye", "right eye"), (("left eye", "right eye"),))
     assert head.flip_order == (0, 2, 1)
-    with pytest.raises(ValueError, match="keypoint_head.flip_pairs"):
+    with pytest.raises(ValueError, match=r"keypoint_head.flip_pairs"):
         KeypointHeadSpec(("nose",), (("left eye", "right eye"),))

@@ -1,0 +1,114 @@
+"""Every variant of the paper, exported: its stages in ONNX Runtime find what the PyTorch model finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from maskline_export import stage_io
+from maskline_export.compare import match_boxes
+from maskline_export.errors import ContractError
+from maskline_export.manifest import Bodies, load_artifact
+from maskline_export.runtime import OnnxPipeline, RawDetections
+from maskline_export.to_onnx import export_model
+from maskline_train.model.mask_rcnn import Detections, MaskRCNN
+from tiny import tiny_model
+from variants import RAGGED, VARIANTS
+
+TOLERANCE_PX = 2e-3  # as of the baseline's stages, tests/parity/test_stages.py
+TOLERANCE_SCORE = 3e-5  # logits of the order of 30, good to 1e-6 of that, through 50 layers
+MASK_LEVELS = 1  # a probability on the edge between two of 255 levels
+SMALLEST_SHARE = 0.999  # of mask cells within one level, of keypoints: two equal peaks may change places
+SMALLEST_MATCH = 0.98  # of detections: two of a hundred may win or lose an overlap that lies on the threshold
+# RoIPool and RoIWarp jump by a cell where a box's edge is rounded the other way: one box in twenty, on the whole mask.
+SMALLEST_SHARE_QUANTISED = 0.9
+
+# Exporting is slow, so what has the same nodes with either body is exported once.
+CASES = [
+    ("c4_warp_softmax", "ort"),
+    ("c4_warp_softmax", "dense"),
+    ("c5_max_mlp_agnostic", "dense"),
+    ("c5_pool_mlp_softmax", "ort"),
+    ("resnext_group_non_local_keypoints", "ort"),
+    ("keypoints_alone", "dense"),
+    ("boxes_alone", "dense"),
+    ("agnostic_softmax", "ort"),
+]
+
+
+def pictures(batch: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Smooth seeded blobs; image 1 ends before its canvas does."""
+    rng = np.random.default_rng(5)
+    coarse = rng.integers(0, 256, (batch, height // 8, width // 8, 3), dtype=np.uint8)
+    canvas = np.ascontiguousarray(coarse.repeat(8, axis=1).repeat(8, axis=2))
+    sizes = [(height - 7 * (image % 2), width - 9 * (image % 2)) for image in range(batch)]
+    return canvas, np.array([[h, w, 1, 1, h, w] for h, w in sizes], dtype=np.float32)
+
+
+def settled(model: MaskRCNN) -> MaskRCNN:
+    """The model with norms that have seen pictures, so that random weights neither vanish nor explode."""
+    canvas, info = pictures(2, 96, 128)
+    model.train()
+    with torch.no_grad():
+        for _ in range(10):
+            model.backbone(torch.from_numpy(canvas), torch.from_numpy(info))
+    return model.eval()
+
+
+@pytest.mark.parametrize(("name", "bodies"), CASES)
+def test_a_variant_finds_in_onnx_what_it_finds_in_torch(name: str, bodies: Bodies, tmp_path: Path) -> None:
+    spec = (VARIANTS | RAGGED)[name]
+    model = settled(tiny_model(spec))
+    export_model(model, "0" * 64, tmp_path / "artifact", bodies)
+    manifest = load_artifact(tmp_path / "artifact")
+    assert manifest.spec == spec
+    assert tuple(manifest.stages) == stage_io.stage_names(spec)
+    assert ("mask" in manifest.stages, "keypoint" in manifest.stages) == (
+        spec.mask_head is not None,
+        spec.keypoint_head is not None,
+    )
+    chain = OnnxPipeline(tmp_path / "artifact", threads=1)
+    total = 0
+    for batch, height, width in ((2, 96, 128), (1, 64, 32)):
+        canvas, info = pictures(batch, height, width)
+        ours = model.detect(torch.from_numpy(canvas), torch.from_numpy(info))
+        theirs = chain.detect(canvas, info)
+        quantised = spec.roi_align.mode in ("pool", "warp")
+        total += sum(compare_image(ours, theirs, image, quantised) for image in range(batch))
+    assert total > 10  # or nothing was compared
+
+
+def compare_image(ours: Detections, theirs: RawDetections, image: int, quantised: bool) -> int:
+    """Pair the detections of an image (random weights give many equal scores, so order says little), compare each."""
+    count = int(ours.num_detections[image])
+    assert int(theirs.num_detections[image, 0]) == count
+    boxes, others = ours.boxes[image, :count].numpy(), theirs.boxes[image, :count]
+    same_class = ours.labels[image, :count].numpy()[:, None] == theirs.labels[image, :count][None]
+    partner = match_boxes(boxes, others, same_class, min_iou=0.99)
+    rows = np.flatnonzero(partner >= 0)
+    assert len(rows) >= (SMALLEST_SHARE_QUANTISED if quantised else SMALLEST_MATCH) * count
+    chosen = partner[rows]
+    np.testing.assert_allclose(others[chosen], boxes[rows], atol=TOLERANCE_PX, rtol=0)
+    scores = ours.scores[image].numpy()[rows]
+    np.testing.assert_allclose(theirs.scores[image, chosen], scores, atol=TOLERANCE_SCORE, rtol=0)
+    assert (theirs.masks is None) == (ours.masks is None)
+    if ours.masks is not None and theirs.masks is not None and count:
+        apart = np.abs(theirs.masks[image, chosen].astype(int) - torch.round(ours.masks[image] * 255).numpy()[rows])
+        assert (apart <= MASK_LEVELS).mean() >= (SMALLEST_SHARE_QUANTISED if quantised else SMALLEST_SHARE)
+        assert not theirs.masks[image, count:].any()
+    assert (theirs.keypoints is None) == (ours.keypoints is None)
+    if ours.keypoints is not None and theirs.keypoints is not None and count:
+        points = ours.keypoints[image].numpy()[rows]
+        same = np.isclose(theirs.keypoints[image, chosen], points, atol=TOLERANCE_PX, rtol=0).all(axis=2)
+        assert same.mean() >= SMALLEST_SHARE
+        assert not theirs.keypoints[image, count:].any()
+    return count
+
+
+@pytest.mark.parametrize("name", RAGGED)
+def test_roi_pool_has_no_body_of_static_shapes(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="got mode pool, expected a fixed number of sampling points"):
+        export_model(tiny_model(RAGGED[name]), "0" * 64, tmp_path / "artifact", "dense")
+    assert not (tmp_path / "artifact").exists()
