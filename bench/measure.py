@@ -62,6 +62,7 @@ def interleave(
     rounds: int,
     tell: Callable[[str], None],
     pause_s: float = 0.0,
+    warm: bool = False,
 ) -> dict[str, Timing]:
     """Time every side once a round, in the order given: A B A B; the first `warmup` rounds are not counted.
 
@@ -72,11 +73,15 @@ def interleave(
         tell: called with a line after each round.
         pause_s: idle time before each call: libraries' worker threads spin for some milliseconds after their work, and
             a short call of the next side would pay for it.
+        warm: call each side once untimed before its timed call: a call of a millisecond would else be a measure of the
+            caches that the side before has filled with its own, and of a processor that the pause has put to sleep.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for index in range(warmup + rounds):
         for name, run in sides.items():
             time.sleep(pause_s)
+            if warm:
+                run(index)
             start = time.perf_counter()
             run(index)
             elapsed = time.perf_counter() - start

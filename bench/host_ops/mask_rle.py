@@ -139,7 +139,7 @@ def run_case(
     sides = make_sides(masks, places, size, threads)
     agreement = check_agreement(f"{size[0]}x{size[1]} {boxes}", masks, places, size, sides)
     calls = {name: lambda _, side=side: side() for name, side in sides.items()}
-    timings = interleave(calls, warmup=warmup, rounds=rounds, tell=tell, pause_s=PAUSE_S)
+    timings = interleave(calls, warmup=warmup, rounds=rounds, tell=tell, pause_s=PAUSE_S, warm=True)
     result = {
         "case": "C4",
         "what": f"{size[0]}x{size[1]}, {boxes}",

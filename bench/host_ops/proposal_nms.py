@@ -193,7 +193,7 @@ def run_case(
     }
     agreement = check_agreement(kind, outputs, sides)
     calls = {name: lambda _, side=side: side() for name, side in sides.items()}
-    timings = interleave(calls, warmup=warmup, rounds=rounds, tell=tell, pause_s=PAUSE_S)
+    timings = interleave(calls, warmup=warmup, rounds=rounds, tell=tell, pause_s=PAUSE_S, warm=True)
     result = {
         "case": "C3",
         "what": kind,

@@ -172,7 +172,7 @@ def run_case(
     if wrong:
         raise BenchmarkError(f"{case.name}: largest error against torchvision {wrong}, expected at most {TOLERANCE}")
     calls = {name: lambda _, side=side: side() for name, side in sides.items()}
-    timings = interleave(calls, warmup=warmup, rounds=rounds, tell=tell, pause_s=PAUSE_S)
+    timings = interleave(calls, warmup=warmup, rounds=rounds, tell=tell, pause_s=PAUSE_S, warm=True)
     ratios = {name: timings[name].median / timings[OURS].median for name in (RUNTIME, TORCHVISION)}
     moved = traffic_bytes(case, boxes)
     result = {

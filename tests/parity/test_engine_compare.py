@@ -82,7 +82,7 @@ def shifted(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[
         ("masks", lambda array: array.swapaxes(2, 3), "mask probabilities"),
         ("p2", lambda array: np.where(array == array.max(), np.nan, array), "features"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",  # a function's own text holds its address
 )
 def test_a_wrong_engine_is_found_where_it_is_wrong(
     answers: tuple[Tensors, dict[str, Tensors]], name: str, change: Callable[[np.ndarray], np.ndarray], row: str

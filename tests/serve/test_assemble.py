@@ -201,6 +201,7 @@ BROKEN = [
     (lambda m: m["spec"].update(format="other/1"), "spec format 'other/1'"),
     (lambda m: m.pop("labels"), "missing key 'labels'"),
     (lambda m: m["stages"].pop("mask"), "no stage 'mask'"),
+    (lambda m: m["stages"].update(keypoint=m["stages"]["mask"]), "stage 'keypoint' is not served by this release"),
     (lambda m: m["stages"]["mask"].update(sha256="0" * 64), "mask.onnx: got sha256"),
     (lambda m: m["stages"]["mask"].update(file="../mask.onnx"), "plain name"),
     (lambda m: m["stages"]["mask"].update(file="gone.onnx"), "gone.onnx is missing"),

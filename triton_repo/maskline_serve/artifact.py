@@ -127,6 +127,9 @@ def _build(folder: Path, manifest: dict[str, Any], digest: str) -> Artifact:
     missing = [name for name in STAGES if name not in manifest["stages"]]
     if missing:
         raise ValueError(f"no stage {missing[0]!r}, expected {', '.join(STAGES)}")
+    unknown = [name for name in manifest["stages"] if name not in STAGES]
+    if unknown:
+        raise ValueError(f"stage {unknown[0]!r} is not served by this release, which knows {', '.join(STAGES)}")
     entries = {**{name: manifest["stages"][name] for name in STAGES}, "labels": manifest["labels"]}
     for entry in entries.values():
         _check_file(folder / _plain(entry["file"]), entry["sha256"])
