@@ -50,6 +50,7 @@ class Timing:
             "median_s": self.median,
             "min_s": min(self.seconds),
             "p90_s": self.p90,
+            "p99_s": float(np.percentile(self.seconds, 99)),
             "repetitions": len(self.seconds),
             "seconds": list(self.seconds),
         }

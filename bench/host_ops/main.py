@@ -1,12 +1,13 @@
 """The ops on the CPU, one table after the other: RoIAlign (C1, C2), proposals (C3), masks to run lengths (C4).
 
-Each script beside this one measures its op alone, with more to choose from.
+Each module beside this one knows its op: inputs, sides, checks, targets.
 
-Run: make bench-ops, or PYTHONPATH=bench python bench/host_ops/main.py --json docs/benchmarks/host_ops.json
+Run: make bench-ops, or PYTHONPATH=bench python bench/host_ops/main.py --op mask_rle --json mask_rle.json
 """
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,19 @@ from measure import BenchmarkError, describe, print_head, write_json
 from rich.console import Console
 
 
+class Op(enum.StrEnum):
+    """What can be measured."""
+
+    ROI_ALIGN = "roi_align"
+    PROPOSAL_NMS = "proposal_nms"
+    MASK_RLE = "mask_rle"
+
+
+RUN = {Op.ROI_ALIGN: roi_align.run, Op.PROPOSAL_NMS: proposal_nms.run, Op.MASK_RLE: mask_rle.run}
+
+
 def main(
+    op: Annotated[list[Op], typer.Option(help="Measure this op; may be given several times.")] = list(Op),  # noqa: B006
     rounds: Annotated[int, typer.Option(min=1, help="Counted calls of each side.")] = 15,
     warmup: Annotated[int, typer.Option(min=0, help="Uncounted calls of each side.")] = 2,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each side.")] = 2,
@@ -34,11 +47,9 @@ def main(
     try:
         head = describe(threads)
         print_head(console, "Ops on the CPU", head)
-        results = [
-            *roi_align.run(warmup=warmup, rounds=rounds, threads=threads, console=console),
-            *proposal_nms.run(("scene", "noise"), warmup=warmup, rounds=rounds, threads=threads, console=console),
-            *mask_rle.run(mask_rle.CASES, warmup=warmup, rounds=rounds, threads=threads, console=console),
-        ]
+        results = []
+        for chosen in op:
+            results += RUN[chosen](warmup=warmup, rounds=rounds, threads=threads, console=console)
     except BenchmarkError as error:
         Console(stderr=True).print(f"bench-ops: {error}", style="red", soft_wrap=True)
         raise typer.Exit(1) from error

@@ -10,27 +10,25 @@ pixel differs, but for the rare one whose value is within 1e-6 of one half (127.
 "inside". torchvision pastes by another rule (boxes rounded to whole pixels, masks resized to them with the edge
 repeated), so its masks are only compared by IoU.
 
-Run: make bench-ops, or PYTHONPATH=bench python bench/host_ops/mask_rle.py --json mask_rle.json
+Run: make bench-ops, or PYTHONPATH=bench python bench/host_ops/main.py --op mask_rle
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pycocotools.mask
 import torch
-import typer
 from maskline_host import library
 from maskline_host.mask_rle import encode
 from maskline_serve.assemble import sources
 from maskline_train.model.paste import encode_masks
-from measure import BenchmarkError, Timing, describe, interleave, print_head, timing_table, write_json
+from measure import BenchmarkError, Timing, interleave, timing_table
 from rich.console import Console
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
@@ -149,22 +147,17 @@ def run_case(
         "pixels_that_differ_but_on_a_tie": 0,
         **agreement,
         "vector_instructions": "AVX-512" if library.limit_simd(1) else "none",
-        "timings": {
-            name: {**timing.to_dict(), "p99_s": float(np.percentile(timing.seconds, 99))}
-            for name, timing in timings.items()
-        },
+        "timings": {name: timing.to_dict() for name, timing in timings.items()},
         "ratio_of_medians": {name: timings[name].median / timings[OURS].median for name in (TORCHVISION, NUMPY)},
         "target": TARGETS.get(boxes),
     }
     return result, timings
 
 
-def run(
-    cases: Sequence[tuple[tuple[int, int], str]], *, warmup: int, rounds: int, threads: int, console: Console
-) -> list[dict[str, Any]]:
+def run(*, warmup: int, rounds: int, threads: int, console: Console) -> list[dict[str, Any]]:
     """Run and print all cases; JSON-ready results."""
     results = []
-    for size, boxes in cases:
+    for size, boxes in CASES:
         result, timings = run_case(size, boxes, warmup=warmup, rounds=rounds, threads=threads, tell=lambda line: None)
         columns = {"p99 s": [f"{entry['p99_s']:.4g}" for entry in result["timings"].values()]}
         title = f"C4: {NUMBER} masks to RLE, {result['what']}: {result['text_bytes'] / 1e3:.0f} kB of text"
@@ -174,30 +167,3 @@ def run(
             console.print(f"[bold]C4 {result['what']}: {ratio:.0f} times as fast as {name}[/bold] (medians{aim})")
         results.append(result)
     return results
-
-
-def main(
-    rounds: Annotated[int, typer.Option(min=1, help="Counted calls of each side.")] = 20,
-    warmup: Annotated[int, typer.Option(min=0, help="Uncounted calls of each side.")] = 3,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of each side at most; ours takes fewer for less.")] = 2,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
-) -> None:
-    """Time our run-length encoding of masks on the CPU against torchvision with pycocotools, in turn.
-
-    Example: PYTHONPATH=bench python bench/host_ops/mask_rle.py --rounds 20 --json mask_rle.json
-    """
-    console = Console()
-    torch.set_num_threads(threads)
-    try:
-        head = describe(threads)
-        print_head(console, "Masks to COCO RLE on the CPU", head)
-        results = run(CASES, warmup=warmup, rounds=rounds, threads=threads, console=console)
-    except BenchmarkError as error:
-        Console(stderr=True).print(f"bench-ops: {error}", style="red", soft_wrap=True)
-        raise typer.Exit(1) from error
-    if json_file is not None:
-        write_json(json_file, {**head, "cases": results})
-
-
-if __name__ == "__main__":
-    typer.run(main)

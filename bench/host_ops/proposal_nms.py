@@ -6,26 +6,24 @@ whose boxes nearly all stay, which is the most work. torchvision's side is what 
 its head and its proposals, but for the anchors, which it makes anew in every call and which are made beforehand here.
 ONNX Runtime runs the exported function body.
 
-Run: make bench-ops, or PYTHONPATH=bench python bench/host_ops/proposal_nms.py --json proposal_nms.json
+Run: make bench-ops, or PYTHONPATH=bench python bench/host_ops/main.py --op proposal_nms
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 import torch
-import typer
 from maskline_export.custom_ops import proposal_nms as exported
 from maskline_export.custom_ops.body import DOMAIN, OPSET, node_attributes
 from maskline_host.proposal_nms import ProposalNMS, proposal_nms
-from measure import BenchmarkError, Timing, describe, interleave, print_head, timing_table, write_json
+from measure import BenchmarkError, Timing, interleave, timing_table
 from onnx import TensorProto, helper
 from rich.console import Console
 from torchvision.models.detection.rpn import (
@@ -50,6 +48,7 @@ OP = ProposalNMS(
     min_side=1e-3,
 )
 TARGETS = {TORCHVISION: 20.0}
+KINDS = ("scene", "noise")
 PEAKS = 120  # a level's smooth maxima in a `scene`
 TOLERANCE_PX = 1e-2  # of boxes up to 1333 px that went through an exponential in float32
 # torchvision orders by the sigmoid of logits, in which some that differ become equal: their boxes may change places,
@@ -200,10 +199,7 @@ def run_case(
         "anchors": sum(level.size for level in outputs.logits),
         "proposals": len(sides[TORCHVISION]()),
         "shared_with_the_definition": agreement,
-        "timings": {
-            name: {**timing.to_dict(), "p99_s": float(np.percentile(timing.seconds, 99))}
-            for name, timing in timings.items()
-        },
+        "timings": {name: timing.to_dict() for name, timing in timings.items()},
         "ratio_of_medians": {name: timings[name].median / timings[OURS].median for name in (TORCHVISION, RUNTIME)},
         "targets": TARGETS,
         "logit_gb_s": sum(level.nbytes for level in outputs.logits) / timings[OURS].median / 1e9,
@@ -211,10 +207,10 @@ def run_case(
     return result, timings
 
 
-def run(kinds: Sequence[str], *, warmup: int, rounds: int, threads: int, console: Console) -> list[dict[str, Any]]:
+def run(*, warmup: int, rounds: int, threads: int, console: Console) -> list[dict[str, Any]]:
     """Run and print all cases; JSON-ready results."""
     results = []
-    for kind in kinds:
+    for kind in KINDS:
         result, timings = run_case(
             kind, warmup=warmup, rounds=rounds, threads=threads, tell=lambda line: console.log(line, highlight=False)
         )
@@ -226,30 +222,3 @@ def run(kinds: Sequence[str], *, warmup: int, rounds: int, threads: int, console
             console.print(f"[bold]C3 {kind}: {ratio:.1f} times as fast as {name}[/bold] (medians{aim})")
         results.append(result)
     return results
-
-
-def main(
-    rounds: Annotated[int, typer.Option(min=1, help="Counted calls of each side.")] = 30,
-    warmup: Annotated[int, typer.Option(min=0, help="Uncounted calls of each side.")] = 3,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of each side.")] = 2,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
-) -> None:
-    """Time our proposals on the CPU against torchvision and ONNX Runtime, in turn.
-
-    Example: PYTHONPATH=bench python bench/host_ops/proposal_nms.py --rounds 30 --json proposal_nms.json
-    """
-    console = Console()
-    torch.set_num_threads(threads)
-    try:
-        head = describe(threads)
-        print_head(console, "Proposals on the CPU", head)
-        results = run(("scene", "noise"), warmup=warmup, rounds=rounds, threads=threads, console=console)
-    except BenchmarkError as error:
-        Console(stderr=True).print(f"bench-ops: {error}", style="red", soft_wrap=True)
-        raise typer.Exit(1) from error
-    if json_file is not None:
-        write_json(json_file, {**head, "cases": results})
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -6,15 +6,14 @@ own RoiAlign on the boxes of each level, then one gather) with its output bound 
 runs its roi_align level by level, as its MultiScaleRoIAlign does. Ours and ONNX Runtime write to the same place in each
 round; torchvision's operator takes none.
 
-Run: make bench-ops, or PYTHONPATH=bench python bench/host_ops/roi_align.py --json roi_align.json
+Run: make bench-ops, or PYTHONPATH=bench python bench/host_ops/main.py --op roi_align
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +21,10 @@ import onnx
 import onnxruntime as ort
 import torch
 import torchvision
-import typer
 from maskline_export.custom_ops.body import DOMAIN, OPSET, node_attributes
 from maskline_export.custom_ops.multiscale_roi_align import MultiscaleRoIAlign, body_ort
 from maskline_host.roi_align import multiscale_roi_align
-from measure import BenchmarkError, Timing, describe, interleave, print_head, timing_table, write_json
+from measure import BenchmarkError, Timing, interleave, timing_table
 from onnx import TensorProto, helper
 from rich.console import Console
 
@@ -180,10 +178,7 @@ def run_case(
         "what": case.what,
         "boxes_a_level": np.bincount(levels_of(boxes), minlength=len(STRIDES)).tolist(),
         "largest_error": errors,
-        "timings": {
-            name: {**timing.to_dict(), "p99_s": float(np.percentile(timing.seconds, 99))}
-            for name, timing in timings.items()
-        },
+        "timings": {name: timing.to_dict() for name, timing in timings.items()},
         "ratio_of_medians": ratios,
         "targets": case.targets,
         "least_traffic_bytes": moved,
@@ -209,30 +204,3 @@ def run(*, warmup: int, rounds: int, threads: int, console: Console) -> list[dic
             console.print(f"[bold]{case.name}: {ratio:.1f} times as fast as {name}[/bold] (medians{aim})")
         results.append(result)
     return results
-
-
-def main(
-    rounds: Annotated[int, typer.Option(min=1, help="Counted calls of each side.")] = 15,
-    warmup: Annotated[int, typer.Option(min=0, help="Uncounted calls of each side.")] = 2,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of each side.")] = 2,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
-) -> None:
-    """Time our RoIAlign on the CPU against ONNX Runtime and torchvision, in turn.
-
-    Example: PYTHONPATH=bench python bench/host_ops/roi_align.py --rounds 15 --json roi_align.json
-    """
-    console = Console()
-    torch.set_num_threads(threads)
-    try:
-        head = describe(threads)
-        print_head(console, "RoIAlign on the CPU", head)
-        results = run(warmup=warmup, rounds=rounds, threads=threads, console=console)
-    except BenchmarkError as error:
-        Console(stderr=True).print(f"bench-ops: {error}", style="red", soft_wrap=True)
-        raise typer.Exit(1) from error
-    if json_file is not None:
-        write_json(json_file, {**head, "cases": results})
-
-
-if __name__ == "__main__":
-    typer.run(main)
