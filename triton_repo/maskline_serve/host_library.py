@@ -17,9 +17,9 @@ _BINDING = ("__init__.py", "library.py", "mask_rle.py")  # what `postprocess` ne
 _LIBRARY = "libmaskline_host.so"
 PLACE = (_FOLDER / _LIBRARY).as_posix()  # inside a repository
 
-# 100 masks of all sizes in 480x640 on two cores: 29 ms and 0.5 ms (bench/host_ops/mask_rle.py).
+# 100 masks of all sizes in 480x640 on two cores: 54 ms and 0.85 ms (make bench-ops, docs/benchmarks).
 SLOWER = (
-    "numpy encodes masks, some 60 times slower than libmaskline_host.so (100 masks at 480x640: about 30 ms); "
+    "numpy encodes masks, some 60 times slower than libmaskline_host.so (100 masks at 480x640: about 54 ms); "
     "`make plugins` builds it, then assemble again"
 )
 
