@@ -17,6 +17,7 @@ from maskline_client.detections import Detections
 from maskline_client.detector import IN_FLIGHT, Outcome
 from maskline_client.errors import ClientError
 from maskline_client.images import ImageSource, encode
+from maskline_client.served_model import ServedModel, read_model
 
 
 class AsyncDetector:
@@ -38,14 +39,18 @@ class AsyncDetector:
         self._connection = wire.Connection(url, deadline_s, retries, tls)
         self._client = triton_aio.InferenceServerClient(**self._connection.client_arguments())
         self._lock = asyncio.Lock()
-        self._classes: tuple[str, ...] | None = None
+        self._model: ServedModel | None = None
+
+    async def model(self) -> ServedModel:
+        """What is served, as `Detector.model`; asks the server once and checks the contract with it."""
+        async with self._lock:
+            if self._model is None:
+                self._model = await self._check_contract()
+            return self._model
 
     async def classes(self) -> tuple[str, ...]:
-        """Class names, label 0 first; asks the server once and checks the contract with it."""
-        async with self._lock:
-            if self._classes is None:
-                self._classes = await self._check_contract()
-            return self._classes
+        """Class names, label 0 first; asks the server as `model` does."""
+        return (await self.model()).classes
 
     async def detect(self, image: ImageSource) -> Detections:
         """Find the objects of one image; arguments and errors as `Detector.detect`."""
@@ -53,18 +58,18 @@ class AsyncDetector:
         start = time.monotonic()
         try:
             async with asyncio.timeout(self._connection.deadline_s):  # for the wait of many for one contract check
-                classes = await self.classes()
+                model = await self.model()
             result = await self._client.infer(
                 MASKRCNN.name,
                 wire.request_inputs(data),
-                outputs=wire.request_outputs(),
+                outputs=wire.request_outputs(model),
                 client_timeout=self._connection.left_s(start),
             )
         except TimeoutError:
             raise self._connection.too_late() from None
         except triton.InferenceServerException as failure:
             raise self._connection.error(failure) from failure
-        return wire.parse_answer(result, classes)
+        return wire.parse_answer(result, model)
 
     async def detect_many(self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT) -> AsyncIterator[Detections]:
         """The detections of each image, in order; the first error ends the iteration by raising it."""
@@ -107,13 +112,12 @@ class AsyncDetector:
         except ClientError as error:
             return Outcome(image, error=error)
 
-    async def _check_contract(self) -> tuple[str, ...]:
-        """Compare the server with the contract and return its class names."""
+    async def _check_contract(self) -> ServedModel:
+        """Compare the server with the contract and return what it serves."""
         timeout = self._connection.deadline_s
         try:
             metadata = await self._client.get_model_metadata(MASKRCNN.name, client_timeout=timeout)
             config = await self._client.get_model_config(MASKRCNN.name, client_timeout=timeout)
         except triton.InferenceServerException as failure:
             raise self._connection.error(failure) from failure
-        wire.check_ensemble(metadata, MASKRCNN)
-        return wire.class_names(config)
+        return read_model(metadata, config, MASKRCNN)

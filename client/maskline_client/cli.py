@@ -71,7 +71,7 @@ def detect(
         report = detect_command.run(detector, jobs, score_thresh, in_flight, lambda: progress.advance(task))
     _out.print(_found_table(report))
     if out is not None:
-        write_json(out / detect_command.JSON_NAME, report.to_coco(detector.classes))
+        write_json(out / detect_command.JSON_NAME, report.to_coco(detector.model))
         _out.print(
             f"{len(report.answers)} drawn pictures and {detect_command.JSON_NAME} in {out}",
             soft_wrap=True,
@@ -90,6 +90,9 @@ def evaluate(
         "data"
     ),
     split: Annotated[str, typer.Option(help="Which split, e.g. val or val2017.")] = "val",
+    annotations: Annotated[
+        str, typer.Option(help="annotations/KIND_SPLIT.json; with keypoints: person_keypoints.")
+    ] = "instances",
     json_path: Annotated[Path | None, typer.Option("--json", help="JSON file for the numbers.")] = None,
     results: Annotated[Path | None, typer.Option(help="JSON file for all detections as COCO results.")] = None,
     max_images: Annotated[int | None, typer.Option(min=1, help="Only the first so many images, by id.")] = None,
@@ -100,7 +103,7 @@ def evaluate(
     tls_key: TlsKey = None,
     tls_certificate: TlsCertificate = None,
 ) -> None:
-    """Send a COCO-format split through the server and print its average precision, box and mask.
+    """Send a COCO-format split through the server and print its average precision: boxes, masks, keypoints.
 
     Example: maskline-client evaluate --data data/digits --split val --json out/ap.json
     """
@@ -111,21 +114,24 @@ def evaluate(
         raise ValueError(f"{error}, expected it for this command; `pip install pycocotools`") from error
     from maskline_client import evaluate as evaluation
 
-    part = evaluation.read_split(data, split, max_images)
+    part = evaluation.read_split(data, split, max_images, annotations)
     with _detector(url, deadline, tls, tls_ca, tls_key, tls_certificate) as detector, _progress() as progress:
+        evaluation.check_keypoints(part, detector.model)
         unknown = evaluation.unknown_names(part, detector.classes)
         if unknown:
             _fail(f"note: the model does not know {len(unknown)} classes of the data, AP 0 each: {', '.join(unknown)}")
         task = progress.add_task(f"evaluate {split}", total=len(part.image_ids))
-        scores, found = evaluation.evaluate(detector, part, in_flight, lambda: progress.advance(task))
+        scores, detections = evaluation.evaluate(detector, part, in_flight, lambda: progress.advance(task))
     table = Table("", *evaluation.STATISTICS, title=f"AP x 100, {scores.num_images} images of {split}, served")
-    for kind, values in (("box", scores.box), ("mask", scores.mask)):
-        table.add_row(kind, *("-" if value is None else f"{100 * value:.2f}" for value in values.values()))
+    for kind, values in (("box", scores.box), ("mask", scores.mask), ("keypoint", scores.keypoint)):
+        if values is not None:
+            found = (values.get(name) for name in evaluation.STATISTICS)
+            table.add_row(kind, *("-" if value is None else f"{100 * value:.2f}" for value in found))
     _out.print(table)
     if json_path is not None:
         write_json(json_path, dataclasses.asdict(scores))
     if results is not None:
-        write_json(results, found)
+        write_json(results, detections)
 
 
 @app.command()
@@ -153,7 +159,7 @@ def predict(
         raise ValueError(f"{folder}: got no folder of that name, expected one with images")
     paths = list_images(folder)
     with _detector(url, deadline, tls, tls_ca, tls_key, tls_certificate) as detector, _progress() as progress:
-        shards = prediction.Shards(out, detector.classes, shard_lines)
+        shards = prediction.Shards(out, detector.model, shard_lines)
         done = sum(path.relative_to(folder).as_posix() in shards.done for path in paths)
         task = progress.add_task("predict", total=len(paths), completed=done)
         result = prediction.predict(detector, folder, paths, shards, in_flight, lambda: progress.advance(task))
@@ -226,15 +232,18 @@ def _progress() -> Progress:
 
 
 def _found_table(report: detect_command.Report) -> Table:
-    """One row an object."""
-    table = Table("image", "object", "score", "box (x0 y0 x1 y1)", "mask px")
+    """One row an object; the column of the masks where there are some."""
+    columns = ["image", "object", "score", "box (x0 y0 x1 y1)"]
+    masks = any(answer.detections.rle is not None for answer in report.answers)
+    table = Table(*columns, *(["mask px"] if masks else []))
     for answer in report.answers:
         name = escape(str(answer.path))
         if not len(answer.detections):
-            table.add_row(name, "[dim]nothing found[/]", "", "", "")
+            table.add_row(name, "[dim]nothing found[/]")
         for found in answer.detections:
             box = " ".join(f"{value:.1f}" for value in found.box)
-            table.add_row(name, escape(found.name), f"{found.score:.3f}", box, str(found.area()))
+            area = [] if found.rle is None else [str(found.area())]
+            table.add_row(name, escape(found.name), f"{found.score:.3f}", box, *area)
             name = ""
     return table
 

@@ -1,6 +1,6 @@
 """The wire contract: names, types and shapes of the served ensembles, as in docs/architecture.md.
 
-Letters: D detections an image, M mask side, H W canvas. Shapes leave out the leading batch dimension.
+Letters: D detections an image, M mask side, J keypoints, H W canvas. Shapes leave out the leading batch dimension.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import dataclasses
 
 BATCH = -1  # how Triton's metadata writes a dimension that varies
 LABELS_PARAMETER = "labels"  # of each ensemble: the class names, a JSON list
-STEPS = ("preprocess", "backbone", "proposal", "mask", "postprocess", "postprocess_raw")
+KEYPOINTS_PARAMETER = "keypoints"  # of each ensemble with keypoints: their names, flip pairs and sigmas, a JSON object
+STEPS = ("preprocess", "backbone", "proposal", "mask", "keypoint", "postprocess", "postprocess_raw")
+BRANCHES = ("mask", "keypoint")  # those of the steps that only a model with this branch has
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +31,19 @@ class TensorSpec:
 
 @dataclasses.dataclass(frozen=True)
 class EnsembleSpec:
-    """The inputs and outputs of one ensemble."""
+    """The inputs and outputs of one ensemble.
+
+    Attributes:
+        name: of the ensemble.
+        inputs: all of them.
+        outputs: of a model with masks and keypoints.
+        optional: those of the outputs that a model without that branch lacks.
+    """
 
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    optional: tuple[TensorSpec, ...]
 
 
 IMAGE = TensorSpec("image", "BYTES", (1,))
@@ -45,11 +55,14 @@ SCORES = TensorSpec("scores", "FP32", ("D",))
 LABELS = TensorSpec("labels", "INT32", ("D",))
 MASK_RLE = TensorSpec("mask_rle", "BYTES", ("D",))
 MASKS = TensorSpec("masks", "UINT8", ("D", "M", "M"))
+KEYPOINTS = TensorSpec("keypoints", "FP32", ("D", "J", 3))
 IMAGE_SIZE = TensorSpec("image_size", "INT32", (2,))
 
-MASKRCNN = EnsembleSpec("maskrcnn", (IMAGE,), (NUM_DETECTIONS, BOXES, SCORES, LABELS, MASK_RLE, IMAGE_SIZE))
-MASKRCNN_RAW = EnsembleSpec("maskrcnn_raw", (IMAGE,), (NUM_DETECTIONS, BOXES, SCORES, LABELS, MASKS, IMAGE_SIZE))
+_OBJECTS = (NUM_DETECTIONS, BOXES, SCORES, LABELS)
+
+MASKRCNN = EnsembleSpec("maskrcnn", (IMAGE,), (*_OBJECTS, MASK_RLE, KEYPOINTS, IMAGE_SIZE), (MASK_RLE, KEYPOINTS))
+MASKRCNN_RAW = EnsembleSpec("maskrcnn_raw", (IMAGE,), (*_OBJECTS, MASKS, KEYPOINTS, IMAGE_SIZE), (MASKS, KEYPOINTS))
 MASKRCNN_ENGINES = EnsembleSpec(
-    "maskrcnn_engines", (CANVAS, IMAGE_INFO), (NUM_DETECTIONS, BOXES, SCORES, LABELS, MASKS)
+    "maskrcnn_engines", (CANVAS, IMAGE_INFO), (*_OBJECTS, MASKS, KEYPOINTS), (MASKS, KEYPOINTS)
 )
 ENSEMBLES = (MASKRCNN, MASKRCNN_RAW, MASKRCNN_ENGINES)

@@ -13,6 +13,8 @@ from maskline_client.draw import draw, viewing_scale
 from maskline_client.errors import ClientError, InvalidImage
 from maskline_client.files import write_png
 from maskline_client.images import decode_rgb, list_images, read_file
+from maskline_client.served_model import ServedModel
+from maskline_client.skeleton import lines_between
 
 JSON_NAME = "detections.json"
 
@@ -45,8 +47,11 @@ class Report:
     answers: list[Answer]
     errors: list[InvalidImage]
 
-    def to_coco(self, classes: Sequence[str]) -> dict[str, Any]:
-        """A COCO data set of the answers, each annotation with its score; category id = label + 1."""
+    def to_coco(self, model: ServedModel) -> dict[str, Any]:
+        """A COCO data set of the answers, each annotation with its score; category id = label + 1.
+
+        Keypoints are as in COCO's results: pixel indices, and the probability where annotations have the visibility.
+        """
         annotations: list[dict[str, Any]] = []
         images = []
         for image_id, answer in enumerate(self.answers, 1):
@@ -54,8 +59,14 @@ class Report:
             images.append({"id": image_id, "file_name": str(answer.path), "height": height, "width": width})
             results = answer.detections.to_coco_results(image_id)
             for found, result in zip(answer.detections, results, strict=True):
-                annotations.append({"id": len(annotations) + 1, **result, "area": found.area(), "iscrowd": 0})
-        categories = [{"id": label, "name": name} for label, name in enumerate(classes, 1)]
+                area = result["bbox"][2] * result["bbox"][3] if found.rle is None else found.area()
+                count = {"num_keypoints": len(found.keypoint_names)} if found.keypoint_names else {}
+                annotations.append({"id": len(annotations) + 1, **result, **count, "area": area, "iscrowd": 0})
+        points = {}
+        if model.keypoints is not None:
+            lines = [[a + 1, b + 1] for a, b in lines_between(model.keypoint_names)]  # COCO counts from 1 here
+            points = {"keypoints": list(model.keypoint_names), "skeleton": lines}
+        categories = [{"id": label, "name": name, **points} for label, name in enumerate(model.classes, 1)]
         return {"images": images, "categories": categories, "annotations": annotations}
 
 

@@ -1,6 +1,6 @@
 """What one image's answer is to a user.
 
-Letters: N objects found (at most D, the server's detections an image), H W the original image.
+Letters: N objects found (at most D, the server's detections an image), J keypoints, H W the original image.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ import numpy.typing as npt
 
 from maskline_client import rle as rle_codec
 
+PIXEL_CENTRE = 0.5  # from a pixel's index, as COCO writes keypoints, to continuous pixels
+_NO_MASKS = (
+    "masks: got objects of a model for boxes alone, expected masks; ask `rle is None` first, or serve a mask model"
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Detection:
@@ -24,24 +29,44 @@ class Detection:
         score: 0..1.
         label: class index.
         name: class name.
-        rle: COCO compressed counts at the original size.
+        rle: COCO compressed counts at the original size; None of a model without masks.
         image_size: (height, width).
+        keypoints: [J, 3] float32 x, y, probability, as in `Detections`; None of a model without keypoints.
+        keypoint_names: J names.
     """
 
     box: npt.NDArray[np.float32]
     score: float
     label: int
     name: str
-    rle: bytes
+    rle: bytes | None
     image_size: tuple[int, int]
+    keypoints: npt.NDArray[np.float32] | None = None
+    keypoint_names: tuple[str, ...] = ()
 
     def mask(self) -> npt.NDArray[np.bool_]:
-        """[H, W] bool."""
-        return rle_codec.to_mask(self.rle, self.image_size)
+        """[H, W] bool; ValueError where the model has no masks."""
+        return rle_codec.to_mask(self._known_rle(), self.image_size)
 
     def area(self) -> int:
-        """Pixels of the mask."""
-        return rle_codec.area(self.rle)
+        """Pixels of the mask; ValueError where the model has no masks."""
+        return rle_codec.area(self._known_rle())
+
+    def coco_keypoints(self) -> list[float] | None:
+        """x, y, probability of each keypoint, as COCO's results have them: 3J numbers; None where there are none.
+
+        x and y are pixel indices: 0 is the centre of the first pixel, which is 0.5 in `keypoints`.
+        """
+        if self.keypoints is None:
+            return None
+        indices = self.keypoints - np.array([PIXEL_CENTRE, PIXEL_CENTRE, 0], np.float32)
+        return [float(value) for value in indices.ravel()]
+
+    def _known_rle(self) -> bytes:
+        """The mask's counts, or ValueError."""
+        if self.rle is None:
+            raise ValueError(_NO_MASKS)
+        return self.rle
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,24 +78,36 @@ class Detections:
         scores: [N] float32, 0..1.
         labels: [N] int32 class index.
         names: class name of each object.
-        rle: COCO compressed counts of each object's mask at the original size.
+        rle: COCO compressed counts of each object's mask at the original size; None of a model for boxes alone.
         image_size: (height, width) of the original image, px.
+        keypoints: [N, J, 3] float32: x, y in continuous pixels of the original image, probability of the heatmap's
+            cell; None of a model without keypoints.
+        keypoint_names: J names; empty where `keypoints` is None.
     """
 
     boxes: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int32]
     names: tuple[str, ...]
-    rle: tuple[bytes, ...]
+    rle: tuple[bytes, ...] | None
     image_size: tuple[int, int]
+    keypoints: npt.NDArray[np.float32] | None = None
+    keypoint_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse fields that do not fit together."""
         count = len(self.names)
-        if self.boxes.shape != (count, 4) or any(len(rows) != count for rows in (self.scores, self.labels, self.rle)):
+        columns = (self.scores, self.labels, *(() if self.rle is None else (self.rle,)))
+        if self.boxes.shape != (count, 4) or any(len(rows) != count for rows in columns):
             raise ValueError(
                 f"detections: got boxes {self.boxes.shape}, {len(self.scores)} scores, {len(self.labels)} labels, "
-                f"{count} names, {len(self.rle)} masks; expected one row an object in each"
+                f"{count} names, {'no' if self.rle is None else len(self.rle)} masks; "
+                "expected one row an object in each"
+            )
+        expected = (count, len(self.keypoint_names), 3)
+        if self.keypoints is not None and self.keypoints.shape != expected:
+            raise ValueError(
+                f"detections: got keypoints {self.keypoints.shape}, expected {expected}: an object a row, a name each"
             )
 
     def __len__(self) -> int:
@@ -82,19 +119,27 @@ class Detections:
             float(self.scores[index]),
             int(self.labels[index]),
             self.names[index],
-            self.rle[index],
+            None if self.rle is None else self.rle[index],
             self.image_size,
+            None if self.keypoints is None else self.keypoints[index],
+            self.keypoint_names,
         )
 
     def __iter__(self) -> Iterator[Detection]:
         return (self[i] for i in range(len(self)))
 
     def mask(self, index: int) -> npt.NDArray[np.bool_]:
-        """The mask of one object, [H, W] bool, decoded now."""
-        return rle_codec.to_mask(self.rle[index], self.image_size)
+        """The mask of one object, [H, W] bool, decoded now; ValueError where the model has no masks."""
+        return self[index].mask()
 
     def masks(self) -> npt.NDArray[np.bool_]:
-        """All masks, [N, H, W] bool, decoded now; 100 objects of a 12-megapixel image take 1.2 GB, `mask` takes one."""
+        """All masks, [N, H, W] bool, decoded now; 100 objects of a 12-megapixel image take 1.2 GB, `mask` takes one.
+
+        Raises:
+            ValueError: the model has no masks.
+        """
+        if self.rle is None:
+            raise ValueError(_NO_MASKS)
         out = np.empty((len(self), *self.image_size), np.bool_)
         for i in range(len(self)):
             out[i] = self.mask(i)
@@ -112,12 +157,14 @@ class Detections:
             scores=self.scores[keep],
             labels=self.labels[keep],
             names=tuple(self.names[i] for i in keep),
-            rle=tuple(self.rle[i] for i in keep),
+            rle=None if self.rle is None else tuple(self.rle[i] for i in keep),
             image_size=self.image_size,
+            keypoints=None if self.keypoints is None else self.keypoints[keep],
+            keypoint_names=self.keypoint_names,
         )
 
     def to_coco_results(self, image_id: int, category_ids: Mapping[str, int] | None = None) -> list[dict[str, Any]]:
-        """JSON-ready COCO results, one dict an object, best first.
+        """JSON-ready COCO results, one dict an object, best first; with `segmentation` and `keypoints` where there are.
 
         Args:
             image_id: of the image in the data set.
@@ -130,13 +177,15 @@ class Detections:
             if category_id is None:
                 continue
             x0, y0, x1, y1 = (float(value) for value in found.box)
-            results.append(
-                {
-                    "image_id": image_id,
-                    "category_id": category_id,
-                    "bbox": [x0, y0, x1 - x0, y1 - y0],
-                    "score": found.score,
-                    "segmentation": {"size": [height, width], "counts": found.rle.decode("ascii")},
-                }
-            )
+            result: dict[str, Any] = {
+                "image_id": image_id,
+                "category_id": category_id,
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "score": found.score,
+            }
+            if found.rle is not None:
+                result["segmentation"] = {"size": [height, width], "counts": found.rle.decode("ascii")}
+            if found.keypoints is not None:
+                result["keypoints"] = found.coco_keypoints()
+            results.append(result)
         return results

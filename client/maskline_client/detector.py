@@ -17,6 +17,7 @@ from maskline_client.contract import MASKRCNN
 from maskline_client.detections import Detections
 from maskline_client.errors import ClientError
 from maskline_client.images import ImageSource, encode
+from maskline_client.served_model import ServedModel, read_model
 
 IN_FLIGHT = 8  # enough to fill a server's batch while the next one travels
 
@@ -67,16 +68,21 @@ class Detector:
         self._connection = wire.Connection(url, deadline_s, retries, tls)
         self._client = triton.InferenceServerClient(**self._connection.client_arguments())
         self._lock = threading.Lock()
-        self._classes: tuple[str, ...] | None = None
+        self._model: ServedModel | None = None
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names, label 0 first; asks the server once.
+    def model(self) -> ServedModel:
+        """What is served: class names, masks or not, the names of keypoints; asks the server once.
 
         Raises:
             ClientError: the server is not there, or not one this client can read.
         """
-        return self._known_classes(time.monotonic())
+        return self._known_model(time.monotonic())
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, label 0 first; asks the server as `model` does."""
+        return self.model.classes
 
     def detect(self, image: ImageSource) -> Detections:
         """Find the objects of one image.
@@ -93,17 +99,17 @@ class Detector:
         """
         data = encode(image)
         start = time.monotonic()
-        classes = self._known_classes(start)
+        model = self._known_model(start)
         try:
             result = self._client.infer(
                 MASKRCNN.name,
                 wire.request_inputs(data),
-                outputs=wire.request_outputs(),
+                outputs=wire.request_outputs(model),
                 client_timeout=self._connection.left_s(start),
             )
         except triton.InferenceServerException as failure:
             raise self._connection.error(failure) from failure
-        return wire.parse_answer(result, classes)
+        return wire.parse_answer(result, model)
 
     def detect_many(self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT) -> Iterator[Detections]:
         """The detections of each image, in the order of `images`; the first error ends the iteration by raising it.
@@ -153,26 +159,25 @@ class Detector:
         except ClientError as error:
             return Outcome(image, error=error)
 
-    def _known_classes(self, start: float) -> tuple[str, ...]:
-        """The class names; threads wait for one check together, each until its own deadline from `start` on."""
-        if self._classes is not None:
-            return self._classes
+    def _known_model(self, start: float) -> ServedModel:
+        """What is served; threads wait for one check together, each until its own deadline from `start` on."""
+        if self._model is not None:
+            return self._model
         if not self._lock.acquire(timeout=self._connection.left_s(start)):
             raise self._connection.too_late()
         try:
-            if self._classes is None:
-                self._classes = self._check_contract(start)
-            return self._classes
+            if self._model is None:
+                self._model = self._check_contract(start)
+            return self._model
         finally:
             self._lock.release()
 
-    def _check_contract(self, start: float) -> tuple[str, ...]:
-        """Compare the server with the contract and return its class names."""
+    def _check_contract(self, start: float) -> ServedModel:
+        """Compare the server with the contract and return what it serves."""
         left_s = self._connection.left_s
         try:
             metadata = self._client.get_model_metadata(MASKRCNN.name, client_timeout=left_s(start))
             config = self._client.get_model_config(MASKRCNN.name, client_timeout=left_s(start))
         except triton.InferenceServerException as failure:
             raise self._connection.error(failure) from failure
-        wire.check_ensemble(metadata, MASKRCNN)
-        return wire.class_names(config)
+        return read_model(metadata, config, MASKRCNN)

@@ -1,4 +1,4 @@
-"""A picture of what was found: translucent masks with crisp contours, boxes, labels that stay inside the picture."""
+"""A picture of what was found: translucent masks, boxes, keypoints, labels that stay inside the picture."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from maskline_client.detections import Detections
 from maskline_client.labels import LabelStyle, place_label
+from maskline_client.skeleton import draw_keypoints, lines_between
 
 Colour = tuple[int, int, int]
 ColourBy = Literal["class", "instance"]
@@ -84,10 +85,16 @@ def draw(image: Image.Image, detections: Detections, *, colour_by: ColourBy = "c
     colours = [colour_of(i if colour_by == "instance" else found.label) for i, found in enumerate(detections)]
     largest_first = sorted(range(len(detections)), key=lambda i: -_area(boxes[i]))
     line = max(2, round(min(canvas.size) / 280))
-    for i in largest_first:
+    for i in largest_first if detections.rle is not None else ():
         _paint_mask(canvas, detections.mask(i), scale, colours[i], line)
     for i in largest_first:
         _draw_box(canvas, boxes[i], colours[i], line)
+    if detections.keypoints is not None:
+        points = detections.keypoints * np.array([scale, scale, 1], np.float32)
+        lines = lines_between(detections.keypoint_names)
+        dots = [colour_of(j) for j in range(len(detections.keypoint_names))]
+        for i in largest_first:
+            draw_keypoints(canvas, points[i], lines, colours[i], dots, line)
     texts = [(found.name, f"{100 * found.score:.0f}%") for found in detections]
     _draw_labels(canvas, boxes, texts, colours)
     return canvas

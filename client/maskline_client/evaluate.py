@@ -1,7 +1,9 @@
-"""COCO average precision of what the server answers, image files in and RLE masks out.
+"""COCO average precision of what the server answers, image files in; boxes, RLE masks and keypoints out.
 
-AP is a fraction 0..1; None where no ground truth counts. pycocotools is imported here only when needed: the commands
-that measure nothing work without it.
+Boxes and masks are matched by IoU, keypoints by OKS (object keypoint similarity). AP is a fraction 0..1; None where no
+ground truth counts. pycocotools is imported here only when needed: the commands that measure nothing work without it.
+
+Letters: J keypoints.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ from typing import Any
 import numpy as np
 
 from maskline_client.detector import IN_FLIGHT, Detector
+from maskline_client.served_model import KeypointNames, ServedModel
+from maskline_client.skeleton import COCO_PERSON, COCO_PERSON_SIGMAS
 
 STATISTICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")  # the first six of COCOeval.stats, in its order
-KINDS = {"box": "bbox", "mask": "segm"}  # ours to COCOeval's iouType
+KEYPOINT_STATISTICS = ("AP", "AP50", "AP75", "APm", "APl")  # small persons have no keypoints in COCO
+DEFAULT_SIGMA = 0.05  # of a keypoint that the model gives none for, as in training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +36,14 @@ class DataSplit:
         image_ids: of the images to send, ascending.
         paths: their files, in the same order.
         category_ids: category id by class name.
+        keypoint_names: of the objects, J of them; empty where the annotations have none.
     """
 
     coco: Any
     image_ids: tuple[int, ...]
     paths: tuple[Path, ...]
     category_ids: dict[str, int]
+    keypoint_names: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,38 +54,44 @@ class Evaluation:
         num_images: images sent.
         num_detections: objects the server returned for them.
         box: AP, AP50, AP75, APs, APm, APl of the boxes.
-        mask: the same of the masks.
+        mask: the same of the masks; None of a model without masks.
+        keypoint: AP, AP50, AP75, APm, APl of the keypoints; None of a model without keypoints.
     """
 
     num_images: int
     num_detections: int
     box: dict[str, float | None]
-    mask: dict[str, float | None]
+    mask: dict[str, float | None] | None
+    keypoint: dict[str, float | None] | None = None
 
 
-def read_split(root: Path, split: str, max_images: int | None = None) -> DataSplit:
-    """Read `ROOT/annotations/instances_SPLIT.json`; the images lie in `ROOT/SPLIT/`.
+def read_split(root: Path, split: str, max_images: int | None = None, annotations: str = "instances") -> DataSplit:
+    """Read `ROOT/annotations/KIND_SPLIT.json`; the images lie in `ROOT/SPLIT/`.
 
     Args:
         root: the data folder.
         split: e.g. "val" or "val2017".
         max_images: keep the first so many by image id; None keeps all.
+        annotations: KIND, "person_keypoints" for keypoints.
 
     Raises:
-        ValueError: no such file, not COCO annotations, no image, an image without its file, or two categories of one
-            name.
+        ValueError: no such file, not COCO annotations, no image, an image without its file, two categories of one
+            name, or with other keypoints.
     """
     from pycocotools.coco import COCO
 
-    path = root / "annotations" / f"instances_{split}.json"
+    path = root / "annotations" / f"{annotations}_{split}.json"
     if not path.is_file():
-        raise ValueError(f"--data: got no {path}, expected COCO annotations there; check --data and --split")
+        raise ValueError(
+            f"--data: got no {path}, expected COCO annotations there; check --data, --split and --annotations"
+        )
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             coco = COCO(str(path))
         image_ids = tuple(sorted(coco.imgs))[:max_images]
         paths = tuple(root / split / coco.imgs[i]["file_name"] for i in image_ids)
         names = [category["name"] for category in coco.loadCats(sorted(coco.cats))]
+        keypoints = {tuple(category["keypoints"]) for category in coco.cats.values() if category.get("keypoints")}
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AssertionError, TypeError) as error:
         raise ValueError(
             f"{path}: not COCO annotations ({error!r}), expected images, annotations, categories"
@@ -89,7 +102,20 @@ def read_split(root: Path, split: str, max_images: int | None = None) -> DataSpl
         raise ValueError(f"{path}: got {got} ({len(missing)} of {len(paths)} files missing), expected all images")
     if len(set(names)) != len(names):
         raise ValueError(f"{path}: got two categories of one name, expected names to tell classes apart")
-    return DataSplit(coco, image_ids, paths, dict(zip(names, sorted(coco.cats), strict=True)))
+    if len(keypoints) > 1:
+        raise ValueError(f"{path}: got categories with different keypoints, expected one set of them")
+    (keypoint_names,) = keypoints or {()}
+    _fill_keypoints(coco, len(keypoint_names))
+    return DataSplit(coco, image_ids, paths, dict(zip(names, sorted(coco.cats), strict=True)), keypoint_names)
+
+
+def check_keypoints(split: DataSplit, model: ServedModel) -> None:
+    """Raise ValueError where the model has keypoints and the data have none, or others."""
+    if model.keypoints is not None and split.keypoint_names != model.keypoint_names:
+        raise ValueError(
+            f"--data: got {_named(split.keypoint_names)}, expected the model's {_named(model.keypoint_names)}; "
+            "files with keypoints are read with --annotations person_keypoints"
+        )
 
 
 def unknown_names(split: DataSplit, classes: Sequence[str]) -> list[str]:
@@ -135,12 +161,39 @@ def evaluate(
             raise type(error)(f"image {path.name}: {error}") from error
         results += outcome.unwrap().to_coco_results(image_id, split.category_ids)
         advance()
-    scores = {kind: _score(split, results, iou_type) for kind, iou_type in KINDS.items()}
-    return Evaluation(len(split.image_ids), len(results), scores["box"], scores["mask"]), results
+    model = detector.model
+    return Evaluation(
+        len(split.image_ids),
+        len(results),
+        box=_score(split, results, "bbox"),
+        mask=_score(split, results, "segm") if model.has_masks else None,
+        keypoint=None if model.keypoints is None else _score_keypoints(split, results, model.keypoints),
+    ), results
 
 
-def _score(split: DataSplit, results: list[dict[str, Any]], iou_type: str) -> dict[str, float | None]:
-    """Run COCOeval over the images of the split, quietly."""
+def oks_sigmas(keypoints: KeypointNames) -> tuple[float, ...]:
+    """The OKS constants of J keypoints: the model's own, else COCO's for COCO's persons, else 0.05 each."""
+    if keypoints.sigmas:
+        return keypoints.sigmas
+    coco = dict(zip(COCO_PERSON, COCO_PERSON_SIGMAS, strict=True))
+    if set(keypoints.names) == set(coco):
+        return tuple(coco[name] for name in keypoints.names)
+    return (DEFAULT_SIGMA,) * len(keypoints.names)
+
+
+def _score_keypoints(
+    split: DataSplit, results: list[dict[str, Any]], keypoints: KeypointNames
+) -> dict[str, float | None]:
+    """OKS AP."""
+    # As the entries of a COCO keypoints file, which have no box: the size of an object is then that of its points.
+    bare = [{key: found[key] for key in ("image_id", "category_id", "keypoints", "score")} for found in results]
+    return _score(split, bare, "keypoints", oks_sigmas(keypoints))
+
+
+def _score(
+    split: DataSplit, results: list[dict[str, Any]], iou_type: str, sigmas: tuple[float, ...] = ()
+) -> dict[str, float | None]:
+    """Run COCOeval over the images of the split, quietly; the sigmas are those of keypoints."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -149,8 +202,23 @@ def _score(split: DataSplit, results: list[dict[str, Any]], iou_type: str) -> di
         found = split.coco.loadRes([dict(result) for result in results]) if results else COCO()
         scorer = COCOeval(split.coco, found, iou_type)
         scorer.params.imgIds = list(split.image_ids)
+        if sigmas:
+            scorer.params.kpt_oks_sigmas = np.array(sigmas)
         scorer.evaluate()
         scorer.accumulate()
         scorer.summarize()
-    values = np.asarray(scorer.stats, np.float64)[: len(STATISTICS)]
-    return {name: None if value < 0 else float(value) for name, value in zip(STATISTICS, values, strict=True)}
+    names = KEYPOINT_STATISTICS if sigmas else STATISTICS
+    values = np.asarray(scorer.stats, np.float64)[: len(names)]
+    return {name: None if value < 0 else float(value) for name, value in zip(names, values, strict=True)}
+
+
+def _fill_keypoints(coco: Any, num_keypoints: int) -> None:
+    """Give annotations that say nothing of keypoints as many that are not labelled: COCOeval asks each for them."""
+    for annotation in coco.anns.values() if num_keypoints else ():
+        points = annotation.get("keypoints") or [0] * (3 * num_keypoints)
+        annotation["keypoints"], annotation["num_keypoints"] = points, sum(known > 0 for known in points[2::3])
+
+
+def _named(keypoints: Sequence[str]) -> str:
+    """Keypoints in words."""
+    return f"the keypoints {', '.join(keypoints)}" if keypoints else "no keypoints"

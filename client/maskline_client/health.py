@@ -9,13 +9,16 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 import tritonclient.grpc as triton
 from PIL import Image
 
 from maskline_client import wire
-from maskline_client.contract import ENSEMBLES, STEPS, EnsembleSpec
+from maskline_client.contract import BRANCHES, ENSEMBLES, STEPS, EnsembleSpec
+from maskline_client.detections import Detections
 from maskline_client.detector import Detector
 from maskline_client.errors import ClientError, ContractMismatch, ServerUnavailable
+from maskline_client.served_model import read_model
 
 _CANARY_SIZE = (96, 128)  # (height, width); not square, so that a mix-up of the two shows
 
@@ -54,7 +57,7 @@ def check_server(connection: wire.Connection, *, deep: bool) -> Iterator[Check]:
         if live.error is not None:
             return
         yield _ask("ready", connection, functools.partial(_is_true, client.is_server_ready, connection))
-        for name in (*STEPS, *(spec.name for spec in ENSEMBLES)):
+        for name in (*_steps(client, connection), *(spec.name for spec in ENSEMBLES)):
             yield _ask(f"model {name}", connection, functools.partial(_model_ready, client, connection, name))
         for spec in ENSEMBLES:
             yield _ask(f"contract {spec.name}", connection, functools.partial(_contract, client, connection, spec))
@@ -90,13 +93,26 @@ def _model_ready(client: triton.InferenceServerClient, connection: wire.Connecti
     raise ServerUnavailable(f"{connection.url}: the model {name} is not loaded; look at the server's log")
 
 
+def _steps(client: triton.InferenceServerClient, connection: wire.Connection) -> list[str]:
+    """The models that the ensembles run; a branch's model only where the server knows of it, loaded or not."""
+    try:
+        index = client.get_model_repository_index(client_timeout=connection.deadline_s)
+    except triton.InferenceServerException:  # a server may keep its index to itself, and answer all the same
+        known = set()
+    else:
+        known = {model.name for model in index.models}
+    return [name for name in STEPS if name not in BRANCHES or name in known]
+
+
 def _contract(client: triton.InferenceServerClient, connection: wire.Connection, spec: EnsembleSpec) -> str:
-    """Names, types and shapes of one ensemble, and its class names."""
+    """Names, types and shapes of one ensemble, its classes and what it tells of an object."""
     metadata = client.get_model_metadata(spec.name, client_timeout=connection.deadline_s)
-    sizes = wire.check_ensemble(metadata, spec)
-    names = wire.class_names(client.get_model_config(spec.name, client_timeout=connection.deadline_s))
-    classes = f"{len(names)} classes" if len(names) > 1 else f"the class {names[0]}"
-    return f"{classes}, up to {sizes['D']} detections an image"
+    config = client.get_model_config(spec.name, client_timeout=connection.deadline_s)
+    model = read_model(metadata, config, spec)
+    classes = f"{len(model.classes)} classes" if len(model.classes) > 1 else f"the class {model.classes[0]}"
+    parts = ["boxes", *(["masks"] if model.has_masks else [])]
+    parts += [f"{len(model.keypoint_names)} keypoints"] if model.keypoints else []
+    return f"{classes}, up to {model.max_detections} detections an image: {', '.join(parts)}"
 
 
 def _canary(connection: wire.Connection) -> str:
@@ -114,9 +130,19 @@ def _canary(connection: wire.Connection) -> str:
         raise ContractMismatch(f"canary: got the image size {found.image_size}, expected {_CANARY_SIZE}")
     if not np.isfinite(found.scores).all() or not ((found.boxes >= -0.01) & (found.boxes <= limits)).all():
         raise ContractMismatch("canary: got boxes outside the image or scores that are no numbers; check the model")
+    _check_canary_keypoints(found, limits[:2])
     try:
-        for i in range(len(found)):
+        for i in range(len(found) if found.rle is not None else 0):
             found.mask(i)
     except ValueError as error:
         raise ContractMismatch(f"canary: mask {i}: {error}; check the model's postprocessing") from error
     return f"{len(found)} objects in a test picture"
+
+
+def _check_canary_keypoints(found: Detections, limits: npt.NDArray[np.float32]) -> None:
+    """Raise ContractMismatch for keypoints outside the image, (x, y) limits in px, or with no probability."""
+    if found.keypoints is None:
+        return
+    places, scores = found.keypoints[..., :2], found.keypoints[..., 2]
+    if not ((places >= -0.01) & (places <= limits)).all() or not ((scores >= 0) & (scores <= 1)).all():
+        raise ContractMismatch("canary: got keypoints outside the image or no probabilities; check the model")

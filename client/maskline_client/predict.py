@@ -5,14 +5,18 @@
 crash at most the last line is torn; the next run cuts it off and goes on behind it.
 
 A line: {"file": name below the folder, "image_size": [h, w], "boxes": [[x0, y0, x1, y1]], "scores": [], "labels": [],
-"names": [], "rle": []}, or {"file": ..., "error": ...} for an image that was refused; neither is sent again.
+"names": [], "rle": []}, or {"file": ..., "error": ...} for an image that was refused; neither is sent again. Of a model
+for boxes alone there is no "rle"; one with keypoints adds "keypoints", of each object 3J numbers as in COCO's results
+(x, y as pixel indices, probability), and their names to `predictions.json`.
+
+Letters: J keypoints.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +24,7 @@ from maskline_client.detections import Detections
 from maskline_client.detector import IN_FLIGHT, Detector, Outcome
 from maskline_client.errors import InvalidImage
 from maskline_client.files import write_json
+from maskline_client.served_model import ServedModel
 
 FORMAT = "maskline-predictions/1"
 SHARD_LINES = 1000
@@ -46,16 +51,16 @@ class Shards:
 
     Args:
         folder: made if it does not exist.
-        classes: the model's class names; a folder begun with others is refused.
+        model: what is served; a folder begun with other classes, keypoints, or masks or none, is refused.
         shard_lines: lines of a file; a folder begun with another number keeps its own.
 
     Raises:
         ValueError: the folder holds something else, or predictions of another model.
     """
 
-    def __init__(self, folder: Path, classes: Sequence[str], shard_lines: int = SHARD_LINES) -> None:
+    def __init__(self, folder: Path, model: ServedModel, shard_lines: int = SHARD_LINES) -> None:
         self._folder = folder
-        self._shard_lines = _begin(folder, classes, shard_lines)
+        self._shard_lines = _begin(folder, model, shard_lines)
         self._file: IO[bytes] | None = None
         self.done: set[str] = set()
         self._count = 0
@@ -124,36 +129,55 @@ def _record(name: str, outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome.error, InvalidImage):
         return {"file": name, "error": str(outcome.error)}
     found: Detections = outcome.unwrap()
-    return {
+    record = {
         "file": name,
         "image_size": list(found.image_size),
         "boxes": found.boxes.tolist(),
         "scores": found.scores.tolist(),
         "labels": found.labels.tolist(),
         "names": list(found.names),
-        "rle": [counts.decode("ascii") for counts in found.rle],
     }
+    if found.rle is not None:
+        record["rle"] = [counts.decode("ascii") for counts in found.rle]
+    if found.keypoints is not None:
+        record["keypoints"] = [one.coco_keypoints() for one in found]
+    return record
 
 
-def _begin(folder: Path, classes: Sequence[str], shard_lines: int) -> int:
+def _begin(folder: Path, model: ServedModel, shard_lines: int) -> int:
     """Check or write the header; returns the lines of a file."""
     path = folder / _HEADER
+    expected = {
+        "format": FORMAT,
+        "classes": list(model.classes),
+        "masks": model.has_masks,
+        "keypoints": list(model.keypoint_names),
+    }
     if not path.exists():
         if any(folder.glob("predictions-*.jsonl")):
             raise ValueError(f"{folder}: got prediction files without {_HEADER}, expected both; use another --out")
-        write_json(path, {"format": FORMAT, "classes": list(classes), "shard_lines": shard_lines})
+        write_json(path, {**expected, "shard_lines": shard_lines})
         return shard_lines
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
-        found, lines = (header["format"], header["classes"]), int(header["shard_lines"])
+        lines = int(header["shard_lines"])
+        # Headers from before there were models without masks, or with keypoints, do not speak of them.
+        found = {"masks": True, "keypoints": [], **{key: header[key] for key in expected if key in header}}
+        different = [key for key in expected if found[key] != expected[key]]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a header of predictions ({error!r}); use another --out") from error
-    if found != (FORMAT, list(classes)):
+    if different:
+        key = different[0]
         raise ValueError(
-            f"{path}: got predictions of the classes {', '.join(found[1][:5])} ({found[0]}), expected those of this "
-            f"server: {', '.join(classes[:5])} ({FORMAT}); use another --out"
+            f"{path}: got predictions with the {key} {_text(found[key])}, expected those of this server: "
+            f"{_text(expected[key])}; use another --out"
         )
     return lines
+
+
+def _text(value: Any) -> str:
+    """A value of the header in short: the first five of many names."""
+    return ", ".join(map(str, value[:5])) or "none" if isinstance(value, list) else str(value)
 
 
 def _repair(path: Path) -> list[str]:

@@ -1,6 +1,6 @@
-"""What the sync and the asyncio client share: channel options, requests, answers, the contract check.
+"""What the sync and the asyncio client share: channel options, requests, answers.
 
-Letters: B the batch, here always 1, D detections an image.
+Letters: B the batch, here always 1, D detections an image, J keypoints.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import grpc
 import numpy as np
 import tritonclient.grpc as triton
 
-from maskline_client.contract import BATCH, IMAGE, LABELS_PARAMETER, MASKRCNN, EnsembleSpec, TensorSpec
+from maskline_client.contract import IMAGE, TensorSpec
 from maskline_client.detections import Detections
 from maskline_client.errors import ClientError, ContractMismatch, from_status
+from maskline_client.served_model import ServedModel, fit_shape, shape_text
 
 DEFAULT_URL = "127.0.0.1:8001"
 DEFAULT_DEADLINE_S = 60.0  # a ResNet-50-FPN on two cores takes about 5 s an image, and a queue stands before it
@@ -147,18 +148,19 @@ def request_inputs(image: bytes) -> list[triton.InferInput]:
     return [tensor]
 
 
-def request_outputs() -> list[triton.InferRequestedOutput]:
-    """The outputs to ask for: those of the contract, whatever else a server offers."""
-    return [triton.InferRequestedOutput(spec.name) for spec in MASKRCNN.outputs]
+def request_outputs(model: ServedModel) -> list[triton.InferRequestedOutput]:
+    """The outputs to ask for: all that the model answers."""
+    return [triton.InferRequestedOutput(spec.name) for spec in model.outputs]
 
 
-def parse_answer(result: triton.InferResult, classes: tuple[str, ...]) -> Detections:
+def parse_answer(result: triton.InferResult, model: ServedModel) -> Detections:
     """One image's answer; padding rows are cut off.
 
     Raises:
-        ContractMismatch: an output is missing, or the rows do not make sense.
+        ContractMismatch: an output is missing or has another shape, or the rows do not make sense.
     """
-    rows = {spec.name: _first_row(result, spec) for spec in MASKRCNN.outputs}
+    classes, sizes = model.classes, {"D": model.max_detections, "J": len(model.keypoint_names)}
+    rows = {spec.name: _only_row(result, spec, sizes) for spec in model.outputs}
     count = int(rows["num_detections"][0])
     labels = rows["labels"][:count].astype(np.int32)
     if not 0 <= count <= len(rows["labels"]):
@@ -171,85 +173,21 @@ def parse_answer(result: triton.InferResult, classes: tuple[str, ...]) -> Detect
         scores=rows["scores"][:count].astype(np.float32),
         labels=labels,
         names=tuple(classes[label] for label in labels),
-        rle=tuple(bytes(counts) for counts in rows["mask_rle"][:count]),
+        rle=tuple(bytes(counts) for counts in rows["mask_rle"][:count]) if model.has_masks else None,
         image_size=(height, width),
+        keypoints=rows["keypoints"][:count].astype(np.float32) if model.keypoints else None,
+        keypoint_names=model.keypoint_names,
     )
 
 
-def _first_row(result: triton.InferResult, spec: TensorSpec) -> Any:
-    """The tensor of the batch's only image."""
+def _only_row(result: triton.InferResult, spec: TensorSpec, sizes: dict[str, int]) -> Any:
+    """The tensor of the batch's only image; the letters of its shape must have the sizes known, and are noted."""
     array = result.as_numpy(spec.name)
-    if array is None or array.ndim != len(spec.shape) + 1 or len(array) != 1:
+    expected = (1, *spec.shape)
+    if array is None or not fit_shape(array.shape, expected, sizes):
         got = "nothing" if array is None else f"shape {list(array.shape)}"
-        raise ContractMismatch(f"output {spec.name}: got {got}, expected [1, {', '.join(map(str, spec.shape))}]")
+        raise ContractMismatch(f"output {spec.name}: got {got}, expected {shape_text(expected, sizes)}")
     return array[0]
-
-
-def check_ensemble(metadata: Any, spec: EnsembleSpec) -> dict[str, int]:
-    """Compare an ensemble's metadata with the contract.
-
-    Args:
-        metadata: Triton's ModelMetadataResponse.
-        spec: what it must be.
-
-    Returns:
-        The size of each letter of the shapes.
-
-    Raises:
-        ContractMismatch: the first name, type or shape that differs.
-    """
-    sizes: dict[str, int] = {}
-    for kind, tensors, specs in (
-        ("input", metadata.inputs, spec.inputs),
-        ("output", metadata.outputs, spec.outputs),
-    ):
-        found = {tensor.name: tensor for tensor in tensors}
-        if set(found) != {tensor.name for tensor in specs}:
-            raise ContractMismatch(
-                f"{spec.name}: got {kind}s {', '.join(sorted(found)) or 'none'}, "
-                f"expected {', '.join(sorted(tensor.name for tensor in specs))}; the server serves another model"
-            )
-        for tensor in specs:
-            _check_tensor(f"{spec.name}: {kind} {tensor.name}", found[tensor.name], tensor, sizes)
-    return sizes
-
-
-def _check_tensor(where: str, tensor: Any, spec: TensorSpec, sizes: dict[str, int]) -> None:
-    """Compare one tensor's metadata with the contract; letters seen before must have the same size."""
-    shape = tuple(tensor.shape)
-    expected = (BATCH, *spec.shape)
-    fits = tensor.datatype == spec.dtype and len(shape) == len(expected)
-    for got, want in zip(shape, expected, strict=False):
-        fits = fits and got == (sizes.setdefault(want, got) if isinstance(want, str) else want)
-    if not fits:
-        raise ContractMismatch(
-            f"{where}: got {tensor.datatype} {list(shape)}, "
-            f"expected {spec.dtype} [{', '.join(str(sizes.get(str(side), side)) for side in expected)}]; "
-            "client and server are of different releases"
-        )
-
-
-def class_names(config: Any) -> tuple[str, ...]:
-    """The class names in an ensemble's configuration.
-
-    Args:
-        config: Triton's ModelConfigResponse.
-
-    Raises:
-        ContractMismatch: no such parameter, or not a JSON list of names.
-    """
-    parameters = config.config.parameters
-    text = parameters[LABELS_PARAMETER].string_value if LABELS_PARAMETER in parameters else ""
-    try:
-        names = json.loads(text)
-    except json.JSONDecodeError:
-        names = None
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise ContractMismatch(
-            f"parameter {LABELS_PARAMETER}: got {text[:60]!r}, expected a JSON list of class names; "
-            "assemble the repository with `maskline-serve assemble`"
-        )
-    return tuple(names)
 
 
 def _read_pem(path: Path | None) -> bytes | None:

@@ -68,7 +68,7 @@ def test_the_configuration_offers_what_the_client_expects(spec: contract.Ensembl
     found = config(spec.name)
     assert found.platform == "ensemble"
     assert found.max_batch_size >= 1
-    sizes = {"D": 100, "M": 28, "H": -1, "W": -1}  # the ResNet-50-FPN baseline, which the repository's files hold
+    sizes = {"D": 100, "M": 28, "J": 17, "H": -1, "W": -1}  # what the files of the repository hold
     for tensors, specs in ((found.input, spec.inputs), (found.output, spec.outputs)):
         configured = {tensor.name: (data_type(tensor.data_type), tuple(tensor.dims)) for tensor in tensors}
         assert configured == {s.name: (s.dtype, tuple(sizes.get(side, side) for side in s.shape)) for s in specs}

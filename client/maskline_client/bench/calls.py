@@ -1,6 +1,6 @@
 """One timed call of the served model: file bytes in hand to numpy arrays in hand.
 
-Letters: N objects found in an image, M mask side.
+Letters: N objects found in an image, M mask side, J keypoints.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ BOX_TOLERANCE_PX = 0.05
 SCORE_TOLERANCE = 1e-3
 AREA_TOLERANCE = 0.02  # of the mask's area, and always the few pixels that lie on the threshold
 AREA_SLACK_PX = 8.0
+MOVED_SHARE = 0.05  # of the keypoints, and always one: a cell nearly as probable as the best one may win
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +34,16 @@ class Answer:
         boxes: [N, 4] float32 xyxy, px of the original image.
         scores: [N] float32.
         labels: [N] int32.
-        masks: [N] bytes (COCO compressed counts), or [N, M, M] uint8 (probability x 255) of `maskrcnn_raw`.
+        masks: [N] bytes (COCO compressed counts), or [N, M, M] uint8 (probability x 255) of `maskrcnn_raw`; None of a
+            model without masks.
+        keypoints: [N, J, 3] float32 x, y (px of the original image), probability; None of a model without keypoints.
     """
 
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     labels: NDArray[np.int32]
-    masks: NDArray[Any]
+    masks: NDArray[Any] | None
+    keypoints: NDArray[np.float32] | None = None
 
     @property
     def num_detections(self) -> int:
@@ -47,7 +51,9 @@ class Answer:
         return len(self.labels)
 
     def mask_areas(self) -> NDArray[np.float64]:
-        """[N] pixels of each mask: of the original image, or cells of the M x M grid."""
+        """[N] pixels of each mask: of the original image, or cells of the M x M grid; 0 without masks."""
+        if self.masks is None:
+            return np.zeros(self.num_detections)
         if self.masks.ndim == 1:
             return np.array([rle.area(mask) for mask in self.masks], dtype=np.float64)
         return np.asarray(self.masks.sum(axis=(1, 2), dtype=np.float64) / 255)
@@ -94,12 +100,14 @@ def read_answer(result: Any) -> Answer:
     """
     masks = result.as_numpy(contract.MASK_RLE.name)
     if masks is None:
-        masks = _read(result, contract.MASKS)
+        masks = result.as_numpy(contract.MASKS.name)
+    keypoints = result.as_numpy(contract.KEYPOINTS.name)
     count = int(_read(result, contract.NUM_DETECTIONS).reshape(-1)[0])
     boxes, scores, labels = (
         _read(result, tensor)[0, :count] for tensor in (contract.BOXES, contract.SCORES, contract.LABELS)
     )
-    return Answer(boxes, scores, labels, masks[0, :count])
+    branches = (None if array is None else array[0, :count] for array in (masks, keypoints))
+    return Answer(boxes, scores, labels, *branches)
 
 
 def _read(result: Any, tensor: contract.TensorSpec) -> NDArray[Any]:
@@ -159,6 +167,10 @@ def difference(first: Answer, second: Answer) -> str:
     score_error = float(np.abs(first.scores - second.scores).max())
     if score_error > SCORE_TOLERANCE:
         return f"scores differ by up to {score_error:.3g}"
+    if first.keypoints is not None and second.keypoints is not None:
+        moved = (np.abs(first.keypoints - second.keypoints)[..., :2] > BOX_TOLERANCE_PX).any(axis=-1)
+        if moved.sum() > max(1, MOVED_SHARE * moved.size):
+            return f"{int(moved.sum())} of {moved.size} keypoints differ by more than {BOX_TOLERANCE_PX} px"
     areas = first.mask_areas()
     area_error = np.abs(areas - second.mask_areas())
     if (area_error > AREA_TOLERANCE * areas + AREA_SLACK_PX).any():

@@ -101,7 +101,7 @@ def _check_answers(
     return expected, {
         "images": len(images),
         "concurrency": concurrency,
-        "outcome": "same number, classes, boxes (0.05 px), scores (0.001) and mask areas as when asked alone",
+        "outcome": "same number, classes, boxes (0.05 px), scores (0.001), mask areas, keypoints as when asked alone",
     }
 
 

@@ -1,12 +1,16 @@
 """Resumable predictions: what is done is not sent again, and a torn line is mended."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 from maskline_client import Detector, ServerUnavailable
 from maskline_client.predict import Progress, Shards, predict
-from unit.client.triton_double import CLASSES, Server, file_with
+from maskline_client.served_model import ServedModel
+from unit.client.triton_double import CLASSES, ROWS, WITH_MASKS, Server, file_with
+
+MODEL = ServedModel(CLASSES, WITH_MASKS, ROWS)
 
 
 @pytest.fixture
@@ -23,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 def run(server: Server, folder: Path, out: Path, shard_lines: int = 3) -> Progress:
     paths = sorted(folder.rglob("*.png"))
     with Detector(server.url, retries=0) as detector:
-        return predict(detector, folder, paths, Shards(out, detector.classes, shard_lines), in_flight=2)
+        return predict(detector, folder, paths, Shards(out, detector.model, shard_lines), in_flight=2)
 
 
 def lines(out: Path) -> dict[str, dict]:
@@ -57,12 +61,12 @@ def test_a_run_after_a_server_failure_goes_on_behind_the_last_line(
     out = tmp_path / "out"
     run(server, folder, tmp_path / "whole")
     server.script.calls, server.script.failures = 0, 0
-    shards = Shards(out, CLASSES, 3)
+    shards = Shards(out, MODEL, 3)
     with Detector(server.url, retries=0) as detector:
         predict(detector, folder, sorted(folder.rglob("*.png"))[:4], shards)
         server.script.failures = 99
         with pytest.raises(ServerUnavailable):
-            predict(detector, folder, sorted(folder.rglob("*.png")), Shards(out, CLASSES, 3))
+            predict(detector, folder, sorted(folder.rglob("*.png")), Shards(out, MODEL, 3))
     server.script.failures = 0
     assert run(server, folder, out).done_before == 4
     assert {p.name: p.read_bytes() for p in out.iterdir()} == {
@@ -71,7 +75,7 @@ def test_a_run_after_a_server_failure_goes_on_behind_the_last_line(
 
 
 def test_shards_that_were_closed_take_further_lines(tmp_path: Path) -> None:
-    shards = Shards(tmp_path, CLASSES, 3)
+    shards = Shards(tmp_path, MODEL, 3)
     for name in ("a", "b"):
         shards.append({"file": name})
         shards.close()
@@ -92,11 +96,11 @@ def test_a_torn_last_line_is_cut_off_and_made_anew(server: Server, folder: Path,
 def test_a_folder_of_another_model_is_refused(server: Server, folder: Path, tmp_path: Path) -> None:
     run(server, folder, tmp_path / "out")
     with pytest.raises(ValueError, match="expected those of this server: cat, dog"):
-        Shards(tmp_path / "out", ("cat", "dog"))
+        Shards(tmp_path / "out", dataclasses.replace(MODEL, classes=("cat", "dog")))
 
 
 def test_a_line_that_is_no_prediction_is_named(server: Server, folder: Path, tmp_path: Path) -> None:
     run(server, folder, tmp_path / "out")
     (tmp_path / "out" / "predictions-00001.jsonl").write_text('{"file": "x"}\nnonsense\n')
     with pytest.raises(ValueError, match=r"predictions-00001\.jsonl:2: not a prediction"):
-        Shards(tmp_path / "out", CLASSES)
+        Shards(tmp_path / "out", MODEL)

@@ -13,6 +13,12 @@ from maskline_client import contract, rle
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 CLASSES = ("circle", "square", "star")
+POINTS = ("top", "left end", "right end")
+KEYPOINTS = {"names": list(POINTS), "flip_pairs": [["left end", "right end"]], "sigmas": []}
+BOXES_ALONE = tuple(spec for spec in contract.MASKRCNN.outputs if spec not in contract.MASKRCNN.optional)
+WITH_MASKS = tuple(spec for spec in contract.MASKRCNN.outputs if spec is not contract.KEYPOINTS)
+WITH_KEYPOINTS = (*BOXES_ALONE, contract.KEYPOINTS)
+WITH_BOTH = contract.MASKRCNN.outputs
 ROWS = 5  # D of this server
 SIZE = (20, 30)
 
@@ -29,12 +35,15 @@ class Script:
     over: threading.Event = dataclasses.field(default_factory=threading.Event)  # ends every sleep
     padding: bytes = b""  # the text of a padding row's mask
     labels: str = json.dumps(CLASSES)
+    keypoints: str = json.dumps(KEYPOINTS)
     calls: int = 0
     under_way: int = 0
     most_under_way: int = 0
     images: list[bytes] = dataclasses.field(default_factory=list)
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
-    outputs: tuple[contract.TensorSpec, ...] = contract.MASKRCNN.outputs
+    outputs: tuple[contract.TensorSpec, ...] = WITH_MASKS  # of `maskrcnn`; the other two have masks
+    shapes: dict[str, list[int]] = dataclasses.field(default_factory=dict)  # of outputs that are answered reshaped
+    index: tuple[str, ...] | None = (*contract.STEPS, *(spec.name for spec in contract.ENSEMBLES))  # None: refuses
 
 
 def mask_of(row: int) -> np.ndarray:
@@ -44,31 +53,40 @@ def mask_of(row: int) -> np.ndarray:
     return mask
 
 
+def points_of(row: int) -> np.ndarray:
+    """The keypoints the server answers for object `row`, [3, 3] float32 x, y, probability: top and lower corners."""
+    x0, y0 = 2 * row, row
+    return np.array([[x0 + 3.5, y0, 0.75], [x0, y0 + 5, 0.5], [x0 + 7, y0 + 5, 0.25]], np.float32)
+
+
 def objects_of(image: bytes) -> int:
     """How many objects the server finds: the last byte of the file, at most D."""
     return min(image[-1], ROWS)
 
 
-def answer(image: bytes, padding: bytes) -> service_pb2.ModelInferResponse:
+def answer(image: bytes, script: Script) -> service_pb2.ModelInferResponse:
     """An answer as Triton writes it, padding rows included."""
     count = objects_of(image)
     rows = np.arange(ROWS)
     boxes = np.stack([2 * rows, rows, 2 * rows + 7, rows + 5], axis=1).astype(np.float32)
     scores = (0.9 - 0.1 * rows).astype(np.float32)
     labels = (rows % len(CLASSES)).astype(np.int32)
-    boxes[count:], scores[count:], labels[count:] = 0, 0, -1
-    strings = [rle.from_mask(mask_of(row)) if row < count else padding for row in rows]
+    points = np.stack([points_of(row) for row in rows])
+    boxes[count:], scores[count:], labels[count:], points[count:] = 0, 0, -1, 0
+    strings = [rle.from_mask(mask_of(row)) if row < count else script.padding for row in rows]
     tensors = {
         "num_detections": np.array([count], np.int32).tobytes(),
         "boxes": boxes.tobytes(),
         "scores": scores.tobytes(),
         "labels": labels.tobytes(),
         "mask_rle": b"".join(struct.pack("<I", len(text)) + text for text in strings),
+        "keypoints": points.tobytes(),
         "image_size": np.array(SIZE, np.int32).tobytes(),
     }
     response = service_pb2.ModelInferResponse(model_name="maskrcnn")
-    for spec in contract.MASKRCNN.outputs:
-        shape = [1, *(ROWS if side == "D" else side for side in spec.shape)]
+    for spec in script.outputs:
+        sizes = {"D": ROWS, "J": len(POINTS)}
+        shape = script.shapes.get(spec.name, [1, *(sizes.get(side, side) for side in spec.shape)])
         response.outputs.add(name=spec.name, datatype=spec.dtype, shape=shape)
         response.raw_output_contents.append(tensors[spec.name])
     return response
@@ -93,8 +111,9 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.script.over.wait(self.script.metadata_sleep_s)
         spec = next(spec for spec in contract.ENSEMBLES if spec.name == request.name)
         response = service_pb2.ModelMetadataResponse(name=spec.name)
-        sizes = {"D": ROWS, "M": 28, "H": -1, "W": -1}
-        outputs = self.script.outputs if spec is contract.MASKRCNN else spec.outputs
+        sizes = {"D": ROWS, "M": 28, "J": len(POINTS), "H": -1, "W": -1}
+        with_masks = tuple(output for output in spec.outputs if output is not contract.KEYPOINTS)
+        outputs = self.script.outputs if spec is contract.MASKRCNN else with_masks
         for group, tensors in ((response.inputs, spec.inputs), (response.outputs, outputs)):
             for tensor in tensors:
                 shape = [-1, *(sizes.get(side, side) for side in tensor.shape)]
@@ -104,6 +123,16 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
     def ModelConfig(self, request, context):  # noqa: N802
         response = service_pb2.ModelConfigResponse()
         response.config.parameters["labels"].string_value = self.script.labels
+        if self.script.keypoints:
+            response.config.parameters["keypoints"].string_value = self.script.keypoints
+        return response
+
+    def RepositoryIndex(self, request, context):  # noqa: N802
+        if self.script.index is None:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "This protocol is restricted, expecting header 'admin'")
+        response = service_pb2.RepositoryIndexResponse()
+        for name in self.script.index:
+            response.models.add(name=name)
         return response
 
     def ModelInfer(self, request, context):  # noqa: N802
@@ -120,7 +149,7 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
             raw = request.raw_input_contents[0]
             image = raw[4 : 4 + struct.unpack("<I", raw[:4])[0]]
             script.images.append(image)
-            return answer(image, script.padding)
+            return answer(image, script)
         finally:
             with script.lock:
                 script.under_way -= 1
