@@ -37,6 +37,7 @@ PALETTE: tuple[Colour, ...] = (
     (170, 120, 70),
 )
 _FILL = 0.42  # share of the colour inside a mask: the object stays recognisable
+_KEYPOINT_SHARE = 60  # a line is that part of its object's side: the dots of a small person do not run together
 _SHADE = 0.55  # share of black in the dark line around a contour, which parts it from a background of like colour
 
 
@@ -94,7 +95,8 @@ def draw(image: Image.Image, detections: Detections, *, colour_by: ColourBy = "c
         lines = lines_between(detections.keypoint_names)
         dots = [colour_of(j) for j in range(len(detections.keypoint_names))]
         for i in largest_first:
-            draw_keypoints(canvas, points[i], lines, colours[i], dots, line)
+            size_px = min(line, round(math.sqrt(_area(boxes[i])) / _KEYPOINT_SHARE))
+            draw_keypoints(canvas, points[i], lines, colours[i], dots, size_px)
     texts = [(found.name, f"{100 * found.score:.0f}%") for found in detections]
     _draw_labels(canvas, boxes, texts, colours)
     return canvas

@@ -113,8 +113,8 @@ def check_keypoints(split: DataSplit, model: ServedModel) -> None:
     """Raise ValueError where the model has keypoints and the data have none, or others."""
     if model.keypoints is not None and split.keypoint_names != model.keypoint_names:
         raise ValueError(
-            f"--data: got {_named(split.keypoint_names)}, expected the model's {_named(model.keypoint_names)}; "
-            "files with keypoints are read with --annotations person_keypoints"
+            f"--data: got the keypoints {', '.join(split.keypoint_names) or 'none'}, expected those of the model: "
+            f"{', '.join(model.keypoint_names)}; files with keypoints are read with --annotations person_keypoints"
         )
 
 
@@ -217,8 +217,3 @@ def _fill_keypoints(coco: Any, num_keypoints: int) -> None:
     for annotation in coco.anns.values() if num_keypoints else ():
         points = annotation.get("keypoints") or [0] * (3 * num_keypoints)
         annotation["keypoints"], annotation["num_keypoints"] = points, sum(known > 0 for known in points[2::3])
-
-
-def _named(keypoints: Sequence[str]) -> str:
-    """Keypoints in words."""
-    return f"the keypoints {', '.join(keypoints)}" if keypoints else "no keypoints"

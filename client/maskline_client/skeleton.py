@@ -50,7 +50,7 @@ def draw_keypoints(
     lines: Sequence[tuple[int, int]],
     colour: Colour,
     dot_colours: Sequence[Colour],
-    line_px: int,
+    size_px: int,
 ) -> None:
     """Draw the keypoints of one object into the picture.
 
@@ -63,22 +63,18 @@ def draw_keypoints(
         lines: from `lines_between`.
         colour: of the lines.
         dot_colours: J of them.
-        line_px: width of the lines.
+        size_px: width of the lines; dots are a few pixels larger, so 0 suits a small object.
     """
     pen = ImageDraw.Draw(canvas)
     # Pillow's coordinates are pixel indices, a keypoint's are continuous.
     places = [(float(x) - PIXEL_CENTRE, float(y) - PIXEL_CENTRE) for x, y, _ in points]
     there = points[:, 2] > 0
     joined = [(places[a], places[b]) for a, b in lines if there[a] and there[b]]
-    for width, ink in ((line_px + 2, (0, 0, 0)), (line_px, colour)):
+    for width, ink in ((size_px + 2, (0, 0, 0)), (max(1, size_px), colour)):
         for ends in joined:
             pen.line(ends, fill=ink, width=width)
+    rings = ((size_px + 3, (0, 0, 0)), (size_px + 2, (255, 255, 255)))
     for j in reversed(range(len(points))):  # the first on top
-        if there[j]:
-            for radius, ink in (
-                (line_px + 3, (0, 0, 0)),
-                (line_px + 2, (255, 255, 255)),
-                (line_px + 1, dot_colours[j]),
-            ):
-                x, y = places[j]
-                pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=ink)
+        x, y = places[j]
+        for radius, ink in (*rings, (size_px + 1, dot_colours[j])) if there[j] else ():
+            pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=ink)

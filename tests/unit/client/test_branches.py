@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from maskline_client import AsyncDetector, ContractMismatch, Detections, Detector, contract, wire
+from maskline_client.health import check_server
 from maskline_client.served_model import KeypointNames
 from unit.client.triton_double import (
     BOXES_ALONE,
@@ -178,8 +179,21 @@ def test_health_asks_for_the_models_of_branches_that_the_server_has(server: Serv
     assert {"model mask", "model keypoint"}.isdisjoint(health(server))
 
 
-def health(server: Server) -> dict[str, str]:
-    """What `check_server` finds: the detail of each question."""
-    from maskline_client.health import check_server
+@pytest.mark.parametrize(
+    ("shift", "said"),
+    [
+        (0.0, "5 objects in a test picture"),
+        (0.5, "got keypoints outside the image or no probabilities"),  # 0.75 becomes 1.25
+        (-0.1, "got keypoints outside the image or no probabilities"),  # the first one's y is 0
+        (float("nan"), "got keypoints outside the image or no probabilities"),
+    ],
+)
+def test_deep_health_looks_at_keypoints(server: Server, shift: float, said: str) -> None:
+    server.script.outputs, server.script.size = WITH_KEYPOINTS, (96, 128)  # the size of its test picture
+    server.script.points_shift = shift
+    assert said in health(server, deep=True)["canary"]
 
-    return {check.name: check.detail for check in check_server(wire.Connection(server.url, 30), deep=False)}
+
+def health(server: Server, *, deep: bool = False) -> dict[str, str]:
+    """What `check_server` finds: the detail of each question."""
+    return {check.name: check.detail for check in check_server(wire.Connection(server.url, 30), deep=deep)}

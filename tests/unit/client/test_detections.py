@@ -1,5 +1,6 @@
 """Detections: rows, masks, filters, COCO results."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -72,3 +73,59 @@ def test_rows_that_do_not_fit_together_are_refused() -> None:
     found = detections()
     with pytest.raises(ValueError, match="expected one row an object"):
         Detections(found.boxes, found.scores[:2], found.labels, found.names, found.rle, SIZE)
+
+
+def with_keypoints(count: int = 3) -> Detections:
+    """Boxes and two keypoints of each object: its box's corners."""
+    found = detections(count)
+    corners = found.boxes.reshape(count, 2, 2)
+    scores = np.full((count, 2, 1), 0.25, np.float32)
+    points = np.concatenate([corners, scores], axis=2)
+    return dataclasses.replace(found, rle=None, keypoints=points, keypoint_names=("first", "last"))
+
+
+def test_keypoints_go_with_their_objects() -> None:
+    found = with_keypoints()
+    np.testing.assert_array_equal(found[1].keypoints, [[1, 1, 0.25], [3.5, 5, 0.25]])
+    assert found[1].keypoint_names == ("first", "last")
+    kept = found.filter(names={"c", "b"})
+    np.testing.assert_array_equal(kept.keypoints, found.keypoints[1:])
+    assert kept.keypoint_names == ("first", "last")
+    assert found.filter(min_score=2).keypoints.shape == (0, 2, 3)
+
+
+def test_coco_results_have_keypoints_as_pixel_indices() -> None:
+    """A point in the middle of the first pixel is 0.5 here and 0 in COCO's files."""
+    results = with_keypoints().to_coco_results(1)
+    assert json.loads(json.dumps(results)) == results
+    assert results[1]["keypoints"] == [0.5, 0.5, 0.25, 3.0, 4.5, 0.25]
+    assert all("segmentation" not in result for result in results)
+    assert all("keypoints" not in result for result in detections().to_coco_results(1))
+    assert detections()[0].coco_keypoints() is None
+
+
+def test_no_object_with_keypoints_is_an_empty_answer_too() -> None:
+    found = with_keypoints(0)
+    assert (list(found), found.to_coco_results(1)) == ([], [])
+    assert found.keypoints.shape == (0, 2, 3)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [lambda f: f.masks(), lambda f: f.mask(0), lambda f: f[0].mask(), lambda f: f[0].area()],
+    ids=["all", "one", "row", "area"],
+)
+def test_masks_of_a_model_for_boxes_alone_are_refused_in_words(ask) -> None:
+    with pytest.raises(ValueError, match="got objects of a model for boxes alone, expected masks"):
+        ask(with_keypoints())
+
+
+def test_masks_are_refused_where_nothing_was_found_too() -> None:
+    with pytest.raises(ValueError, match="expected masks"):
+        with_keypoints(0).masks()
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 3), (3, 1, 3), (3, 2, 2), (3, 6)])
+def test_keypoints_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected \(3, 2, 3\): an object a row, a name each"):
+        dataclasses.replace(with_keypoints(), keypoints=np.zeros(shape, np.float32))

@@ -6,8 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from maskline_client import Detector, InvalidImage, rle
-from maskline_client.evaluate import evaluate, read_split, unknown_names
-from unit.client.triton_double import CLASSES, SIZE, Server, file_with, mask_of
+from maskline_client.evaluate import check_keypoints, evaluate, oks_sigmas, read_split, unknown_names
+from maskline_client.served_model import KeypointNames
+from maskline_client.skeleton import COCO_PERSON
+from pycocotools.cocoeval import Params
+from unit.client.triton_double import (
+    BOXES_ALONE,
+    CLASSES,
+    KEYPOINTS,
+    POINTS,
+    SIZE,
+    WITH_KEYPOINTS,
+    Server,
+    file_with,
+    mask_of,
+    points_of,
+)
 
 
 def write_data(root: Path, names: tuple[str, ...] = CLASSES, image_ids: tuple[int, ...] = (7, 3)) -> Path:
@@ -120,3 +134,116 @@ def test_data_of_other_classes_altogether_is_refused(tmp_path: Path) -> None:
     split = read_split(write_data(tmp_path, names=("cat", "dog", "cow")), "val")
     with pytest.raises(ValueError, match="this server serves a model for other data"):
         unknown_names(split, CLASSES)
+
+
+def write_keypoint_data(root: Path, shift_px: float = 0.0) -> Path:
+    """The same images and objects with their keypoints, each that far right of where the server finds it."""
+    path = write_data(root) / "annotations" / "instances_val.json"
+    data = json.loads(path.read_text())
+    for category in data["categories"]:
+        category.update(keypoints=list(POINTS), skeleton=[])
+    for annotation in data["annotations"]:
+        points = points_of(round(annotation["bbox"][1])) + np.array(
+            [shift_px - 0.5, -0.5, 0]
+        )  # COCO's are pixel indices
+        points[:, 2] = 2
+        annotation.update(keypoints=points.ravel().tolist(), num_keypoints=3)
+    (root / "annotations" / "person_keypoints_val.json").write_text(json.dumps(data))
+    return root
+
+
+def keypoint_ap(server: Server, root: Path) -> dict[str, float | None]:
+    server.script.outputs = WITH_KEYPOINTS
+    split = read_split(root, "val", annotations="person_keypoints")
+    with Detector(server.url) as detector:
+        check_keypoints(split, detector.model)
+        scores, _ = evaluate(detector, split)
+    assert scores.keypoint is not None
+    assert scores.mask is None
+    assert scores.box["AP"] == pytest.approx(1)
+    return scores.keypoint
+
+
+def test_keypoints_in_their_places_score_one(server: Server, tmp_path: Path) -> None:
+    values = keypoint_ap(server, write_keypoint_data(tmp_path))
+    assert list(values) == ["AP", "AP50", "AP75", "APm", "APl"]
+    assert values["AP"] == values["AP50"] == values["AP75"] == pytest.approx(1)
+    assert values["APm"] is values["APl"] is None  # no object of that size in the data
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "ap", "ap75"),
+    [
+        ([], 0.5, 0.0),  # OKS exp(-d^2 / (8 sigma^2 area)) = 0.723, which reaches the thresholds 0.50 to 0.70
+        ([0.1, 0.1, 0.1], 0.9, 1.0),  # 0.922: 0.50 to 0.90
+    ],
+    ids=["train's", "model's"],
+)
+def test_keypoints_beside_their_places_score_by_their_sigmas(
+    server: Server, tmp_path: Path, sigmas: list[float], ap: float, ap75: float
+) -> None:
+    """0.4766 px beside, in objects of 35 px: half a pixel more or less would be 0.26 or 0.999."""
+    server.script.keypoints = json.dumps({**KEYPOINTS, "sigmas": sigmas})
+    values = keypoint_ap(server, write_keypoint_data(tmp_path, shift_px=0.4766))
+    assert values["AP"] == pytest.approx(ap)
+    assert values["AP75"] == pytest.approx(ap75)
+
+
+def test_objects_without_labelled_keypoints_do_not_count(server: Server, tmp_path: Path) -> None:
+    path = write_keypoint_data(tmp_path) / "annotations" / "person_keypoints_val.json"
+    data = json.loads(path.read_text())
+    del data["annotations"][0]["keypoints"], data["annotations"][0]["num_keypoints"]
+    data["annotations"][1].update(keypoints=[0] * 9)
+    path.write_text(json.dumps(data))
+    assert keypoint_ap(server, tmp_path)["AP"] == pytest.approx(1)
+
+
+def test_no_keypoints_found_score_zero(server: Server, tmp_path: Path) -> None:
+    root = write_keypoint_data(tmp_path)
+    for path in (root / "val").iterdir():
+        path.write_bytes(file_with(0))
+    server.script.outputs = WITH_KEYPOINTS
+    with Detector(server.url) as detector:
+        scores, _ = evaluate(detector, read_split(root, "val", annotations="person_keypoints"))
+    assert scores.keypoint is not None
+    assert scores.keypoint["AP"] == scores.box["AP"] == 0
+
+
+def test_boxes_alone_have_one_score(server: Server, tmp_path: Path) -> None:
+    server.script.outputs = BOXES_ALONE
+    with Detector(server.url) as detector:
+        scores, results = evaluate(detector, read_split(write_data(tmp_path), "val"))
+    assert scores.box["AP"] == pytest.approx(1)
+    assert (scores.mask, scores.keypoint) == (None, None)
+    assert set(results[0]) == {"image_id", "category_id", "bbox", "score"}
+
+
+def test_keypoints_of_other_names_or_none_cannot_be_scored(server: Server, tmp_path: Path) -> None:
+    root = write_keypoint_data(tmp_path)
+    server.script.outputs = WITH_KEYPOINTS
+    with Detector(server.url) as detector:
+        with pytest.raises(
+            ValueError, match=r"keypoints none, expected those of the model: top, .*--annotations perso"
+        ):
+            check_keypoints(read_split(root, "val"), detector.model)
+        path = root / "annotations" / "person_keypoints_val.json"
+        path.write_text(path.read_text().replace("left end", "left hand"))
+        with pytest.raises(ValueError, match="got the keypoints top, left hand"):
+            check_keypoints(read_split(root, "val", annotations="person_keypoints"), detector.model)
+
+
+def test_categories_of_different_keypoints_are_refused(tmp_path: Path) -> None:
+    path = write_keypoint_data(tmp_path) / "annotations" / "person_keypoints_val.json"
+    data = json.loads(path.read_text())
+    data["categories"][1]["keypoints"] = ["a"]
+    path.write_text(json.dumps(data))
+    with pytest.raises(ValueError, match="got categories with different keypoints"):
+        read_split(tmp_path, "val", annotations="person_keypoints")
+
+
+def test_sigmas_are_the_models_else_cocos_for_its_persons_else_those_of_training() -> None:
+    assert oks_sigmas(KeypointNames(("a", "b"), sigmas=(0.1, 0.3))) == (0.1, 0.3)
+    assert oks_sigmas(KeypointNames(("a", "b"))) == (0.05, 0.05)
+    np.testing.assert_allclose(oks_sigmas(KeypointNames(COCO_PERSON)), Params("keypoints").kpt_oks_sigmas, rtol=1e-12)
+    mirrored = KeypointNames(COCO_PERSON[::-1])  # another order of the same names
+    assert oks_sigmas(mirrored) == oks_sigmas(KeypointNames(COCO_PERSON))[::-1]

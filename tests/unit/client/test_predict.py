@@ -8,7 +8,17 @@ import pytest
 from maskline_client import Detector, ServerUnavailable
 from maskline_client.predict import Progress, Shards, predict
 from maskline_client.served_model import ServedModel
-from unit.client.triton_double import CLASSES, ROWS, WITH_MASKS, Server, file_with
+from unit.client.triton_double import (
+    BOXES_ALONE,
+    CLASSES,
+    POINTS,
+    ROWS,
+    WITH_BOTH,
+    WITH_KEYPOINTS,
+    WITH_MASKS,
+    Server,
+    file_with,
+)
 
 MODEL = ServedModel(CLASSES, WITH_MASKS, ROWS)
 
@@ -45,6 +55,45 @@ def test_every_image_gets_one_line_in_shards_of_equal_length(server: Server, fol
     assert found["2.png"]["names"] == ["circle", "square"]
     assert found["0.png"]["boxes"] == []
     assert "expected JPEG, PNG or WebP" in found["bad.png"]["error"]
+
+
+def test_a_line_holds_what_the_model_tells(server: Server, folder: Path, tmp_path: Path) -> None:
+    server.script.outputs = WITH_KEYPOINTS
+    run(server, folder, tmp_path / "out")
+    found = lines(tmp_path / "out")
+    assert "rle" not in found["2.png"]
+    assert found["2.png"]["keypoints"] == [
+        [3.0, -0.5, 0.75, -0.5, 4.5, 0.5, 6.5, 4.5, 0.25],  # pixel indices, as COCO has them
+        [5.0, 0.5, 0.75, 1.5, 5.5, 0.5, 8.5, 5.5, 0.25],
+    ]
+    assert found["0.png"]["keypoints"] == []
+    assert json.loads((tmp_path / "out" / "predictions.json").read_text())["keypoints"] == list(POINTS)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "text"),
+    [
+        (BOXES_ALONE, "the masks True, expected those of this server: False"),
+        (WITH_BOTH, "the keypoints none, expected those of this server: top, left end, right end"),
+    ],
+    ids=["boxes", "both"],
+)
+def test_a_model_that_tells_something_else_gets_another_folder(
+    server: Server, folder: Path, tmp_path: Path, outputs, text: str
+) -> None:
+    run(server, folder, tmp_path / "out")
+    server.script.outputs = outputs
+    with pytest.raises(ValueError, match=text):
+        run(server, folder, tmp_path / "out")
+
+
+def test_a_folder_from_before_keypoints_goes_on(server: Server, folder: Path, tmp_path: Path) -> None:
+    run(server, folder, tmp_path / "out")
+    header = tmp_path / "out" / "predictions.json"
+    old = json.loads(header.read_text())
+    del old["masks"], old["keypoints"]
+    header.write_text(json.dumps(old))
+    assert run(server, folder, tmp_path / "out").done_before == 7
 
 
 def test_a_second_run_sends_nothing(server: Server, folder: Path, tmp_path: Path) -> None:

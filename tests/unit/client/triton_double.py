@@ -34,6 +34,8 @@ class Script:
     metadata_sleep_s: float = 0.0
     over: threading.Event = dataclasses.field(default_factory=threading.Event)  # ends every sleep
     padding: bytes = b""  # the text of a padding row's mask
+    size: tuple[int, int] = SIZE  # what the server says of every image
+    points_shift: float = 0.0  # added to all three numbers of each keypoint
     labels: str = json.dumps(CLASSES)
     keypoints: str = json.dumps(KEYPOINTS)
     calls: int = 0
@@ -71,7 +73,7 @@ def answer(image: bytes, script: Script) -> service_pb2.ModelInferResponse:
     boxes = np.stack([2 * rows, rows, 2 * rows + 7, rows + 5], axis=1).astype(np.float32)
     scores = (0.9 - 0.1 * rows).astype(np.float32)
     labels = (rows % len(CLASSES)).astype(np.int32)
-    points = np.stack([points_of(row) for row in rows])
+    points = np.stack([points_of(row) for row in rows]) + np.float32(script.points_shift)
     boxes[count:], scores[count:], labels[count:], points[count:] = 0, 0, -1, 0
     strings = [rle.from_mask(mask_of(row)) if row < count else script.padding for row in rows]
     tensors = {
@@ -81,7 +83,7 @@ def answer(image: bytes, script: Script) -> service_pb2.ModelInferResponse:
         "labels": labels.tobytes(),
         "mask_rle": b"".join(struct.pack("<I", len(text)) + text for text in strings),
         "keypoints": points.tobytes(),
-        "image_size": np.array(SIZE, np.int32).tobytes(),
+        "image_size": np.array(script.size, np.int32).tobytes(),
     }
     response = service_pb2.ModelInferResponse(model_name="maskrcnn")
     for spec in script.outputs:
