@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from maskline_client import coco_person
 from maskline_client.detector import IN_FLIGHT, Detector
 from maskline_client.served_model import KeypointNames, ServedModel
-from maskline_client.skeleton import COCO_PERSON, COCO_PERSON_SIGMAS
 
 STATISTICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")  # the first six of COCOeval.stats, in its order
 KEYPOINT_STATISTICS = ("AP", "AP50", "AP75", "APm", "APl")  # small persons have no keypoints in COCO
@@ -175,7 +175,7 @@ def oks_sigmas(keypoints: KeypointNames) -> tuple[float, ...]:
     """The OKS constants of J keypoints: the model's own, else COCO's for COCO's persons, else 0.05 each."""
     if keypoints.sigmas:
         return keypoints.sigmas
-    coco = dict(zip(COCO_PERSON, COCO_PERSON_SIGMAS, strict=True))
+    coco = dict(zip(coco_person.KEYPOINTS, coco_person.SIGMAS, strict=True))
     if set(keypoints.names) == set(coco):
         return tuple(coco[name] for name in keypoints.names)
     return (DEFAULT_SIGMA,) * len(keypoints.names)

@@ -13,9 +13,20 @@ import numpy as np
 import pytest
 from maskline_client.cli import main
 from maskline_client.detect_command import plan
+from maskline_client.draw import PALETTE
 from maskline_client.files import write_json, write_png
 from PIL import Image
-from unit.client.triton_double import SIZE, Server, file_with
+from unit.client.test_evaluate import write_keypoint_data
+from unit.client.triton_double import (
+    BOXES_ALONE,
+    POINTS,
+    SIZE,
+    WITH_BOTH,
+    WITH_KEYPOINTS,
+    Server,
+    file_with,
+    points_of,
+)
 
 COMMANDS = ("detect", "evaluate", "predict", "bench", "health")
 
@@ -79,6 +90,47 @@ def test_detect_writes_pictures_and_coco_json(server: Server, tmp_path: Path) ->
     assert all(a["score"] >= 0.5 and a["area"] == 35 for a in data["annotations"])
     assert [a["id"] for a in data["annotations"]] == list(range(1, len(data["annotations"]) + 1))
     assert not list(out.rglob(".*"))
+
+
+def test_detect_writes_what_a_model_of_keypoints_tells(server: Server, tmp_path: Path) -> None:
+    server.script.outputs = WITH_KEYPOINTS
+    result = run("detect", photo(tmp_path / "a.png"), "--out", tmp_path / "out", "--url", server.url)
+    assert result.returncode == 0, result.stderr
+    assert "mask px" not in result.stdout
+    data = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert data["categories"][0] == {"id": 1, "name": "circle", "keypoints": list(POINTS), "skeleton": []}
+    assert "segmentation" not in data["annotations"][0]
+    assert data["annotations"][0]["area"] == 35
+    assert data["annotations"][0]["num_keypoints"] == 3
+    assert data["annotations"][1]["keypoints"] == [5.0, 0.5, 0.75, 1.5, 5.5, 0.5, 8.5, 5.5, 0.25]
+    picture = np.asarray(Image.open(tmp_path / "out" / "a.png"))
+    for j, (x, y, _) in enumerate(points_of(2)):
+        assert tuple(picture[int(24 * y), int(24 * x)]) == PALETTE[j]
+
+
+def test_detect_writes_boxes_alone(server: Server, tmp_path: Path) -> None:
+    server.script.outputs = BOXES_ALONE
+    result = run("detect", photo(tmp_path / "a.png"), "--out", tmp_path / "out", "--url", server.url)
+    assert result.returncode == 0, result.stderr
+    data = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert data["categories"][0] == {"id": 1, "name": "circle"}
+    expected = {"id", "image_id", "category_id", "bbox", "score", "area", "iscrowd"}
+    assert [set(annotation) for annotation in data["annotations"]] == [expected] * 5
+    plain = np.asarray(Image.open(tmp_path / "out" / "a.png"))[60, 60]
+    assert tuple(plain) == (200, 200, 200)  # inside the first box: no mask tints it
+
+
+def test_evaluate_prints_a_row_for_each_kind_of_answer(server: Server, tmp_path: Path) -> None:
+    server.script.outputs = WITH_BOTH
+    arguments = ("evaluate", "--data", write_keypoint_data(tmp_path), "--url", server.url)
+    result = run(*arguments, "--annotations", "person_keypoints", "--json", tmp_path / "ap.json")
+    assert result.returncode == 0, result.stderr
+    rows = {row.split()[1]: row.split()[3::2] for row in result.stdout.splitlines() if row.startswith("│")}
+    assert rows["box"] == rows["mask"] == ["100.00"] * 4 + ["-"] * 2
+    assert rows["keypoint"] == ["100.00"] * 3 + ["-"] * 3
+    scores = json.loads((tmp_path / "ap.json").read_text())
+    assert scores["keypoint"]["AP"] == pytest.approx(1)
+    assert_one_line(run(*arguments), 2, "files with keypoints are read with --annotations person_keypoints")
 
 
 def test_detect_goes_on_after_a_refused_image_and_says_so_at_the_end(server: Server, tmp_path: Path) -> None:

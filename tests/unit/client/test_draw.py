@@ -1,8 +1,12 @@
 """Drawn pictures: colours where the objects are, labels inside the picture, nothing changed elsewhere."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from maskline_client import Detections, rle
+from maskline_client.coco_person import KEYPOINTS as COCO_PERSON
+from maskline_client.coco_person import lines_between
 from maskline_client.draw import PALETTE, colour_of, draw, viewing_scale
 from maskline_client.labels import LabelStyle, place_label
 from PIL import Image
@@ -171,3 +175,66 @@ def test_a_picture_of_one_pixel_and_one_of_a_single_row_can_be_drawn() -> None:
 def test_a_picture_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match="got 320x240, expected 240x320"):
         draw(GRAY.rotate(90, expand=True), one_object((50, 60, 200, 180)))
+
+
+def with_points(points: list[tuple[float, float, float]], names: tuple[str, ...]) -> Detections:
+    """One object in the left half, without a mask, its keypoints anywhere."""
+    found = one_object((20, 30, 150, 220), label=3)
+    return dataclasses.replace(
+        found, rle=None, keypoints=np.array([points], np.float32), keypoint_names=names, names=("",)
+    )
+
+
+@pytest.mark.parametrize("ground", [0, 128, 255])
+def test_a_dot_shows_on_any_ground(ground: int) -> None:
+    """Its own colour in the middle, a white and a black ring around it: one of the two differs from the ground."""
+    picture = np.asarray(draw(Image.new("RGB", (320, 240), (ground,) * 3), with_points([(250.5, 120.5, 0.3)], ("a",))))
+    assert tuple(picture[120, 250]) == PALETTE[0]
+    row = [tuple(pixel) for pixel in picture[120, 240:251]]
+    assert row == [(ground,) * 3] * 5 + [(0, 0, 0), (255, 255, 255)] + [PALETTE[0]] * 4
+
+
+@pytest.mark.parametrize("place", [(250.5, 120.5), (250.1, 120.9), (250.0, 120.0)])
+def test_a_keypoint_is_drawn_around_the_pixel_that_holds_it(place: tuple[float, float]) -> None:
+    """Pixel 250 covers [250, 251); enlarged by 3 the middle of it, 751.5, lies in pixel 751."""
+    found = with_points([(*place, 0.3)], ("a",))
+    for scale in (1, 3):
+        y, x = np.nonzero((np.asarray(draw(GRAY, found, scale=scale)) == PALETTE[0]).all(axis=2))
+        assert (x.mean(), y.mean()) == (scale * place[0] // 1, scale * place[1] // 1)
+
+
+def test_what_has_no_probability_is_not_drawn() -> None:
+    names = COCO_PERSON
+    nothing = [(160.0 + i, 120.0, 0.0) for i in range(17)]
+    with_and_without = (with_points(nothing, names), dataclasses.replace(with_points(nothing, names), keypoints=None))
+    np.testing.assert_array_equal(*(np.asarray(draw(GRAY, found)) for found in with_and_without))
+
+
+def test_lines_join_the_keypoints_of_cocos_persons_and_of_nobody_else() -> None:
+    """A line from wrist to elbow, and none to any other keypoint; seen at its middle, far from the dots."""
+    points = [(0.0, 0.0, 0.0)] * 17
+    points[COCO_PERSON.index("left_wrist")] = (200.5, 200.5, 0.3)
+    points[COCO_PERSON.index("left_elbow")] = (280.5, 200.5, 0.3)
+    points[COCO_PERSON.index("right_knee")] = (240.5, 40.5, 0.3)
+    coco = np.asarray(draw(GRAY, with_points(points, COCO_PERSON)))
+    assert tuple(coco[200, 240]) == PALETTE[3]  # the object's colour
+    assert 0 in coco[196:204, 240]  # and its dark rim
+    assert (coco[100:140, 200:300] == 128).all()
+    other = np.asarray(draw(GRAY, with_points(points, tuple(f"k{j}" for j in range(17)))))
+    assert (other[190:210, 220:260] == 128).all()
+
+
+def test_lines_follow_the_names_in_any_order() -> None:
+    pairs = {frozenset((COCO_PERSON[a], COCO_PERSON[b])) for a, b in lines_between(COCO_PERSON)}
+    mirrored = COCO_PERSON[::-1]
+    assert {frozenset((mirrored[a], mirrored[b])) for a, b in lines_between(mirrored)} == pairs
+    assert len(pairs) == 19
+    assert frozenset(("nose", "left_eye")) in pairs
+    assert {name for pair in pairs for name in pair} == set(COCO_PERSON)
+
+
+def test_dots_of_a_small_object_are_smaller() -> None:
+    large = with_points([(250.5, 120.5, 0.3)], ("a",))
+    small = dataclasses.replace(large, boxes=np.array([[240, 110, 260, 130]], np.float32), names=("",))
+    areas = [(np.asarray(draw(GRAY, found)) == PALETTE[0]).all(axis=2).sum() for found in (large, small)]
+    assert 0 < areas[1] < areas[0]

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from maskline_client import Detector, InvalidImage, rle
+from maskline_client.coco_person import KEYPOINTS as COCO_PERSON
 from maskline_client.evaluate import check_keypoints, evaluate, oks_sigmas, read_split, unknown_names
 from maskline_client.served_model import KeypointNames
-from maskline_client.skeleton import COCO_PERSON
 from pycocotools.cocoeval import Params
 from unit.client.triton_double import (
     BOXES_ALONE,
