@@ -1,7 +1,7 @@
 """Trains the rows of one of the paper's tables side by side, with equal budgets, and sets them beside the paper.
 
-OUT/TABLE/ROW/ is the run of a row (see fit.py) with its result.json; a row that has one is not trained again.
-OUT/TABLE/table.md, table.json and sheet.png (one prediction of each row beside the truth) are written at the end.
+OUT/TABLE/ROW/ is the run of a row (see fit.py; of a row in stages four_step.py) with its result.json; a row with one is
+not trained again, and one that was stopped goes on. OUT/TABLE/table.md, table.json and sheet.png come at the end.
 """
 
 from __future__ import annotations
@@ -9,50 +9,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-from PIL import Image
-from rich.table import Table as RichTable
 
 from maskline_train.ablation import Row, Table
+from maskline_train.ablation_report import write_report
+from maskline_train.ablation_row import RESULT_FILE, Bench, RowResult, run_row
 from maskline_train.data.coco import CocoDataset
-from maskline_train.distributed import Processes
-from maskline_train.fit import fit
-from maskline_train.pictures import contact_sheet, draw_objects
-from maskline_train.predict import MIN_SCORE, TILE_PX, draw_results
+from maskline_train.distributed import Processes, barrier
 from maskline_train.recipe import Recipe
 from maskline_train.training_state import replace_file
 
-RESULT_FILE = "result.json"
-_SHEET_IMAGES = 3
-_NOTE = "paper: its own data and schedule, for the direction only; † from the publication's tables, not in the text"
 
-
-@dataclasses.dataclass(frozen=True)
-class RowResult:
-    """What one row reached.
-
-    Attributes:
-        name: of the row.
-        steps: optimizer steps trained.
-        seconds: of training and evaluation.
-        metrics: `mask AP` etc. to a fraction 0..1; None where no ground truth counts.
-        results: COCO results of the first images, for the sheet.
-    """
-
-    name: str
-    steps: int
-    seconds: float
-    metrics: dict[str, float | None]
-    results: list[dict[str, Any]]
-
-
-def folder_of(row: Row) -> str:
+def folder_of(name: str) -> str:
     """The name of a row's folder: its name in small letters, words joined by hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", row.name.lower()).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def ablate(
@@ -64,8 +35,9 @@ def ablate(
     processes: Processes,
     *,
     init: Path | None = None,
+    only: Sequence[str] = (),
     say: Callable[[str], None] = lambda _: None,
-) -> list[RowResult]:
+) -> list[RowResult | None]:
     """Train every row that has no result yet, and write the table.
 
     Args:
@@ -73,104 +45,82 @@ def ablate(
         base: what each row changes; every row has its steps, batch and seed.
         train_set: what is learned from.
         val_set: what is evaluated on.
-        out: the table's folder.
+        out: the table's folder; a row that another table beside it has trained already, from the same start on the same
+            data, is taken over.
         processes: from `process_group()`.
-        init: where every row starts from; what does not fit a row stays random there.
-        say: gets one line a row.
+        init: where every row starts from, as `fit` takes it; of a checkpoint folder a row takes what `Row.start` says.
+        only: names of the rows to run; none: all but those that need what this start is not.
+        say: gets a line or two a row.
 
     Returns:
-        One result a row, in order.
+        One result a row, in order; None for a row without.
 
     Raises:
         ValueError, NonFiniteLossError, Interrupted: as `fit`; finished rows keep their results.
     """
-    found = []
+    chosen = _chosen(table, only)
+    bench = Bench(train_set, val_set, out, processes, init)
+    found: list[RowResult | None] = []
     for number, row in enumerate(table.rows, start=1):
-        folder = out / folder_of(row)
-        head = f"row {number} of {len(table.rows)}, {row.name}"
-        if (folder / RESULT_FILE).is_file():
-            say(f"{head}: has its result in {folder}")
+        folder, head = out / folder_of(row.name), f"row {number} of {len(table.rows)}, {row.name}"
+        if not (row in chosen or (folder / RESULT_FILE).is_file()):
+            found.append(None)
+            say(f"{head}: left out" + (f", it needs {row.needs}: --row {folder.name} runs it" if row.needs else ""))
+            continue
+        recipe = row.change(base)
+        made_by = bench.fingerprint(row, recipe, found[-1] if found else None)
+        result = _known(folder, made_by, row, bench)
+        if result is None:
+            say(f"{head}: training {recipe.training.steps} steps" if not row.augmented else f"{head}: evaluating")
+            result = run_row(row, recipe, folder, bench, made_by, found[-1] if found else None)
         else:
-            say(f"{head}: training {base.training.steps} steps")
-            _train(row, base, train_set, val_set, folder, processes, init)
-        found.append(RowResult(**json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))))
+            say(f"{head}: has its result, from {out.parent / result.run}")
+        if processes.is_main:
+            replace_file(folder / RESULT_FILE, (json.dumps(dataclasses.asdict(result)) + "\n").encode())
+        barrier()
+        say(f"{head}: {result.summary(table.kinds)}")
+        found.append(result)
     if processes.is_main:
-        _write(table, found, val_set, out)
+        write_report(table, found, val_set, out)
     return found
 
 
-def _train(
-    row: Row,
-    base: Recipe,
-    train_set: CocoDataset,
-    val_set: CocoDataset,
-    folder: Path,
-    processes: Processes,
-    init: Path | None,
-) -> None:
-    started = time.perf_counter()
-    recipe = row.change(base)
-    # A run that was stopped after its last step has checkpoints but no metrics: it is evaluated by training anew.
-    metrics = fit(recipe, train_set, val_set, folder, processes, init=init, resume=True)
-    if metrics is None:
-        raise ValueError(f"{folder}: holds a finished run without {RESULT_FILE}; remove the folder to train it again")
-    shown = val_set.image_ids[:_SHEET_IMAGES]
-    result = RowResult(
-        row.name,
-        recipe.training.steps,
-        time.perf_counter() - started,
-        {f"{kind} {name}": value for kind, values in metrics.kinds().items() for name, value in values.items()},
-        [entry for entry in metrics.results if entry["image_id"] in shown],
-    )
-    if processes.is_main:
-        replace_file(folder / RESULT_FILE, (json.dumps(dataclasses.asdict(result)) + "\n").encode())
+def _chosen(table: Table, only: Sequence[str]) -> list[Row]:
+    """The rows to run.
+
+    Raises:
+        ValueError: no row of this name.
+    """
+    if not only:
+        return [row for row in table.rows if not row.needs]
+    names = {folder_of(row.name): row for row in table.rows}
+    for name in only:
+        if folder_of(name) not in names:
+            raise ValueError(f"row: got {name!r}, expected one of {', '.join(names)}")
+    return [row for name, row in names.items() if name in map(folder_of, only)]
 
 
-def as_rich(table: Table, found: list[RowResult]) -> RichTable:
-    """The table for a terminal: ours and the paper's figures in percent, row by row."""
-    rich = RichTable(title=f"{table.title}\n{table.finding}", title_justify="left", caption=_NOTE)
-    rich.add_column("row")
-    for name in table.columns():
-        rich.add_column(name, justify="right")
-        rich.add_column("paper", justify="right", style="dim")
-    rich.add_column("minutes", justify="right")
-    for cells in _cells(table, found):
-        rich.add_row(*cells)
-    return rich
+def _known(folder: Path, made_by: str, row: Row, bench: Bench) -> RowResult | None:
+    """The row's result where it, or the same row of another table beside this one, is there already.
+
+    Raises:
+        ValueError: the folder has a result of other settings: a table of both would compare unequal things.
+    """
+    if (folder / RESULT_FILE).is_file():
+        result = _read(folder / RESULT_FILE)
+        if result.made_by != made_by:
+            raise ValueError(
+                f"{folder}: holds a result of another recipe, start or data set ({result.steps} steps); expected this "
+                f"command's, for rows to be comparable; remove the folder, or choose another --out"
+            )
+        return result
+    for path in sorted(bench.out.parent.glob(f"*/*/{RESULT_FILE}")):
+        result = _read(path)
+        if result.made_by == made_by:
+            folder.mkdir(parents=True, exist_ok=True)
+            return dataclasses.replace(result, name=row.name)
+    return None
 
 
-def _cells(table: Table, found: list[RowResult]) -> list[list[str]]:
-    lines = []
-    for row, result in zip(table.rows, found, strict=True):
-        cells = [f"{row.name} ({row.ledger})"]
-        for name in table.columns():
-            value, theirs = result.metrics.get(name), row.paper.get(name)
-            cells += ["-" if value is None else f"{100 * value:.1f}", "-" if theirs is None else str(theirs)]
-        lines.append([*cells, f"{result.seconds / 60:.1f}"])
-    return lines
-
-
-def _write(table: Table, found: list[RowResult], val_set: CocoDataset, out: Path) -> None:
-    heads = ["row", *(head for name in table.columns() for head in (name, "paper")), "minutes"]
-    lines = [f"# {table.title}", "", table.finding, f"The paper's setting: {table.setting}.", ""]
-    lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    lines += ["| " + " | ".join(cells) + " |" for cells in _cells(table, found)]
-    lines += ["", f"{found[0].steps} steps each. {_NOTE}."]
-    replace_file(out / "table.md", ("\n".join(lines) + "\n").encode())
-    content = [{**dataclasses.asdict(result), "results": None} for result in found]
-    replace_file(out / "table.json", (json.dumps(content, indent=1) + "\n").encode())
-    _sheet(found, val_set).save(out / "sheet.png")
-
-
-def _sheet(found: list[RowResult], val_set: CocoDataset) -> Image.Image:
-    """One line of pictures an image: the truth, then each row's detections."""
-    pictures = []
-    for index in range(min(_SHEET_IMAGES, len(val_set))):
-        image, truth = val_set.image(index), val_set.objects(index)
-        pictures.append(draw_objects(image, truth.boxes, truth.labels.tolist(), val_set.classes, truth.masks))
-        for result in found:
-            mine = [entry for entry in result.results if entry["image_id"] == val_set.image_ids[index]]
-            pictures.append(draw_results(image, mine, val_set.classes, val_set.category_ids, MIN_SCORE))
-    height = min(TILE_PX, max(picture.height for picture in pictures))
-    width = min(TILE_PX, max(picture.width for picture in pictures))
-    return contact_sheet(pictures, columns=1 + len(found), tile=(height, width))
+def _read(path: Path) -> RowResult:
+    return RowResult(**json.loads(path.read_text(encoding="utf-8")))

@@ -12,9 +12,15 @@ from collections.abc import Callable, Mapping
 
 from maskline_train import ablations
 from maskline_train.recipe import Recipe
+from maskline_train.schedule import StepDecay
 
 METRICS = ("AP", "AP50", "AP75")
 Change = Callable[[Recipe], Recipe]
+
+# What a row takes of the checkpoint that the table starts from, by the beginnings of the tensors' names.
+BODY = ("backbone.body.",)
+TRUNK_AND_RPN = ("backbone.", "rpn_head.")
+EVERYTHING = ("",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +49,21 @@ class Row:
         ledger: the row of docs/ledger.md, e.g. `P05`.
         change: makes the variant's recipe of the base recipe.
         paper: column (`mask AP`, `box AP50`, ...) to the paper's figure.
+        start: which tensors it takes of a checkpoint folder given as start. Not the heads: they were trained in one
+            variant, which would then need no training.
+        stagewise: trained in stages that share nothing, RPN first, instead of end to end.
+        augmented: not trained: the row before, evaluated with test-time augmentation.
+        needs: what the row cannot do without and the start of the other rows is not; it runs when it is asked for.
     """
 
     name: str
     ledger: str
     change: Change
     paper: Mapping[str, PaperFigure]
+    start: tuple[str, ...] = TRUNK_AND_RPN
+    stagewise: bool = False
+    augmented: bool = False
+    needs: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +76,9 @@ class Table:
         finding: what the paper concludes from it.
         kinds: `box`, `mask`, `keypoint`: which metrics are shown.
         rows: the variants, in the paper's order.
+        small: the recipe that a CPU runs, which the rows change.
+        full: the recipe of the paper's own setting.
+        equal_budgets: False where the schedule is one of the things that the rows change.
     """
 
     title: str
@@ -68,6 +86,14 @@ class Table:
     finding: str
     kinds: tuple[str, ...]
     rows: tuple[Row, ...]
+    small: str = "ablation_small"
+    full: str = "mask_rcnn_r50_fpn"
+    equal_budgets: bool = True
+
+    @property
+    def annotations(self) -> str:
+        """Which annotation files it needs: annotations/KIND_SPLIT.json."""
+        return "person_keypoints" if "keypoint" in self.kinds else "instances"
 
     def columns(self) -> tuple[str, ...]:
         """The metrics shown: `mask AP`, `mask AP50`, `mask AP75`, ..."""
@@ -95,6 +121,24 @@ def edit(part: str, **fields: object) -> Change:
     return change
 
 
+def schedule(steps: float, *milestones: float) -> Change:
+    """The paper's schedule, in thousands of steps where the base recipe has 160; others in proportion to theirs.
+
+    Args:
+        steps: in all.
+        milestones: where the rate falls; a cosine has none and is stretched.
+    """
+
+    def change(recipe: Recipe) -> Recipe:
+        unit, decay = recipe.training.steps / 160, recipe.training.decay
+        if isinstance(decay, StepDecay):
+            decay = dataclasses.replace(decay, milestones=tuple(round(unit * milestone) for milestone in milestones))
+        training = dataclasses.replace(recipe.training, steps=round(unit * steps), decay=decay)
+        return dataclasses.replace(recipe, training=training)
+
+    return change
+
+
 def chain(*changes: Change) -> Change:
     """One change after the other."""
 
@@ -104,6 +148,11 @@ def chain(*changes: Change) -> Change:
         return recipe
 
     return change
+
+
+def without_masks(recipe: Recipe) -> Recipe:
+    """The change to a network without a mask branch."""
+    return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, mask_head=None))
 
 
 def same(recipe: Recipe) -> Recipe:

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from maskline_train.ablation_commands import ablate_command, tables_command
 from maskline_train.paper_commands import cityscapes_command, distil_command, four_step_command, show_cityscapes
 
 app = typer.Typer(
@@ -190,60 +191,8 @@ def recipes_command() -> None:
         typer.echo(f"{name:20} {line}")
 
 
-@app.command("ablate")
-def ablate_command(
-    table: Annotated[str, typer.Argument(help="A table: `maskline-train tables` lists them.")],
-    data: Data,
-    out: Annotated[Path, typer.Option(help="Folder of the tables; each gets a folder of its own.")],
-    recipe: Annotated[str, typer.Option(help="What every row changes: a recipe's name, or a .py file.")] = (
-        "ablation_small"
-    ),
-    init: Annotated[Path | None, typer.Option(help="Start every row from this checkpoint, where it fits.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Train so many steps instead of the recipe's.")] = None,
-    train_split: Annotated[str, typer.Option(help="What is learned from.")] = "train",
-    val_split: Annotated[str, typer.Option(help="What is evaluated on.")] = "val",
-    annotations: Kind = "instances",
-) -> None:
-    """Train the rows of one of the paper's tables with equal budgets and print them beside the paper's figures.
-
-    Rows that have a result are not trained again, so the command can be stopped and repeated.
-
-    Example: maskline-train ablate table_2c --data out/digits --out out/ablations --init demo/base
-    """
-    from maskline_train.ablate import ablate, as_rich
-    from maskline_train.ablation import load_table
-    from maskline_train.data.coco import CocoDataset
-    from maskline_train.distributed import process_group
-    from maskline_train.interruption import Interrupted
-    from maskline_train.recipe import load_recipe
-
-    chosen, build = load_table(table), load_recipe(recipe)
-    train_set, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
-    base = build(train_set.classes)
-    if steps is not None:
-        base = dataclasses.replace(base, training=dataclasses.replace(base.training, steps=steps))
-    with process_group() as processes:
-        say = _say if processes.is_main else (lambda _: None)
-        try:
-            found = ablate(chosen, base, train_set, val_set, out / table, processes, init=init, say=say)
-        except Interrupted as stop:
-            say(f"{stop}; repeat the command to go on")
-            raise typer.Exit(stop.exit_code) from None
-    if processes.is_main:
-        Console().print(as_rich(chosen, found))
-        _say(f"{out / table}: table.md, table.json, sheet.png")
-
-
-@app.command("tables")
-def tables_command() -> None:
-    """List the paper's tables that `ablate` runs.
-
-    Example: maskline-train tables
-    """
-    from maskline_train.ablation import table_names
-
-    for name, title in table_names().items():
-        typer.echo(f"{name:20} {title}")
+app.command("ablate")(ablate_command)
+app.command("tables")(tables_command)
 
 
 @data_app.command("digits")

@@ -4,13 +4,34 @@ import dataclasses
 import json
 import re
 
+import numpy as np
 import pytest
 import tiny_recipe
-from maskline_train.ablate import ablate, as_rich, folder_of
-from maskline_train.ablation import METRICS, Row, Table, edit, load_table, published, table_names, text
+from maskline_train.ablate import ablate, folder_of
+from maskline_train.ablation import (
+    BODY,
+    EVERYTHING,
+    METRICS,
+    Row,
+    Table,
+    edit,
+    load_table,
+    published,
+    same,
+    schedule,
+    table_names,
+    text,
+)
+from maskline_train.ablation_report import as_rich
+from maskline_train.ablation_row import RESULT_FILE
+from maskline_train.checkpoint import WEIGHTS_FILE, load_model, read_weights, save_model
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import process_group
+from maskline_train.evaluate import evaluate
+from maskline_train.model.mask_rcnn import MaskRCNN
+from maskline_train.model.test_time_augmentation import PAPER_VIEWS
 from maskline_train.recipe import load_recipe
+from maskline_train.schedule import Cosine, StepDecay
 from PIL import Image
 from rich.console import Console
 from shapes_data import write_shapes
@@ -24,31 +45,81 @@ TWO_ROWS = Table(
     rows=(
         Row("one point", "P13", edit("roi_align", sampling_ratio=1), text(mask_AP=30.3) | published(mask_AP50=51.2)),
         Row("two points", "P13", edit("roi_align", sampling_ratio=2), {}),
+        Row("many points", "P13", edit("roi_align", sampling_ratio=7), {}, needs="patience"),
+    ),
+)
+OTHER_WAYS = Table(
+    title="Other ways to train and to test",
+    setting="none",
+    finding="None.",
+    kinds=("mask", "box"),
+    rows=(
+        Row("from the body alone", "P13", edit("roi_align", sampling_ratio=2), {}, start=BODY),
+        Row("from everything", "P13", edit("roi_align", sampling_ratio=2), {}, start=EVERYTHING),
+        Row("many views", "P46", edit("roi_align", sampling_ratio=2), {}, augmented=True),
+        Row("in stages", "P35", same, {}, stagewise=True),
     ),
 )
 
 
-@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("small", [True, False], ids=["small", "full"])
 @pytest.mark.parametrize("name", TABLES)
-def test_every_row_makes_another_recipe_of_equal_budget(name, small):
+def test_every_row_makes_another_run_of_equal_budget(name, small):
     table = load_table(name)
-    if "keypoint" in table.kinds:
-        base = "figures_mask_keypoints" if small else "keypoint_mask_rcnn_r50_fpn"
-    else:
-        base = "ablation_small" if small else "mask_rcnn_r50_fpn"
-    recipe = load_recipe(base)(("a", "b"))
-    changed = [row.change(recipe) for row in table.rows]
-    assert all(variant.training == recipe.training for variant in changed)
-    assert len({json.dumps(variant.to_dict()) for variant in changed}) == len(table.rows)
+    recipe = load_recipe(table.small if small else table.full)(("a", "b"))
+    variants = [row.change(recipe) for row in table.rows]
+    runs = {
+        json.dumps([variant.to_dict(), row.start, row.stagewise, row.augmented, row.needs])
+        for row, variant in zip(table.rows, variants, strict=True)
+    }
+    assert len(runs) == len(table.rows)
+    if table.equal_budgets:
+        budgets = {dataclasses.replace(variant.training, seed=0) for variant in variants}
+        assert budgets == {dataclasses.replace(recipe.training, seed=0)}
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_names_ledger_rows_and_columns_that_exist(name):
     table = load_table(name)
-    assert len({folder_of(row) for row in table.rows}) == len(table.rows)
-    for row in table.rows:
+    assert len({folder_of(row.name) for row in table.rows}) == len(table.rows)
+    for index, row in enumerate(table.rows):
         assert re.fullmatch(r"P[0-7]\d", row.ledger)
         assert set(row.paper) <= set(table.columns())
+        before = table.rows[index - 1] if index else None
+        assert not row.augmented or (before and not before.stagewise)  # it evaluates one model
+
+
+def test_the_schedules_of_the_later_tables_are_those_of_the_paper():
+    steps = {}
+    for name, full in (("table_7", "cityscapes_r50_fpn"), ("table_8", "mask_rcnn_x101_fpn")):
+        recipe = load_recipe(full)(("a", "b"))
+        for row in load_table(name).rows:
+            training = row.change(recipe).training
+            steps[row.name] = (training.steps, *training.decay.milestones)
+    assert steps["fine"] == (24_000, 18_000)
+    assert steps["fine and COCO"] == (4_000, 3_000)
+    assert steps["original"] == (160_000, 120_000)
+    assert steps["updated baseline"] == steps["end to end"] == (180_000, 120_000, 160_000)
+    assert steps["scales in training"] == steps["scales in testing"] == (260_000, 200_000, 240_000)
+
+
+def test_a_cosine_is_stretched_by_the_paper_s_schedule():
+    base = load_recipe("ablation_small")(("a",))
+    training = schedule(240, 100)(base).training
+    assert training.steps == 1.5 * base.training.steps
+    assert training.decay == base.training.decay
+    assert isinstance(training.decay, Cosine)
+
+
+def test_the_enhanced_rows_change_what_the_appendix_says():
+    recipe = load_recipe("mask_rcnn_x101_fpn")(("a",))
+    changed = {row.name: row.change(recipe) for row in load_table("table_8").rows}
+    nms = {name: variant.model.box_head.nms_thresh for name, variant in changed.items()}
+    assert [nms.pop("original"), *set(nms.values())] == [0.3, 0.5]
+    assert changed["end to end"].augmentation.shorter_side_px is None
+    assert changed["scales in training"].augmentation.shorter_side_px == (640, 800)
+    assert [changed[name].model.backbone.depth for name in ("scales in training", "deeper")] == [101, 152]
+    assert [changed[name].model.backbone.non_local for name in ("deeper", "non-local")] == [False, True]
 
 
 def test_figures_that_the_text_lacks_wear_a_dagger():
@@ -57,7 +128,9 @@ def test_figures_that_the_text_lacks_wear_a_dagger():
 
 
 def test_the_table_of_branches_needs_a_recipe_with_all_of_them():
-    with pytest.raises(ValueError, match="got a base recipe without masks or keypoints, expected both; add --recipe"):
+    with pytest.raises(
+        ValueError, match="got a base recipe without masks or keypoints, expected both; leave out --recipe"
+    ):
         load_table("table_5").rows[0].change(load_recipe("ablation_small")(("a",)))
 
 
@@ -67,39 +140,138 @@ def test_an_unknown_table_is_refused():
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ablation")
-    data = write_shapes(folder / "data", {"train": 4, "val": 3})
-    train_set, val_set = CocoDataset(data, "train"), CocoDataset(data, "val")
-    recipe = tiny_recipe.build(train_set.classes)
-    recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, steps=2))
-    said = []
+def sets(tmp_path_factory):
+    data = write_shapes(tmp_path_factory.mktemp("data") / "shapes", {"train": 4, "val": 3})
+    return CocoDataset(data, "train"), CocoDataset(data, "val")
 
-    def again():
+
+@pytest.fixture(scope="module")
+def recipe(sets):
+    recipe = tiny_recipe.build(sets[0].classes)
+    training = dataclasses.replace(recipe.training, steps=2, decay=StepDecay(milestones=(1,)))
+    return dataclasses.replace(recipe, training=training)
+
+
+@pytest.fixture(scope="module")
+def start(recipe, tmp_path_factory):
+    """A checkpoint folder of the recipe's network."""
+    folder = tmp_path_factory.mktemp("start")
+    save_model(folder, MaskRCNN(recipe.model, recipe.sampling))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runner(recipe, sets, start, tmp_path_factory):
+    """Runs a table; returns the results, the lines said and the folder of all tables."""
+    out = tmp_path_factory.mktemp("ablations")
+
+    def run(table, name, *, changed=recipe, **options):
+        said = []
         with process_group() as processes:
-            return ablate(TWO_ROWS, recipe, train_set, val_set, folder / "out", processes, say=said.append)
+            found = ablate(table, changed, *sets, out / name, processes, init=start, say=said.append, **options)
+        return found, said, out
 
-    return again(), again, said, folder / "out"
-
-
-def test_a_run_has_one_result_a_row_and_does_not_train_twice(run):
-    found, again, said, _ = run
-    assert [result.name for result in found] == ["one point", "two points"]
-    assert all({f"mask {name}" for name in METRICS} <= set(result.metrics) for result in found)
-    said.clear()
-    assert again() == found
-    assert all("has its result" in line for line in said)
+    return run
 
 
-def test_a_run_shows_both_sides(run):
-    found, _, _, out = run
-    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+@pytest.fixture(scope="module")
+def run(runner):
+    return runner(TWO_ROWS, "two")
+
+
+def test_a_run_has_one_result_a_row_and_leaves_out_what_it_cannot_do(run):
+    found, said, _ = run
+    assert [result and result.name for result in found] == ["one point", "two points", None]
+    assert all({f"mask {name}" for name in METRICS} <= set(result.metrics) for result in found[:2])
+    assert said[-1] == "row 3 of 3, many points: left out, it needs patience: --row many-points runs it"
+
+
+def test_a_run_does_not_train_twice(run, runner):
+    again, said, _ = runner(TWO_ROWS, "two")
+    assert again == run[0]
+    assert sum("has its result" in line for line in said) == 2
+    assert not any("training" in line for line in said)
+
+
+def test_a_run_shows_both_sides_in_eighty_columns(run):
+    found, _, out = run
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
     console.print(as_rich(TWO_ROWS, found))
     shown = console.export_text()
     assert "30.3" in shown
     assert "51.2†" in shown
-    written = (out / "table.md").read_text()
+    assert "…" not in shown  # nothing is cut off
+    written = (out / "two" / "table.md").read_text()
     assert "| one point (P13) |" in written
-    assert "2 steps each" in written
-    with Image.open(out / "sheet.png") as sheet:
+    assert "| many points (P13) | - |" in written
+    assert "many points: not run, it needs patience." in written
+
+
+def test_a_sheet_has_a_heading_over_each_column(run):
+    _, _, out = run
+    with Image.open(out / "two" / "sheet.png") as sheet:
         assert sheet.width > sheet.height  # three columns and three lines of pictures of 128 x 96
+        heads = np.asarray(sheet.convert("L"))[:18]
+    thirds = np.array_split(heads, 3, axis=1)
+    assert all((third < 100).any() for third in thirds)  # letters
+    assert (heads[:, :2] == 255).all()  # on white
+
+
+def test_rows_start_from_the_trunk_and_not_from_heads(run, start):
+    _, _, out = run
+    taken = read_weights(out / "two" / "start" / "backbone-rpn_head" / WEIGHTS_FILE)
+    assert {name.split(".")[0] for name in taken} == {"backbone", "rpn_head"}
+    assert taken.keys() == {n for n in read_weights(start / WEIGHTS_FILE) if n.startswith(("backbone.", "rpn_head."))}
+    log = (out / "two" / "one-point" / "train.log").read_text()
+    assert f"{len(taken)} tensors fit" in log
+
+
+def test_a_result_of_other_settings_is_not_taken_for_this_one(run, runner, recipe):
+    longer = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, steps=3))
+    with pytest.raises(ValueError, match=r"one-point: holds a result of another recipe.*\(2 steps\); expected"):
+        runner(TWO_ROWS, "two", changed=longer)
+
+
+def test_a_row_that_another_table_trained_is_taken_over(run, runner):
+    first, _, out = run
+    table = dataclasses.replace(TWO_ROWS, rows=(dataclasses.replace(TWO_ROWS.rows[1], name="the same"),))
+    (found,), said, _ = runner(table, "three")
+    assert found == dataclasses.replace(first[1], name="the same")
+    assert said[0] == f"row 1 of 1, the same: has its result, from {out / 'two' / 'two-points'}"
+    assert not (out / "three" / "the-same" / "last").exists()
+
+
+def test_a_run_killed_before_its_result_is_evaluated_and_not_trained_again(run, runner):
+    first, _, out = run
+    (out / "two" / "one-point" / RESULT_FILE).unlink()
+    found, _, _ = runner(TWO_ROWS, "two")
+    assert found == first  # the seconds too: they are those of training
+
+
+def test_one_row_can_be_run_alone(runner):
+    found, _, _ = runner(TWO_ROWS, "alone", only=["many points"])
+    assert [result and result.name for result in found] == [None, None, "many points"]
+    with pytest.raises(ValueError, match="row: got 'no such', expected one of one-point, two-points, many-points"):
+        runner(TWO_ROWS, "alone", only=["no such"])
+
+
+def test_rows_start_train_and_test_in_their_own_ways(runner, sets):
+    found, said, out = runner(OTHER_WAYS, "ways")
+    body, everything, views, stages = (out / "ways" / folder_of(row.name) for row in OTHER_WAYS.rows)
+    assert "stay random (first backbone.fpn" in (body / "train.log").read_text()
+    assert "stay random" not in (everything / "train.log").read_text()
+    assert found[2].run == "ways/from-everything"
+    assert not (views / "last").exists()
+    with process_group() as processes:
+        model = load_model(everything / "last")
+        metrics = evaluate(model, sets[1], processes, views=PAPER_VIEWS)
+    assert found[2].metrics["box AP"] == metrics.box["AP"]
+    assert (stages / "1-rpn" / "last").exists()
+    assert not (stages / "3-rpn").exists()
+    assert found[3].seconds > 0
+    assert any("from everything: mask AP" in line for line in said)
+
+
+def test_views_without_the_row_above_are_refused(runner):
+    with pytest.raises(ValueError, match="'many views': got no result of the row above"):
+        runner(OTHER_WAYS, "views", only=["many views"])

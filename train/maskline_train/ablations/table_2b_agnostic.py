@@ -7,6 +7,7 @@ TABLE = Table(
     setting="ResNet-50-C4, COCO trainval35k, minival",
     finding="Class-agnostic masks are nearly as good: the box branch has settled the class.",
     kinds=("mask",),
+    full="mask_rcnn_r50_c4",
     rows=(
         Row("class-agnostic", "P06", edit("mask_head", class_agnostic=True), text(mask_AP=29.7)),
         Row("class-specific", "P04", edit("mask_head", class_agnostic=False), text(mask_AP=30.3)),

@@ -7,6 +7,7 @@ TABLE = Table(
     setting="ResNet-50-C4, COCO trainval35k, minival",
     finding="RoIAlign gains about 3 points of AP over RoIPool, mostly at high IoU; maximum or average is all the same.",
     kinds=("mask",),
+    full="mask_rcnn_r50_c4",
     rows=(
         Row("RoIPool", "P08", edit("roi_align", mode="pool"), published(mask_AP=26.9, mask_AP50=48.8, mask_AP75=26.4)),
         Row("RoIWarp", "P09", edit("roi_align", mode="warp"), published(mask_AP=27.1, mask_AP50=48.9, mask_AP75=27.1)),

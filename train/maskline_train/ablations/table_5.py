@@ -1,7 +1,6 @@
 """Table 5: boxes, masks and keypoints of persons, trained alone and together.
 
-Command: maskline-train ablate table_5 --recipe figures_mask_keypoints --data out/figures --annotations person_keypoints
-             --out out/ablations --init demo/base
+Command: maskline-train ablate table_5 --data out/figures --out out/ablations --init demo/base
 """
 
 import dataclasses
@@ -18,7 +17,7 @@ def _branches(*, masks: bool, keypoints: bool) -> Change:
         if model.mask_head is None or model.keypoint_head is None:
             raise ValueError(
                 "table_5: got a base recipe without masks or keypoints, expected both; "
-                "add --recipe figures_mask_keypoints --annotations person_keypoints"
+                "leave out --recipe, or choose keypoint_mask_rcnn_r50_fpn"
             )
         model = dataclasses.replace(
             model,
@@ -35,6 +34,8 @@ TABLE = Table(
     setting="ResNet-50-FPN, COCO trainval35k, minival",
     finding="Masks help boxes and keypoints; keypoints cost boxes and masks a little.",
     kinds=("box", "mask", "keypoint"),
+    small="ablation_small_figures",
+    full="keypoint_mask_rcnn_r50_fpn",
     rows=(
         Row("Faster R-CNN", "P63", _branches(masks=False, keypoints=False), published(box_AP=52.5)),
         Row(
