@@ -11,18 +11,22 @@ from pathlib import Path
 import in_process
 import numpy as np
 import pytest
+from maskline_client import Detections, rle
 from maskline_client.cli import main
-from maskline_client.detect_command import plan
+from maskline_client.detect_command import Answer, Report, plan
 from maskline_client.draw import PALETTE
 from maskline_client.files import write_json, write_png
+from maskline_client.served_model import ServedModel
 from PIL import Image
 from unit.client.test_evaluate import write_keypoint_data
 from unit.client.triton_double import (
     BOXES_ALONE,
+    CLASSES,
     POINTS,
     SIZE,
     WITH_BOTH,
     WITH_KEYPOINTS,
+    WITH_MASKS,
     Server,
     file_with,
     points_of,
@@ -118,6 +122,17 @@ def test_detect_writes_boxes_alone(server: Server, tmp_path: Path) -> None:
     assert [set(annotation) for annotation in data["annotations"]] == [expected] * 5
     plain = np.asarray(Image.open(tmp_path / "out" / "a.png"))[60, 60]
     assert tuple(plain) == (200, 200, 200)  # inside the first box: no mask tints it
+
+
+@pytest.mark.parametrize(("counts", "area"), [(rle.from_mask(np.eye(*SIZE)), 20), (None, 600)], ids=["mask", "box"])
+def test_an_area_is_the_masks_or_the_boxs(counts: bytes | None, area: int) -> None:
+    """The diagonal of a picture of 20 x 30 px, in a box that is the whole picture."""
+    box, label = np.array([[0, 0, 30, 20]], np.float32), np.zeros(1, np.int32)
+    masks = None if counts is None else (counts,)
+    found = Detections(box, np.ones(1, np.float32), label, ("circle",), masks, SIZE)
+    model = ServedModel(CLASSES, BOXES_ALONE if counts is None else WITH_MASKS, 5)
+    (annotation,) = Report([Answer(Path("a.png"), found)], []).to_coco(model)["annotations"]
+    assert annotation["area"] == area
 
 
 def test_evaluate_prints_a_row_for_each_kind_of_answer(server: Server, tmp_path: Path) -> None:
