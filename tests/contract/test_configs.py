@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import text_format
+from maskline_train.data.coco_person import KEYPOINTS as COCO_PERSON
 from maskline_train.spec import ModelSpec
 from tritonclient.grpc import model_config_pb2
 
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "triton_repo" / "models"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 ENSEMBLES = ("maskrcnn", "maskrcnn_raw", "maskrcnn_engines")
-STAGES = ("backbone", "proposal", "mask")
+STAGES = ("backbone", "proposal", "mask", "keypoint")
 PYTHON = ("preprocess", "postprocess", "postprocess_raw")
 SPEC = ModelSpec(classes=("thing",))
 # The letters of the contract for the baseline that the configs are written for.
@@ -25,6 +26,7 @@ LETTERS = {
     "4A": 4 * len(SPEC.anchors.aspect_ratios),
     "D": SPEC.box_head.max_detections,
     "M": SPEC.mask_head.mask_side,
+    "J": len(COCO_PERSON),
     **dict.fromkeys(("H", "W", "Hi", "Wi"), -1),
 }
 # Added to Triton after 24.10, which refuses a config that has one of them.
@@ -100,15 +102,15 @@ def test_ensembles_have_the_wire_contracts_tensors() -> None:
     rows = {row[0].strip("`"): row[1:] for row in table("## Wire contract", ARCHITECTURE.read_text())}
     assert set(rows) == set(ENSEMBLES)
     outputs = described(rows["maskrcnn"][1])
-    assert set(outputs) == {"num_detections", "boxes", "scores", "labels", "mask_rle", "image_size"}
+    assert set(outputs) == {"num_detections", "boxes", "scores", "labels", "mask_rle", "keypoints", "image_size"}
     raw = {name: kind for name, kind in outputs.items() if name != "mask_rle"} | described(rows["maskrcnn_raw"][1])
     engines = {name: kind for name, kind in raw.items() if name != "image_size"}
     for name, expected in {"maskrcnn": outputs, "maskrcnn_raw": raw, "maskrcnn_engines": engines}.items():
         assert tensors(CONFIGS[name].input) == described(rows[name][0]), name
         assert tensors(CONFIGS[name].output) == expected, name
-    assert re.findall(r"`(\w+)`", rows["maskrcnn_engines"][1]) == list(
-        dict.fromkeys([*(n for n in outputs if n not in ("mask_rle", "image_size")), "masks"])
-    )
+    assert re.findall(r"`(\w+)`", rows["maskrcnn_engines"][1]) == [
+        "masks" if name == "mask_rle" else name for name in outputs if name != "image_size"
+    ]
 
 
 def test_the_readme_shows_the_same_tensors() -> None:
@@ -153,7 +155,7 @@ def test_every_step_is_fed_by_an_input_or_an_earlier_step_of_the_same_type(name:
     assert set(known) == used | set(results), f"{name}: what nobody reads need not be made"
 
 
-def test_all_ensembles_run_the_same_three_stages() -> None:
+def test_all_ensembles_run_the_same_stages() -> None:
     for name in ENSEMBLES:
         steps = [step.model_name for step in CONFIGS[name].ensemble_scheduling.step]
         assert [step for step in steps if step in STAGES] == list(STAGES)
@@ -210,9 +212,10 @@ def test_preprocess_carries_the_baselines_geometry_and_the_documented_limits() -
 def test_ensembles_carry_the_class_names_that_assemble_fills() -> None:
     for name in ENSEMBLES:
         assert CONFIGS[name].parameters["labels"].string_value == "[]"
+        assert CONFIGS[name].parameters["keypoints"].string_value == "{}"
 
 
 def test_postprocess_raw_runs_the_code_of_postprocess() -> None:
-    for file in ("model.py", "rle.py"):
+    for file in ("model.py", "rle.py", "geometry.py", "encoders.py"):
         raw, rle = (MODELS / name / "1" / file for name in ("postprocess_raw", "postprocess"))
         assert raw.resolve() == rle.resolve()

@@ -1,7 +1,8 @@
-"""Every variant of the paper, exported: its stages in ONNX Runtime find what the PyTorch model finds."""
+"""Every variant of the paper, exported and served: its stages in ONNX Runtime find what the PyTorch model finds."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import torch
 from maskline_export import stage_io
 from maskline_export.compare import match_boxes
 from maskline_export.errors import ContractError
-from maskline_export.manifest import Bodies, load_artifact
+from maskline_export.manifest import load_artifact
 from maskline_export.runtime import OnnxPipeline, RawDetections
 from maskline_export.to_onnx import export_model
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
+from serve.same_answer import check_served
 from tiny import tiny_model
 from variants import RAGGED, VARIANTS
 
@@ -57,19 +59,34 @@ def settled(model: MaskRCNN) -> MaskRCNN:
     return model.eval()
 
 
-@pytest.mark.parametrize(("name", "bodies"), CASES)
-def test_a_variant_finds_in_onnx_what_it_finds_in_torch(name: str, bodies: Bodies, tmp_path: Path) -> None:
-    spec = (VARIANTS | RAGGED)[name]
-    model = settled(tiny_model(spec))
-    export_model(model, "0" * 64, tmp_path / "artifact", bodies)
-    manifest = load_artifact(tmp_path / "artifact")
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A network and its artifact."""
+
+    model: MaskRCNN
+    artifact: Path
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(case))
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """Each is exported once."""
+    name, bodies = request.param
+    model = settled(tiny_model((VARIANTS | RAGGED)[name]))
+    folder = tmp_path_factory.mktemp(name) / "artifact"
+    export_model(model, "0" * 64, folder, bodies)
+    return Case(model, folder)
+
+
+def test_a_variant_finds_in_onnx_what_it_finds_in_torch(case: Case) -> None:
+    model, spec = case.model, case.model.spec
+    manifest = load_artifact(case.artifact)
     assert manifest.spec == spec
     assert tuple(manifest.stages) == stage_io.stage_names(spec)
     assert ("mask" in manifest.stages, "keypoint" in manifest.stages) == (
         spec.mask_head is not None,
         spec.keypoint_head is not None,
     )
-    chain = OnnxPipeline(tmp_path / "artifact", threads=1)
+    chain = OnnxPipeline(case.artifact, threads=1)
     total = 0
     for batch, height, width in ((2, 96, 128), (1, 64, 32)):
         canvas, info = pictures(batch, height, width)
@@ -78,6 +95,11 @@ def test_a_variant_finds_in_onnx_what_it_finds_in_torch(name: str, bodies: Bodie
         quantised = spec.roi_align.mode in ("pool", "warp")
         total += sum(compare_image(ours, theirs, image, quantised) for image in range(batch))
     assert total > 10  # or nothing was compared
+
+
+@pytest.mark.triton
+def test_a_variant_answers_through_the_server_what_its_stages_answer(case: Case, tmp_path: Path) -> None:
+    assert check_served(case.artifact, tmp_path / "repository") > 10  # or nothing was compared
 
 
 def compare_image(ours: Detections, theirs: RawDetections, image: int, quantised: bool) -> int:

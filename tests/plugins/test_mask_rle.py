@@ -21,6 +21,7 @@ from maskline_host import HostLibraryError
 from maskline_host.mask_rle import MAX_SIDE, encode
 from maskline_train.model.paste import encode_masks
 
+geometry = model_files.load("models/postprocess/1/geometry.py")
 rle = model_files.load("models/postprocess/1/rle.py")  # numpy, what the library replaces
 
 CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
@@ -152,7 +153,7 @@ def test_a_batch_of_images_of_other_sizes_and_scales(where: str) -> None:
     boxes[2, 20:] = np.nan  # what lies in padding rows must not matter
     found = run(where, masks, boxes, np.array(counts)[:, None], info, 16384)
     for b, (size, count) in enumerate(zip(sizes, counts, strict=True)):
-        wanted = rle.boxes_to_image(boxes[b], info[b])
+        wanted = geometry.boxes_to_image(boxes[b], info[b])
         np.testing.assert_array_equal(found.image_boxes[b, :count], wanted[:count])
         for d in range(count):
             runs = rle.mask_runs(masks[b, d], wanted[d], size)
@@ -226,7 +227,7 @@ def test_positions_reach_the_end_of_huge_images(where: str, size: tuple[int, int
     info = [info_of((1, 1))]
     info[0][4:] = size
     found = run(where, np.full((1, 2, 28, 28), 255, np.uint8), boxes[None], [[2]], info, 4096)
-    image_boxes = rle.boxes_to_image(boxes, np.array(info[0], np.float32))
+    image_boxes = geometry.boxes_to_image(boxes, np.array(info[0], np.float32))
     for d in range(2):
         runs = rle.mask_runs(np.full((28, 28), 255, np.uint8), image_boxes[d], (int(np.float32(height)), width))
         if height < 2**24:  # image_info is float32: it holds larger heights roughly

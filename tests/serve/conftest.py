@@ -18,12 +18,6 @@ from tritonclient import grpc as triton
 
 DEADLINE_S = 60.0  # for two loaded cores; an idle machine answers in milliseconds
 
-OUTPUTS = {
-    "maskrcnn": ("num_detections", "boxes", "scores", "labels", "mask_rle", "image_size"),
-    "maskrcnn_raw": ("num_detections", "boxes", "scores", "labels", "masks", "image_size"),
-    "maskrcnn_engines": ("num_detections", "boxes", "scores", "labels", "masks"),
-}
-
 
 @pytest.fixture(scope="session")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -63,7 +57,12 @@ def image_input(files: Sequence[bytes]) -> triton.InferInput:
 def send(client: triton.InferenceServerClient, files: Sequence[bytes], model: str = "maskrcnn") -> dict[str, Any]:
     """One request with a batch of image files; returns every output by name."""
     result = client.infer(model, [image_input(files)], client_timeout=DEADLINE_S)
-    return {name: result.as_numpy(name) for name in OUTPUTS[model]}
+    return arrays(result)
+
+
+def arrays(result: triton.InferResult) -> dict[str, Any]:
+    """Every output of an answer by name."""
+    return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
 
 
 class Pending:
@@ -77,7 +76,6 @@ class Pending:
         timeout_s: float = DEADLINE_S,
     ) -> None:
         self._got: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
-        self._model = model
         client.async_infer(
             model,
             [image_input(files)],
@@ -90,7 +88,7 @@ class Pending:
         result, error = self._got.get(timeout=wait_s)
         if error is not None:
             raise error
-        return {name: result.as_numpy(name) for name in OUTPUTS[self._model]}
+        return arrays(result)
 
 
 def encoded(image: Image.Image, image_format: str = "PNG", **options: Any) -> bytes:

@@ -1,14 +1,16 @@
-"""A stand-in artifact: three tiny ONNX stages with the real names, types and shapes, and answers a test can foresee.
+"""A stand-in artifact: tiny ONNX stages with the real names, types and shapes, and answers a test can foresee.
 
 The number of objects is the red value of the canvas' top-left pixel (at most D), so a picture of one colour says how
 many objects it has, in any slot of any batch. Object d lies in cell (d // 10, d % 10) of a 10 x 10 grid over the
-picture, has score 0.99 - 0.005 d and class d modulo K; its mask is solid where column < M / 2, and empty elsewhere.
+picture, has score 0.99 - 0.005 d and class d modulo K; its mask is solid where column < M / 2, and empty elsewhere. Its
+keypoint j lies at (j + 1) / (J + 1) of its width and half its height, with the probability 1 / (j + 1).
 
-Letters: B images, C channels, A anchors a cell, D detections an image, K classes, M mask side, H W canvas.
+Letters: B images, C channels, A anchors a cell, D detections an image, J keypoints, K classes, M mask side, H W canvas.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from io import BytesIO
@@ -17,11 +19,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.parser
-from maskline_train.spec import BackboneSpec, MaskHeadSpec, ModelSpec, PreprocessingSpec
+from maskline_train.spec import (
+    AnchorSpec,
+    BackboneSpec,
+    KeypointHeadSpec,
+    MaskHeadSpec,
+    ModelSpec,
+    PreprocessingSpec,
+)
 from PIL import Image
 
 GRID = 10
-STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32, "p6": 64}
 PYRAMID = ("p2", "p3", "p4", "p5")
 
 SPEC = ModelSpec(
@@ -30,6 +38,34 @@ SPEC = ModelSpec(
     backbone=BackboneSpec(fpn_channels=8),
     mask_head=MaskHeadSpec(pooled_side=7),
 )
+
+_POINTS = KeypointHeadSpec(names=("nose", "left ear", "right ear"), flip_pairs=(("left ear", "right ear"),))
+_ONE_LEVEL = AnchorSpec(sizes_px=(32.0,))
+# Every set of outputs, and every kind of features.
+VARIANTS = {
+    "masks and keypoints": dataclasses.replace(SPEC, keypoint_head=_POINTS),
+    "keypoints on c5": dataclasses.replace(
+        SPEC,
+        backbone=BackboneSpec(features="c5", fpn_channels=8),
+        anchors=_ONE_LEVEL,
+        mask_head=None,
+        keypoint_head=_POINTS,
+    ),
+    "boxes on c4": dataclasses.replace(
+        SPEC, backbone=BackboneSpec(features="c4", fpn_channels=8), anchors=_ONE_LEVEL, mask_head=None
+    ),
+}
+
+
+def features(spec: ModelSpec) -> tuple[str, ...]:
+    """What the heads read."""
+    return PYRAMID if spec.backbone.features == "fpn" else (spec.backbone.features,)
+
+
+def strides(spec: ModelSpec) -> dict[str, int]:
+    """Level of the region proposal network -> its stride."""
+    levels = (*PYRAMID, "p6") if spec.backbone.features == "fpn" else features(spec)
+    return {level: 2 ** int(level[1]) for level in levels}
 
 
 def picture(num_objects: int, size: tuple[int, int] = (48, 72), image_format: str = "PNG") -> bytes:
@@ -56,10 +92,22 @@ def expected_mask(size: tuple[int, int], index: int) -> np.ndarray:
     return mask
 
 
+def expected_keypoints(num_objects: int, size: tuple[int, int], num_keypoints: int) -> np.ndarray:
+    """Keypoints of the first objects, [num_objects,J,3] float64 x, y, probability in a picture of that size."""
+    x0, y0, x1, y1 = expected_boxes(num_objects, size).T[:, :, None]
+    j = np.arange(num_keypoints)[None, :]
+    x = x0 + (x1 - x0) * (j + 1) / (num_keypoints + 1)
+    return np.stack([x, np.broadcast_to((y0 + y1) / 2, x.shape), np.broadcast_to(1 / (j + 1), x.shape)], axis=2)
+
+
 def write_artifact(folder: Path, spec: ModelSpec = SPEC) -> Path:
     """Write the stand-in as an artifact folder (docs/architecture.md) and return it."""
     folder.mkdir(parents=True, exist_ok=True)
-    stages = {"backbone": backbone_model(spec), "proposal": proposal_model(spec), "mask": mask_model(spec)}
+    stages = {"backbone": backbone_model(spec), "proposal": proposal_model(spec)}
+    if spec.mask_head is not None:
+        stages["mask"] = mask_model(spec)
+    if spec.keypoint_head is not None:
+        stages["keypoint"] = keypoint_model(spec)
     labels = "".join(f"{name}\n" for name in spec.classes)
     (folder / "labels.txt").write_text(labels, encoding="utf-8")
     entries = {}
@@ -90,12 +138,12 @@ def write_artifact(folder: Path, spec: ModelSpec = SPEC) -> Path:
 
 
 def backbone_model(spec: ModelSpec) -> onnx.ModelProto:
-    """Zeros of the right shapes; `p2` carries the top-left pixel's red value everywhere."""
+    """Zeros of the right shapes; the first feature carries the top-left pixel's red value everywhere."""
     channels, anchors = spec.backbone.fpn_channels, len(spec.anchors.aspect_ratios)
     outputs, lines = [], []
-    for level, stride in STRIDES.items():
+    for level, stride in strides(spec).items():
         maps = {f"rpn_logits_{level}": anchors, f"rpn_deltas_{level}": 4 * anchors}
-        if level in PYRAMID:
+        if level in features(spec):
             maps = {level: channels, **maps}
         lines.append(f"side_{level} = Constant <value = int64 {{{stride}}}> ()")
         lines.append(f"less_{level} = Constant <value = int64 {{{stride - 1}}}> ()")
@@ -104,7 +152,7 @@ def backbone_model(spec: ModelSpec) -> onnx.ModelProto:
         for name, count in maps.items():
             lines.append(f"c_{name} = Constant <value = int64[1] {{{count}}}> ()")
             lines.append(f"shape_{name} = Concat <axis = 0> (batch, c_{name}, hw_{level})")
-            lines.append(f"{name} = Expand ({'red' if level == 'p2' and name == 'p2' else 'zero'}, shape_{name})")
+            lines.append(f"{name} = Expand ({'red' if name == features(spec)[0] else 'zero'}, shape_{name})")
             outputs.append(f"float[B,{count},H_{level},W_{level}] {name}")
     outputs.sort(key=lambda text: ("logits" in text) + 2 * ("deltas" in text))
     return _model(
@@ -126,12 +174,12 @@ def backbone_model(spec: ModelSpec) -> onnx.ModelProto:
 
 
 def proposal_model(spec: ModelSpec) -> onnx.ModelProto:
-    """Boxes of the grid scaled to the resized picture, cut at the count that `p2` carries."""
+    """Boxes of the grid scaled to the resized picture, cut at the count that the first feature carries."""
     rows = spec.box_head.max_detections
     channels, anchors = spec.backbone.fpn_channels, len(spec.anchors.aspect_ratios)
-    inputs = [f"float[B,{channels},H_{level},W_{level}] {level}" for level in PYRAMID]
-    inputs += [f"float[B,{anchors},H_{level},W_{level}] rpn_logits_{level}" for level in STRIDES]
-    inputs += [f"float[B,{4 * anchors},H_{level},W_{level}] rpn_deltas_{level}" for level in STRIDES]
+    inputs = [f"float[B,{channels},H_{level},W_{level}] {level}" for level in features(spec)]
+    inputs += [f"float[B,{anchors},H_{level},W_{level}] rpn_logits_{level}" for level in strides(spec)]
+    inputs += [f"float[B,{4 * anchors},H_{level},W_{level}] rpn_deltas_{level}" for level in strides(spec)]
     grid = expected_boxes(rows, (1, 1)).ravel()
     scores = [0.99 - 0.005 * d for d in range(rows)]
     labels = [d % spec.num_classes for d in range(rows)]
@@ -143,7 +191,7 @@ def proposal_model(spec: ModelSpec) -> onnx.ModelProto:
             "from = Constant <value = int64[3] {0, 0, 0}> ()",
             "to = Constant <value = int64[3] {1, 1, 1}> ()",
             "axes = Constant <value = int64[3] {1, 2, 3}> ()",
-            "corner = Slice (p2, from, to, axes)",
+            f"corner = Slice ({features(spec)[0]}, from, to, axes)",
             "flat = Constant <value = int64[2] {-1, 1}> ()",
             "red = Reshape (corner, flat)",
             f"rows = Constant <value = float {{{float(rows)}}}> ()",
@@ -170,14 +218,21 @@ def proposal_model(spec: ModelSpec) -> onnx.ModelProto:
     )
 
 
+def head_inputs(spec: ModelSpec) -> str:
+    """What the mask and the keypoint stage read."""
+    rows, channels = spec.box_head.max_detections, spec.backbone.fpn_channels
+    inputs = [f"float[B,{channels},H_{level},W_{level}] {level}" for level in features(spec)]
+    return ", ".join([*inputs, f"float[B,{rows},4] boxes, int32[B,{rows}] labels"])
+
+
 def mask_model(spec: ModelSpec) -> onnx.ModelProto:
     """Left half solid where the label is a class, zero where it is padding."""
-    rows, side, channels = spec.box_head.max_detections, spec.mask_head.mask_side, spec.backbone.fpn_channels
-    inputs = [f"float[B,{channels},H_{level},W_{level}] {level}" for level in PYRAMID]
+    assert spec.mask_head is not None
+    rows, side = spec.box_head.max_detections, spec.mask_head.mask_side
     half = ", ".join(str(255 * (column < side // 2)) for column in range(side))
     return _model(
         "mask",
-        ", ".join([*inputs, f"float[B,{rows},4] boxes, int32[B,{rows}] labels"]),
+        head_inputs(spec),
         f"uint8[B,{rows},{side},{side}] masks",
         [
             "batch = Shape <start = 0, end = 1> (labels)",
@@ -191,6 +246,35 @@ def mask_model(spec: ModelSpec) -> onnx.ModelProto:
             "real_4d = Unsqueeze (real, axes)",
             "zero = Constant <value = uint8 {0}> ()",
             "masks = Where (real_4d, solid, zero)",
+        ],
+    )
+
+
+def keypoint_model(spec: ModelSpec) -> onnx.ModelProto:
+    """Points on the horizontal middle line of each box, zero where the label is padding."""
+    assert spec.keypoint_head is not None
+    rows, count = spec.box_head.max_detections, len(spec.keypoint_head.names)
+    # A keypoint is a fixed mix of x0, y0, x1, y1 and 1: boxes [B,D,1,5] times [5,3 J].
+    mix = np.zeros((5, count, 3))
+    j = np.arange(count)
+    mix[0, :, 0], mix[2, :, 0] = 1 - (j + 1) / (count + 1), (j + 1) / (count + 1)
+    mix[1, :, 1] = mix[3, :, 1] = 0.5
+    mix[4, :, 2] = 1 / (j + 1)
+    return _model(
+        "keypoint",
+        head_inputs(spec),
+        f"float[B,{rows},{count},3] keypoints",
+        [
+            f"mix = Constant <value = float[5,{3 * count}] {{{_numbers(mix.ravel())}}}> ()",
+            "zero_label = Constant <value = int32 {0}> ()",
+            "real = GreaterOrEqual (labels, zero_label)",
+            "ones = Cast <to = 1> (real)",
+            "last = Constant <value = int64[1] {2}> ()",
+            "column = Unsqueeze (ones, last)",
+            "known = Concat <axis = 2> (boxes, column)",
+            "flat = MatMul (known, mix)",
+            f"shape = Constant <value = int64[4] {{0, 0, {count}, 3}}> ()",
+            "keypoints = Reshape (flat, shape)",
         ],
     )
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
 import onnx
 import pytest
-from maskline_serve import config
+from maskline_serve import config, config_parts
 from maskline_serve.artifact import read
 from maskline_serve.assemble import assemble, sources
 from maskline_serve.doctor import Level, examine
 from maskline_serve.errors import ArtifactError, RepositoryError
-from maskline_serve.repository import FILE, Repository, sha256
+from maskline_serve.repository import ENSEMBLES, FILE, Repository, sha256
 from serve import standin
 
 BASELINE = 256  # C of the committed configs
@@ -75,24 +77,64 @@ def test_another_number_of_detections_reaches_the_wire(tmp_path):
     assert Repository.load(tmp_path / "repository").max_detections == 20
 
 
-def test_text_changes_in_dims_and_parameters_alone(repository):
-    models, _ = sources()
-    for path in sorted(models.glob("*/config.pbtxt")):
-        before = path.read_text(encoding="utf-8").splitlines()
-        after = (repository / "models" / path.parent.name / "config.pbtxt").read_text(encoding="utf-8").splitlines()
-        assert len(before) == len(after)
-        for old, new in zip(before, after, strict=True):
-            allowed = "dims:" in old or "parameters" in old
-            assert old == new or allowed, (path.parent.name, old, new)
+@pytest.fixture(scope="session", params=standin.VARIANTS)
+def variant(request, tmp_path_factory):
+    """A spec and its assembled repository."""
+    folder, spec = tmp_path_factory.mktemp("variant"), standin.VARIANTS[request.param]
+    assemble(standin.write_artifact(folder / "artifact", spec), folder / "repository")
+    return spec, folder / "repository"
 
 
-def test_names_types_and_order_never_change(repository):
+def renamed(text, spec):
+    """Reviewed text with the names of a network without a pyramid."""
+    (feature,) = standin.features(spec)
+    return re.sub(r'"(rpn_logits_|rpn_deltas_)?p2"', rf'"\g<1>{feature}"', text)
+
+
+def test_text_changes_in_dims_and_parameters_alone(variant):
+    """Lines may also go, with what the model lacks; none is new, moved or otherwise changed, comments included."""
+    spec, repository = variant
     models, _ = sources()
-    for path in sorted(models.glob("*/config.pbtxt")):
-        before = config.parse(path.read_text(encoding="utf-8"), path)
+    for path in sorted((repository / "models").glob("*/config.pbtxt")):
+        before = (models / path.parent.name / "config.pbtxt").read_text(encoding="utf-8")
+        if spec.backbone.features != "fpn":
+            before = renamed(before, spec)
+        after = path.read_text(encoding="utf-8").splitlines()
+        if spec is standin.VARIANTS["masks and keypoints"]:  # the model that the reviewed text is of
+            assert len(after) == len(before.splitlines())
+        lines = iter(before.splitlines())
+        for line in after:
+            free = next((old for old in lines if same_line(old, line)), None)
+            assert free is not None, (path.parent.name, line)
+
+
+def same_line(old, new):
+    """Whether assembling may make `new` of `old`; a list's last entry has no comma."""
+    for word in ("dims:", "parameters"):
+        if word in old:
+            return old.split(word)[0] == new.split(word)[0] and word in new
+    return old.rstrip(",") == new.rstrip(",")
+
+
+def left_out(spec):
+    """Tensors that no model of the repository has."""
+    names = set() if spec.mask_head else {"masks", "mask_rle"}
+    names |= set() if spec.keypoint_head else {"keypoints"}
+    levels = () if spec.backbone.features == "fpn" else ("p3", "p4", "p5", "p6")
+    return names | {f"{stem}{level}" for level in levels for stem in ("", "rpn_logits_", "rpn_deltas_")}
+
+
+def test_names_types_and_order_stay_for_what_the_model_has(variant):
+    spec, repository = variant
+    models, _ = sources()
+    lacking = left_out(spec)
+    for path in sorted((repository / "models").glob("*/config.pbtxt")):
+        text = (models / path.parent.name / "config.pbtxt").read_text(encoding="utf-8")
+        before = config.parse(text if spec.backbone.features == "fpn" else renamed(text, spec), path)
         after = parsed(repository, path.parent.name)
         for old, new in ((before.input, after.input), (before.output, after.output)):
-            assert [(t.name, t.data_type) for t in old] == [(t.name, t.data_type) for t in new]
+            kept = [t for t in old if t.name not in lacking]
+            assert [(t.name, t.data_type) for t in kept] == [(t.name, t.data_type) for t in new], path
 
 
 def test_labels_and_preprocessing_are_written(tmp_path):
@@ -113,8 +155,41 @@ def test_repository_json_says_where_it_came_from(artifact, repository):
     assert description.target == "cpu"
     assert description.artifact["manifest_sha256"] == sha256(artifact / "manifest.json")
     assert description.classes == standin.SPEC.classes
-    assert (description.max_detections, description.mask_side) == (100, 14)
+    assert (description.max_detections, description.mask_side, description.keypoints) == (100, 14, ())
     assert description.changes() == {}
+
+
+def test_a_variant_has_the_models_and_outputs_of_its_branches_alone(variant):
+    spec, repository = variant
+    stages = {"backbone", "proposal"} | ({"mask"} if spec.mask_head else set())
+    stages |= {"keypoint"} if spec.keypoint_head else set()
+    models = {path.name for path in (repository / "models").iterdir()}
+    assert models == {*stages, "preprocess", "postprocess", "postprocess_raw", *ENSEMBLES}
+    outputs = set(dims(parsed(repository, "maskrcnn").output))
+    assert ("mask_rle" in outputs, "keypoints" in outputs) == (bool(spec.mask_head), bool(spec.keypoint_head))
+    description = Repository.load(repository)
+    assert description.max_detections == 100
+    assert description.mask_side == (14 if spec.mask_head else None)
+    assert description.keypoints == (spec.keypoint_head.names if spec.keypoint_head else ())
+
+
+def test_ensembles_say_what_the_keypoints_are(variant):
+    spec, repository = variant
+    for name in ENSEMBLES:
+        parameters = parsed(repository, name).parameters
+        assert ("keypoints" in parameters) == (spec.keypoint_head is not None)
+        if spec.keypoint_head is not None:
+            assert json.loads(parameters["keypoints"].string_value) == {
+                "names": ["nose", "left ear", "right ear"],
+                "flip_pairs": [["left ear", "right ear"]],
+                "sigmas": [],
+            }
+
+
+@pytest.mark.triton
+def test_doctor_finds_nothing_wrong_with_a_variant(variant):
+    _, repository = variant
+    assert errors(repository) == {}
 
 
 # ---- idempotent, atomic, careful
@@ -196,12 +271,20 @@ def other_size_in_one_stage(manifest):
     manifest["stages"]["mask"]["inputs"][0]["shape"][1] = 16
 
 
+def keypoints_of_another_kind(manifest):
+    stage = copy.deepcopy(manifest["stages"]["mask"])
+    stage["outputs"][0].update(name="keypoints", dtype="FP32")
+    manifest["stages"]["keypoint"] = stage
+    manifest["spec"]["keypoint_head"] = {"names": ["a", "b"], "flip_pairs": [], "sigmas": []}
+
+
 BROKEN = [
     (lambda m: m.update(format="maskline-artifact/9"), "format 'maskline-artifact/9'"),
     (lambda m: m["spec"].update(format="other/1"), "spec format 'other/1'"),
     (lambda m: m.pop("labels"), "missing key 'labels'"),
-    (lambda m: m["stages"].pop("mask"), "no stage 'mask'"),
-    (lambda m: m["stages"].update(keypoint=m["stages"]["mask"]), "stage 'keypoint' is not served by this release"),
+    (lambda m: m["stages"].pop("proposal"), "no stage 'proposal'"),
+    (lambda m: m["stages"].update(depth=m["stages"]["mask"]), "stage 'depth' is not served by this release"),
+    (keypoints_of_another_kind, "keypoint output keypoints: got .100, 14, 14., expected .100, 2, 3."),
     (lambda m: m["stages"]["mask"].update(sha256="0" * 64), "mask.onnx: got sha256"),
     (lambda m: m["stages"]["mask"].update(file="../mask.onnx"), "plain name"),
     (lambda m: m["stages"]["mask"].update(file="gone.onnx"), "gone.onnx is missing"),
@@ -264,6 +347,12 @@ def test_dims_are_found_in_any_layout():
 
 def test_same_dims_leave_the_text_alone():
     assert config.with_dims(AWKWARD, {"x": (7, -1), "z": (1,)}, "test") == AWKWARD
+
+
+def test_text_that_cannot_be_cut_is_refused():
+    cut = config_parts.Cut(frozenset(), frozenset({"x"}), {})
+    with pytest.raises(RepositoryError, match=r"test: cannot leave parts of this text out"):
+        config_parts.apply(AWKWARD, cut, "test")
 
 
 def test_another_rank_is_refused():

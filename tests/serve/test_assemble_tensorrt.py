@@ -27,13 +27,14 @@ from maskline_serve.assemble import Target, assemble, sources
 from maskline_serve.commands import app
 from maskline_serve.doctor import Level, examine
 from maskline_serve.errors import EnginesError, RepositoryError
-from maskline_serve.repository import ENSEMBLES, STAGES, Repository
+from maskline_serve.repository import ENSEMBLES, Repository
 from serve import standin
 from tritonclient.grpc import model_config_pb2
 from typer.testing import CliRunner
 
 LIBRARIES = ("libmaskline_trt.so", "libmaskline_triton.so")
 VERSION, CAPABILITY = "10.14.1.48", "9.0"
+STAGES = ("backbone", "proposal", "mask")  # of the stand-in
 
 
 def write_engines(folder: Path, artifact: Path, precision: str = "fp16", plugins: bool = True) -> EngineManifest:
@@ -114,6 +115,23 @@ def test_everything_else_is_the_very_same(made: Path, repository: Path) -> None:
         assert (made / "models" / name / "1" / "model.py").read_bytes() == (
             repository / "models" / name / "1" / "model.py"
         ).read_bytes()
+
+
+@pytest.mark.parametrize("name", standin.VARIANTS)
+def test_variants_have_the_plans_of_their_own_stages(tmp_path: Path, name: str) -> None:
+    spec = standin.VARIANTS[name]
+    artifact = standin.write_artifact(tmp_path / "artifact", spec)
+    write_engines(tmp_path / "engines", artifact)
+    assemble(artifact, tmp_path / "repository", Target.TENSORRT, engines_folder=tmp_path / "engines")
+    assemble(artifact, tmp_path / "cpu")
+    plans = {path.parent.parent.name for path in (tmp_path / "repository").rglob("model.plan")}
+    assert plans == set(load_artifact(artifact).stages)
+    proposal = parsed(tmp_path / "repository", "proposal")
+    (feature, *_) = standin.features(spec)
+    assert {config.dtype(t) for t in proposal.input if t.name == feature} == {"FP16"}
+    ours, theirs = parsed(tmp_path / "repository", "maskrcnn"), parsed(tmp_path / "cpu", "maskrcnn")
+    assert ours == theirs
+    assert [f for f in examine(tmp_path / "repository") if f.level is Level.ERROR] == []
 
 
 def test_no_line_of_onnx_runtime_is_left(made: Path) -> None:

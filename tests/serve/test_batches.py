@@ -30,6 +30,11 @@ def check_row(answer, row, count, size):
         assert answer["image_size"][row].tolist() == list(size)
     if "mask_rle" in answer:
         check_masks(answer["mask_rle"][row], count, size)
+    if "keypoints" in answer:
+        j = answer["keypoints"].shape[2]
+        expected = standin.expected_keypoints(count, size, j)
+        np.testing.assert_allclose(answer["keypoints"][row, :count], expected, atol=BOX_TOLERANCE_PX)
+        assert not answer["keypoints"][row, count:].any()
     if "masks" in answer:
         assert answer["masks"][row].shape == (D, M, M)
         assert (answer["masks"][row, :count, :, : M // 2] == 255).all()

@@ -2,7 +2,7 @@
 
 The reader is our own: serving stands alone and meets the exporter only in the artifact's files.
 
-Letters: B batch, D detections an image, M mask side.
+Letters: B batch, D detections an image, J keypoints, M mask side.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from maskline_serve.errors import ArtifactError
-from maskline_serve.repository import STAGES, sha256
+from maskline_serve.repository import REQUIRED_STAGES, STAGES, sha256
 
 FORMAT = "maskline-artifact/1"
 SPEC_FORMAT = "maskline-model/1"
@@ -55,6 +55,15 @@ class Preprocessing:
 
 
 @dataclasses.dataclass(frozen=True)
+class Keypoints:
+    """What the spec says of the J keypoints; `sigmas` may be empty."""
+
+    names: tuple[str, ...]
+    flip_pairs: tuple[tuple[str, str], ...]
+    sigmas: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Artifact:
     """A checked artifact.
 
@@ -64,7 +73,8 @@ class Artifact:
         release, bodies, precision: as the manifest says.
         classes: class names in class order.
         preprocessing: how an image becomes a canvas.
-        stages: `backbone`, `proposal`, `mask`.
+        stages: `backbone`, `proposal`, and `mask` and `keypoint` where the model has the branch.
+        keypoints: what they are; None without that branch.
     """
 
     folder: Path
@@ -75,20 +85,30 @@ class Artifact:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     stages: dict[str, Stage]
+    keypoints: Keypoints | None
 
     @property
     def max_detections(self) -> int:
         """D."""
-        return self._masks.dims[0]
+        return self.output("proposal", "boxes").dims[0]
 
     @property
-    def mask_side(self) -> int:
-        """M."""
-        return self._masks.dims[1]
+    def mask_side(self) -> int | None:
+        """M; None without masks."""
+        return self.output("mask", "masks").dims[1] if "mask" in self.stages else None
 
     @property
-    def _masks(self) -> Tensor:
-        return next(tensor for tensor in self.stages["mask"].outputs if tensor.name == "masks")
+    def features(self) -> tuple[str, ...]:
+        """What the heads read, finest first: p2 to p5, or c4 or c5 alone."""
+        names = (tensor.name for tensor in self.stages["backbone"].outputs)
+        return tuple(name for name in names if not name.startswith("rpn_"))
+
+    def output(self, stage: str, name: str) -> Tensor:
+        """An output of a stage; ValueError when it has none of that name."""
+        outputs = {tensor.name: tensor for tensor in self.stages[stage].outputs}
+        if name not in outputs:
+            raise ValueError(f"stage {stage!r} has the outputs {', '.join(outputs)}, expected {name}")
+        return outputs[name]
 
 
 def read(folder: Path) -> Artifact:
@@ -114,8 +134,8 @@ def read(folder: Path) -> Artifact:
         _check_sizes(artifact)
     except KeyError as error:
         raise ArtifactError(f"{path}: missing key {error}; {AGAIN}") from None
-    except (TypeError, ValueError, StopIteration) as error:
-        raise ArtifactError(f"{path}: {str(error) or 'no masks output'}; {AGAIN}") from None
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"{path}: {error}; {AGAIN}") from None
     return artifact
 
 
@@ -124,13 +144,14 @@ def _build(folder: Path, manifest: dict[str, Any], digest: str) -> Artifact:
     spec = manifest["spec"]
     if spec["format"] != SPEC_FORMAT:
         raise ValueError(f"got spec format {spec['format']!r}, expected {SPEC_FORMAT!r}")
-    missing = [name for name in STAGES if name not in manifest["stages"]]
+    missing = [name for name in REQUIRED_STAGES if name not in manifest["stages"]]
     if missing:
-        raise ValueError(f"no stage {missing[0]!r}, expected {', '.join(STAGES)}")
+        raise ValueError(f"no stage {missing[0]!r}, expected {', '.join(REQUIRED_STAGES)}")
     unknown = [name for name in manifest["stages"] if name not in STAGES]
     if unknown:
         raise ValueError(f"stage {unknown[0]!r} is not served by this release, which knows {', '.join(STAGES)}")
-    entries = {**{name: manifest["stages"][name] for name in STAGES}, "labels": manifest["labels"]}
+    stages = [name for name in STAGES if name in manifest["stages"]]
+    entries = {**{name: manifest["stages"][name] for name in stages}, "labels": manifest["labels"]}
     for entry in entries.values():
         _check_file(folder / _plain(entry["file"]), entry["sha256"])
     classes = tuple(str(name) for name in spec["classes"])
@@ -150,8 +171,9 @@ def _build(folder: Path, manifest: dict[str, Any], digest: str) -> Artifact:
                 tuple(tensor(item) for item in entries[name]["inputs"]),
                 tuple(tensor(item) for item in entries[name]["outputs"]),
             )
-            for name in STAGES
+            for name in stages
         },
+        keypoints=_keypoints(spec["keypoint_head"]) if "keypoint" in stages else None,
     )
 
 
@@ -179,6 +201,15 @@ def _preprocessing(data: dict[str, Any]) -> Preprocessing:
     return Preprocessing(sides[0], sides[1], canvases)
 
 
+def _keypoints(head: dict[str, Any]) -> Keypoints:
+    """The keypoints of the spec."""
+    return Keypoints(
+        names=tuple(str(name) for name in head["names"]),
+        flip_pairs=tuple((str(left), str(right)) for left, right in head["flip_pairs"]),
+        sigmas=tuple(float(sigma) for sigma in head["sigmas"]),
+    )
+
+
 def tensor(data: dict[str, Any]) -> Tensor:
     """One entry of a stage's inputs or outputs; ValueError for a dtype that Triton would not know."""
     if data["dtype"] not in DTYPES:
@@ -198,6 +229,16 @@ def _check_sizes(artifact: Artifact) -> None:
                     f"{tensor.name} is {tensor.dtype} {list(tensor.dims)} in stage {name}, "
                     f"but {first.dtype} {list(first.dims)} before"
                 )
-    masks = artifact.stages["mask"].outputs[0]
-    if masks.name != "masks" or len(masks.dims) != 3 or min(masks.dims) < 1 or masks.dims[1] != masks.dims[2]:
-        raise ValueError(f"mask output {masks.name}: got {list(masks.shape)}, expected masks [B, D, M, M]")
+    _check_output(artifact, "proposal", "boxes", (artifact.max_detections, 4))
+    if artifact.mask_side is not None:
+        _check_output(artifact, "mask", "masks", (artifact.max_detections, artifact.mask_side, artifact.mask_side))
+    if artifact.keypoints is not None:
+        shape = (artifact.max_detections, len(artifact.keypoints.names), 3)
+        _check_output(artifact, "keypoint", "keypoints", shape)
+
+
+def _check_output(artifact: Artifact, stage: str, name: str, expected: tuple[int, ...]) -> None:
+    """Raise ValueError unless the stage's output has these dims, all of them known."""
+    found = artifact.output(stage, name).dims
+    if found != expected or min(found) < 1:
+        raise ValueError(f"{stage} output {name}: got {list(found)}, expected {list(expected)}, each at least 1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import importlib.metadata
 import json
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from maskline_serve import check_engines, config
+from maskline_serve import check_engines, config, config_parts
 from maskline_serve.artifact import LOW, Artifact
 from maskline_serve.artifact import read as read_artifact
 from maskline_serve.config_tensorrt import with_max_batch, with_tensorrt
@@ -122,7 +123,10 @@ def _write(artifact: Artifact, engines: Engines | None, folder: Path) -> Reposit
         shutil.copytree(backends, folder / "backends", ignore=_IGNORED)
     else:
         _write_serving(engines, folder)
-    for name in STAGES:
+    cut = config_parts.cut_for(artifact)
+    for name in cut.models:
+        shutil.rmtree(folder / "models" / name)
+    for name in artifact.stages:
         version = folder / "models" / name / "1"
         version.mkdir(exist_ok=True)
         if engines is None:
@@ -130,7 +134,7 @@ def _write(artifact: Artifact, engines: Engines | None, folder: Path) -> Reposit
         else:
             shutil.copyfile(engines.plans[name], version / "model.plan")
     for path in sorted((folder / "models").glob("*/config.pbtxt")):
-        text = _configured(path.read_text(encoding="utf-8"), path.parent.name, artifact, engines)
+        text = _configured(path.read_text(encoding="utf-8"), path.parent.name, cut, artifact, engines)
         path.write_text(text, encoding="utf-8")
     for ensemble in ENSEMBLES:
         (folder / "models" / ensemble / "1").mkdir(exist_ok=True)  # Triton wants a version folder, if an empty one
@@ -147,6 +151,7 @@ def _write(artifact: Artifact, engines: Engines | None, folder: Path) -> Reposit
         classes=artifact.classes,
         max_detections=artifact.max_detections,
         mask_side=artifact.mask_side,
+        keypoints=() if artifact.keypoints is None else artifact.keypoints.names,
         engines={}
         if engines is None
         else {
@@ -175,14 +180,18 @@ def _write_serving(engines: Engines, folder: Path) -> None:
     (folder / "launch.sh").chmod(0o755)
 
 
-def _configured(text: str, name: str, artifact: Artifact, engines: Engines | None) -> str:
-    """The text of model `name`'s config with the artifact's sizes and parameters, and the engines' types and limits."""
+def _configured(text: str, name: str, cut: config_parts.Cut, artifact: Artifact, engines: Engines | None) -> str:
+    """The text of model `name`'s config: the artifact's parts, sizes, parameters; the engines' types and limits."""
     where = f"models/{name}/config.pbtxt"
+    text = config_parts.apply(text, cut, where)
     if name in STAGES:
         _check_contract(config.parse(text, where), artifact, name, typed=engines is not None)
     text = config.with_dims(text, _dims(artifact), where)
     if name in ENSEMBLES:
         text = config.with_parameter(text, "labels", json.dumps(list(artifact.classes), ensure_ascii=False), where)
+    if name in ENSEMBLES and artifact.keypoints is not None:
+        described = json.dumps(dataclasses.asdict(artifact.keypoints), ensure_ascii=False)
+        text = config.with_parameter(text, "keypoints", described, where)
     if name == "preprocess":
         for key, value in _preprocessing(artifact).items():
             text = config.with_parameter(text, key, value, where)

@@ -17,7 +17,7 @@ from typing import Any
 
 from maskline_serve.artifact import LOW, Artifact, Tensor, tensor
 from maskline_serve.errors import EnginesError
-from maskline_serve.repository import STAGES, sha256
+from maskline_serve.repository import sha256
 
 FORMAT = "maskline-engines/1"
 PLUGIN_LIBRARY, TRITON_SHIM = "libmaskline_trt.so", "libmaskline_triton.so"
@@ -88,7 +88,7 @@ def _build(folder: Path, data: dict[str, Any], artifact: Artifact) -> Engines:
         raise ValueError(f"got plans for {data['runtime']}, expected tensorrt, which Triton loads")
     plans: dict[str, Path] = {}
     tensors: dict[str, Tensor] = {}
-    for name in STAGES:
+    for name in artifact.stages:
         entry = data["stages"][name]
         plans[name] = _checked_file(folder / f"{name}.plan", entry["sha256"])
         if entry["onnx_sha256"] != sha256(artifact.stages[name].file):

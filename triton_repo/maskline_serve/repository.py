@@ -6,7 +6,7 @@
     REPO/plugins/...              libraries that the engines need (tensorrt)
     REPO/launch.sh, check_engines.py, Containerfile   how the engines are served (tensorrt)
 
-Letters: D detections an image, M mask side.
+Letters: D detections an image, J keypoints, M mask side.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from maskline_serve.errors import RepositoryError
 
 FORMAT = "maskline-repository/1"
 FILE = "repository.json"
-STAGES = ("backbone", "proposal", "mask")
+REQUIRED_STAGES = ("backbone", "proposal")
+BRANCHES = ("mask", "keypoint")  # stages that a model may have or not
+STAGES = (*REQUIRED_STAGES, *BRANCHES)
 ENSEMBLES = ("maskrcnn", "maskrcnn_raw", "maskrcnn_engines")
 
 
@@ -36,7 +38,8 @@ class Repository:
         artifact: `manifest_sha256`, and `maskline`, `bodies`, `precision` as the manifest says.
         classes: class names in class order.
         max_detections: D.
-        mask_side: M.
+        mask_side: M; None for a model without masks.
+        keypoints: names of the J keypoints; none for a model without them.
         engines: `tensorrt`, `compute_capability` and `precision` that the engines need; empty for other targets.
         files: path inside the repository, with slashes -> sha256, for every file but repository.json.
     """
@@ -47,7 +50,8 @@ class Repository:
     artifact: dict[str, str]
     classes: tuple[str, ...]
     max_detections: int
-    mask_side: int
+    mask_side: int | None
+    keypoints: tuple[str, ...]
     engines: dict[str, str]
     files: dict[str, str]
 
@@ -106,7 +110,9 @@ def _build(folder: Path, data: dict[str, Any], path: Path) -> Repository:
     if set(data) != expected:
         wrong = ", ".join(sorted(set(data) ^ expected))
         raise RepositoryError(f"{path}: unknown or missing {wrong}; assemble the repository again")
-    return Repository(folder=folder, **{**data, "classes": tuple(data["classes"])})
+    return Repository(
+        folder=folder, **{**data, "classes": tuple(data["classes"]), "keypoints": tuple(data["keypoints"])}
+    )
 
 
 def files_in(folder: Path) -> list[Path]:

@@ -115,9 +115,8 @@ class TritonServer:
                 if time.monotonic() > deadline:
                     raise ServerFailedError(f"not ready after {self._timeout_s:.0f} s; {self._said()}")
                 time.sleep(POLL_SECONDS)
-            repository = self.repository
             left_s = max(1.0, deadline - time.monotonic())
-            canary.check(client, repository.max_detections, len(repository.classes), left_s)
+            canary.check(client, self.repository, left_s)
 
     def raise_if_ended(self) -> None:
         """Raise what ended the server, if it ended.

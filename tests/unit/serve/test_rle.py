@@ -136,16 +136,6 @@ def test_touching_runs_are_joined() -> None:
     assert counts.tolist() == [2, 5, 2, 1]
 
 
-def test_boxes_return_to_the_original_picture_and_are_clipped_to_it() -> None:
-    # A 100 x 200 (h x w) picture on the canvas at 50 x 80: scales 0.5 and 0.4.
-    info = np.array([50, 80, 0.5, 0.4, 100, 200], np.float32)
-    boxes = np.array([[8, 10, 40, 25], [-4, -5, 90, 60], [0, 0, 80, 50]], np.float32)
-    np.testing.assert_allclose(
-        rle.boxes_to_image(boxes, info), [[20, 20, 100, 50], [0, 0, 200, 100], [0, 0, 200, 100]], rtol=1e-6
-    )
-    assert rle.boxes_to_image(boxes[:0], info).shape == (0, 4)
-
-
 def test_a_hundred_objects_on_twelve_megapixels_take_little_memory() -> None:
     """The issue's limit is 100 MB; the runs of one object take a few, whatever the size of the picture."""
     y, x = np.mgrid[-1:1:28j, -1:1:28j]

@@ -1,7 +1,7 @@
 """Triton models `postprocess` and `postprocess_raw`: detections on the canvas to those of the original image.
 
 The model whose config.pbtxt has the output `mask_rle` encodes the masks (see encoders.py); the one with `masks` keeps
-them.
+them. Where the config has no masks or no keypoints, the network has no such branch.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import json
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
-from . import encoders, rle
+from . import encoders, geometry
 
-_INPUTS = ("boxes", "scores", "labels", "num_detections", "masks", "image_info")
+Array = npt.NDArray[Any]
 
 
 class TritonPythonModel:
@@ -23,6 +24,7 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """See from the outputs of config.pbtxt whether masks are to be encoded."""
         config = json.loads(args["model_config"])
+        self._inputs = [tensor["name"] for tensor in config["input"]]
         self._encode: encoders.Encoder | None = None
         if "mask_rle" in {output["name"] for output in config["output"]}:
             (side,) = {int(tensor["dims"][-1]) for tensor in config["input"] if tensor["name"] == "masks"}
@@ -41,22 +43,30 @@ class TritonPythonModel:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(text))
 
     def _respond(self, request: Any) -> Any:
-        boxes, scores, labels, counts, masks, info = (
-            pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in _INPUTS
-        )
-        padding = np.arange(boxes.shape[1]) >= counts  # [B,D]: rows past the count
-        image_boxes = np.stack([rle.boxes_to_image(*pair) for pair in zip(boxes, info, strict=True)])
-        tensors = {
+        given = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
+        tensors = self._at_original_size(given)
+        return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in tensors.items()])
+
+    def _at_original_size(self, given: dict[str, Array]) -> dict[str, Array]:
+        """The outputs of a request by name; rows of padding zero, -1 and empty whatever the stages gave there."""
+        counts, info = given["num_detections"], given["image_info"]
+        padding = np.arange(given["boxes"].shape[1]) >= counts  # [B,D]: rows past the count
+        boxes = np.stack([geometry.boxes_to_image(*pair) for pair in zip(given["boxes"], info, strict=True)])
+        found = {
             "num_detections": counts,
-            "boxes": np.where(padding[:, :, None], np.float32(0), image_boxes),
-            "scores": np.where(padding, np.float32(0), scores),
-            "labels": np.where(padding, np.int32(-1), labels),
+            "boxes": np.where(padding[:, :, None], np.float32(0), boxes),
+            "scores": np.where(padding, np.float32(0), given["scores"]),
+            "labels": np.where(padding, np.int32(-1), given["labels"]),
         }
-        if self._encode is None:
-            tensors["masks"] = np.where(padding[:, :, None, None], np.uint8(0), masks)
-        else:
+        if self._encode is not None:
             sizes = np.repeat(info[:, 4:].astype(np.int32), counts[:, 0], axis=0)
             texts = np.full(padding.shape, b"", object)
-            texts[~padding] = np.array(self._encode(masks[~padding], image_boxes[~padding], sizes), object)
-            tensors["mask_rle"] = texts
-        return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in tensors.items()])
+            texts[~padding] = np.array(self._encode(given["masks"][~padding], boxes[~padding], sizes), object)
+            found["mask_rle"] = texts
+        elif "masks" in given:
+            found["masks"] = np.where(padding[:, :, None, None], np.uint8(0), given["masks"])
+        if "keypoints" in given:
+            pairs = zip(given["keypoints"], info, strict=True)
+            keypoints = np.stack([geometry.keypoints_to_image(*pair) for pair in pairs])
+            found["keypoints"] = np.where(padding[:, :, None, None], np.float32(0), keypoints)
+        return found

@@ -1,4 +1,4 @@
-"""Boxes and masks at the size of the original image, as COCO compressed RLE. Numpy only.
+"""Masks at the size of the original image, as COCO compressed RLE. Numpy only.
 
 A pasted mask is never made. Down a column of pixels the interpolated mask is a straight line between two rows of mask
 cells, so each of these M + 1 stretches crosses the threshold once at most, and the crossings are the ends of the runs:
@@ -25,22 +25,6 @@ _EDGE_PX = 1e-7  # the same for a pixel centre that lies on the edge of a box
 _STRIP = 1024  # columns worked on at once: x (28 + 1) stretches x 8 bytes is 0.25 MB an array
 # A count is below 2**31 pixels; 7 groups of 5 bits hold it, its sign included.
 _MAX_GROUPS = 7
-
-
-def boxes_to_image(boxes: npt.NDArray[np.float32], image_info: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Canvas boxes as boxes of the original image, clipped to it.
-
-    Args:
-        boxes: [D,4] float32 xyxy, px of the canvas.
-        image_info: [6] float32, resized_h, resized_w, scale_y, scale_x, original_h, original_w.
-
-    Returns:
-        [D,4] float32 xyxy, px of the original image.
-    """
-    _, _, scale_y, scale_x, height, width = image_info
-    scale = np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
-    limit = np.array([width, height, width, height], np.float32)
-    return np.clip(boxes / scale, np.float32(0), limit)
 
 
 def encode_mask(mask: npt.NDArray[np.uint8], box: Sequence[float], size: tuple[int, int]) -> bytes:
