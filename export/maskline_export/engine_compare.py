@@ -8,7 +8,7 @@ Letters: D detections an image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -33,10 +33,14 @@ _MIN_IOU = {"fp32": 0.95, "fp16": 0.95, "bf16": 0.9, "int8": 0.95}
 _MIN_MATCHED = {"fp32": 0.99, "fp16": 0.95, "bf16": 0.9, "int8": 0.95}
 # Steps of 255: the error of a logit, at most a quarter of it in probability.
 _MASKS = {"fp32": 2.0, "fp16": 4.0, "bf16": 24.0, "int8": 4.0}
+# Keypoints are the same within a 28th of the box, two cells of a heatmap. Where two cells of it nearly tie, the error
+# of a logit decides for the other, anywhere in the box: the share that this may happen to.
+_CELLS = 1 / 28
+_SAME_POINTS = {"fp32": 0.99, "fp16": 0.9, "bf16": 0.7, "int8": 0.9}
 
 
-def make_rows(precision: Precision) -> dict[str, StageRow]:
-    """Empty rows in the order of the line, with the limits of this precision."""
+def make_rows(stages: Sequence[str], precision: Precision) -> dict[str, StageRow]:
+    """Empty rows of these stages in the order of the line, with the limits of this precision."""
     backbone = _BACKBONE[precision]
     rows = [
         StageRow("features", backbone, relative=True),
@@ -44,29 +48,37 @@ def make_rows(precision: Precision) -> dict[str, StageRow]:
         StageRow("RPN deltas", backbone, relative=True),
         StageRow("detections", float("inf"), "px", min_matched=_MIN_MATCHED[precision]),
         StageRow("scores", _SCORES[precision]),
-        StageRow("mask probabilities", _MASKS[precision], "of 255"),
     ]
+    if "mask" in stages:
+        rows.append(StageRow("mask probabilities", _MASKS[precision], "of 255"))
+    if "keypoint" in stages:
+        rows.append(StageRow("keypoints", float("inf"), "px", min_matched=_SAME_POINTS[precision]))
     return {row.stage: row for row in rows}
 
 
 def compare_engines(
-    reference: RunStage, engines: RunStage, batches: Iterable[Tensors], precision: Precision
+    stages: Sequence[str],
+    reference: RunStage,
+    engines: RunStage,
+    batches: Iterable[Tensors],
+    precision: Precision,
 ) -> list[StageRow]:
     """Run both sides on each batch and fill the rows.
 
     Args:
+        stages: names of the artifact's stages, in the order of the line.
         reference: stages of the fp32 artifact.
         engines: the same stages as built; takes float32 features and rounds them itself.
         batches: `canvas` and `image_info` each.
         precision: decides the limits.
     """
-    rows = make_rows(precision)
+    rows = make_rows(stages, precision)
     for batch in batches:
         tensors = dict(batch)
-        for stage in ("backbone", "proposal", "mask"):
+        for stage in stages:
             expected, found = reference(stage, tensors), engines(stage, tensors)
-            _COMPARE[stage](rows, expected, found, precision)
             tensors |= expected
+            _COMPARE[stage](rows, tensors, found, precision)
     return list(rows.values())
 
 
@@ -84,7 +96,8 @@ def engine_table(title: str, rows: list[StageRow]) -> Table:
 
 
 def _compare_backbone(rows: dict[str, StageRow], expected: Tensors, found: Tensors, precision: Precision) -> None:
-    for name, array in expected.items():
+    for name in found:
+        array = expected[name]
         row = "features" if is_feature(name) else "RPN logits" if name.startswith("rpn_logits") else "RPN deltas"
         rows[row].add(array, found[name])
 
@@ -109,4 +122,23 @@ def _compare_mask(rows: dict[str, StageRow], expected: Tensors, found: Tensors, 
     rows["mask probabilities"].add(expected["masks"], found["masks"])
 
 
-_COMPARE = {"backbone": _compare_backbone, "proposal": _compare_proposal, "mask": _compare_mask}
+def _compare_keypoint(rows: dict[str, StageRow], expected: Tensors, found: Tensors, precision: Precision) -> None:
+    """Distances of the keypoints that are the same, and the share of them, for the detections of each image."""
+    for boxes, labels, points, others in zip(
+        expected["boxes"], expected["labels"], expected["keypoints"], found["keypoints"], strict=True
+    ):
+        real = labels >= 0
+        sides = (boxes[real, 2:] - boxes[real, :2])[:, None]
+        here, there = points[real][..., :2], others[real][..., :2]
+        same = (np.abs(there - here) <= _CELLS * sides).all(axis=2)
+        rows["keypoints"].add(here[same], there[same])
+        rows["keypoints"].add_match(float(same.mean()) if same.size else 1.0)
+
+
+# What each stage gave, `found`, against `expected`: every tensor of the reference so far.
+_COMPARE = {
+    "backbone": _compare_backbone,
+    "proposal": _compare_proposal,
+    "mask": _compare_mask,
+    "keypoint": _compare_keypoint,
+}

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 import run_tensorrt
 from exported import Exported
+from maskline_export.compare import StageRow
 from maskline_export.engine_compare import RunStage, compare_engines, engine_table
 from maskline_export.precision import is_feature
-from maskline_export.runtime import OnnxPipeline, Tensors
+from maskline_export.runtime import Tensors
 from maskline_export.to_typed import type_artifact
 from rich.console import Console
+from serve import standin
 
 SCRIPT = Path(__file__).parents[1] / "run_tensorrt.py"
 
@@ -29,7 +31,7 @@ def photos(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def stages(folder: Path) -> RunStage:
     """What an engine does: rounds float32 features to its own type, and gives them back as float32."""
-    chain = dict(zip(run_tensorrt.STAGES, OnnxPipeline(folder, threads=1).stages, strict=True))
+    chain = run_tensorrt.by_name(folder, threads=1)
 
     def run(stage: str, tensors: Tensors) -> Tensors:
         low = {name: array.astype(np.float16) if is_feature(name) else array for name, array in tensors.items()}
@@ -59,7 +61,7 @@ def answers(exported: Exported) -> tuple[Tensors, dict[str, Tensors]]:
     """One photograph and what each stage gives on it."""
     batch = next(run_tensorrt.batches(exported.model.spec.preprocessing, 1))
     tensors, found = dict(batch), {}
-    for stage, model in zip(run_tensorrt.STAGES, OnnxPipeline(exported.ort, threads=1).stages, strict=True):
+    for stage, model in run_tensorrt.by_name(exported.ort, threads=1).items():
         found[stage] = model.run(tensors)
         tensors |= found[stage]
     return batch, found
@@ -89,9 +91,34 @@ def test_a_wrong_engine_is_found_where_it_is_wrong(
 ) -> None:
     wrong = shifted(name, change)
     batch, right = answers
-    rows = compare_engines(lambda stage, _: right[stage], lambda stage, _: wrong(stage, right[stage]), [batch], "fp16")
+    rows = compare_engines(
+        tuple(right), lambda stage, _: right[stage], lambda stage, _: wrong(stage, right[stage]), [batch], "fp16"
+    )
     assert row in [found.stage for found in rows if not found.ok]
     assert len([found for found in rows if not found.ok]) == 1
+
+
+def test_keypoints_are_compared_where_there_are_some(tmp_path: Path) -> None:
+    """The stand-in knows three keypoints, a quarter of the box apart: three pixels of its canvas."""
+    artifact = standin.write_artifact(tmp_path / "artifact", standin.VARIANTS["keypoints on c5"])
+    chain = run_tensorrt.by_name(artifact, threads=1)
+    assert list(chain) == ["backbone", "proposal", "keypoint"]
+    batch = {"canvas": np.full((2, 64, 96, 3), 9, np.uint8), "image_info": np.array([[64, 96, 1, 1, 64, 96]] * 2, "f4")}
+
+    def moved(by: tuple[float, float, float]) -> StageRow:
+        def engines(stage: str, tensors: Tensors) -> Tensors:
+            found = chain[stage].run(tensors)
+            return {key: array + np.array(by, "f4") if key == "keypoints" else array for key, array in found.items()}
+
+        rows = compare_engines(tuple(chain), lambda stage, t: chain[stage].run(t), engines, [batch], "fp16")
+        assert [row.stage for row in rows if not row.ok] in ([], ["keypoints"])
+        return {row.stage: row for row in rows}["keypoints"]
+
+    same, near, wide, high = (moved(by) for by in ((0, 0, 0.1), (0.25, 0, 0), (0.5, 0, 0), (0, -3, 0)))
+    assert (same.ok, near.ok, wide.ok, high.ok) == (True, True, False, False)
+    assert same.max_error == 0
+    assert near.max_error == pytest.approx(0.25, abs=1e-5)  # float32
+    assert (near.matched, wide.matched, high.matched) == (1, 0, 0)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="the package tensorrt is installed")
