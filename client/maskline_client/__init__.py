@@ -11,6 +11,7 @@ from maskline_client.errors import (
     QueueFull,
     ServerUnavailable,
 )
+from maskline_client.served_model import KeypointNames, ServedModel
 from maskline_client.wire import Tls
 
 __all__ = [
@@ -22,8 +23,10 @@ __all__ = [
     "Detections",
     "Detector",
     "InvalidImage",
+    "KeypointNames",
     "Outcome",
     "QueueFull",
+    "ServedModel",
     "ServerUnavailable",
     "Tls",
 ]

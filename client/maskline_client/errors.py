@@ -44,6 +44,7 @@ class DeadlineExceeded(ClientError):
 
 
 _QUEUE_TEXTS = ("maximum queue size", "Request timeout expired")  # what Triton's scheduler answers, both UNAVAILABLE
+_OTHER_OUTPUTS = "unexpected inference output"  # Triton's answer to a request for an output that the model lacks
 
 
 def from_status(status: str, details: str, url: str, deadline_s: float) -> ClientError:
@@ -57,6 +58,11 @@ def from_status(status: str, details: str, url: str, deadline_s: float) -> Clien
     """
     code = status.removeprefix("StatusCode.")
     text = " ".join(details.split()) or "no further text"
+    if code == "INVALID_ARGUMENT" and _OTHER_OUTPUTS in text:
+        return ContractMismatch(
+            f"{url}: the model changed while this client was connected ({text}), expected the outputs it had before; "
+            "connect anew"
+        )
     if code == "INVALID_ARGUMENT":
         return InvalidImage(f"{url} refused the image: {text}")
     if code == "UNAVAILABLE":

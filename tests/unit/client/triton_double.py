@@ -45,6 +45,7 @@ class Script:
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
     outputs: tuple[contract.TensorSpec, ...] = WITH_MASKS  # of `maskrcnn`; the other two have masks
     shapes: dict[str, list[int]] = dataclasses.field(default_factory=dict)  # of outputs that are answered reshaped
+    left_out: str = ""  # an output that is offered and not answered
     index: tuple[str, ...] | None = (*contract.STEPS, *(spec.name for spec in contract.ENSEMBLES))  # None: refuses
 
 
@@ -87,6 +88,8 @@ def answer(image: bytes, script: Script) -> service_pb2.ModelInferResponse:
     }
     response = service_pb2.ModelInferResponse(model_name="maskrcnn")
     for spec in script.outputs:
+        if spec.name == script.left_out:
+            continue
         sizes = {"D": ROWS, "J": len(POINTS)}
         shape = script.shapes.get(spec.name, [1, *(sizes.get(side, side) for side in spec.shape)])
         response.outputs.add(name=spec.name, datatype=spec.dtype, shape=shape)
@@ -151,6 +154,9 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
             raw = request.raw_input_contents[0]
             image = raw[4 : 4 + struct.unpack("<I", raw[:4])[0]]
             script.images.append(image)
+            for asked in {output.name for output in request.outputs} - {output.name for output in script.outputs}:
+                text = f"unexpected inference output '{asked}' for model '{request.model_name}'"  # Triton's own words
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
             return answer(image, script)
         finally:
             with script.lock:
