@@ -29,6 +29,7 @@ from rich.progress import track
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
 from maskline_train.data.images import decode_image, image_info
+from maskline_train.distributed import Processes, barrier, gather_objects
 from maskline_train.evaluate import Result, to_results
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.test_time_augmentation import PAPER_VIEWS, View, detect_augmented
@@ -69,9 +70,12 @@ def distil(
     val_set: CocoDataset,
     unlabelled: Path,
     out: Path,
+    processes: Processes,
     views: Sequence[View] = PAPER_VIEWS,
 ) -> Distilled:
     """Write a data set of the labelled images and of unlabelled ones with generated annotations.
+
+    The unlabelled images are shared out over the processes; the main one writes, every process gets the report.
 
     Args:
         model: in evaluation mode.
@@ -79,6 +83,7 @@ def distil(
         val_set: taken over as it is.
         unlabelled: a folder of images, its subfolders not included.
         out: a folder that does not exist yet; links in it point to the folders of the images.
+        processes: from `process_group()`.
         views: of test-time augmentation.
 
     Raises:
@@ -96,14 +101,17 @@ def distil(
     first_id = max(labelled.image_ids) + 1
     images: list[dict[str, Any]] = []
     results: list[Result] = []
-    for image, found in _predict(model, labelled, files, first_id, views):
+    own = list(_predict(model, labelled, files, first_id, views, processes))
+    for image, found in sorted((pair for part in gather_objects(own) for pair in part), key=_image_id):
         images.append(image)
         results += found
     mean = sum(not a.unused for record in labelled for a in record.annotations) / len(labelled)
     kept = select(results, round(mean * len(images)))
     if model.spec.keypoint_head is not None:
         _label_keypoints(kept, labelled)
-    _write(out, labelled, val_set, unlabelled, images, kept)
+    if processes.is_main:
+        _write(out, labelled, val_set, unlabelled, images, kept)
+    barrier()
     thresh = min((result["score"] for result in kept), default=None)
     return Distilled(len(images), len(kept), thresh, mean)
 
@@ -128,15 +136,25 @@ def select(results: Sequence[Result], count: int) -> list[Result]:
 
 
 def _predict(
-    model: MaskRCNN, labelled: CocoDataset, files: Sequence[Path], first_id: int, views: Sequence[View]
+    model: MaskRCNN,
+    labelled: CocoDataset,
+    files: Sequence[Path],
+    first_id: int,
+    views: Sequence[View],
+    processes: Processes,
 ) -> Iterator[tuple[dict[str, Any], list[Result]]]:
-    """COCO's entry of each image, and what is found in it."""
-    for image_id, path in enumerate(track(files, "Predicting", transient=True), start=first_id):
+    """COCO's entry of each image of this process's share, and what is found in it."""
+    share = list(enumerate(files, start=first_id))[processes.rank :: processes.world]
+    for image_id, path in track(share, "Predicting", transient=True, disable=not processes.is_main):
         pixels = decode_image(path)
         size = pixels.shape[0], pixels.shape[1]
         detections = detect_augmented(model, pixels, views)
         (found,) = to_results(detections, image_info(size, size)[None], [image_id], labelled.category_ids)
         yield {"id": image_id, "file_name": f"unlabelled/{path.name}", "height": size[0], "width": size[1]}, found
+
+
+def _image_id(predicted: tuple[dict[str, Any], list[Result]]) -> int:
+    return int(predicted[0]["id"])
 
 
 def _label_keypoints(results: Sequence[Result], labelled: CocoDataset) -> None:

@@ -107,7 +107,9 @@ def distil_command(
     labelled, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
     with process_group() as processes:
         model = load_model(checkpoint).to(processes.device)
-        typer.echo(distil(model, labelled, val_set, images, out).describe())
+        report = distil(model, labelled, val_set, images, out, processes)
+        if processes.is_main:
+            typer.echo(report.describe())
 
 
 def show_cityscapes(metrics: CityscapesMetrics) -> None:

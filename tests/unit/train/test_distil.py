@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from in_process import call
 from maskline_train.checkpoint import save_model
 from maskline_train.cli import main
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
 from maskline_train.distil import distil, select
+from maskline_train.distributed import Processes
 from maskline_train.model.test_time_augmentation import View
 from maskline_train.spec import KeypointHeadSpec
 from pycocotools import mask as coco_mask
@@ -20,6 +22,7 @@ from shapes_data import write_shapes
 from tiny import tiny_model, tiny_spec
 
 RECIPE = str(Path(__file__).parents[2] / "tiny_recipe.py")
+ALONE = Processes(0, 1, torch.device("cpu"))
 VIEWS = (View(1.0, flipped=False), View(1.0, flipped=True))
 
 
@@ -52,7 +55,7 @@ def test_the_best_predictions_are_kept_and_empty_masks_are_not():
 
 def test_unlabelled_images_get_as_many_objects_as_labelled_ones_have(data, tmp_path):
     labelled, val_set = CocoDataset(data / "shapes", "train"), CocoDataset(data / "shapes", "val")
-    report = distil(tiny_model(), labelled, val_set, data / "photos", tmp_path / "out", VIEWS)
+    report = distil(tiny_model(), labelled, val_set, data / "photos", tmp_path / "out", ALONE, VIEWS)
     objects = sum(len(record.annotations) for record in labelled)
     assert report.images == 3
     assert report.objects == round(objects / 4 * 3)
@@ -101,7 +104,7 @@ def test_keypoints_become_as_visible_as_the_labelled_ones(data, tmp_path):
     head = KeypointHeadSpec(tuple(names), pooled_side=4, num_convs=1, channels=4)
     model = tiny_model(dataclasses.replace(tiny_spec(), keypoint_head=head))
     labelled, val_set = (CocoDataset(root, split, "person_keypoints") for split in ("train", "val"))
-    report = distil(model, labelled, val_set, data / "photos", tmp_path / "out", VIEWS[:1])
+    report = distil(model, labelled, val_set, data / "photos", tmp_path / "out", ALONE, VIEWS[:1])
     joint = CocoDataset(tmp_path / "out", "train", "person_keypoints")
     generated = [a for record in joint if record.file_name.startswith("unlabelled/") for a in record.annotations]
     visibilities = [value for a in generated for value in a.keypoints[2::3]]
@@ -120,7 +123,7 @@ def test_what_cannot_be_distilled_is_refused_and_nothing_is_written(data, tmp_pa
     folder = tmp_path / images if images == "broken" else data / images
     labelled = CocoDataset(data / "shapes", "train")
     with pytest.raises(DataError, match=message):
-        distil(tiny_model(), labelled, labelled, folder, tmp_path / "out", VIEWS)
+        distil(tiny_model(), labelled, labelled, folder, tmp_path / "out", ALONE, VIEWS)
     assert [path.name for path in tmp_path.iterdir()] == ["broken"]
 
 
@@ -128,4 +131,4 @@ def test_a_model_of_other_classes_is_refused(data, tmp_path):
     model = tiny_model(dataclasses.replace(tiny_spec(), classes=("cat",)))
     labelled = CocoDataset(data / "shapes", "train")
     with pytest.raises(ValueError, match="got classes circle, square, star, expected the model's cat"):
-        distil(model, labelled, labelled, data / "photos", tmp_path / "out", VIEWS)
+        distil(model, labelled, labelled, data / "photos", tmp_path / "out", ALONE, VIEWS)
