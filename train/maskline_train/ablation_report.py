@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+from rich import box
 from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -38,7 +39,7 @@ def as_rich(table: Table, found: Found) -> Group:
     blocks: list[RichTable | Text] = [Text(table.title, style="bold"), Text(table.finding)]
     for kind in table.kinds:
         heads, lines = _block(table, found, kind)
-        rich = RichTable(show_edge=False)
+        rich = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for index, head in enumerate(heads):
             theirs = head == "paper"
             rich.add_column(head, justify="right" if index else "left", style="dim" if theirs else None)
@@ -73,9 +74,10 @@ def write_report(table: Table, found: Found, val_set: CocoDataset, out: Path) ->
 
 def _block(table: Table, found: Found, kind: str) -> tuple[list[str], list[list[str]]]:
     """Column heads and cells for one kind; the paper has a column only where it has a figure."""
-    heads, lines = ["row"], [[f"{row.name} ({row.ledger})"] for row in table.rows]
-    for name in (f"{kind} {metric}" for metric in METRICS):
-        heads.append(name)
+    heads, lines = [kind], [[f"{row.name} ({row.ledger})"] for row in table.rows]
+    for metric in METRICS:
+        name = f"{kind} {metric}"
+        heads.append(metric)
         for line, result in zip(lines, found, strict=True):
             line.append(percent(result.metrics.get(name) if result else None))
         if any(name in row.paper for row in table.rows):
