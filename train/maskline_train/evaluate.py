@@ -8,19 +8,16 @@ counts.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
+from maskline_train.coco_metric import average_precision, without
 from maskline_train.data.coco import PIXEL_CENTRE, CocoDataset
 from maskline_train.data.images import image_info
 from maskline_train.data.loader import check_keypoints, eval_loader
@@ -30,8 +27,6 @@ from maskline_train.model.paste import encode_masks
 from maskline_train.model.test_time_augmentation import View, detect_augmented
 from maskline_train.spec import KeypointHeadSpec
 
-STATISTICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")  # the first six of COCOeval.stats, in its order
-KEYPOINT_STATISTICS = ("AP", "AP50", "AP75", "APm", "APl")  # small persons have no keypoints in COCO
 DEFAULT_SIGMA = 0.05  # of a keypoint whose spec gives none
 
 Result = dict[str, Any]  # one entry of a COCO results file
@@ -156,14 +151,15 @@ def score(
         keypoint_head: of the model, where the results have keypoints.
     """
     truth = dataset.coco_api()
-    runs = {"box": _average_precision(truth, results, "bbox", image_ids)}
+    runs = {"box": average_precision(truth, results, "bbox", image_ids)}
     if masks:
-        runs["mask"] = _average_precision(truth, results, "segm", image_ids)
+        # Without the box, whose area pycocotools would else take for the size of the mask.
+        runs["mask"] = average_precision(truth, without(results, "bbox"), "segm", image_ids)
     if keypoint_head is not None:
         sigmas = np.array(keypoint_head.sigmas or [DEFAULT_SIGMA] * len(keypoint_head.names))
         # As the entries of a COCO keypoints file, which have no box: the size of an object is then that of its points.
-        bare = [{key: r[key] for key in ("image_id", "category_id", "keypoints", "score")} for r in results]
-        runs["keypoint"] = _average_precision(truth, bare, "keypoints", image_ids, sigmas)
+        bare = without(results, "bbox", "segmentation")
+        runs["keypoint"] = average_precision(truth, bare, "keypoints", image_ids, sigmas)
     per_class = {
         name: {kind: classes[i] for kind, (_, classes) in runs.items()} for i, name in enumerate(dataset.classes)
     }
@@ -274,47 +270,6 @@ def _detect_augmented(
         size = image.shape[0], image.shape[1]
         (found,) = to_results(detections, image_info(size, size)[None], [key], dataset.category_ids)
         yield key, found
-
-
-def _average_precision(
-    truth: Any,
-    results: Sequence[Result],
-    kind: str,
-    image_ids: Sequence[int],
-    sigmas: npt.NDArray[np.float64] | None = None,
-) -> tuple[dict[str, float | None], list[float | None]]:
-    """The statistics and the AP of each class, of "bbox", "segm" or "keypoints"; zeros where nothing was guessed."""
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        guesses = truth.loadRes([dict(result) for result in results]) if results else _nothing(truth)  # it adds keys
-        run = COCOeval(truth, guesses, kind)
-        run.params.imgIds = list(image_ids)
-        if sigmas is not None:
-            run.params.kpt_oks_sigmas = sigmas
-        run.evaluate()
-        run.accumulate()
-        run.summarize()
-    names = KEYPOINT_STATISTICS if kind == "keypoints" else STATISTICS
-    statistics = {name: _or_none(value) for name, value in zip(names, run.stats, strict=False)}
-    precision = run.eval["precision"][:, :, :, 0, -1]  # [IoU, recall, class], all areas, 100 detections
-    return statistics, [_or_none(_mean_of_known(precision[:, :, i])) for i in range(precision.shape[2])]
-
-
-def _nothing(truth: Any) -> Any:
-    """A COCO object of the same images without any annotation: what `loadRes` refuses to make of an empty list."""
-    empty = COCO()
-    empty.dataset = {**truth.dataset, "annotations": []}
-    empty.createIndex()
-    return empty
-
-
-def _mean_of_known(values: npt.NDArray[np.float64]) -> float:
-    known = values[values > -1]
-    return float(known.mean()) if known.size else -1.0
-
-
-def _or_none(value: float) -> float | None:
-    """COCOeval writes -1 where no ground truth of this size or class exists."""
-    return None if value < 0 else float(value)
 
 
 def percent(value: float | None) -> str:

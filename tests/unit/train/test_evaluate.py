@@ -11,7 +11,7 @@ from maskline_train.evaluate import boxes_at_original_size, evaluate, percent, s
 from maskline_train.model.mask_rcnn import Detections
 from pycocotools import mask as coco_mask
 from reference import paste_mask
-from shapes_data import CLASSES, write_shapes
+from shapes_data import CLASSES, SIZE, write_shapes
 from tiny import tiny_model
 
 ALONE = Processes(0, 1, torch.device("cpu"))
@@ -64,6 +64,25 @@ def test_boxes_that_are_off_lose_where_the_iou_is_strict(dataset: CocoDataset) -
     assert metrics.box["AP75"] == 0.0
     assert metrics.box["AP"] == pytest.approx(0.4)
     assert metrics.mask["AP"] == pytest.approx(1.0)
+
+
+def test_the_size_of_a_wrong_mask_is_its_own_and_not_its_boxes(dataset: CocoDataset) -> None:
+    """A guess of 10 x 10 px in a box of 40 x 40 px is wrong among the small masks and among the medium boxes."""
+    mask = np.zeros((*SIZE, 1), np.uint8, order="F")
+    mask[5:15, 5:15] = 1
+    rle = coco_mask.encode(mask)[0]
+    segmentation = {"size": rle["size"], "counts": rle["counts"].decode()}
+    guess = {"bbox": [0.0, 0.0, 40.0, 40.0], "score": 0.99, "segmentation": segmentation}
+    guesses = [
+        {"image_id": image, "category_id": category, **guess}
+        for image in dataset.image_ids
+        for category in dataset.category_ids
+    ]
+    metrics = score(dataset, [*guesses, *truth_as_results(dataset)], dataset.image_ids)
+    assert metrics.mask["APs"] < 0.9
+    assert metrics.mask["APm"] == pytest.approx(1.0)
+    assert metrics.box["APs"] == pytest.approx(1.0)
+    assert metrics.box["APm"] < 0.9
 
 
 def test_wrong_classes_and_no_answers_score_zero(dataset: CocoDataset) -> None:
