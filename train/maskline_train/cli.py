@@ -104,8 +104,8 @@ def evaluate_command(
         Path | None, typer.Option(help="Cityscapes, which the data were made of: score by its protocol too.")
     ] = None,
     overlaps: Annotated[
-        bool, typer.Option("--overlaps", help="Compare masks of objects that overlap others with those alone.")
-    ] = False,
+        Path | None, typer.Option(help="Compare masks of objects that overlap others with those alone; draw some here.")
+    ] = None,
 ) -> None:
     """Print the average precision of a checkpoint, by pycocotools.
 
@@ -118,7 +118,7 @@ def evaluate_command(
     from maskline_train.evaluate import evaluate, percent
     from maskline_train.model.test_time_augmentation import PAPER_VIEWS
     from maskline_train.overlaps import as_rich as overlaps_as_rich
-    from maskline_train.overlaps import score_overlaps
+    from maskline_train.overlaps import draw_overlaps, score_overlaps
     from maskline_train.stages import detect_with
     from maskline_train.training_state import replace_file
 
@@ -158,7 +158,8 @@ def evaluate_command(
         found = score_cityscapes(dataset, metrics.results, dataset.image_ids[: metrics.num_images], cityscapes)
         show_cityscapes(found)
         content["cityscapes"] = dataclasses.asdict(found)
-    if overlaps:
+    if overlaps is not None:
+        draw_overlaps(overlaps, dataset, metrics.results, metrics.num_images)
         groups = score_overlaps(dataset, metrics.results, metrics.num_images)
         Console().print(overlaps_as_rich(groups))
         content["overlaps"] = {name: dataclasses.asdict(group) for name, group in groups.items()}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +22,12 @@ from rich.table import Table
 
 from maskline_train.data.coco import CocoDataset, Objects
 from maskline_train.evaluate import Result, percent
+from maskline_train.pictures import contact_sheet, draw_objects
+from maskline_train.predict import MIN_SCORE, TILE_PX, draw_results
 
 GROUPS = ("alone", "overlaps another class", "overlaps its own class")
 MIN_COVERED = 0.1  # share of an object's box under another's box, from which on it overlaps
 MIN_BOX_IOU = 0.5  # of a detection that counts as found, as for AP50
-MIN_SCORE = 0.5  # of a detection that a user would look at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +91,27 @@ def group_of(objects: Objects) -> list[str]:
     np.fill_diagonal(near, False)
     alike = objects.labels[:, None] == objects.labels[None, :]
     return [GROUPS[2 if (near & alike)[i].any() else int(near[i].any())] for i in range(len(objects.labels))]
+
+
+def draw_overlaps(path: Path, dataset: CocoDataset, results: Sequence[Result], num_images: int) -> None:
+    """Write the four images with most overlapping objects, the truth left and the detections right, two pairs a row.
+
+    Args:
+        path: of the picture, .png or .jpg; its folder is made.
+        dataset: the ground truth.
+        results: COCO results.
+        num_images: so many of the data set's images were looked at, from the first.
+    """
+    counts = [[group_of(dataset.objects(i)).count(name) for name in reversed(GROUPS)] for i in range(num_images)]
+    pictures = []
+    for index in sorted(range(num_images), key=counts.__getitem__, reverse=True)[:4]:
+        image, truth = dataset.image(index), dataset.objects(index)
+        mine = [result for result in results if result["image_id"] == dataset.image_ids[index]]
+        pictures.append(draw_objects(image, truth.boxes, truth.labels.tolist(), dataset.classes, truth.masks))
+        pictures.append(draw_results(image, mine, dataset.classes, dataset.category_ids, MIN_SCORE))
+    height, width = (min(TILE_PX, max(getattr(picture, side) for picture in pictures)) for side in ("height", "width"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(pictures, columns=4, tile=(height, width)).save(path)
 
 
 def as_rich(found: dict[str, Overlap]) -> Table:

@@ -10,7 +10,8 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.data.digits import make_digits
 from maskline_train.distributed import Processes
 from maskline_train.evaluate import evaluate
-from maskline_train.overlaps import GROUPS, score_overlaps
+from maskline_train.overlaps import GROUPS, draw_overlaps, score_overlaps
+from PIL import Image
 from pycocotools import mask as coco_mask
 from scene_data import SIDE, write_scenes
 
@@ -71,6 +72,16 @@ def test_a_detection_of_another_class_or_place_finds_nothing(blocks):
     found = score_overlaps(blocks, results, 2)
     assert sum(group.objects for group in found.values()) == 5
     assert sum(group.found for group in found.values()) == 0
+
+
+def test_the_picture_shows_the_image_with_most_overlaps_first(blocks, tmp_path):
+    draw_overlaps(tmp_path / "new" / "overlaps.png", blocks, [result(1, 1, block(0, 40, 0, 30), [0, 0, 30, 40])], 2)
+    with Image.open(tmp_path / "new" / "overlaps.png") as picture:
+        pixels = np.asarray(picture)
+    assert pixels.shape == (SIDE, 4 * SIDE + 3 * 4, 3)  # two pairs in a row, gaps of 4 px
+    truths, detections = (pixels[:, i * (SIDE + 4) :][:, :SIDE] for i in (0, 2)), (pixels[:, 68:132], pixels[:, 204:])
+    assert all((truth != 128).any() for truth in truths)
+    assert [bool((found != 128).any()) for found in detections] == [True, False]  # the image with own-class overlap
 
 
 def test_results_without_masks_are_refused(blocks):
