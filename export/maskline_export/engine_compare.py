@@ -37,6 +37,8 @@ _MASKS = {"fp32": 2.0, "fp16": 4.0, "bf16": 24.0, "int8": 4.0}
 # of a logit decides for the other, anywhere in the box: the share that this may happen to.
 _CELLS = 1 / 28
 _SAME_POINTS = {"fp32": 0.99, "fp16": 0.9, "bf16": 0.7, "int8": 0.9}
+# Their probabilities: a softmax of logits with errors as those of the masks, of which one may be all of the sum.
+_POINT_SCORES = {"fp32": 1e-3, "fp16": 3e-2, "bf16": 2e-1, "int8": 3e-2}
 
 
 def make_rows(stages: Sequence[str], precision: Precision) -> dict[str, StageRow]:
@@ -53,6 +55,7 @@ def make_rows(stages: Sequence[str], precision: Precision) -> dict[str, StageRow
         rows.append(StageRow("mask probabilities", _MASKS[precision], "of 255"))
     if "keypoint" in stages:
         rows.append(StageRow("keypoints", float("inf"), "px", min_matched=_SAME_POINTS[precision]))
+        rows.append(StageRow("keypoint probabilities", _POINT_SCORES[precision]))
     return {row.stage: row for row in rows}
 
 
@@ -68,17 +71,20 @@ def compare_engines(
     Args:
         stages: names of the artifact's stages, in the order of the line.
         reference: stages of the fp32 artifact.
-        engines: the same stages as built; takes float32 features and rounds them itself.
+        engines: the same stages as built, with the same outputs; takes float32 features and rounds them itself.
         batches: `canvas` and `image_info` each.
         precision: decides the limits.
+
+    Raises:
+        KeyError: an engine lacks an output.
     """
     rows = make_rows(stages, precision)
     for batch in batches:
         tensors = dict(batch)
         for stage in stages:
             expected, found = reference(stage, tensors), engines(stage, tensors)
+            _COMPARE[stage](rows, tensors | expected, {name: found[name] for name in expected}, precision)
             tensors |= expected
-            _COMPARE[stage](rows, tensors, found, precision)
     return list(rows.values())
 
 
@@ -123,7 +129,7 @@ def _compare_mask(rows: dict[str, StageRow], expected: Tensors, found: Tensors, 
 
 
 def _compare_keypoint(rows: dict[str, StageRow], expected: Tensors, found: Tensors, precision: Precision) -> None:
-    """Distances of the keypoints that are the same, and the share of them, for the detections of each image."""
+    """Distances of the keypoints that are the same, the share of them, their probabilities; padding is zero."""
     for boxes, labels, points, others in zip(
         expected["boxes"], expected["labels"], expected["keypoints"], found["keypoints"], strict=True
     ):
@@ -132,7 +138,10 @@ def _compare_keypoint(rows: dict[str, StageRow], expected: Tensors, found: Tenso
         here, there = points[real][..., :2], others[real][..., :2]
         same = (np.abs(there - here) <= _CELLS * sides).all(axis=2)
         rows["keypoints"].add(here[same], there[same])
-        rows["keypoints"].add_match(float(same.mean()) if same.size else 1.0)
+        rows["keypoints"].add(points[~real], others[~real])
+        rows["keypoint probabilities"].add(points[real][same][..., 2], others[real][same][..., 2])
+        padded = float(not others[~real].any())  # whatever the precision
+        rows["keypoints"].add_match(padded * float(same.mean()) if same.size else padded)
 
 
 # What each stage gave, `found`, against `expected`: every tensor of the reference so far.

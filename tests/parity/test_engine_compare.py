@@ -105,20 +105,37 @@ def test_keypoints_are_compared_where_there_are_some(tmp_path: Path) -> None:
     assert list(chain) == ["backbone", "proposal", "keypoint"]
     batch = {"canvas": np.full((2, 64, 96, 3), 9, np.uint8), "image_info": np.array([[64, 96, 1, 1, 64, 96]] * 2, "f4")}
 
-    def moved(by: tuple[float, float, float]) -> StageRow:
+    def moved(by: tuple[float, float, float], padding: bool = False) -> dict[str, StageRow]:
         def engines(stage: str, tensors: Tensors) -> Tensors:
             found = chain[stage].run(tensors)
-            return {key: array + np.array(by, "f4") if key == "keypoints" else array for key, array in found.items()}
+            if stage == "keypoint":
+                rows = (tensors["labels"] < 0) == padding
+                found["keypoints"] = found["keypoints"] + np.where(rows[..., None, None], np.array(by, "f4"), 0)
+            return found
 
         rows = compare_engines(tuple(chain), lambda stage, t: chain[stage].run(t), engines, [batch], "fp16")
-        assert [row.stage for row in rows if not row.ok] in ([], ["keypoints"])
-        return {row.stage: row for row in rows}["keypoints"]
+        return {row.stage: row for row in rows}
 
-    same, near, wide, high = (moved(by) for by in ((0, 0, 0.1), (0.25, 0, 0), (0.5, 0, 0), (0, -3, 0)))
-    assert (same.ok, near.ok, wide.ok, high.ok) == (True, True, False, False)
-    assert same.max_error == 0
-    assert near.max_error == pytest.approx(0.25, abs=1e-5)  # float32
-    assert (near.matched, wide.matched, high.matched) == (1, 0, 0)
+    def wrong(rows: dict[str, StageRow]) -> list[str]:
+        return [row.stage for row in rows.values() if not row.ok]
+
+    near = moved((0.25, 0, 0.01))
+    assert wrong(near) == []
+    assert near["keypoints"].max_error == pytest.approx(0.25, abs=1e-5)  # float32
+    assert near["keypoints"].matched == 1
+    assert wrong(moved((0.5, 0, 0))) == wrong(moved((0, -3, 0))) == ["keypoints"]
+    assert wrong(moved((0, 0, 0.1))) == wrong(moved((0, 0, np.nan))) == ["keypoint probabilities"]
+    assert wrong(moved((1, 0, 0), padding=True)) == ["keypoints"]
+
+
+def test_an_engine_without_an_output_is_no_engine_that_agrees(answers: tuple[Tensors, dict[str, Tensors]]) -> None:
+    batch, right = answers
+
+    def lacking(stage: str, _: Tensors) -> Tensors:
+        return {name: array for name, array in right[stage].items() if name != "rpn_logits_p2"}
+
+    with pytest.raises(KeyError, match="rpn_logits_p2"):
+        compare_engines(tuple(right), lambda stage, _: right[stage], lacking, [batch], "fp16")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="the package tensorrt is installed")

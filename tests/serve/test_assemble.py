@@ -110,7 +110,7 @@ def test_text_changes_in_dims_and_parameters_alone(variant):
 
 def same_line(old, new):
     """Whether assembling may make `new` of `old`; a list's last entry has no comma."""
-    for word in ("dims:", "parameters"):
+    for word in ("dims:", "value: {"):  # sizes; values of parameters
         if word in old:
             return old.split(word)[0] == new.split(word)[0] and word in new
     return old.rstrip(",") == new.rstrip(",")
@@ -165,6 +165,8 @@ def test_a_variant_has_the_models_and_outputs_of_its_branches_alone(variant):
     stages |= {"keypoint"} if spec.keypoint_head else set()
     models = {path.name for path in (repository / "models").iterdir()}
     assert models == {*stages, "preprocess", "postprocess", "postprocess_raw", *ENSEMBLES}
+    texts = "".join(path.read_text() for path in (repository / "models").glob("*/config.pbtxt"))
+    assert ("# What the keypoints are" in texts) == (spec.keypoint_head is not None)  # goes with its parameter
     outputs = set(dims(parsed(repository, "maskrcnn").output))
     assert ("mask_rle" in outputs, "keypoints" in outputs) == (bool(spec.mask_head), bool(spec.keypoint_head))
     description = Repository.load(repository)
@@ -225,6 +227,23 @@ def test_a_link_to_a_repository_stays_and_what_it_points_to_is_replaced(artifact
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link", "repository"]
 
 
+def test_a_repository_of_before_there_were_keypoints_is_replaced(artifact, own_repository):
+    data = json.loads((own_repository / FILE).read_text())
+    del data["keypoints"]
+    (own_repository / FILE).write_text(json.dumps({**data, "maskline": "0.0.9"}))
+    assert Repository.load(own_repository).keypoints == ()
+    assert assemble(artifact, own_repository) is True
+
+
+def test_a_repository_of_an_unknown_release_says_what_to_do(artifact, own_repository):
+    data = json.loads((own_repository / FILE).read_text())
+    (own_repository / FILE).write_text(json.dumps({**data, "format": "maskline-repository/9"}))
+    with pytest.raises(
+        RepositoryError, match=r"got format 'maskline-repository/9'.*delete .*repository or choose another"
+    ):
+        assemble(artifact, own_repository, force=True)
+
+
 def test_a_foreign_folder_is_left_alone(artifact, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(RepositoryError, match="not assembled by maskline-serve"):
@@ -278,11 +297,39 @@ def keypoints_of_another_kind(manifest):
     manifest["spec"]["keypoint_head"] = {"names": ["a", "b"], "flip_pairs": [], "sigmas": []}
 
 
+KEYPOINTS_BROKEN = [
+    ({"names": []}, "expected one name or more"),
+    ({"names": ["a", "a", "b"]}, "each once"),
+    ({"names": [1, 2, 3]}, "got the keypoint 1, expected a name"),
+    ({"names": ["a", "b", "\udc80"]}, "valid Unicode"),
+    ({"flip_pairs": [["left ear", "nez"]]}, "got flip_pairs with 'nez'"),
+    ({"flip_pairs": [["left ear"]]}, "not enough values"),
+    ({"sigmas": [0.1]}, "expected none, or 3 numbers above 0"),
+    ({"sigmas": [0.1, 0.1, float("nan")]}, "expected none, or 3 numbers above 0"),
+]
+
+
+@pytest.mark.parametrize(("change", "text"), KEYPOINTS_BROKEN, ids=[row[1][:20] for row in KEYPOINTS_BROKEN])
+def test_keypoints_that_no_client_would_take(tmp_path, change, text):
+    artifact = standin.write_artifact(tmp_path / "artifact", standin.VARIANTS["keypoints on c5"])
+    rewrite(artifact, lambda manifest: manifest["spec"]["keypoint_head"].update(change))
+    with pytest.raises(ArtifactError, match=text):
+        assemble(artifact, tmp_path / "repository")
+    assert [path.name for path in tmp_path.iterdir()] == ["artifact"]
+
+
 BROKEN = [
     (lambda m: m.update(format="maskline-artifact/9"), "format 'maskline-artifact/9'"),
     (lambda m: m["spec"].update(format="other/1"), "spec format 'other/1'"),
     (lambda m: m.pop("labels"), "missing key 'labels'"),
     (lambda m: m["stages"].pop("proposal"), "no stage 'proposal'"),
+    (lambda m: m["stages"].pop("mask"), "no stage 'mask', expected backbone, proposal, mask as the spec says"),
+    (lambda m: m["spec"].update(mask_head=None), "got stage 'mask', but the spec has no mask_head"),
+    (lambda m: m["stages"].update(keypoint=m["stages"]["mask"]), "but the spec has no keypoint_head"),
+    (lambda m: m["spec"]["backbone"].update(features="c4"), "features 'c4': got p2, p3, p4, p5, expected c4"),
+    (lambda m: m["spec"]["backbone"].update(features="c3"), "features 'c3'.*expected a spec of fpn, c4, c5"),
+    (lambda m: m["stages"]["mask"]["outputs"][0].update(shape=["B", 100]), "masks: got .*expected 4 dimensions"),
+    (lambda m: m["stages"]["mask"]["outputs"][0].update(shape=[]), "masks: got \\[\\], expected 4 dimensions"),
     (lambda m: m["stages"].update(depth=m["stages"]["mask"]), "stage 'depth' is not served by this release"),
     (keypoints_of_another_kind, "keypoint output keypoints: got .100, 14, 14., expected .100, 2, 3."),
     (lambda m: m["stages"]["mask"].update(sha256="0" * 64), "mask.onnx: got sha256"),

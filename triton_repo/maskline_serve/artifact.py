@@ -12,13 +12,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+from maskline_serve import keypoints
 from maskline_serve.errors import ArtifactError
-from maskline_serve.repository import REQUIRED_STAGES, STAGES, sha256
+from maskline_serve.repository import BRANCHES, REQUIRED_STAGES, STAGES, sha256
 
 FORMAT = "maskline-artifact/1"
 SPEC_FORMAT = "maskline-model/1"
 LOW = ("FP16", "BF16")  # what the features of typed stages travel in
 DTYPES = ("UINT8", "INT32", "FP32", *LOW)
+FEATURES = {"fpn": ("p2", "p3", "p4", "p5"), "c4": ("c4",), "c5": ("c5",)}  # of a spec -> what the heads read
 AGAIN = "export it again with `maskline-export onnx`"
 
 
@@ -55,15 +57,6 @@ class Preprocessing:
 
 
 @dataclasses.dataclass(frozen=True)
-class Keypoints:
-    """What the spec says of the J keypoints; `sigmas` may be empty."""
-
-    names: tuple[str, ...]
-    flip_pairs: tuple[tuple[str, str], ...]
-    sigmas: tuple[float, ...]
-
-
-@dataclasses.dataclass(frozen=True)
 class Artifact:
     """A checked artifact.
 
@@ -85,17 +78,17 @@ class Artifact:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     stages: dict[str, Stage]
-    keypoints: Keypoints | None
+    keypoints: keypoints.Keypoints | None
 
     @property
     def max_detections(self) -> int:
         """D."""
-        return self.output("proposal", "boxes").dims[0]
+        return self.output("proposal", "boxes", rank=2).dims[0]
 
     @property
     def mask_side(self) -> int | None:
         """M; None without masks."""
-        return self.output("mask", "masks").dims[1] if "mask" in self.stages else None
+        return self.output("mask", "masks", rank=3).dims[1] if "mask" in self.stages else None
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -103,11 +96,14 @@ class Artifact:
         names = (tensor.name for tensor in self.stages["backbone"].outputs)
         return tuple(name for name in names if not name.startswith("rpn_"))
 
-    def output(self, stage: str, name: str) -> Tensor:
-        """An output of a stage; ValueError when it has none of that name."""
+    def output(self, stage: str, name: str, rank: int) -> Tensor:
+        """An output of a stage; ValueError when it has none of that name and number of dimensions."""
         outputs = {tensor.name: tensor for tensor in self.stages[stage].outputs}
         if name not in outputs:
             raise ValueError(f"stage {stage!r} has the outputs {', '.join(outputs)}, expected {name}")
+        if len(outputs[name].dims) != rank:
+            shape = list(outputs[name].shape)
+            raise ValueError(f"{stage} output {name}: got {shape}, expected {rank + 1} dimensions")
         return outputs[name]
 
 
@@ -131,6 +127,7 @@ def read(folder: Path) -> Artifact:
         raise ArtifactError(f"{path}: got format {found!r}, expected {FORMAT!r}; {AGAIN} of this release")
     try:
         artifact = _build(folder, manifest, sha256(path))
+        _check_features(artifact, manifest["spec"])
         _check_sizes(artifact)
     except KeyError as error:
         raise ArtifactError(f"{path}: missing key {error}; {AGAIN}") from None
@@ -144,13 +141,7 @@ def _build(folder: Path, manifest: dict[str, Any], digest: str) -> Artifact:
     spec = manifest["spec"]
     if spec["format"] != SPEC_FORMAT:
         raise ValueError(f"got spec format {spec['format']!r}, expected {SPEC_FORMAT!r}")
-    missing = [name for name in REQUIRED_STAGES if name not in manifest["stages"]]
-    if missing:
-        raise ValueError(f"no stage {missing[0]!r}, expected {', '.join(REQUIRED_STAGES)}")
-    unknown = [name for name in manifest["stages"] if name not in STAGES]
-    if unknown:
-        raise ValueError(f"stage {unknown[0]!r} is not served by this release, which knows {', '.join(STAGES)}")
-    stages = [name for name in STAGES if name in manifest["stages"]]
+    stages = _stage_names(manifest["stages"], spec)
     entries = {**{name: manifest["stages"][name] for name in stages}, "labels": manifest["labels"]}
     for entry in entries.values():
         _check_file(folder / _plain(entry["file"]), entry["sha256"])
@@ -173,8 +164,20 @@ def _build(folder: Path, manifest: dict[str, Any], digest: str) -> Artifact:
             )
             for name in stages
         },
-        keypoints=_keypoints(spec["keypoint_head"]) if "keypoint" in stages else None,
+        keypoints=keypoints.read(spec["keypoint_head"]) if "keypoint" in stages else None,
     )
+
+
+def _stage_names(found: dict[str, Any], spec: dict[str, Any]) -> list[str]:
+    """The stages in the order of the line; ValueError unless they are those of the spec's model."""
+    expected = [*REQUIRED_STAGES, *(name for name in BRANCHES if spec.get(f"{name}_head") is not None)]
+    if unknown := [name for name in found if name not in STAGES]:
+        raise ValueError(f"stage {unknown[0]!r} is not served by this release, which knows {', '.join(STAGES)}")
+    if missing := [name for name in expected if name not in found]:
+        raise ValueError(f"no stage {missing[0]!r}, expected {', '.join(expected)} as the spec says")
+    if more := [name for name in found if name not in expected]:
+        raise ValueError(f"got stage {more[0]!r}, but the spec has no {more[0]}_head")
+    return expected
 
 
 def _plain(name: object) -> str:
@@ -201,21 +204,20 @@ def _preprocessing(data: dict[str, Any]) -> Preprocessing:
     return Preprocessing(sides[0], sides[1], canvases)
 
 
-def _keypoints(head: dict[str, Any]) -> Keypoints:
-    """The keypoints of the spec."""
-    return Keypoints(
-        names=tuple(str(name) for name in head["names"]),
-        flip_pairs=tuple((str(left), str(right)) for left, right in head["flip_pairs"]),
-        sigmas=tuple(float(sigma) for sigma in head["sigmas"]),
-    )
-
-
 def tensor(data: dict[str, Any]) -> Tensor:
     """One entry of a stage's inputs or outputs; ValueError for a dtype that Triton would not know."""
     if data["dtype"] not in DTYPES:
         raise ValueError(f"tensor {data['name']!r}: got dtype {data['dtype']!r}, expected {', '.join(DTYPES)}")
     shape = tuple(side if isinstance(side, int) else str(side) for side in data["shape"])
     return Tensor(str(data["name"]), str(data["dtype"]), shape)
+
+
+def _check_features(artifact: Artifact, spec: dict[str, Any]) -> None:
+    """Check that the backbone gives what the spec's heads read."""
+    kind = spec["backbone"].get("features", "fpn")
+    if kind not in FEATURES or artifact.features != FEATURES[kind]:
+        expected = ", ".join(FEATURES.get(kind, ())) or f"a spec of {', '.join(FEATURES)}"
+        raise ValueError(f"features {kind!r}: got {', '.join(artifact.features) or 'none'}, expected {expected}")
 
 
 def _check_sizes(artifact: Artifact) -> None:
@@ -239,6 +241,6 @@ def _check_sizes(artifact: Artifact) -> None:
 
 def _check_output(artifact: Artifact, stage: str, name: str, expected: tuple[int, ...]) -> None:
     """Raise ValueError unless the stage's output has these dims, all of them known."""
-    found = artifact.output(stage, name).dims
+    found = artifact.output(stage, name, len(expected)).dims
     if found != expected or min(found) < 1:
         raise ValueError(f"{stage} output {name}: got {list(found)}, expected {list(expected)}, each at least 1")

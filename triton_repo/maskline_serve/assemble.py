@@ -190,7 +190,7 @@ def _configured(text: str, name: str, cut: config_parts.Cut, artifact: Artifact,
     if name in ENSEMBLES:
         text = config.with_parameter(text, "labels", json.dumps(list(artifact.classes), ensure_ascii=False), where)
     if name in ENSEMBLES and artifact.keypoints is not None:
-        described = json.dumps(dataclasses.asdict(artifact.keypoints), ensure_ascii=False)
+        described = json.dumps(dataclasses.asdict(artifact.keypoints), ensure_ascii=False, allow_nan=False)
         text = config.with_parameter(text, "keypoints", described, where)
     if name == "preprocess":
         for key, value in _preprocessing(artifact).items():
@@ -242,7 +242,11 @@ def _must_replace(folder: Path, new: Repository, force: bool) -> bool:
         return True
     if not (folder / FILE).is_file():
         raise RepositoryError(f"{folder} is there and was not assembled by maskline-serve; choose another folder")
-    old = Repository.load(folder)
+    try:
+        old = Repository.load(folder)
+    except RepositoryError as error:
+        reason = str(error).rpartition("; ")[0]
+        raise RepositoryError(f"{reason}, so it cannot be replaced; delete {folder} or choose another folder") from None
     changes = old.changes()
     if added := [name for name, change in changes.items() if change == "added"]:
         raise RepositoryError(f"{folder} holds {added[0]}, which is not ours; move it away or choose another folder")

@@ -12,11 +12,10 @@ import re
 from typing import Any
 
 from maskline_serve import config
-from maskline_serve.artifact import Artifact
+from maskline_serve.artifact import FEATURES, Artifact
 from maskline_serve.errors import RepositoryError
 
-PYRAMID = ("p2", "p3", "p4", "p5")
-_RPN_LEVELS = (*PYRAMID, "p6")
+_RPN_LEVELS = (*FEATURES["fpn"], "p6")
 # What a repository has for one branch alone: its tensors, and the parameters of the same names.
 _OF_BRANCH = {"mask": ("masks", "mask_rle"), "keypoint": ("keypoints",)}
 
