@@ -8,7 +8,6 @@ Letters: D detections an image, R proposals an image, M mask side.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -23,86 +22,16 @@ from maskline_train.model.box_head import classwise_nms
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
 from maskline_train.model.paste import encode_masks
 from maskline_train.model.roi_ops import multiscale_roi_align
-from maskline_train.spec import ModelSpec
 from pycocotools import mask as coco_mask
 
 from maskline_export import stage_io
-from maskline_export.compare import StageRow, match_boxes
+from maskline_export.compare import match_boxes
 from maskline_export.manifest import Manifest
 from maskline_export.probes import custom_node, with_outputs, without_node
 from maskline_export.runtime import OnnxModel, OnnxPipeline, RawDetections, Tensors
+from maskline_export.verify_rows import SAME_POINT_PX, ParityReport, features_row, make_rows
 
 Pixels = npt.NDArray[np.uint8]
-
-SAME_POINT_PX = 0.1  # keypoints nearer than this are the same; two equal peaks of a heatmap may change places
-
-
-def features_row(spec: ModelSpec) -> str:
-    """The name of the row of what the heads read: P2-P5, or C4, or C5."""
-    names = [name.upper() for name in spec.backbone.feature_names]
-    return names[0] if len(names) == 1 else f"{names[0]}-{names[-1]}"
-
-
-def make_rows(spec: ModelSpec) -> dict[str, StageRow]:
-    """Empty rows in the order of the line, each with its tolerance and the tolerance's reason."""
-    mask_rows = [
-        StageRow("mask RoI features", 1e-4, relative=True),
-        # a probability that rounds up on one side and down on the other
-        StageRow("mask probabilities", 2.0, "of 255"),
-    ]
-    pasted_rows = [
-        # 1 - IoU; a small object has some 30 pixels, so one pixel at the threshold's edge is 3 %
-        StageRow("masks, pasted", 0.05, "1 - IoU"),
-        # bias: mean of (area / area - 1) over all matched masks
-        StageRow("mask area", 0.01, "share"),
-    ]
-    keypoint_rows = [StageRow("keypoints", SAME_POINT_PX, "px", min_matched=0.99)]
-    rows = [
-        # the same bytes come from the same decoder and resizer
-        StageRow("canvas", 0.0, "levels"),
-        # float32 sums of some 2e3 products a convolution, in another order, through about 60 layers: seen 1e-6
-        StageRow(features_row(spec), 1e-4, relative=True),
-        StageRow("RPN logits", 1e-4, relative=True),
-        StageRow("RPN deltas", 1e-4, relative=True),
-        # exp and a product with the anchor's size, up to 1333 px; an IoU at the threshold's edge may fall either way
-        StageRow("proposals", 1e-2, "px", min_matched=0.99),
-        # bilinear weights from coordinates rounded at float32, 2^-14 px at 1333 px
-        StageRow("box RoI features", 1e-4, relative=True),
-        StageRow("class logits", 1e-4, relative=True),
-        StageRow("box deltas", 1e-4, relative=True),
-        # as for proposals; a score at the cut's edge may fall either way
-        StageRow("boxes of the box head", 1e-2, "px", min_matched=0.99),
-        *(mask_rows if spec.mask_head else []),
-        *(keypoint_rows if spec.keypoint_head else []),
-        StageRow("detections", 0.1, "px", min_matched=0.99),
-        StageRow("scores", 1e-3),
-        *(pasted_rows if spec.mask_head else []),
-    ]
-    return {row.stage: row for row in rows}
-
-
-@dataclasses.dataclass
-class ParityReport:
-    """The rows over all images, and how many images and detections they rest on."""
-
-    rows: list[StageRow]
-    num_images: int
-    num_detections: int
-
-    @property
-    def first_deviation(self) -> str | None:
-        """Name of the first stage that deviates, in the order of the line."""
-        return next((row.stage for row in self.rows if not row.ok), None)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; goes into the manifest as `parity`."""
-        rows = [dataclasses.asdict(row) | {"limit": row.limit, "ok": row.ok} for row in self.rows]
-        return {
-            "images": self.num_images,
-            "detections": self.num_detections,
-            "first_deviation": self.first_deviation,
-            "rows": rows,
-        }
 
 
 class Verifier:
@@ -227,10 +156,11 @@ class Verifier:
         labels = reference.labels.numpy().astype(np.int32)
         found = self._keypoint.run(tensors | {"boxes": reference.boxes.numpy(), "labels": labels})["keypoints"][0]
         count = int(reference.num_detections[0])
-        expected = reference.keypoints[0, :count, :, :2].numpy()
-        points = found[:count, :, :2].astype(np.float32)
-        same = (np.abs(points - expected) <= SAME_POINT_PX).all(axis=2)
-        self.rows["keypoints"].add(expected[same], points[same])
+        expected = reference.keypoints[0, :count].numpy()
+        points = found[:count].astype(np.float32)
+        same = (np.abs(points - expected)[..., :2] <= SAME_POINT_PX).all(axis=2)
+        self.rows["keypoints"].add(expected[same, :2], points[same, :2])
+        self.rows["keypoint scores"].add(expected[same, 2], points[same, 2])
         self.rows["keypoints"].add_match(float(same.mean()) if same.size else 1.0)
 
     def _pooled(self, features: list[torch.Tensor], boxes: torch.Tensor, side: int) -> torch.Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,11 +24,12 @@ from rich.progress import Progress
 from rich.table import Table
 
 from maskline_export.compare import StageRow
-from maskline_export.errors import ParityError
+from maskline_export.errors import ContractError, ParityError
 from maskline_export.manifest import Manifest, load_artifact
 from maskline_export.runtime import OnnxPipeline
-from maskline_export.verify import ParityReport, verify
+from maskline_export.verify import verify
 from maskline_export.verify_images import ladder_images, named_images
+from maskline_export.verify_rows import ParityReport
 
 MAX_LISTED_IMAGES = 16  # of a dataset, for the stage table; the AP uses them all
 
@@ -41,12 +41,17 @@ def run(
 
     Raises:
         ParityError: a stage deviates, or the artifact was exported from other weights; reports are written first.
+        ContractError: the artifact is damaged or typed, or checkpoint, images or data cannot be read.
     """
     console = Console()
     manifest = load_artifact(artifact)
-    model = load_model(checkpoint).eval()
+    _check_float32(artifact, manifest)
+    try:
+        model = load_model(checkpoint).eval()
+        sources = list(_sources(images, data, split, model))
+    except (ValueError, OSError) as error:
+        raise ContractError(str(error)) from error
     _check_same_weights(checkpoint, manifest)
-    sources = list(_sources(images, data, split, model))
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("PyTorch against ONNX Runtime", total=len(sources))
         report = verify(model, artifact, manifest, (pixels for _, pixels in sources), lambda: progress.advance(task))
@@ -92,7 +97,7 @@ def ap_table(ap: dict[str, dict[str, Any]]) -> Table:
 
 def average_precision(model: MaskRCNN, artifact: Path, data: Path, split: str) -> dict[str, dict[str, Any]]:
     """{"pytorch": {"box": {"AP": ..}, "mask": {..}}, "onnx": {..}} on the same images, for what the model answers."""
-    dataset = CocoDataset(data, split, "instances" if model.spec.keypoint_head is None else "person_keypoints")
+    dataset = _dataset(data, split, model)
     sides = {
         "pytorch": evaluate(model, dataset, Processes(0, 1, torch.device("cpu")), batch=1),
         "onnx": onnx_metrics(artifact, dataset, model.spec),
@@ -128,8 +133,23 @@ def _sources(
         yield from named_images(images)
         return
     if data is not None:
-        yield from itertools.islice(named_images([data / split]), MAX_LISTED_IMAGES)
+        dataset = _dataset(data, split, model)
+        for index in range(min(len(dataset), MAX_LISTED_IMAGES)):
+            yield dataset[index].file_name, dataset.image(index)
     yield from ladder_images(model.spec.preprocessing.shorter_side_px)
+
+
+def _dataset(data: Path, split: str, model: MaskRCNN) -> CocoDataset:
+    return CocoDataset(data, split, "instances" if model.spec.keypoint_head is None else "person_keypoints")
+
+
+def _check_float32(artifact: Path, manifest: Manifest) -> None:
+    """The limits of the table are those of float32; a typed stage is further off by design."""
+    if manifest.precision != "fp32":
+        raise ContractError(
+            f"{artifact}: got precision {manifest.precision}, expected fp32, which the limits of `verify` are for; "
+            "verify the artifact that it was made of, which `maskline-export onnx` wrote"
+        )
 
 
 def _check_same_weights(checkpoint: Path, manifest: Manifest) -> None:

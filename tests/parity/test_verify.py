@@ -7,15 +7,19 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from in_process import call
+from maskline_export.cli import main
 from maskline_export.compare import StageRow, match_boxes
 from maskline_export.errors import ContractError, ParityError
 from maskline_export.manifest import Manifest, load_artifact
 from maskline_export.to_onnx import export_checkpoint
+from maskline_export.to_typed import type_artifact
 from maskline_export.verify import Verifier
 from maskline_export.verify_images import ladder_images
 from maskline_export.verify_run import run
 from maskline_train.checkpoint import load_model, save_model
 from onnx import numpy_helper
+from shapes_data import write_shapes
 from tiny import tiny_model
 
 
@@ -95,6 +99,52 @@ def test_a_changed_file_is_refused(folders: tuple[Path, Path], tmp_path: Path) -
     bad = spoiled(folders[1], tmp_path / "bad", "mask", "convs.0.weight", 0.1)
     with pytest.raises(ContractError, match=r"mask\.onnx: got sha256"):
         run(folders[0], bad, [], None, "val", None)
+
+
+def test_the_images_of_a_data_set_are_found_wherever_their_names_point(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """As those of Cityscapes, which lie in a folder for each city."""
+    data = write_shapes(tmp_path / "shapes", {"val": 2})
+    (data / "val" / "city").mkdir()
+    file = data / "annotations" / "instances_val.json"
+    content = json.loads(file.read_text())
+    for image in content["images"]:
+        (data / "val" / image["file_name"]).rename(data / "val" / "city" / image["file_name"])
+        image["file_name"] = f"city/{image['file_name']}"
+    file.write_text(json.dumps(content))
+    run(*folders, [], data, "val", tmp_path / "parity.json")
+    report = json.loads((tmp_path / "parity.json").read_text())
+    assert report["image_names"][:3] == ["city/0001.png", "city/0002.png", "96x96"]
+    assert report["ap"].keys() == {"pytorch", "onnx"}
+
+
+def test_a_typed_artifact_is_refused_with_the_one_to_verify(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    type_artifact(folders[1], tmp_path / "fp16", "fp16", None)
+    with pytest.raises(ContractError, match=r"fp16: got precision fp16, expected fp32, .*verify the artifact that it"):
+        run(folders[0], tmp_path / "fp16", [], None, "val", None)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("no-checkpoint", "artifact"), "no-checkpoint: no model.json; expected a checkpoint folder"),
+        (("checkpoint", "no-artifact"), "no-artifact"),
+        (("checkpoint", "artifact", "--images", "no.png"), "no.png: got no such file, expected an image"),
+        (("checkpoint", "artifact", "--images", "artifact"), "artifact: no image in this folder"),
+        (("checkpoint", "artifact", "--data", "nowhere"), "nowhere/annotations/instances_val.json"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_read_is_one_line(
+    words: tuple[str, ...], message: str, folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = folders[0].parent
+    assert call(main, "verify", *(word if word.startswith("-") else str(root / word) for word in words)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {root}")
+    assert message in error
+    assert error.count("\n") == 1
 
 
 def test_a_row_fails_on_nan_and_on_other_shapes() -> None:

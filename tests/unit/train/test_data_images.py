@@ -159,8 +159,10 @@ def test_a_decompression_bomb_is_refused(side):
 
 
 def test_a_missing_file_says_so(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"no\.png: got no such file, expected an image; check the name"):
         decode_image(tmp_path / "no.png")
+    with pytest.raises(FileNotFoundError, match="got no such file, expected an image"):
+        decode_image(tmp_path)
 
 
 @pytest.mark.parametrize(

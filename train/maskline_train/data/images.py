@@ -171,6 +171,8 @@ def preprocess_batch(images: Sequence[Pixels], spec: PreprocessingSpec) -> tuple
 
 
 def _read(path: Path, limits: ImageLimits) -> bytes:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: got no such file, expected an image; check the name")
     _check_bytes(str(path), path.stat().st_size, limits)
     return path.read_bytes()
 
