@@ -1,6 +1,6 @@
-"""COCO's person keypoints: their names, the OKS constants, and the lines of a drawn person.
+"""COCO's person keypoints: their names and the lines of a drawn person.
 
-Ref: https://cocodataset.org/#keypoints-eval; pycocotools `Params.kpt_oks_sigmas`.
+Ref: https://cocodataset.org/#keypoints-eval.
 """
 
 from __future__ import annotations
@@ -11,11 +11,6 @@ KEYPOINTS = (
     *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow"),
     *("right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle"),
     "right_ankle",
-)
-SIGMAS = (
-    *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072),
-    *(0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089),
-    0.089,
 )
 # What a line joins: "skeleton" of the category person in COCO's person_keypoints files.
 LINES = (

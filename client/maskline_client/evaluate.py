@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from maskline_client import coco_person
 from maskline_client.detector import IN_FLIGHT, Detector
 from maskline_client.served_model import KeypointNames, ServedModel
 
@@ -105,7 +104,7 @@ def read_split(root: Path, split: str, max_images: int | None = None, annotation
     if len(keypoints) > 1:
         raise ValueError(f"{path}: got categories with different keypoints, expected one set of them")
     (keypoint_names,) = keypoints or {()}
-    _fill_keypoints(coco, len(keypoint_names))
+    _fill_keypoints(path, coco, len(keypoint_names))
     return DataSplit(coco, image_ids, paths, dict(zip(names, sorted(coco.cats), strict=True)), keypoint_names)
 
 
@@ -162,32 +161,39 @@ def evaluate(
         results += outcome.unwrap().to_coco_results(image_id, split.category_ids)
         advance()
     model = detector.model
+    return score(split, results, masks=model.has_masks, keypoints=model.keypoints), results
+
+
+def score(
+    split: DataSplit, results: list[dict[str, Any]], *, masks: bool, keypoints: KeypointNames | None
+) -> Evaluation:
+    """Score COCO results of all images of a split, exactly as training does.
+
+    Args:
+        split: from `read_split`.
+        results: as `Detections.to_coco_results` makes them.
+        masks: whether they have masks.
+        keypoints: of the model, where they have keypoints.
+    """
     return Evaluation(
         len(split.image_ids),
         len(results),
         box=_score(split, results, "bbox"),
-        mask=_score(split, results, "segm") if model.has_masks else None,
-        keypoint=None if model.keypoints is None else _score_keypoints(split, results, model.keypoints),
-    ), results
+        # Without the box, whose area pycocotools would else take for the size of the mask or of the person.
+        mask=_score(split, _without(results, "bbox"), "segm") if masks else None,
+        keypoint=None
+        if keypoints is None
+        else _score(split, _without(results, "bbox", "segmentation"), "keypoints", oks_sigmas(keypoints)),
+    )
+
+
+def _without(results: list[dict[str, Any]], *keys: str) -> list[dict[str, Any]]:
+    return [{key: value for key, value in result.items() if key not in keys} for result in results]
 
 
 def oks_sigmas(keypoints: KeypointNames) -> tuple[float, ...]:
-    """The OKS constants of J keypoints: the model's own, else COCO's for COCO's persons, else 0.05 each."""
-    if keypoints.sigmas:
-        return keypoints.sigmas
-    coco = dict(zip(coco_person.KEYPOINTS, coco_person.SIGMAS, strict=True))
-    if set(keypoints.names) == set(coco):
-        return tuple(coco[name] for name in keypoints.names)
-    return (DEFAULT_SIGMA,) * len(keypoints.names)
-
-
-def _score_keypoints(
-    split: DataSplit, results: list[dict[str, Any]], keypoints: KeypointNames
-) -> dict[str, float | None]:
-    """OKS AP."""
-    # As the entries of a COCO keypoints file, which have no box: the size of an object is then that of its points.
-    bare = [{key: found[key] for key in ("image_id", "category_id", "keypoints", "score")} for found in results]
-    return _score(split, bare, "keypoints", oks_sigmas(keypoints))
+    """The OKS constants of J keypoints: the model's own, else those of training, 0.05 each."""
+    return keypoints.sigmas or (DEFAULT_SIGMA,) * len(keypoints.names)
 
 
 def _score(
@@ -212,8 +218,18 @@ def _score(
     return {name: None if value < 0 else float(value) for name, value in zip(names, values, strict=True)}
 
 
-def _fill_keypoints(coco: Any, num_keypoints: int) -> None:
-    """Give annotations that say nothing of keypoints as many that are not labelled: COCOeval asks each for them."""
+def _fill_keypoints(path: Path, coco: Any, num_keypoints: int) -> None:
+    """Give annotations that say nothing of keypoints as many that are not labelled: COCOeval asks each for them.
+
+    Raises:
+        ValueError: an annotation with another number of them than its category names.
+    """
     for annotation in coco.anns.values() if num_keypoints else ():
         points = annotation.get("keypoints") or [0] * (3 * num_keypoints)
+        if not isinstance(points, list) or len(points) != 3 * num_keypoints:
+            got = f"{len(points)} values" if isinstance(points, list) else repr(points)[:60]
+            raise ValueError(
+                f"{path}: annotation {annotation.get('id')}: got keypoints of {got}, expected a list of "
+                f"{3 * num_keypoints}: x, y, visibility of each of the category's {num_keypoints}"
+            )
         annotation["keypoints"], annotation["num_keypoints"] = points, sum(known > 0 for known in points[2::3])

@@ -50,6 +50,11 @@ class Answer:
         """N, the number of objects found."""
         return len(self.labels)
 
+    def branches(self) -> str:
+        """What comes with the boxes, in words."""
+        given = {"masks": self.masks, "keypoints": self.keypoints}
+        return " and ".join(name for name, array in given.items() if array is not None) or "boxes alone"
+
     def mask_areas(self) -> NDArray[np.float64]:
         """[N] pixels of each mask: of the original image, or cells of the M x M grid; 0 without masks."""
         if self.masks is None:
@@ -157,6 +162,8 @@ def difference(first: Answer, second: Answer) -> str:
     """How two answers for the same image differ beyond tolerance, in words; empty when they agree."""
     if first.num_detections != second.num_detections:
         return f"{second.num_detections} detections, {first.num_detections} at first"
+    if first.branches() != second.branches():
+        return f"{second.branches()}, {first.branches()} at first"
     if first.num_detections == 0:
         return ""
     if (first.labels != second.labels).any():
@@ -168,7 +175,8 @@ def difference(first: Answer, second: Answer) -> str:
     if score_error > SCORE_TOLERANCE:
         return f"scores differ by up to {score_error:.3g}"
     if first.keypoints is not None and second.keypoints is not None:
-        moved = (np.abs(first.keypoints - second.keypoints)[..., :2] > BOX_TOLERANCE_PX).any(axis=-1)
+        near = np.abs(first.keypoints - second.keypoints)[..., :2] <= BOX_TOLERANCE_PX
+        moved = ~near.all(axis=-1)  # a NaN is near nothing
         if moved.sum() > max(1, MOVED_SHARE * moved.size):
             return f"{int(moved.sum())} of {moved.size} keypoints differ by more than {BOX_TOLERANCE_PX} px"
     areas = first.mask_areas()

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from maskline_client import Detector, InvalidImage, rle
-from maskline_client.coco_person import KEYPOINTS as COCO_PERSON
 from maskline_client.evaluate import check_keypoints, evaluate, oks_sigmas, read_split, unknown_names
 from maskline_client.served_model import KeypointNames
-from pycocotools.cocoeval import Params
+from maskline_train.evaluate import DEFAULT_SIGMA
 from unit.client.triton_double import (
     BOXES_ALONE,
     CLASSES,
@@ -241,9 +240,17 @@ def test_categories_of_different_keypoints_are_refused(tmp_path: Path) -> None:
         read_split(tmp_path, "val", annotations="person_keypoints")
 
 
-def test_sigmas_are_the_models_else_cocos_for_its_persons_else_those_of_training() -> None:
+def test_an_annotation_with_too_few_keypoints_is_named(tmp_path: Path) -> None:
+    path = write_keypoint_data(tmp_path) / "annotations" / "person_keypoints_val.json"
+    data = json.loads(path.read_text())
+    annotation = next(item for item in data["annotations"] if item.get("keypoints"))
+    for wrong, text in (([1.0, 2.0], "keypoints of 2 values"), ("nose", "keypoints of 'nose'")):
+        annotation["keypoints"] = wrong
+        path.write_text(json.dumps(data))
+        with pytest.raises(ValueError, match=f"annotation {annotation['id']}: got {text}, expected a list of"):
+            read_split(tmp_path, "val", annotations="person_keypoints")
+
+
+def test_sigmas_are_the_models_else_those_of_training() -> None:
     assert oks_sigmas(KeypointNames(("a", "b"), sigmas=(0.1, 0.3))) == (0.1, 0.3)
-    assert oks_sigmas(KeypointNames(("a", "b"))) == (0.05, 0.05)
-    np.testing.assert_allclose(oks_sigmas(KeypointNames(COCO_PERSON)), Params("keypoints").kpt_oks_sigmas, rtol=1e-12)
-    mirrored = KeypointNames(COCO_PERSON[::-1])  # another order of the same names
-    assert oks_sigmas(mirrored) == oks_sigmas(KeypointNames(COCO_PERSON))[::-1]
+    assert oks_sigmas(KeypointNames(("a", "b"))) == (DEFAULT_SIGMA,) * 2

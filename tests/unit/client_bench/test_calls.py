@@ -59,3 +59,21 @@ def moved(answer: Answer, count: int, by_px: float) -> Answer:
 def test_keypoints_that_moved_are_noticed(count: int, by_px: float, text: str) -> None:
     first = read_answer(result("keypoints"))
     assert difference(first, moved(first, count, by_px)) == text
+
+
+def test_keypoints_that_are_no_numbers_are_noticed() -> None:
+    first = read_answer(result("keypoints"))
+    assert difference(first, moved(first, 34, float("nan"))).startswith("34 of 34 keypoints differ")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        (("masks",), (), "boxes alone, masks at first"),
+        ((), ("keypoints",), "keypoints, boxes alone at first"),
+        (("masks",), ("masks", "keypoints"), "masks and keypoints, masks at first"),
+    ],
+    ids=["masks", "keypoints", "both"],
+)
+def test_a_branch_that_came_or_went_is_noticed(before: tuple[str, ...], after: tuple[str, ...], text: str) -> None:
+    assert difference(read_answer(result(*before)), read_answer(result(*after))) == text
