@@ -14,7 +14,7 @@ from pathlib import Path
 
 from maskline_train.ablation import Row, Table
 from maskline_train.ablation_report import write_report
-from maskline_train.ablation_row import RESULT_FILE, Bench, RowResult, run_row
+from maskline_train.ablation_row import MARKER_FILE, RESULT_FILE, Bench, RowResult, run_row
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes, barrier
 from maskline_train.recipe import Recipe
@@ -63,13 +63,20 @@ def ablate(
     found: list[RowResult | None] = []
     for number, row in enumerate(table.rows, start=1):
         folder, head = out / folder_of(row.name), f"row {number} of {len(table.rows)}, {row.name}"
-        if not (row in chosen or (folder / RESULT_FILE).is_file()):
+        if row not in chosen and (folder / RESULT_FILE).is_file():  # of another start, maybe, by an earlier --row
+            found.append(_read(folder / RESULT_FILE))
+            continue
+        if row not in chosen:
             found.append(None)
             say(f"{head}: left out" + (f", it needs {row.needs}: --row {folder.name} runs it" if row.needs else ""))
             continue
         recipe = row.change(base)
         made_by = bench.fingerprint(row, recipe, found[-1] if found else None)
         result = _known(folder, made_by, row, bench)
+        barrier()  # nobody writes before everybody has looked
+        if processes.is_main:
+            folder.mkdir(parents=True, exist_ok=True)
+            replace_file(folder / MARKER_FILE, made_by.encode())
         if result is None:
             say(f"{head}: training {recipe.training.steps} steps" if not row.augmented else f"{head}: evaluating")
             result = run_row(row, recipe, folder, bench, made_by, found[-1] if found else None)
@@ -104,20 +111,19 @@ def _known(folder: Path, made_by: str, row: Row, bench: Bench) -> RowResult | No
     """The row's result where it, or the same row of another table beside this one, is there already.
 
     Raises:
-        ValueError: the folder has a result of other settings: a table of both would compare unequal things.
+        ValueError: the folder has a run of other settings: a table of both would compare unequal things.
     """
+    marker = folder / MARKER_FILE
+    if marker.is_file() and marker.read_text(encoding="utf-8") != made_by:
+        raise ValueError(
+            f"{folder}: holds a run of another recipe, number of steps, start or data set; expected this command's, "
+            f"for rows to be comparable; remove the folder, or choose another --out"
+        )
     if (folder / RESULT_FILE).is_file():
-        result = _read(folder / RESULT_FILE)
-        if result.made_by != made_by:
-            raise ValueError(
-                f"{folder}: holds a result of another recipe, start or data set ({result.steps} steps); expected this "
-                f"command's, for rows to be comparable; remove the folder, or choose another --out"
-            )
-        return result
+        return _read(folder / RESULT_FILE)
     for path in sorted(bench.out.parent.glob(f"*/*/{RESULT_FILE}")):
         result = _read(path)
         if result.made_by == made_by:
-            folder.mkdir(parents=True, exist_ok=True)
             return dataclasses.replace(result, name=row.name)
     return None
 

@@ -25,6 +25,7 @@ from maskline_train.stages import detect_with
 from maskline_train.training_state import LAST, replace_file
 
 RESULT_FILE = "result.json"
+MARKER_FILE = "made_by"  # the fingerprint of the row's run, from its first step on
 SHEET_IMAGES = 3  # whose detections a result keeps, for the pictures
 
 
@@ -136,7 +137,6 @@ def run_row(row: Row, recipe: Recipe, folder: Path, bench: Bench, made_by: str, 
                 f"row {row.name!r}: got no result of the row above, which it evaluates; run that one first"
             )
         run = bench.out.parent / before.run
-        folder.mkdir(parents=True, exist_ok=True)
         metrics = _evaluate(row, recipe, run, bench)
     else:
         # A run that was stopped between its last checkpoint and its result gives none: it is evaluated again.

@@ -1,6 +1,7 @@
 """Ablations: every packaged table's rows make valid recipes, and a run prints, resumes and shows what it found."""
 
 import dataclasses
+import importlib
 import json
 import re
 
@@ -87,6 +88,15 @@ def test_a_table_names_ledger_rows_and_columns_that_exist(name):
         assert set(row.paper) <= set(table.columns())
         before = table.rows[index - 1] if index else None
         assert not row.augmented or (before and not before.stagewise)  # it evaluates one model
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_s_header_has_both_commands_hardware_and_time(name):
+    header = importlib.import_module(f"maskline_train.ablations.{name}").__doc__
+    assert f"maskline-train ablate {name} --data" in header
+    assert f"-m maskline_train.cli ablate {name} --recipe {load_table(name).full}" in header
+    assert re.search(r"^Hardware: small, .*; full, ", header, re.MULTILINE)
+    assert re.search(r"^Time: {5}small, .*; full, ", header, re.MULTILINE)
 
 
 def test_the_schedules_of_the_later_tables_are_those_of_the_paper():
@@ -228,8 +238,17 @@ def test_rows_start_from_the_trunk_and_not_from_heads(run, start):
 
 def test_a_result_of_other_settings_is_not_taken_for_this_one(run, runner, recipe):
     longer = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, steps=3))
-    with pytest.raises(ValueError, match=r"one-point: holds a result of another recipe.*\(2 steps\); expected"):
+    with pytest.raises(ValueError, match="one-point: holds a run of another recipe, number of steps"):
         runner(TWO_ROWS, "two", changed=longer)
+
+
+def test_a_run_without_result_is_not_continued_with_other_settings(runner, recipe):
+    other = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, seed=9))
+    _, _, out = runner(TWO_ROWS, "stopped", changed=other, only=["one point"])
+    (out / "stopped" / "one-point" / RESULT_FILE).unlink()
+    longer = dataclasses.replace(other, training=dataclasses.replace(other.training, steps=3))
+    with pytest.raises(ValueError, match="holds a run of another recipe"):
+        runner(TWO_ROWS, "stopped", changed=longer, only=["one point"])
 
 
 def test_a_row_that_another_table_trained_is_taken_over(run, runner):
@@ -248,9 +267,13 @@ def test_a_run_killed_before_its_result_is_evaluated_and_not_trained_again(run, 
     assert found == first  # the seconds too: they are those of training
 
 
-def test_one_row_can_be_run_alone(runner):
-    found, _, _ = runner(TWO_ROWS, "alone", only=["many points"])
+def test_one_row_can_be_run_alone(runner, recipe, sets, start):
+    found, _, out = runner(TWO_ROWS, "alone", only=["many points"])
     assert [result and result.name for result in found] == [None, None, "many points"]
+    with process_group() as processes:  # a row from another start, beside the one that is there
+        both = ablate(TWO_ROWS, recipe, *sets, out / "alone", processes, init=start / WEIGHTS_FILE, only=["two-points"])
+    assert both[2] == found[2]
+    assert both[1].made_by != found[2].made_by
     with pytest.raises(ValueError, match="row: got 'no such', expected one of one-point, two-points, many-points"):
         runner(TWO_ROWS, "alone", only=["no such"])
 

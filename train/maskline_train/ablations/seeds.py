@@ -1,4 +1,11 @@
-"""How much of a difference between rows is chance: one recipe, trained with three seeds."""
+"""How much of a difference between rows is chance: one recipe, trained with three seeds.
+
+Small:    maskline-train ablate seeds --data out/digits --out out/ablations --init demo/base
+Full:     torchrun --nproc-per-node 8 -m maskline_train.cli ablate seeds --recipe mask_rcnn_r50_fpn
+              --data COCO --train-split train2017 --val-split val2017 --out runs/ablations --init resnet50.pth
+Hardware: small, a CPU core and 2 GB of memory; full, the 8 GPUs of the paper (with fewer, add --total-batch).
+Time:     small, in docs/ablations.md; full, 32 hours a row on GPUs of 2017, says the paper.
+"""
 
 import dataclasses
 

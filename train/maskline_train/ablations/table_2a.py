@@ -1,10 +1,15 @@
 """Table 2a: backbones.
 
-The features (C4 or FPN) change on any body. A body of 101 layers starts from its own classifier's weights:
-  maskline-train ablate table_2a --recipe mask_rcnn_r50_fpn --data COCO --train-split train2017 --val-split val2017
-      --out runs/ablations --init resnet50.pth
-  the same with --init resnet101.pth --row resnet-101-c4 --row resnet-101-fpn
-  the same with --init resnext101_64x4d.pth --row resnext-101-fpn
+Small:    maskline-train ablate table_2a --data out/digits --out out/ablations --init demo/base
+Full:     torchrun --nproc-per-node 8 -m maskline_train.cli ablate table_2a --recipe mask_rcnn_r50_fpn
+              --data COCO --train-split train2017 --val-split val2017 --out runs/ablations --init resnet50.pth
+              and the rows of other bodies with their own weights:
+              --init resnet101.pth --row resnet-101-c4 --row resnet-101-fpn
+              --init resnext101_64x4d.pth --row resnext-101-fpn
+Hardware: small, a CPU core and 2 GB of memory; full, the 8 GPUs of the paper (with fewer, add --total-batch).
+Time:     small, in docs/ablations.md; full, 32 hours (ResNet-50-FPN), 44 hours (ResNet-101-FPN) on GPUs of 2017, says the paper.
+
+The features (C4 or FPN) change on any body, so those two rows run small; nothing deeper has weights there.
 """
 
 from maskline_train.ablation import BODY, Row, Table, chain, edit, published, text

@@ -1,4 +1,11 @@
-"""Table 2c: RoIPool, RoIWarp and RoIAlign on stride-16 features."""
+"""Table 2c: RoIPool, RoIWarp and RoIAlign on stride-16 features.
+
+Small:    maskline-train ablate table_2c --data out/digits --out out/ablations --init demo/base
+Full:     torchrun --nproc-per-node 8 -m maskline_train.cli ablate table_2c --recipe mask_rcnn_r50_c4
+              --data COCO --train-split train2017 --val-split val2017 --out runs/ablations --init resnet50.pth
+Hardware: small, a CPU core and 2 GB of memory; full, the 8 GPUs of the paper (with fewer, add --total-batch).
+Time:     small, in docs/ablations.md; full, the paper gives none; not measured by us.
+"""
 
 from maskline_train.ablation import Row, Table, edit, published, text
 

@@ -1,4 +1,11 @@
-"""Table 2e: mask heads of fully connected layers against a fully convolutional one."""
+"""Table 2e: mask heads of fully connected layers against a fully convolutional one.
+
+Small:    maskline-train ablate table_2e --data out/digits --out out/ablations --init demo/base
+Full:     torchrun --nproc-per-node 8 -m maskline_train.cli ablate table_2e --recipe mask_rcnn_r50_fpn
+              --data COCO --train-split train2017 --val-split val2017 --out runs/ablations --init resnet50.pth
+Hardware: small, a CPU core and 2 GB of memory; full, the 8 GPUs of the paper (with fewer, add --total-batch).
+Time:     small, in docs/ablations.md; full, 32 hours a row on GPUs of 2017, says the paper.
+"""
 
 from maskline_train.ablation import Row, Table, edit, published
 

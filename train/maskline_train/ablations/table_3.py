@@ -1,4 +1,11 @@
-"""Table 3: what training with masks does for boxes."""
+"""Table 3: what training with masks does for boxes.
+
+Small:    maskline-train ablate table_3 --data out/digits --out out/ablations --init demo/base
+Full:     torchrun --nproc-per-node 8 -m maskline_train.cli ablate table_3 --recipe mask_rcnn_r101_fpn
+              --data COCO --train-split train2017 --val-split val2017 --out runs/ablations --init resnet101.pth
+Hardware: small, a CPU core and 2 GB of memory; full, the 8 GPUs of the paper (with fewer, add --total-batch).
+Time:     small, in docs/ablations.md; full, 44 hours with masks on GPUs of 2017, says the paper.
+"""
 
 from maskline_train.ablation import Row, Table, published, same, without_masks
 

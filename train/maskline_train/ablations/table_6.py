@@ -1,6 +1,10 @@
 """Table 6: RoIPool and RoIAlign for keypoints.
 
-Command: maskline-train ablate table_6 --data out/figures --out out/ablations --init demo/base
+Small:    maskline-train ablate table_6 --data out/figures --out out/ablations --init demo/base
+Full:     torchrun --nproc-per-node 8 -m maskline_train.cli ablate table_6 --recipe keypoint_rcnn_r50_fpn
+              --data COCO --train-split train2017 --val-split val2017 --out runs/ablations --init resnet50.pth
+Hardware: small, a CPU core and 2 GB of memory; full, the 8 GPUs of the paper (with fewer, add --total-batch).
+Time:     small, in docs/ablations.md; full, the paper gives none; not measured by us.
 """
 
 from maskline_train.ablation import Row, Table, chain, edit, published, without_masks

@@ -1,14 +1,15 @@
 """Table 7: Cityscapes, from a classifier's weights and from a COCO model, class by class.
 
-On Cityscapes the two rows start from different weights:
-  maskline-train data cityscapes CITYSCAPES out/cityscapes
-  maskline-train ablate table_7 --recipe cityscapes_r50_fpn --data out/cityscapes --out runs/ablations
-      --init resnet50.pth --row fine
-  the same with --init runs/r50/best --row fine-and-coco
+Small:    maskline-train data digits out/few --seed 7 --train-images 60 --val-images 60
+          maskline-train ablate table_7 --data out/few --out out/ablations --init demo/base
+Full:     maskline-train data cityscapes CITYSCAPES out/cityscapes
+          torchrun --nproc-per-node 8 -m maskline_train.cli ablate table_7 --recipe cityscapes_r50_fpn
+              --data out/cityscapes --out runs/ablations --init resnet50.pth --row fine
+          the same with --init runs/r50/best --row fine-and-coco, a checkpoint of mask_rcnn_r50_fpn
+Hardware: small, a CPU core and 2 GB of memory; full, the 8 GPUs of the paper (with fewer, add --total-batch).
+Time:     small, in docs/ablations.md; full, 4 hours and 1 hour on GPUs of 2017, says the paper.
 
-Small, on any set with the classes of the checkpoint: few images, as Cityscapes has few.
-  maskline-train data digits out/few --seed 7 --train-images 60 --val-images 60
-  maskline-train ablate table_7 --data out/few --out out/ablations --init demo/base
+Small, the larger set is the digits that the demo's checkpoint has seen, and the few images are new ones of their kind.
 """
 
 from maskline_train.ablation import BODY, EVERYTHING, Row, Table, published, same, schedule

@@ -1,10 +1,13 @@
 """Table 8, appendix: what later improvements add to the ResNeXt-101-FPN baseline, one after the other.
 
-On COCO, with the weights that each row needs:
-  maskline-train ablate table_8 --recipe mask_rcnn_x101_fpn --data COCO --train-split train2017 --val-split val2017
-      --out runs/ablations --init resnext101_64x4d.pth --row original --row updated-baseline --row end-to-end
-  the same with --init resnext101_in5k.pth --row imagenet-5k --row scales-in-training
-  the same with --init resnext152_in5k.pth --row deeper --row non-local --row scales-in-testing
+Small:    maskline-train ablate table_8 --data out/digits --out out/ablations --init demo/base
+Full:     torchrun --nproc-per-node 8 -m maskline_train.cli ablate table_8 --recipe mask_rcnn_x101_fpn
+              --data COCO --train-split train2017 --val-split val2017 --out runs/ablations
+              --init resnext101_64x4d.pth --row original --row updated-baseline --row end-to-end
+          the same with --init resnext101_in5k.pth --row imagenet-5k --row scales-in-training
+          the same with --init resnext152_in5k.pth --row deeper --row non-local --row scales-in-testing
+Hardware: small, a CPU core and 2 GB of memory; full, the 8 GPUs of the paper (with fewer, add --total-batch).
+Time:     small, in docs/ablations.md; full, the paper gives none; not measured by us.
 """
 
 import dataclasses
