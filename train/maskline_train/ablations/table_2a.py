@@ -7,7 +7,7 @@ Full:     torchrun --nproc-per-node 8 -m maskline_train.cli ablate table_2a --re
               --init resnet101.pth --row resnet-101-c4 --row resnet-101-fpn
               --init resnext101_64x4d.pth --row resnext-101-fpn
 Hardware: small, a CPU core and 2 GB of memory; full, the 8 GPUs of the paper (with fewer, add --total-batch).
-Time:     small, in docs/ablations.md; full, 32 hours (ResNet-50-FPN), 44 hours (ResNet-101-FPN) on GPUs of 2017, says the paper.
+Time:     small, in docs/ablations.md; full, says the paper, 32 (ResNet-50-FPN) and 44 hours (101) on GPUs of 2017.
 
 The features (C4 or FPN) change on any body, so those two rows run small; nothing deeper has weights there.
 """

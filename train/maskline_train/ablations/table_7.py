@@ -19,6 +19,7 @@ TABLE = Table(
     setting="ResNet-50-FPN, Cityscapes fine, val; on test the text says 26.2 and 32.0",
     finding="A model of another, larger set is worth almost 6 points of AP on test, with a sixth of the steps.",
     kinds=("mask",),
+    small="ablation_small_few",
     full="cityscapes_r50_fpn",
     equal_budgets=False,
     rows=(
