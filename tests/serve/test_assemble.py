@@ -188,6 +188,19 @@ def test_ensembles_say_what_the_keypoints_are(variant):
             }
 
 
+def test_a_repository_says_what_it_finds(tmp_path):
+    found = {}
+    for number, (name, spec) in enumerate(standin.VARIANTS.items()):
+        one = dataclasses.replace(spec, classes=("person",))
+        assemble(standin.write_artifact(tmp_path / f"artifact {number}", one), tmp_path / f"repository {number}")
+        found[name] = Repository.load(tmp_path / f"repository {number}").answers
+    assert found == {
+        "masks and keypoints": "1 class, boxes, masks, 3 keypoints",
+        "keypoints on c5": "1 class, boxes, 3 keypoints",
+        "boxes on c4": "1 class, boxes",
+    }
+
+
 @pytest.mark.triton
 def test_doctor_finds_nothing_wrong_with_a_variant(variant):
     _, repository = variant

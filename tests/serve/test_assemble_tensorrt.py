@@ -309,7 +309,7 @@ def found(folder: Path, level: Level) -> dict[str, str]:
 
 def test_doctor_examines_files_and_wiring(made: Path) -> None:
     findings = {finding.check: finding for finding in examine(made)}
-    assert "target tensorrt, 3 classes, fp16" in findings["repository"].detail
+    assert "target tensorrt, 3 classes, boxes, masks, fp16" in findings["repository"].detail
     assert findings["backbone"].detail == "tensorrt, batches up to 8"
     assert findings["maskrcnn"].level is Level.OK, "types of features agree from step to step"
     assert {"TensorRT", "compute capability", "server"} <= set(findings)

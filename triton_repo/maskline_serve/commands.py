@@ -52,7 +52,7 @@ def assemble(
     made = Repository.load(repository)
     size_mib = sum((made.folder / name).stat().st_size for name in made.files) / 2**20
     out.print(
-        f"{repository}: {len(list(made.models.iterdir()))} models, {len(made.classes)} classes, target {made.target}, "
+        f"{repository}: {len(list(made.models.iterdir()))} models, {made.answers}, target {made.target}, "
         f"{size_mib:.1f} MiB{'' if changed else ' (up to date, nothing written)'}",
         soft_wrap=True,
     )

@@ -53,7 +53,7 @@ def examine(folder: Path) -> list[Finding]:
         Finding(
             "repository",
             Level.OK,
-            f"target {repository.target}, {len(repository.classes)} classes, "
+            f"target {repository.target}, {repository.answers}, "
             f"{(repository.engines or repository.artifact)['precision']}, "
             f"{repository.artifact['bodies']} bodies, assembled by maskline {repository.maskline}",
         ),

@@ -65,6 +65,15 @@ class Repository:
         """The folder with our own backends."""
         return self.folder / "backends"
 
+    @property
+    def answers(self) -> str:
+        """What it finds, in words: "3 classes, boxes, masks, 17 keypoints"."""
+        count = len(self.classes)
+        parts = [f"{count} class{'es' if count != 1 else ''}", "boxes"]
+        parts += ["masks"] if self.mask_side is not None else []
+        parts += [f"{len(self.keypoints)} keypoints"] if self.keypoints else []
+        return ", ".join(parts)
+
     def to_json(self) -> str:
         """The text of `repository.json`; the same input gives the same text."""
         data = {"format": FORMAT, **dataclasses.asdict(self)}
