@@ -19,7 +19,7 @@ from maskline_train.evaluate import Metrics, evaluate, percent
 from maskline_train.fit import FREE_TO_CHANGE, fit
 from maskline_train.four_step import FOLDERS, four_step
 from maskline_train.metrics_log import METRICS, read_metrics
-from maskline_train.model.test_time_augmentation import PAPER_VIEWS
+from maskline_train.model.test_time_augmentation import PAPER_VIEWS, View
 from maskline_train.recipe import Recipe
 from maskline_train.stages import detect_with
 from maskline_train.training_state import LAST, replace_file
@@ -153,6 +153,11 @@ def run_row(row: Row, recipe: Recipe, folder: Path, bench: Bench, made_by: str, 
     )
 
 
+def views_of(recipe: Recipe) -> list[View]:
+    """The paper's views of test-time augmentation; what never learned from mirror images is shown none."""
+    return [view for view in PAPER_VIEWS if recipe.augmentation.flip_probability > 0 or not view.flipped]
+
+
 def _train(row: Row, recipe: Recipe, folder: Path, bench: Bench) -> Metrics | None:
     init, sets = bench.start_of(row), (bench.train_set, bench.val_set)
     if row.stagewise:
@@ -168,8 +173,7 @@ def _evaluate(row: Row, recipe: Recipe, run: Path, bench: Bench) -> Metrics:
         detect = detect_with(proposer, model)
     else:
         model = load_model(run / LAST).to(device)
-    mirrored = recipe.augmentation.flip_probability > 0  # what never learned from mirror images is shown none
-    views = [view for view in PAPER_VIEWS if mirrored or not view.flipped] if row.augmented else []
+    views = views_of(recipe) if row.augmented else []
     images = recipe.training.evaluate_images
     return evaluate(model, bench.val_set, bench.processes, max_images=images, detect=detect, views=views)
 
