@@ -1,6 +1,8 @@
 """A run of an ablation: it starts its rows alike, goes on where it was, refuses other settings, shows what it found."""
 
 import dataclasses
+import json
+import re
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from maskline_train.ablation import (
 from maskline_train.ablation_report import as_rich
 from maskline_train.ablation_row import RESULT_FILE, SHEET_IMAGES
 from maskline_train.checkpoint import WEIGHTS_FILE, load_model, read_weights, save_model
+from maskline_train.cli import app
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import process_group
 from maskline_train.evaluate import evaluate
@@ -29,6 +32,7 @@ from maskline_train.schedule import StepDecay
 from PIL import Image
 from rich.console import Console
 from shapes_data import write_shapes
+from typer.testing import CliRunner
 
 TWO_ROWS = Table(
     title="A table",
@@ -206,3 +210,19 @@ def test_rows_start_train_and_test_in_their_own_ways(runner, sets):
 def test_views_without_the_row_above_are_refused(runner):
     with pytest.raises(ValueError, match="'many views': got no result of the row above"):
         runner(OTHER_WAYS, "views", only=["many views"])
+
+
+def test_the_command_runs_a_row_and_prints_the_table(sets, start, tmp_path):
+    words = ["ablate", "sampling_points", "--recipe", tiny_recipe.__file__, "--row", "adaptive", "--steps", "1"]
+    options = ["--data", str(sets[0].root), "--init", str(start), "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, [*words, *options])
+    assert done.exit_code == 0, done.output
+    assert "row 1 of 3, 1 point a bin: left out" in done.output
+    assert "row 3 of 3, adaptive: training 1 steps" in done.output
+    assert re.search(r"adaptive \(P13\) +0\.0 .*  1  ", done.output)
+    assert json.loads((tmp_path / "sampling_points" / "table.json").read_text())[0] is None
+
+
+def test_the_command_lists_each_table_with_its_recipes():
+    done = CliRunner().invoke(app, ["tables"])
+    assert re.search(r"table_6 .*\n .*2 rows; --recipe ablation_small_figures or keypoint_rcnn_r50_fpn", done.output)
