@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from maskline_export.runtime import OnnxPipeline
 from maskline_export.verify_images import ladder_images
 from maskline_serve.assemble import assemble
 from maskline_serve.server import TritonServer
-from maskline_train.data.images import preprocess
+from maskline_train.data.images import preprocess_batch
 from maskline_train.evaluate import boxes_at_original_size, keypoints_at_original_size
 from maskline_train.model.paste import encode_masks
 from maskline_train.spec import ModelSpec
@@ -22,36 +23,65 @@ from tritonclient import grpc as triton
 
 
 def check_served(artifact: Path, repository: Path) -> int:
-    """Assemble, serve, send pictures of many sizes one by one, compare; returns the number of detections."""
+    """Assemble and serve; send pictures of many sizes one by one, and a mixed pair to the ensemble that keeps masks.
+
+    Returns:
+        The number of detections that were compared.
+    """
     assemble(artifact, repository)
-    chain, total = OnnxPipeline(artifact), 0
-    spec = load_artifact(artifact).spec
+    chain, spec = OnnxPipeline(artifact), load_artifact(artifact).spec
+    pictures = [pixels for _, pixels in ladder_images(spec.preprocessing.shorter_side_px)]
+    pair = [max(pictures, key=lambda pixels: pixels.shape[1]), max(pictures, key=lambda pixels: pixels.shape[0])]
     with TritonServer(repository, drain_s=5) as server, triton.InferenceServerClient(server.grpc_url) as client:
-        for _, pixels in ladder_images(spec.preprocessing.shorter_side_px):
-            answer = {key: value[0] for key, value in send(client, [png(pixels)]).items()}
-            total += compare(answer, chain, spec, pixels)
-    return total
+        total = sum(check(client, "maskrcnn", [pixels], chain, spec) for pixels in pictures)
+        return total + check(client, "maskrcnn_raw", pair, chain, spec)
 
 
-def compare(answer: dict[str, Any], chain: OnnxPipeline, spec: ModelSpec, pixels: np.ndarray) -> int:
-    """One image: the same graphs in the same runtime on the same pixels, so the same bytes."""
-    canvas, info = preprocess(pixels, spec.preprocessing)
-    raw = chain.detect(canvas[None], info[None])
-    count = int(raw.num_detections[0, 0])
-    boxes = boxes_at_original_size(raw.boxes[0, :count], info)
-    assert answer["num_detections"].tolist() == [count]
-    np.testing.assert_array_equal(answer["boxes"][:count], boxes)
-    np.testing.assert_array_equal(answer["scores"], raw.scores[0])
-    np.testing.assert_array_equal(answer["labels"], raw.labels[0])
-    assert ("mask_rle" in answer, "keypoints" in answer) == (raw.masks is not None, raw.keypoints is not None)
-    if raw.masks is not None:
-        texts = [entry["counts"] for entry in encode_masks(raw.masks[0, :count], boxes, pixels.shape[:2])]
-        assert answer["mask_rle"].tolist() == texts + [b""] * (len(answer["scores"]) - count)
-    if raw.keypoints is not None:
-        expected = keypoints_at_original_size(raw.keypoints[0, :count], info)
-        np.testing.assert_array_equal(answer["keypoints"][:count], expected)
-        assert not answer["keypoints"][count:].any()
-    return count
+def check(
+    client: triton.InferenceServerClient,
+    ensemble: str,
+    pictures: list[np.ndarray],
+    chain: OnnxPipeline,
+    spec: ModelSpec,
+) -> int:
+    """One request: the same graphs in the same runtime on the same pixels, so the same bytes."""
+    answer = send(client, [png(pixels) for pixels in pictures], ensemble)
+    canvas, infos = preprocess_batch(pictures, spec.preprocessing)
+    raw = chain.detect(canvas, infos)
+    for slot, info in enumerate(infos):
+        found = {name: array[slot] for name, array in answer.items()}
+        expected = {
+            field.name: getattr(raw, field.name)[slot]
+            for field in dataclasses.fields(raw)
+            if getattr(raw, field.name) is not None
+        }
+        compare(found, expected, info)
+    return int(raw.num_detections.sum())
+
+
+def compare(found: dict[str, Any], expected: dict[str, Any], info: np.ndarray) -> None:
+    """One image's answer with what the stages gave on the canvas."""
+    count, size = int(expected["num_detections"][0]), (int(info[4]), int(info[5]))
+    wanted = {
+        **expected,
+        "boxes": padded(boxes_at_original_size(expected["boxes"][:count], info), expected["boxes"]),
+        "image_size": np.array(size),
+    }
+    if "keypoints" in expected:
+        points = keypoints_at_original_size(expected["keypoints"][:count], info)
+        wanted["keypoints"] = padded(points, expected["keypoints"])
+    if "mask_rle" in found:
+        masks = wanted.pop("masks")
+        texts = [entry["counts"] for entry in encode_masks(masks[:count], wanted["boxes"][:count], size)]
+        wanted["mask_rle"] = np.array(texts + [b""] * (len(masks) - count), object)
+    assert set(found) == set(wanted)
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+def padded(rows: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """The rows, and zeros up to the length of `like`."""
+    return np.concatenate([rows, np.zeros_like(like[len(rows) :])])
 
 
 def png(pixels: np.ndarray) -> bytes:
