@@ -71,7 +71,8 @@ def ablate(
             say(f"{head}: left out" + (f", it needs {row.needs}: --row {folder.name} runs it" if row.needs else ""))
             continue
         recipe = row.change(base)
-        made_by = bench.fingerprint(row, recipe, found[-1] if found else None)
+        before = next((result for result in reversed(found) if result is not None), None)
+        made_by = bench.fingerprint(row, recipe, before)
         result = _known(folder, made_by, row, bench)
         barrier()  # nobody writes before everybody has looked
         if processes.is_main:
@@ -79,7 +80,7 @@ def ablate(
             replace_file(folder / MARKER_FILE, made_by.encode())
         if result is None:
             say(f"{head}: training {recipe.training.steps} steps" if not row.augmented else f"{head}: evaluating")
-            result = run_row(row, recipe, folder, bench, made_by, found[-1] if found else None)
+            result = run_row(row, recipe, folder, bench, made_by, before)
         else:
             say(f"{head}: has its result, from {out.parent / result.run}")
         if processes.is_main:

@@ -52,7 +52,7 @@ class Row:
         start: which tensors it takes of a checkpoint folder given as start. Not the heads: they were trained in one
             variant, which would then need no training.
         stagewise: trained in stages that share nothing, RPN first, instead of end to end.
-        augmented: not trained: the row before, evaluated with test-time augmentation.
+        augmented: not trained: the last row above that has a result, evaluated with test-time augmentation.
         needs: what the row cannot do without and the start of the other rows is not; it runs when it is asked for.
     """
 
@@ -121,16 +121,17 @@ def edit(part: str, **fields: object) -> Change:
     return change
 
 
-def schedule(steps: float, *milestones: float) -> Change:
-    """The paper's schedule, in thousands of steps where the base recipe has 160; others in proportion to theirs.
+def schedule(steps: float, *milestones: float, of: float = 160) -> Change:
+    """The paper's schedule, in thousands of steps where the base recipe has `of`; others in proportion to theirs.
 
     Args:
         steps: in all.
         milestones: where the rate falls; a cosine has none and is stretched.
+        of: the paper's steps for what the base recipe trains.
     """
 
     def change(recipe: Recipe) -> Recipe:
-        unit, decay = recipe.training.steps / 160, recipe.training.decay
+        unit, decay = recipe.training.steps / of, recipe.training.decay
         if isinstance(decay, StepDecay):
             decay = dataclasses.replace(decay, milestones=tuple(round(unit * milestone) for milestone in milestones))
         training = dataclasses.replace(recipe.training, steps=round(unit * steps), decay=decay)

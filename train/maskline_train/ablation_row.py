@@ -80,7 +80,7 @@ class Bench:
     init: Path | None
 
     def fingerprint(self, row: Row, recipe: Recipe, before: RowResult | None) -> str:
-        """A hash of what decides a row's figures; `before` is the row above it."""
+        """A hash of what decides a row's figures; `before` is the last above that has some."""
         if row.augmented:
             return _hash({"augmented": before.made_by if before else ""})
         settings = recipe.to_dict()
@@ -125,17 +125,15 @@ def run_row(row: Row, recipe: Recipe, folder: Path, bench: Bench, made_by: str, 
         folder: of its run.
         bench: what it shares with the others.
         made_by: its fingerprint.
-        before: the result of the row above.
+        before: the last result above.
 
     Raises:
-        ValueError, NonFiniteLossError, Interrupted: as `fit`; an augmented row without a result above.
+        ValueError, NonFiniteLossError, Interrupted: as `fit`; an augmented row with no result above.
     """
     started, run = time.perf_counter(), folder
     if row.augmented:
         if before is None:
-            raise ValueError(
-                f"row {row.name!r}: got no result of the row above, which it evaluates; run that one first"
-            )
+            raise ValueError(f"row {row.name!r}: got no result above it to evaluate; run one of those rows first")
         run = bench.out.parent / before.run
         metrics = _evaluate(row, recipe, run, bench)
     else:

@@ -207,8 +207,8 @@ def test_rows_start_train_and_test_in_their_own_ways(runner, sets):
     assert any("from everything: mask AP" in line for line in said)
 
 
-def test_views_without_the_row_above_are_refused(runner):
-    with pytest.raises(ValueError, match="'many views': got no result of the row above"):
+def test_views_without_a_row_above_are_refused(runner):
+    with pytest.raises(ValueError, match="'many views': got no result above it"):
         runner(OTHER_WAYS, "views", only=["many views"])
 
 
