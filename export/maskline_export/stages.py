@@ -152,6 +152,9 @@ class MaskStage(nn.Module):
         self.pool = roi_align_op(model.spec, model.spec.mask_head.pooled_side)
         self.mask_side = model.spec.mask_head.mask_side
         self.skip_padding = skip_padding
+        # ONNX Runtime 1.31 fails on these two where there is no detection: residual sums in blocked layout, and a
+        # matrix product that broadcasts.
+        self.never_empty = self.res5 is not None or model.spec.mask_head.activation == "softmax"
 
     def forward(self, features: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor:
         """Masks of a batch.
@@ -169,12 +172,19 @@ class MaskStage(nn.Module):
         if self.skip_padding:
             rows = torch.nonzero(flat_labels >= 0).squeeze(1)  # [N]
             levels = torch.zeros((flat_labels.shape[0], self.mask_side**2))
-            levels = levels.index_put((rows,), self._levels(pooled[rows], flat_labels[rows]))
+            levels = levels.index_put((rows,), self._levels_of(rows, pooled, flat_labels))
         else:
             every = self._levels(pooled, flat_labels.clamp(min=0))
             levels = torch.where((flat_labels >= 0).unsqueeze(1), every, 0.0)
         # The cast comes last: TensorRT knows uint8 as an input or output only.
         return levels.reshape(labels.shape[0], labels.shape[1], self.mask_side, self.mask_side).to(torch.uint8)
+
+    def _levels_of(self, rows: Tensor, pooled: Tensor, labels: Tensor) -> Tensor:
+        """As `_levels`, of some rows [N] int64."""
+        if not self.never_empty:
+            return self._levels(pooled[rows], labels[rows])
+        one_more = torch.cat([rows, rows.new_zeros(1)])
+        return self._levels(pooled[one_more], labels[one_more].clamp(min=0))[:-1]
 
     def _levels(self, pooled: Tensor, labels: Tensor) -> Tensor:
         """Whole numbers 0..255, float [N, M*M], of RoI features [N, C, P, P], each for its label's class [N]."""
