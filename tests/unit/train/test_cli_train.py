@@ -124,6 +124,7 @@ def test_data_figures_makes_a_set_whose_model_trains_evaluates_and_draws(
         (("evaluate", "MODEL", "--data", "DATA", "--split", "test"), "splits with annotations there: train, val"),
         (("predict", "MODEL", "DATA/annotations/instances_val.json", "--out", "OUT"), "cannot identify image"),
         (("predict", "MODEL", "a/x.png", "b/x.jpg", "--out", "OUT"), "two images would be written there"),
+        (("predict", "MODEL", "a/x.png", "--out", "OUT"), "a/x.png: got no such file, expected an image"),
         (("data", "digits", "DATA"), "exists already, expected a new folder"),
     ],
 )
