@@ -30,5 +30,5 @@ def build(classes: tuple[str, ...]) -> Recipe:
         anchors=dataclasses.replace(base.model.anchors, sizes_px=(32.0, 64.0, 128.0, 192.0)),
     )
     augmentation = dataclasses.replace(base.augmentation, shorter_side_px=(320, 384))
-    training = dataclasses.replace(base.training, steps=150)
+    training = dataclasses.replace(base.training, steps=400)
     return dataclasses.replace(base, model=model, augmentation=augmentation, training=training)
