@@ -81,12 +81,12 @@ def ablate(
         if result is None:
             say(f"{head}: training {recipe.training.steps} steps" if not row.augmented else f"{head}: evaluating")
             result = run_row(row, recipe, folder, bench, made_by, before)
+            say(f"{head}: {result.summary(table.kinds)}")
         else:
             say(f"{head}: has its result, from {out.parent / result.run}")
         if processes.is_main:
             replace_file(folder / RESULT_FILE, (json.dumps(dataclasses.asdict(result)) + "\n").encode())
         barrier()
-        say(f"{head}: {result.summary(table.kinds)}")
         found.append(result)
     if processes.is_main:
         write_report(table, found, val_set, out)
