@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import math
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import run_tensorrt
 import torch
 from in_process import call
 from maskline_export import stage_io
@@ -22,11 +24,14 @@ from maskline_export.errors import ContractError
 from maskline_export.manifest import load_artifact, sha256
 from maskline_export.runtime import OnnxPipeline, RawDetections
 from maskline_export.to_onnx import export_checkpoint, export_model
+from maskline_export.to_typed import type_artifact
 from maskline_export.verify_images import ladder_images
 from maskline_export.verify_rows import features_row, make_rows
 from maskline_train.checkpoint import WEIGHTS_FILE, load_model, save_model
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
 from onnx import numpy_helper
+from parity.test_engine_compare import stages as rounding_stages
+from parity.test_engine_rtx import build as build_rtx
 from PIL import Image
 from serve.same_answer import check_served
 from tiny import tiny_model
@@ -119,6 +124,30 @@ def test_a_variant_answers_through_the_server_what_its_stages_answer(case: Case,
     assert check_served(case.artifact, tmp_path / "repository") > 10  # or nothing was compared
 
 
+@pytest.fixture
+def dense(case: Case) -> Case:
+    """What engines are built of."""
+    if load_artifact(case.artifact).bodies != "dense":
+        pytest.skip("engines are built of dense bodies, and each variant has them in one case at most")
+    return case
+
+
+def test_fp16_stages_of_a_variant_agree_within_the_limits_of_engines(dense: Case, tmp_path: Path) -> None:
+    type_artifact(dense.artifact, tmp_path / "fp16", "fp16", None)
+    rows = run_tensorrt.compare(dense.artifact, rounding_stages(tmp_path / "fp16"), "fp16", 2)
+    assert [row.stage for row in rows if not row.ok] == [], rows
+    assert {row.stage: row for row in rows}["features"].max_error > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None, reason="the package tensorrt-rtx-cu13 is not installed"
+)
+def test_the_stages_of_a_variant_become_engines(dense: Case, tmp_path: Path) -> None:
+    engines = build_rtx(dense.artifact, tmp_path / "out", "--precision", "fp16", "--profile", "1:1:2@96x128")
+    assert list(engines.stages) == list(stage_io.stage_names(dense.model.spec))
+
+
 def compare_image(ours: Detections, theirs: RawDetections, image: int, quantised: bool) -> int:
     """Pair the detections of an image (random weights give many equal scores, so order says little), compare each."""
     count = int(ours.num_detections[image])
@@ -146,54 +175,42 @@ def compare_image(ours: Detections, theirs: RawDetections, image: int, quantised
     return count
 
 
-@pytest.fixture
-def exact(case: Case) -> Case:
-    """Not RoIWarp in the body of static shapes.
-
-    Its boxes are whole cells, so sampling points lie exactly on the rim of the map, behind which they count as zero:
-    torchvision and ONNX Runtime round such a point to the far side, exact arithmetic does not.
-    """
-    if (case.model.spec.roi_align.mode, load_artifact(case.artifact).bodies) == ("warp", "dense"):
-        pytest.skip("RoIWarp with dense bodies: a point on the rim of the map falls on either side")
-    return case
-
-
-def test_verify_agrees_with_a_variant(exact: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status, report = verified(exact.checkpoint, exact.artifact, tmp_path)
+def test_verify_agrees_with_a_variant(case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, report = verified(case.checkpoint, case.artifact, tmp_path)
     assert status == 0
     assert "Every stage agrees on 7 images" in " ".join(capsys.readouterr().out.split())
-    assert [row["stage"] for row in report["rows"]] == list(make_rows(exact.model.spec))
+    assert [row["stage"] for row in report["rows"]] == list(make_rows(case.model.spec))
     assert report["detections"] > 50  # or nothing was compared
 
 
 def test_verify_names_the_stage_of_a_variant_that_was_changed(
-    exact: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = {
-        "backbone": features_row(exact.model.spec),
+        "backbone": features_row(case.model.spec),
         "proposal": "class logits",
         "mask": "mask probabilities",
         "keypoint": "keypoints",
     }
-    for stage in load_artifact(exact.artifact).stages:
+    for stage in load_artifact(case.artifact).stages:
         row = rows[stage]
-        artifact = with_tensor(exact.artifact, tmp_path / stage, stage, "", first_half_more)
-        status, report = verified(exact.checkpoint, artifact, tmp_path, picture(tmp_path))
+        artifact = with_tensor(case.artifact, tmp_path / stage, stage, "", first_half_more)
+        status, report = verified(case.checkpoint, artifact, tmp_path, picture(tmp_path))
         assert (status, report["first_deviation"]) == (1, row)
         assert f"error: first stage that deviates: {row}: max error" in capsys.readouterr().err
 
 
-def test_verify_agrees_where_nothing_is_found(exact: Case, tmp_path: Path) -> None:
+def test_verify_agrees_where_nothing_is_found(case: Case, tmp_path: Path) -> None:
     """Both sides take every RoI for background."""
 
     def background(values: np.ndarray) -> np.ndarray:
         return np.where(np.arange(len(values)) == len(values) - 1, np.float32(1e4), values)
 
-    model = load_model(exact.checkpoint)
+    model = load_model(case.checkpoint)
     bias = model.box_head.class_logits.bias
     bias.data = torch.from_numpy(background(bias.detach().numpy()))
     save_model(tmp_path / "checkpoint", model)
-    artifact = with_tensor(exact.artifact, tmp_path / "artifact", "proposal", "class_logits.bias", background)
+    artifact = with_tensor(case.artifact, tmp_path / "artifact", "proposal", "class_logits.bias", background)
     weights = sha256(tmp_path / "checkpoint" / WEIGHTS_FILE)
     dataclasses.replace(load_artifact(artifact), checkpoint_sha256=weights).save(artifact)
     status, report = verified(tmp_path / "checkpoint", artifact, tmp_path, picture(tmp_path))
