@@ -222,15 +222,32 @@ def _grid_axis(
     side = end - start
     if not op.aligned:
         side = body.op("Max", side, 1.0)
-    points = op.pooled_side * op.sampling_ratio
-    fractions = (np.arange(points, dtype=np.float32) + np.float32(0.5)) / np.float32(points)
-    at = start.unsqueeze(-1) + side.unsqueeze(-1) * body.constant(fractions.astype(np.float32))
-    if op.aligned:
-        at = at - 0.5
+    at = (_points_of_whole_cells if op.mode == "warp" else _points)(body, op, start, side)
     cells = length.cast(FLOAT)  # [1]
     inside = (at >= -1.0) & (at <= cells) & mine
     normalised = (at.clip(0.0, cells - 1.0) * 2.0 + 1.0) / cells - 1.0
     return body.op("Where", inside, normalised, _OUTSIDE)
+
+
+def _points(body: Body, op: MultiscaleRoIAlign, start: Value, side: Value) -> Value:
+    """Positions [B, R, P*S] of the sampling points along an axis, in cells, of boxes that are `side` long."""
+    points = op.pooled_side * op.sampling_ratio
+    fractions = (np.arange(points, dtype=np.float32) + np.float32(0.5)) / np.float32(points)
+    at = start.unsqueeze(-1) + side.unsqueeze(-1) * body.constant(fractions.astype(np.float32))
+    return at - 0.5 if op.aligned else at
+
+
+def _points_of_whole_cells(body: Body, op: MultiscaleRoIAlign, start: Value, side: Value) -> Value:
+    """As `_points`, rounded exactly as torchvision and ONNX Runtime round: bin by bin, then point by point.
+
+    Boxes of whole cells have points exactly on the rim of the map, and the last bit decides whether they count.
+    """
+    bins = np.arange(op.pooled_side, dtype=np.float32).repeat(op.sampling_ratio)
+    inner = np.tile(np.arange(op.sampling_ratio, dtype=np.float32) + np.float32(0.5), op.pooled_side)
+    origin = start - 0.5 if op.aligned else start
+    bin_side = (side / float(op.pooled_side)).unsqueeze(-1)
+    first = origin.unsqueeze(-1) + body.constant(bins) * bin_side
+    return first + body.constant(inner) * bin_side / float(op.sampling_ratio)
 
 
 def _grid(body: Body, op: MultiscaleRoIAlign, x: Value, y: Value) -> Value:
