@@ -1,4 +1,4 @@
-"""Digits, small, on images large enough for features of stride 32 alone: the base of table 2d. Not the paper's network.
+"""Digits, small, enlarged for features of stride 32: the base of table 2d. Not the paper's network.
 
 Command:  maskline-train data digits out/digits
           maskline-train ablate table_2d --data out/digits --out out/ablations --init demo/base

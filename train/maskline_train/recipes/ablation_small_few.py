@@ -1,4 +1,4 @@
-"""Digits, small, with the heads of the demo checkpoint, which a row of table 7 starts from. Not the paper's network.
+"""Digits, small, with the heads of the demo checkpoint: the base of table 7. Not the paper's network.
 
 Command:  maskline-train data digits out/few --seed 7 --train-images 60 --val-images 60
           maskline-train ablate table_7 --data out/few --out out/ablations --init demo/base
