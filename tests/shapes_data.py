@@ -15,8 +15,19 @@ CORNERS = ("top left", "top right", "bottom right", "bottom left")  # keypoints
 FLIP_PAIRS = (("top left", "top right"), ("bottom left", "bottom right"))
 
 
-def write_shapes(root: Path, splits: dict[str, int], seed: int = 0) -> Path:
-    """Write splits of so many images, each with one to three rectangles."""
+def write_shapes(
+    root: Path,
+    splits: dict[str, int],
+    seed: int = 0,
+    most: int = 3,
+    sides_px: tuple[int, int] = (16, 48),
+    all_corners: bool = False,
+) -> Path:
+    """Write splits of so many images, each with one rectangle to `most`, which may cover each other.
+
+    The sides are at least the first of `sides_px` and below the second. Of each, one to four corners are labelled, or
+    all.
+    """
     rng = np.random.default_rng(seed)
     (root / "annotations").mkdir(parents=True)
     for split, count in splits.items():
@@ -24,14 +35,14 @@ def write_shapes(root: Path, splits: dict[str, int], seed: int = 0) -> Path:
         images, annotations = [], []
         for image_id in range(1, count + 1):
             pixels = rng.integers(90, 160, (*SIZE, 3), dtype=np.uint8)
-            for _ in range(int(rng.integers(1, 4))):
+            for _ in range(int(rng.integers(1, most + 1))):
                 label = int(rng.integers(len(CLASSES)))
-                height, width = (int(side) for side in rng.integers(16, 48, 2))
+                height, width = (int(side) for side in rng.integers(*sides_px, 2))
                 y, x = int(rng.integers(SIZE[0] - height)), int(rng.integers(SIZE[1] - width))
                 pixels[y : y + height, x : x + width] = COLOURS[label]
                 corners = [x, y, x + width, y, x + width, y + height, x, y + height]
                 points = [(corners[i] - 0.5, corners[i + 1] - 0.5, 2) for i in range(0, 8, 2)]  # pixel indices
-                points = points[: 1 + len(annotations) % 4] + [(0, 0, 0)] * 3  # one to four are labelled
+                points = points[: 4 if all_corners else 1 + len(annotations) % 4] + [(0, 0, 0)] * 3
                 annotations.append(
                     {
                         "id": len(annotations) + 1,

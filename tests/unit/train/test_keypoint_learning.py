@@ -1,4 +1,7 @@
-"""A few pictures are learned by heart in well under a minute: OKS AP above 0.9, through the real training loop."""
+"""Keypoints are learned: a few pictures by heart, corners of shapes so that they are found in pictures never seen.
+
+Both reach an OKS AP above 0.9 in about a minute, through the real training loop.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -14,6 +17,7 @@ from maskline_train.fit import fit
 from maskline_train.metrics_log import read_metrics
 from maskline_train.model.targets import SamplingSpec
 from maskline_train.recipe import AdamW, Recipe, TrainingSpec
+from maskline_train.recipes import figures_keypoints
 from maskline_train.schedule import Cosine
 from maskline_train.spec import (
     AnchorSpec,
@@ -25,8 +29,11 @@ from maskline_train.spec import (
     ProposalSpec,
     RoIAlignSpec,
 )
+from shapes_data import CLASSES, CORNERS, write_shapes
+from shapes_data import FLIP_PAIRS as CORNER_PAIRS
 
 NUM_IMAGES, STEPS = 2, 150
+DEMO_BASE = Path(__file__).parents[3] / "demo" / "base"
 ALONE = Processes(0, 1, torch.device("cpu"))
 
 
@@ -84,6 +91,30 @@ def test_a_few_pictures_are_learned_by_heart(data: Path, tmp_path: Path) -> None
     assert losses[-1] < 3
     assert (tmp_path / "run" / "pictures" / f"step-{STEPS:08d}.png").is_file()
     assert (tmp_path / "run" / "best" / "model.json").is_file()
+
+
+@pytest.mark.slow
+def test_corners_of_shapes_in_pictures_never_seen_are_found(tmp_path: Path) -> None:
+    """The keypoint recipe's network and loop on smaller canvases, from the demo's trunk; flips swap left and right."""
+    data = write_shapes(tmp_path / "shapes", {"train": 160, "val": 24}, most=1, sides_px=(28, 72), all_corners=True)
+    train_set, val_set = CocoDataset(data, "train"), CocoDataset(data, "val")
+    base = figures_keypoints.build(CLASSES)
+    model = dataclasses.replace(
+        base.model,
+        preprocessing=dataclasses.replace(
+            base.model.preprocessing, shorter_side_px=96, longer_side_px=128, canvases=((96, 128),)
+        ),
+        keypoint_head=KeypointHeadSpec(CORNERS, CORNER_PAIRS, num_convs=2, channels=32),
+    )
+    training = dataclasses.replace(
+        base.training, steps=200, total_batch=4, reference_batch=4, base_lr=2e-3, warmup_steps=10, evaluate_every=1000
+    )
+    chosen = dataclasses.replace(base, model=model, training=training, augmentation=Augmentation(flip_probability=0.5))
+    metrics = fit(chosen, train_set, val_set, tmp_path / "run", ALONE, init=DEMO_BASE)
+    assert metrics is not None
+    assert metrics.keypoint is not None
+    assert metrics.keypoint["AP"] is not None
+    assert metrics.keypoint["AP"] > 0.9, metrics.summary()
 
 
 def test_data_without_the_models_keypoints_is_refused_before_anything_is_written(data: Path, tmp_path: Path) -> None:
