@@ -109,25 +109,27 @@ def _fields(value: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def graphs(spec: ModelSpec) -> dict[str, tuple[object, ...]]:
-    """For each stage what its graph depends on; equal where the exported files differ in numbers at most.
+def parts(spec: ModelSpec) -> frozenset[tuple[object, ...]]:
+    """What the exported graphs are made of; networks differ beyond that in numbers: widths, counts, thresholds.
 
-    Such numbers are thresholds, the size that belongs to the canonical level, and how wide the groups are.
+    Batch norms, frozen or not, are part of the convolutions by then.
     """
-    body = spec.backbone
-    if body.groups > 1:
-        body = dataclasses.replace(body, base_channels=CHANNELS, groups=2, width_per_group=64)
-    levels = (body.features, body.depth, body.norm) if body.features == "c4" else (body.features,)  # heads with res5
-    reads = (*levels, spec.num_classes, dataclasses.replace(spec.roi_align, canonical_size_px=1.0))
-    found: dict[str, tuple[object, ...]] = {
-        "backbone": (body, spec.anchors.per_cell(len(body.rpn_levels))),
-        "proposal": (*reads, dataclasses.replace(spec.box_head, nms_thresh=1.0)),
+    body, roi = spec.backbone, spec.roi_align
+    block = "basic" if body.depth == 18 else "bottleneck" if body.groups == 1 else "grouped"
+    reads = (body.features, block if body.features == "c4" else "", roi.mode, roi.sampling_ratio, roi.aligned)
+    found: set[tuple[object, ...]] = {
+        ("blocks", block, "group" if body.norm == "group" else "folded"),
+        ("features", body.features),
+        ("boxes", *reads),
     }
+    if body.non_local:
+        found.add(("non-local",))
     if spec.mask_head is not None:
-        found["mask"] = (*reads, spec.mask_head)
+        head = spec.mask_head
+        found.add(("masks", *reads, head.kind, head.activation, head.class_agnostic))
     if spec.keypoint_head is not None:
-        found["keypoint"] = (*reads, len(spec.keypoint_head.names), spec.keypoint_head.num_convs)
-    return found
+        found.add(("keypoints", *reads))
+    return frozenset(found)
 
 
 class MadeData:

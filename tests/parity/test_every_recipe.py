@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from maskline_export.stage_io import stage_names
 from maskline_train.recipe import load_recipe, recipe_names
 from recipe_chain import RecipeChain
-from small_recipes import few_blocks
+from small_recipes import few_blocks, parts
 
 
-def num_stages(name: str) -> int:
-    return len(stage_names(load_recipe(name)(("any",)).model))
+def num_parts(name: str) -> int:
+    return len(parts(load_recipe(name)(("any",)).model))
 
 
-# Models with all branches first: what they export need not be exported again for those with fewer.
-NAMES = sorted(recipe_names(), key=lambda name: (-num_stages(name), name))
+# Those of most parts first: what they export need not be exported again for those of fewer.
+NAMES = sorted(recipe_names(), key=lambda name: (-num_parts(name), name))
 
 
 @pytest.fixture(scope="module")
