@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from maskline_serve.errors import (
     PortTakenError,
     ServerFailedError,
 )
+from maskline_serve.repository import Repository
 from maskline_serve.server import TritonServer
 from serve import standin
 from serve.conftest import Pending, send
@@ -255,10 +257,17 @@ def test_config_with_an_unknown_field_is_named(mask_alone):
 # ---- the canary
 
 
-def test_canary_of_the_real_server(client):
-    assert canary.check(client, 100, 3, timeout_s=START_S) == 0  # the ramp starts black: no objects
+def test_canary_of_the_real_server(client, repository):
+    description = Repository.load(repository)
+    assert canary.check(client, description, timeout_s=START_S) == 0  # the ramp starts black: no objects
     with pytest.raises(ServerFailedError, match=r"got boxes \[1, 100, 4\], expected \[1, 99, 4\]"):
-        canary.check(client, 99, 3, timeout_s=START_S)
+        canary.check(client, dataclasses.replace(description, max_detections=99), timeout_s=START_S)
+
+
+@pytest.fixture
+def described(repository):
+    """The stand-in's repository, as if it were one of two detections an image, with two keypoints each."""
+    return dataclasses.replace(Repository.load(repository), max_detections=2, keypoints=("top", "bottom"))
 
 
 def good_answer():
@@ -268,6 +277,7 @@ def good_answer():
         "scores": np.array([[0.9, 0]], np.float32),
         "labels": np.array([[2, -1]], np.int32),
         "mask_rle": np.array([[b"04", b""]], np.object_),
+        "keypoints": np.array([[[[5, 6, 0.5], [7, 8, 0.25]], [[0, 0, 0], [0, 0, 0]]]], np.float32),
         "image_size": np.array([[48, 64]], np.int32),
     }
 
@@ -284,11 +294,13 @@ def good_answer():
         ("labels", (0, 1), 0, "labels outside 0..2"),
         ("mask_rle", (0, 0), b"", "mask_rle"),
         ("mask_rle", (0, 1), b"04", "mask_rle"),
+        ("keypoints", (0, 0, 1, 2), np.nan, "keypoints that are not finite"),
+        ("keypoints", (0, 1, 0, 0), 1, "not zero in rows past num_detections"),
         ("image_size", (0, 0), 47, "image_size"),
     ],
 )
-def test_canary_sees_what_is_wrong(name, index, value, text):
+def test_canary_sees_what_is_wrong(described, name, index, value, text):
     answer = good_answer()
-    assert canary.problem(answer, max_detections=2, num_classes=3) is None
+    assert canary.problem(answer, described) is None
     answer[name][index] = value
-    assert text in canary.problem(answer, max_detections=2, num_classes=3)
+    assert text in canary.problem(answer, described)
