@@ -26,13 +26,15 @@ class Exported:
 
 
 def export_tiny(root: Path) -> Exported:
-    """Export the tiny model with both bodies below `root`."""
+    """Export the tiny model with both bodies below `root`, but for what is there already."""
     model = tiny_model()
     with torch.no_grad():
         model.box_head.class_logits.bias.copy_(torch.tensor([2.0, -6.0, -6.0, 0.0]))
         model.mask_head.mask_logits.bias.copy_(torch.tensor([0.1, -0.2, 0.3]))
-    export_model(model, "0" * 64, root / "ort", "ort")
-    export_model(model, "0" * 64, root / "dense", "dense")
+    if not (root / "ort").exists():
+        export_model(model, "0" * 64, root / "ort", "ort")
+    if not (root / "dense").exists():
+        export_model(model, "0" * 64, root / "dense", "dense")
     return Exported(model, root / "ort", root / "dense")
 
 

@@ -1,11 +1,19 @@
-"""Artifacts that several files look at, exported once a session."""
+"""Artifacts that several files look at, exported once a run."""
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from exported import Exported, export_tiny
+from filelock import FileLock
 
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return export_tiny(tmp_path_factory.mktemp("exported"))
+    """Nobody changes them, and exporting is slow: the test processes of a run share one."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    with FileLock(root / "exported.lock"):
+        return export_tiny(root / "exported")

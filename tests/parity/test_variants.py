@@ -47,7 +47,6 @@ SMALLEST_SHARE_QUANTISED = 0.9
 
 # Exporting is slow, so what has the same nodes with either body is exported once.
 CASES = [
-    ("c4_warp_softmax", "ort"),
     ("c4_warp_softmax", "dense"),
     ("c5_max_mlp_agnostic", "dense"),
     ("c5_pool_mlp_softmax", "ort"),
