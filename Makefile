@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env plugins demo test test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-ops bench-device clean
+.PHONY: help env plugins demo test test-long test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-ops bench-device clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,7 +55,11 @@ type: $(READY) ## mypy, strict
 
 # Two workers with one thread each: two threads on the tiny models of the tests spin more than they compute.
 pytest: plugins ## the tests, the real Triton server included
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 -m 'not long'
+	@echo "left out: the tests marked long, variations of what was tested above; make test-long runs them"
+
+test-long: plugins ## what `make test` leaves out to stay short: more variants, a longer training
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 -m long
 
 format: $(READY) ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

@@ -50,10 +50,10 @@ CASES = [
     ("c4_warp_softmax", "dense"),
     ("c5_max_mlp_agnostic", "dense"),
     ("c5_pool_mlp_softmax", "ort"),
-    ("resnext_group_non_local_keypoints", "ort"),
+    pytest.param(("resnext_group_non_local_keypoints", "ort"), marks=pytest.mark.long),
     ("keypoints_alone", "dense"),
     ("boxes_alone", "dense"),
-    ("agnostic_softmax", "ort"),
+    pytest.param(("agnostic_softmax", "ort"), marks=pytest.mark.long),
 ]
 
 
@@ -131,6 +131,7 @@ def dense(case: Case) -> Case:
     return case
 
 
+@pytest.mark.long
 def test_fp16_stages_of_a_variant_agree_within_the_limits_of_engines(dense: Case, tmp_path: Path) -> None:
     type_artifact(dense.artifact, tmp_path / "fp16", "fp16", None)
     rows = run_tensorrt.compare(dense.artifact, rounding_stages(tmp_path / "fp16"), "fp16", 2)
@@ -138,7 +139,7 @@ def test_fp16_stages_of_a_variant_agree_within_the_limits_of_engines(dense: Case
     assert {row.stage: row for row in rows}["features"].max_error > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="the package tensorrt-rtx-cu13 is not installed"
 )

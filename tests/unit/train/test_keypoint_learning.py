@@ -93,7 +93,7 @@ def test_a_few_pictures_are_learned_by_heart(data: Path, tmp_path: Path) -> None
     assert (tmp_path / "run" / "best" / "model.json").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_corners_of_shapes_in_pictures_never_seen_are_found(tmp_path: Path) -> None:
     """The keypoint recipe's network and loop on smaller canvases, from the demo's trunk; flips swap left and right."""
     data = write_shapes(tmp_path / "shapes", {"train": 160, "val": 24}, most=1, sides_px=(28, 72), all_corners=True)
