@@ -18,6 +18,8 @@ from maskline_serve.errors import RepositoryError
 
 _TOKEN = re.compile(r'#[^\n]*|"(?:\\.|[^"\\])*"|[\[\]{}:,]|[^\s\[\]{}:,"#]+')
 
+_PROBLEM = "cannot change this text in place; write dims and parameters in the usual form"
+
 
 def parse(text: str, where: Path | str) -> Any:
     """The `inference.ModelConfig` message of a config.pbtxt.
@@ -56,7 +58,7 @@ def with_dims(text: str, dims: Mapping[str, tuple[int, ...]], where: Path | str)
     for start, end, name in reversed(list(_dims_spans(text))):
         if name in wanted:
             text = f"{text[:start]}[ {', '.join(map(str, wanted[name]))} ]{text[end:]}"
-    return _checked(text, meant, where)
+    return checked(text, meant, where, _PROBLEM)
 
 
 def with_parameter(text: str, key: str, value: str, where: Path | str) -> str:
@@ -72,13 +74,17 @@ def with_parameter(text: str, key: str, value: str, where: Path | str) -> str:
         text = re.sub(pattern, lambda match: match.group(1) + quoted, text)
     else:
         text = f'{text.rstrip()}\nparameters {{ key: "{key}" value: {{ string_value: {quoted} }} }}\n'
-    return _checked(text, meant, where)
+    return checked(text, meant, where, _PROBLEM)
 
 
-def _checked(text: str, meant: Any, where: Path | str) -> str:
-    """The text, if it parses to exactly what was meant."""
+def checked(text: str, meant: Any, where: Path | str, problem: str) -> str:
+    """The changed text of a config; `problem` says what failed, and what to do.
+
+    Raises:
+        RepositoryError: it does not parse to exactly what was meant.
+    """
     if parse(text, where) != meant:
-        raise RepositoryError(f"{where}: cannot change this text in place; write dims and parameters in the usual form")
+        raise RepositoryError(f"{where}: {problem}")
     return text
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from maskline_serve import config
 from maskline_serve.artifact import FEATURES, Artifact
-from maskline_serve.errors import RepositoryError
 
 _RPN_LEVELS = (*FEATURES["fpn"], "p6")
 # What a repository has for one branch alone: its tensors, and the parameters of the same names.
@@ -70,9 +69,7 @@ def apply(text: str, cut: Cut, where: str) -> str:
     text = re.sub(r"\},(\n *\])", r"}\1", text)  # a list whose last entry went
     for old, new in cut.renamed.items():
         text = text.replace(f'"{old}"', f'"{new}"')
-    if config.parse(text, where) != meant:
-        raise RepositoryError(f"{where}: cannot leave parts of this text out; write it in the usual form")
-    return text
+    return config.checked(text, meant, where, "cannot leave parts of this text out; write it in the usual form")
 
 
 def _meant(parsed: Any, cut: Cut) -> Any:

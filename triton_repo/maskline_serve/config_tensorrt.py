@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from tritonclient.grpc import model_config_pb2
 
 from maskline_serve import config
-from maskline_serve.errors import RepositoryError
+
+_PROBLEM = "cannot change this text for TensorRT; write it in the usual form"
 
 
 def with_tensorrt(text: str, dtypes: Mapping[str, str], num_profiles: int, where: str) -> str:
@@ -44,7 +45,7 @@ def with_tensorrt(text: str, dtypes: Mapping[str, str], num_profiles: int, where
     listed = ", ".join(f'"{profile}"' for profile in profiles)
     text = re.sub(r"\{ kind: KIND_CPU count: (\d+) \}", rf"{{ kind: KIND_GPU count: \1 profile: [ {listed} ] }}", text)
     text = re.sub(r"(?:^#[^\n]*\n)*^parameters \{[^\n]*\n", "", text, flags=re.MULTILINE)
-    return _checked(text, meant, where)
+    return config.checked(text, meant, where, _PROBLEM)
 
 
 def with_max_batch(text: str, size: int, where: str) -> str:
@@ -56,10 +57,4 @@ def with_max_batch(text: str, size: int, where: str) -> str:
     meant = config.parse(text, where)
     meant.max_batch_size = min(meant.max_batch_size, size)
     text = re.sub(r"^max_batch_size: \d+", f"max_batch_size: {meant.max_batch_size}", text, flags=re.MULTILINE)
-    return _checked(text, meant, where)
-
-
-def _checked(text: str, meant: object, where: str) -> str:
-    if config.parse(text, where) != meant:
-        raise RepositoryError(f"{where}: cannot change this text for TensorRT; write it in the usual form")
-    return text
+    return config.checked(text, meant, where, _PROBLEM)
