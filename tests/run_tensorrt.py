@@ -23,7 +23,7 @@ from maskline_export.engine_compare import RunStage, compare_engines, engine_tab
 from maskline_export.errors import ExportError, ParityError
 from maskline_export.manifest import Precision, load_artifact
 from maskline_export.quantize import MIN_IMAGES
-from maskline_export.runtime import OnnxModel, OnnxPipeline, Tensors
+from maskline_export.runtime import OnnxPipeline, Tensors
 from maskline_export.to_engine import Request, build_engines
 from maskline_export.to_onnx import export_checkpoint, export_model
 from maskline_export.trt_engine import TensorRTStages
@@ -134,15 +134,9 @@ def batches(preprocessing: PreprocessingSpec, batch: int) -> Iterator[Tensors]:
 
 def compare(artifact: Path, engines: RunStage, precision: Precision, batch: int) -> list[StageRow]:
     """The rows of one folder of engines, or of whatever stands in for it."""
-    chain, manifest = by_name(artifact), load_artifact(artifact)
-    pictures = batches(manifest.spec.preprocessing, batch)
+    chain, spec = OnnxPipeline(artifact).stages, load_artifact(artifact).spec
+    pictures = batches(spec.preprocessing, batch)
     return compare_engines(tuple(chain), lambda stage, t: chain[stage].run(t), engines, pictures, precision)
-
-
-def by_name(artifact: Path, threads: int = 0) -> dict[str, OnnxModel]:
-    """The stages of an artifact in ONNX Runtime, in the order of the line."""
-    names = load_artifact(artifact).stages
-    return dict(zip(names, OnnxPipeline(artifact, threads).stages, strict=True))
 
 
 def run() -> None:

@@ -68,16 +68,16 @@ class RawDetections:
 
 
 class OnnxPipeline:
-    """The stages of an artifact folder, one after the other."""
+    """The stages of an artifact folder by name, in the order in which they run."""
 
     def __init__(self, artifact: Path, threads: int = 0) -> None:
         files = [artifact / f"{name}.onnx" for name in STAGES]
-        self.stages = [OnnxModel(file, threads) for file in files if file.is_file()]
+        self.stages = {file.stem: OnnxModel(file, threads) for file in files if file.is_file()}
 
     def detect(self, canvas: npt.NDArray[np.uint8], image_info: npt.NDArray[np.float32]) -> RawDetections:
         """Detections of a batch: canvas [B, H, W, 3] uint8, image_info [B, 6] float32."""
         tensors: Tensors = {"canvas": canvas, "image_info": image_info}
-        for stage in self.stages:
+        for stage in self.stages.values():
             tensors |= stage.run(tensors)
         names = [field.name for field in dataclasses.fields(RawDetections)]
         return RawDetections(**{name: tensors[name] for name in names if name in tensors})  # type: ignore[arg-type]

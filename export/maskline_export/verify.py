@@ -47,7 +47,7 @@ class Verifier:
     def __init__(self, model: MaskRCNN, artifact: Path, manifest: Manifest, threads: int = 0) -> None:
         self.model, self.manifest = model.eval(), manifest
         self.chain = OnnxPipeline(artifact, threads)
-        self._backbone = self.chain.stages[0]
+        self._backbone = self.chain.stages["backbone"]
         proposal = onnx.load(artifact / "proposal.onnx")
         nms = custom_node(proposal, "ProposalNMS")
         align = custom_node(proposal, "MultiscaleRoIAlign")

@@ -16,7 +16,7 @@ from exported import Exported
 from maskline_export.compare import StageRow
 from maskline_export.engine_compare import RunStage, compare_engines, engine_table
 from maskline_export.precision import is_feature
-from maskline_export.runtime import Tensors
+from maskline_export.runtime import OnnxPipeline, Tensors
 from maskline_export.to_typed import type_artifact
 from rich.console import Console
 from serve import standin
@@ -31,7 +31,7 @@ def photos(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def stages(folder: Path) -> RunStage:
     """What an engine does: rounds float32 features to its own type, and gives them back as float32."""
-    chain = run_tensorrt.by_name(folder, threads=1)
+    chain = OnnxPipeline(folder, threads=1).stages
 
     def run(stage: str, tensors: Tensors) -> Tensors:
         low = {name: array.astype(np.float16) if is_feature(name) else array for name, array in tensors.items()}
@@ -61,7 +61,7 @@ def answers(exported: Exported) -> tuple[Tensors, dict[str, Tensors]]:
     """One photograph and what each stage gives on it."""
     batch = next(run_tensorrt.batches(exported.model.spec.preprocessing, 1))
     tensors, found = dict(batch), {}
-    for stage, model in run_tensorrt.by_name(exported.ort, threads=1).items():
+    for stage, model in OnnxPipeline(exported.ort, threads=1).stages.items():
         found[stage] = model.run(tensors)
         tensors |= found[stage]
     return batch, found
@@ -101,7 +101,7 @@ def test_a_wrong_engine_is_found_where_it_is_wrong(
 def test_keypoints_are_compared_where_there_are_some(tmp_path: Path) -> None:
     """The stand-in knows three keypoints, a quarter of the box apart: three pixels of its canvas."""
     artifact = standin.write_artifact(tmp_path / "artifact", standin.VARIANTS["keypoints on c5"])
-    chain = run_tensorrt.by_name(artifact, threads=1)
+    chain = OnnxPipeline(artifact, threads=1).stages
     assert list(chain) == ["backbone", "proposal", "keypoint"]
     batch = {"canvas": np.full((2, 64, 96, 3), 9, np.uint8), "image_info": np.array([[64, 96, 1, 1, 64, 96]] * 2, "f4")}
 
