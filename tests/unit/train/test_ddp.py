@@ -1,8 +1,5 @@
 """Two gloo processes on halves of a batch against one process on the whole of it."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import ddp_worker
@@ -12,8 +9,7 @@ from maskline_train.checkpoint import load_model
 from maskline_train.distributed import Processes
 from maskline_train.metrics_log import read_metrics
 from shapes_data import write_shapes
-
-TESTS = Path(__file__).parents[2]
+from torchrun import by_one_and_by_two
 
 
 @pytest.fixture(scope="module")
@@ -21,25 +17,7 @@ def outs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The worker's output by one process, here, and by two under torchrun."""
     folder = tmp_path_factory.mktemp("ddp")
     data = write_shapes(folder / "shapes", {"train": 9, "val": 5})
-    one, two = folder / "one", folder / "two"
-    one.mkdir()
-    two.mkdir()
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["ddp_worker", str(data), str(one)])
-        ddp_worker.main()
-    torch.set_num_threads(threads)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    result = subprocess.run(
-        [*torchrun, str(TESTS / "ddp_worker.py"), str(data), str(two)],
-        env={**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return one, two
+    return by_one_and_by_two(ddp_worker, (data,), folder)
 
 
 def test_gradients_of_two_processes_are_those_of_one_on_the_joint_batch(outs: tuple[Path, Path]) -> None:

@@ -1,10 +1,7 @@
 """4-step training and distillation by two gloo processes give what one process gives."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +11,7 @@ from maskline_train.checkpoint import read_weights
 from maskline_train.four_step import FOLDERS
 from maskline_train.metrics_log import read_metrics
 from shapes_data import write_shapes
-
-TESTS = Path(__file__).parents[2]
+from torchrun import by_one_and_by_two
 
 
 @pytest.fixture(scope="module")
@@ -24,25 +20,7 @@ def outs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("stages")
     data = write_shapes(folder / "shapes", {"train": 8, "val": 3})
     images = shutil.copytree(write_shapes(folder / "other", {"train": 3}, seed=1) / "train", folder / "photos")
-    one, two = folder / "one", folder / "two"
-    one.mkdir()
-    two.mkdir()
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["stages_worker", str(data), str(images), str(one)])
-        stages_worker.main()
-    torch.set_num_threads(threads)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    result = subprocess.run(
-        [*torchrun, str(TESTS / "stages_worker.py"), str(data), str(images), str(two)],
-        env={**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return one, two
+    return by_one_and_by_two(stages_worker, (data, images), folder)
 
 
 def test_both_processes_hold_the_same_weights_after_every_stage(outs: tuple[Path, Path]) -> None:
