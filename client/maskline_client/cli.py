@@ -17,8 +17,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from maskline_client import detect_command, wire
+from maskline_client import wire
 from maskline_client.bench.cli import bench
+from maskline_client.commands import detect
 from maskline_client.detector import IN_FLIGHT, Detector
 from maskline_client.errors import ClientError
 from maskline_client.files import write_json
@@ -65,15 +66,15 @@ def detect(
 
     Example: maskline-client detect photo.jpg holiday/ --out out/found --score-thresh 0.7
     """
-    jobs = detect_command.plan(images, out)
+    jobs = detect.plan(images, out)
     with _detector(url, deadline, tls, tls_ca, tls_key, tls_certificate) as detector, _progress() as progress:
         task = progress.add_task("detect", total=len(jobs))
-        report = detect_command.run(detector, jobs, score_thresh, in_flight, lambda: progress.advance(task))
+        report = detect.run(detector, jobs, score_thresh, in_flight, lambda: progress.advance(task))
     _out.print(_found_table(report))
     if out is not None:
-        write_json(out / detect_command.JSON_NAME, report.to_coco(detector.model))
+        write_json(out / detect.JSON_NAME, report.to_coco(detector.model))
         _out.print(
-            f"{len(report.answers)} drawn pictures and {detect_command.JSON_NAME} in {out}",
+            f"{len(report.answers)} drawn pictures and {detect.JSON_NAME} in {out}",
             soft_wrap=True,
             markup=False,
         )
@@ -112,7 +113,7 @@ def evaluate(
         import pycocotools  # noqa: F401
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}, expected it for this command; `pip install pycocotools`") from error
-    from maskline_client import evaluate as evaluation
+    from maskline_client.commands import evaluate as evaluation
 
     part = evaluation.read_split(data, split, max_images, annotations)
     with _detector(url, deadline, tls, tls_ca, tls_key, tls_certificate) as detector, _progress() as progress:
@@ -153,7 +154,7 @@ def predict(
 
     Example: maskline-client predict photos/ --out out/predictions --in-flight 16
     """
-    from maskline_client import predict as prediction
+    from maskline_client.commands import predict as prediction
 
     if not folder.is_dir():
         raise ValueError(f"{folder}: got no folder of that name, expected one with images")
@@ -185,7 +186,7 @@ def health(
 
     Example: maskline-client health --url 127.0.0.1:8001 --deep
     """
-    from maskline_client.health import check_server
+    from maskline_client.commands.health import check_server
 
     table = Table("", "check", "ms", "found", title=url, title_justify="left")
     first: ClientError | None = None
@@ -231,7 +232,7 @@ def _progress() -> Progress:
     )
 
 
-def _found_table(report: detect_command.Report) -> Table:
+def _found_table(report: detect.Report) -> Table:
     """One row an object; the column of the masks where there are some."""
     columns = ["image", "object", "score", "box (x0 y0 x1 y1)"]
     masks = any(answer.detections.rle is not None for answer in report.answers)

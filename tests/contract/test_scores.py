@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-from maskline_client import evaluate as client
 from maskline_client import rle
+from maskline_client.commands import evaluate as client
 from maskline_client.served_model import KeypointNames
 from maskline_train import evaluate as train
 from maskline_train.data.coco import CocoDataset

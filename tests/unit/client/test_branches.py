@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from maskline_client import AsyncDetector, ContractMismatch, Detections, Detector, contract, wire
-from maskline_client.health import check_server
+from maskline_client.commands.health import check_server
 from maskline_client.served_model import KeypointNames
 from unit.client.triton_double import (
     BOXES_ALONE,

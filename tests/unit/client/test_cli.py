@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from maskline_client import Detections, rle
 from maskline_client.cli import main
-from maskline_client.detect_command import Answer, Report, plan
+from maskline_client.commands.detect import Answer, Report, plan
 from maskline_client.draw import PALETTE
 from maskline_client.files import write_json, write_png
 from maskline_client.served_model import ServedModel

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from maskline_client import Detector, InvalidImage, rle
-from maskline_client.evaluate import check_keypoints, evaluate, oks_sigmas, read_split, unknown_names
+from maskline_client.commands.evaluate import check_keypoints, evaluate, oks_sigmas, read_split, unknown_names
 from maskline_client.served_model import KeypointNames
 from maskline_train.evaluate import DEFAULT_SIGMA
 from unit.client.triton_double import (

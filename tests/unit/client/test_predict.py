@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from maskline_client import Detector, ServerUnavailable
-from maskline_client.predict import Progress, Shards, predict
+from maskline_client.commands.predict import Progress, Shards, predict
 from maskline_client.served_model import ServedModel
 from unit.client.triton_double import (
     BOXES_ALONE,

@@ -1,0 +1,1 @@
+"""What `maskline-client` does, one file a command; the options are in `cli.py`."""
