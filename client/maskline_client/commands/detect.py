@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from maskline_client.coco_person import lines_between
 from maskline_client.detections import Detections
 from maskline_client.detector import Detector
-from maskline_client.draw import draw, viewing_scale
+from maskline_client.draw.coco_person import lines_between
+from maskline_client.draw.picture import draw, viewing_scale
 from maskline_client.errors import ClientError, InvalidImage
 from maskline_client.files import write_png
 from maskline_client.images import decode_rgb, list_images, read_file

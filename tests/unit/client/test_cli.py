@@ -14,7 +14,7 @@ import pytest
 from maskline_client import Detections, rle
 from maskline_client.cli import main
 from maskline_client.commands.detect import Answer, Report, plan
-from maskline_client.draw import PALETTE
+from maskline_client.draw.picture import PALETTE
 from maskline_client.files import write_json, write_png
 from maskline_client.served_model import ServedModel
 from PIL import Image

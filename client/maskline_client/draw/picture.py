@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from maskline_client.coco_person import lines_between
 from maskline_client.detections import Detections
-from maskline_client.draw_keypoints import draw_keypoints
-from maskline_client.labels import LabelStyle, place_label
+from maskline_client.draw.coco_person import lines_between
+from maskline_client.draw.keypoints import draw_keypoints
+from maskline_client.draw.labels import LabelStyle, place_label
 
 Colour = tuple[int, int, int]
 ColourBy = Literal["class", "instance"]

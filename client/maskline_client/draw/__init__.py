@@ -1,0 +1,1 @@
+"""Pictures of detections: masks, boxes, captions, skeletons."""
