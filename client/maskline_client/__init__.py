@@ -1,6 +1,7 @@
 """Call a served Mask R-CNN over gRPC: `Detector`, its asyncio twin, and what they return and raise."""
 
 from maskline_client.async_detector import AsyncDetector
+from maskline_client.connection import Tls
 from maskline_client.detections import Detection, Detections
 from maskline_client.detector import Detector, Outcome
 from maskline_client.errors import (
@@ -12,7 +13,6 @@ from maskline_client.errors import (
     ServerUnavailable,
 )
 from maskline_client.served_model import KeypointNames, ServedModel
-from maskline_client.wire import Tls
 
 __all__ = [
     "AsyncDetector",

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from maskline_client import wire
+from maskline_client import connection
 from maskline_client.bench.cli import bench
 from maskline_client.commands import detect
 from maskline_client.detector import IN_FLIGHT, Detector
@@ -52,8 +52,8 @@ def detect(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders with images.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the drawn pictures and detections.json (COCO).")] = None,
     score_thresh: Annotated[float, typer.Option(min=0, max=1, help="Lowest score to show, draw and write.")] = 0.5,
-    url: Url = wire.DEFAULT_URL,
-    deadline: Deadline = wire.DEFAULT_DEADLINE_S,
+    url: Url = connection.DEFAULT_URL,
+    deadline: Deadline = connection.DEFAULT_DEADLINE_S,
     in_flight: InFlight = IN_FLIGHT,
     tls: TlsFlag = False,
     tls_ca: TlsCa = None,
@@ -86,7 +86,7 @@ def detect(
 
 @app.command()
 def evaluate(
-    url: Url = wire.DEFAULT_URL,
+    url: Url = connection.DEFAULT_URL,
     data: Annotated[Path, typer.Option(help="Data folder: annotations/instances_SPLIT.json and SPLIT/.")] = Path(
         "data"
     ),
@@ -97,7 +97,7 @@ def evaluate(
     json_path: Annotated[Path | None, typer.Option("--json", help="JSON file for the numbers.")] = None,
     results: Annotated[Path | None, typer.Option(help="JSON file for all detections as COCO results.")] = None,
     max_images: Annotated[int | None, typer.Option(min=1, help="Only the first so many images, by id.")] = None,
-    deadline: Deadline = wire.DEFAULT_DEADLINE_S,
+    deadline: Deadline = connection.DEFAULT_DEADLINE_S,
     in_flight: InFlight = IN_FLIGHT,
     tls: TlsFlag = False,
     tls_ca: TlsCa = None,
@@ -140,8 +140,8 @@ def predict(
     folder: Annotated[Path, typer.Argument(help="Folder with images, folders in it included.")],
     out: Annotated[Path, typer.Option(help="Folder for predictions-*.jsonl.")],
     shard_lines: Annotated[int, typer.Option(min=1, help="Images a JSONL file.")] = 1000,
-    url: Url = wire.DEFAULT_URL,
-    deadline: Deadline = wire.DEFAULT_DEADLINE_S,
+    url: Url = connection.DEFAULT_URL,
+    deadline: Deadline = connection.DEFAULT_DEADLINE_S,
     in_flight: InFlight = IN_FLIGHT,
     tls: TlsFlag = False,
     tls_ca: TlsCa = None,
@@ -174,7 +174,7 @@ def predict(
 
 @app.command()
 def health(
-    url: Url = wire.DEFAULT_URL,
+    url: Url = connection.DEFAULT_URL,
     deep: Annotated[bool, typer.Option("--deep", help="Also send a test picture and check its answer.")] = False,
     deadline: Deadline = 10.0,
     tls: TlsFlag = False,
@@ -190,7 +190,7 @@ def health(
 
     table = Table("", "check", "ms", "found", title=url, title_justify="left")
     first: ClientError | None = None
-    connection = wire.Connection(url, deadline, tls=_tls(tls, tls_ca, tls_key, tls_certificate))
+    connection = connection.Connection(url, deadline, tls=_tls(tls, tls_ca, tls_key, tls_certificate))
     for check in check_server(connection, deep=deep):
         first = first or check.error
         mark = "[green]ok[/]" if check.error is None else "[red]no[/]"
@@ -219,9 +219,9 @@ def _detector(
     return Detector(url, deadline_s=deadline, tls=_tls(tls, ca, key, certificate))
 
 
-def _tls(tls: bool, ca: Path | None, key: Path | None, certificate: Path | None) -> wire.Tls | None:
+def _tls(tls: bool, ca: Path | None, key: Path | None, certificate: Path | None) -> connection.Tls | None:
     """Any of the TLS options asks for an encrypted connection."""
-    return wire.Tls(ca, key, certificate) if tls or ca or key or certificate else None
+    return connection.Tls(ca, key, certificate) if tls or ca or key or certificate else None
 
 
 def _progress() -> Progress:

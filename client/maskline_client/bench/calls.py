@@ -16,7 +16,7 @@ from tritonclient.utils import InferenceServerException
 
 from maskline_client import contract, rle
 from maskline_client.bench.images import BenchImage
-from maskline_client.wire import Connection
+from maskline_client.connection import Connection
 
 # Another batch size may sum in another order; a wrong answer is off by whole pixels, classes or masks.
 BOX_TOLERANCE_PX = 0.05

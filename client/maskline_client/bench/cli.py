@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from maskline_client.bench.settings import BenchSettings, Scenario
+from maskline_client.connection import DEFAULT_URL
 from maskline_client.errors import ClientError
-from maskline_client.wire import DEFAULT_URL
 
 
 def bench(

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from maskline_client import AsyncDetector, ContractMismatch, Detections, Detector, contract, wire
+from maskline_client import AsyncDetector, ContractMismatch, Detections, Detector, connection, contract
 from maskline_client.commands.health import check_server
 from maskline_client.served_model import KeypointNames
 from unit.client.triton_double import (
@@ -203,4 +203,4 @@ def test_deep_health_looks_at_keypoints(server: Server, shift: float, said: str)
 
 def health(server: Server, *, deep: bool = False) -> dict[str, str]:
     """What `check_server` finds: the detail of each question."""
-    return {check.name: check.detail for check in check_server(wire.Connection(server.url, 30), deep=deep)}
+    return {check.name: check.detail for check in check_server(connection.Connection(server.url, 30), deep=deep)}
