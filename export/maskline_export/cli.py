@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from maskline_export.engine_manifest import EngineManifest
+from maskline_export.engine.engine_manifest import EngineManifest
 from maskline_export.errors import ExportError
 from maskline_export.manifest import Manifest
 
@@ -132,7 +132,7 @@ def engine(
 
     [bold]Example:[/] maskline-export engine artifacts/dense out/engines --precision fp16 --profile 1:4:8
     """
-    from maskline_export.to_engine import Request, build_engines
+    from maskline_export.engine.to_engine import Request, build_engines
 
     request = Request(
         artifact,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from exported import Exported
-from maskline_export.engine_manifest import EngineManifest, load_engines
+from maskline_export.engine.engine_manifest import EngineManifest, load_engines
 from maskline_export.manifest import load_artifact, sha256
 from maskline_export.precision import is_feature
 from PIL import Image

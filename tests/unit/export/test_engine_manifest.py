@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from maskline_export.engine_manifest import FILE, EngineInfo, EngineManifest, load_engines
+from maskline_export.engine.engine_manifest import FILE, EngineInfo, EngineManifest, load_engines
+from maskline_export.engine.plugin_library import PluginFile
+from maskline_export.engine.profiles import Profile
 from maskline_export.errors import EngineBuildError
 from maskline_export.manifest import TensorInfo
-from maskline_export.plugin_library import PluginFile
-from maskline_export.profiles import Profile
 
 TENSOR = TensorInfo("p2", "FP16", ("B", 8, "H2", "W2"))
 ENGINES = EngineManifest(

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from maskline_export import plugin_library
+from maskline_export.engine import plugin_library
 from maskline_export.errors import EngineBuildError
 from maskline_export.manifest import sha256
 

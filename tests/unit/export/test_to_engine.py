@@ -115,8 +115,8 @@ def test_a_plugin_that_became_its_body_is_noticed(artifact: Path, tmp_path: Path
     """The manifest promises an op node, the network has no plugin layer: what a missing library would look like."""
     write_manifest(artifact, custom_ops={"MultiscaleRoIAlign": 1})
     code = (
-        "import sys; from pathlib import Path; from maskline_export.to_engine import Request, _Builder\n"
-        "from maskline_export.manifest import load_artifact; from maskline_export.trt_module import import_tensorrt\n"
+        "import sys; from pathlib import Path; from maskline_export.engine.to_engine import Request, _Builder\n"
+        "from maskline_export.manifest import load_artifact; from maskline_export.engine.tensorrt_module import import_tensorrt\n"
         "folder = Path(sys.argv[1]); info = load_artifact(folder).stages['mask']\n"
         "request = Request(folder, folder, 'fp32', runtime='tensorrt_rtx')\n"
         "_Builder(import_tensorrt('tensorrt_rtx'), request, (), folder / 'none').build(folder / info.file, info)\n"
@@ -186,7 +186,7 @@ def test_a_foreign_folder_is_left_alone(artifact: Path, tmp_path: Path) -> None:
 
 def test_no_torch_is_needed_to_build_engines() -> None:
     """TensorRT's container has none, and it is 3 GB."""
-    code = "import sys; import maskline_export.to_engine, maskline_export.cli; sys.exit('torch' in sys.modules)"
+    code = "import sys; import maskline_export.engine.to_engine, maskline_export.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

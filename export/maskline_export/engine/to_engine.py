@@ -15,16 +15,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from maskline_export import plugin_library
-from maskline_export.engine_manifest import FILE as ENGINES_FILE
-from maskline_export.engine_manifest import PLUGINS, EngineInfo, EngineManifest, Runtime
+from maskline_export.engine import plugin_library
+from maskline_export.engine.engine_manifest import FILE as ENGINES_FILE
+from maskline_export.engine.engine_manifest import PLUGINS, EngineInfo, EngineManifest, Runtime
+from maskline_export.engine.plugin_library import PluginFile
+from maskline_export.engine.profiles import Profile, profiles
+from maskline_export.engine.tensorrt_module import first_gpu, import_tensorrt, make_logger
 from maskline_export.errors import EngineBuildError
 from maskline_export.folder import written_whole
 from maskline_export.manifest import Manifest, Precision, StageInfo, load_artifact, sha256
-from maskline_export.plugin_library import PluginFile
-from maskline_export.profiles import Profile, profiles
 from maskline_export.to_typed import check_request, type_artifact
-from maskline_export.trt_module import first_gpu, import_tensorrt, make_logger
 
 TIMING_CACHE = "timing.cache"
 RTX_CAPABILITY = "8.9"  # what TensorRT for RTX builds for where no GPU is

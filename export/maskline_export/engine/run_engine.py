@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskline_export import plugin_library
-from maskline_export.engine_manifest import PLUGINS, EngineInfo, load_engines
+from maskline_export.engine import plugin_library
+from maskline_export.engine.engine_manifest import PLUGINS, EngineInfo, load_engines
+from maskline_export.engine.tensorrt_module import first_gpu, import_tensorrt, make_logger
 from maskline_export.errors import EngineBuildError
 from maskline_export.manifest import sha256
-from maskline_export.trt_module import first_gpu, import_tensorrt, make_logger
 
 Tensors = dict[str, npt.NDArray[np.generic]]
 

@@ -6,7 +6,7 @@ import ctypes
 import importlib
 from typing import Any
 
-from maskline_export.engine_manifest import Runtime
+from maskline_export.engine.engine_manifest import Runtime
 from maskline_export.errors import EngineBuildError
 
 _INSTALL = {

@@ -11,10 +11,10 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from maskline_export.engine.plugin_library import PluginFile
+from maskline_export.engine.profiles import Profile
 from maskline_export.errors import EngineBuildError
 from maskline_export.manifest import Precision, TensorInfo
-from maskline_export.plugin_library import PluginFile
-from maskline_export.profiles import Profile
 
 FORMAT = "maskline-engines/1"
 FILE = "engines.json"

@@ -1,0 +1,1 @@
+"""TensorRT engines of an artifact: built, described in `engines.json`, run."""
