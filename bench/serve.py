@@ -26,7 +26,7 @@ from gate import Agreement, agreement, check_counts, check_same_pixels, mean_mas
 from maskline_client.bench.calls import Answer, Caller
 from maskline_client.bench.images import BenchImage
 from maskline_client.bench.machine import server_memory
-from maskline_export.to_onnx import export_checkpoint
+from maskline_export.onnx_stages.to_onnx import export_checkpoint
 from maskline_serve.assemble import assemble
 from maskline_serve.server import TritonServer
 from maskline_train.checkpoint import save_model

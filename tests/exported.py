@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import torch
-from maskline_export.to_onnx import export_model
+from maskline_export.onnx_stages.to_onnx import export_model
 from maskline_export.to_typed import type_artifact
 from maskline_train.model.mask_rcnn import MaskRCNN
 from tiny import tiny_model

@@ -13,7 +13,7 @@ from collections import Counter
 from typing import Any
 
 import tensorrt_rtx as trt
-from maskline_export.stage_io import sizes
+from maskline_export.onnx_stages.stage_io import sizes
 
 # Smallest, usual and largest (batch, height, width) of the optimisation profile.
 PROFILE = ((1, 64, 64), (1, 96, 128), (2, 128, 160))

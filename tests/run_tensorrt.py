@@ -25,9 +25,9 @@ from maskline_export.engine.to_engine import Request, build_engines
 from maskline_export.engine_compare import RunStage, compare_engines, engine_table
 from maskline_export.errors import ExportError, ParityError
 from maskline_export.manifest import Precision, load_artifact
+from maskline_export.onnx_stages.to_onnx import export_checkpoint, export_model
 from maskline_export.quantize import MIN_IMAGES
 from maskline_export.runtime import OnnxPipeline, Tensors
-from maskline_export.to_onnx import export_checkpoint, export_model
 from maskline_export.verify_images import ladder_images
 from maskline_train.data.images import preprocess, preprocess_batch
 from maskline_train.model.mask_rcnn import MaskRCNN

@@ -51,7 +51,7 @@ def onnx(
 
     [bold]Example:[/] maskline-export onnx runs/digits/best artifacts/digits
     """
-    from maskline_export.to_onnx import export_checkpoint  # torch takes seconds to import: not for --help
+    from maskline_export.onnx_stages.to_onnx import export_checkpoint  # torch takes seconds to import: not for --help
 
     with _progress() as report:
         manifest = export_checkpoint(checkpoint, out, bodies.value, report)

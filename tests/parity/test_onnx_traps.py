@@ -11,7 +11,7 @@ import pytest
 from exported import Exported
 from maskline_export.custom_ops.body import DOMAIN, node_attributes
 from maskline_export.manifest import load_artifact
-from maskline_export.stages import classwise_nms_op, proposal_nms_op, roi_align_op
+from maskline_export.onnx_stages.twins import classwise_nms_op, proposal_nms_op, roi_align_op
 from onnx import helper, numpy_helper
 
 STAGES = ("backbone", "proposal", "mask")

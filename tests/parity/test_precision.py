@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import pytest
 from exported import Exported, typed_artifacts
-from maskline_export.check import describe, made_image
 from maskline_export.compare import iou_matrix
 from maskline_export.errors import ContractError, ExportError
 from maskline_export.manifest import Manifest, load_artifact, sha256
+from maskline_export.onnx_stages.check import describe, made_image
 from maskline_export.precision import is_feature
 from maskline_export.runtime import OnnxModel, Tensors
 from maskline_export.to_typed import type_artifact

@@ -12,7 +12,7 @@ import onnxruntime as ort
 import pytest
 import torch
 from exported import Exported
-from maskline_export import stage_io
+from maskline_export.onnx_stages import stage_io
 from maskline_train.model.box_head import classwise_nms
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.roi_ops import multiscale_roi_align

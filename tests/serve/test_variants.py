@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from maskline_export.to_onnx import export_model
+from maskline_export.onnx_stages.to_onnx import export_model
 from maskline_serve.assemble import assemble
 from maskline_serve.server import TritonServer
 from maskline_train.checkpoint import load_model

@@ -16,7 +16,7 @@ from maskline_train.spec import CANVAS_MULTIPLE, PreprocessingSpec
 
 from maskline_export.errors import EngineBuildError
 from maskline_export.manifest import TensorInfo
-from maskline_export.stage_io import sizes
+from maskline_export.onnx_stages.stage_io import sizes
 
 DEFAULT = "1:4:8"  # Triton is told to batch up to 8 images
 _TEXT = re.compile(r"(\d+):(\d+):(\d+)(?:@(\d+)x(\d+))?")

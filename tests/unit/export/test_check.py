@@ -4,11 +4,11 @@ from pathlib import Path
 
 import onnx
 import pytest
-from maskline_export import check
 from maskline_export.custom_ops import multiscale_roi_align as roi_align
 from maskline_export.custom_ops.body import DOMAIN, OPSET, node_attributes
 from maskline_export.errors import ContractError
 from maskline_export.manifest import StageInfo, TensorInfo
+from maskline_export.onnx_stages import check
 from onnx import TensorProto, helper
 
 OP = roi_align.MultiscaleRoIAlign((4, 8), 224.0, 4, 7, 2, aligned=True)

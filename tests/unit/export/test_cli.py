@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from maskline_export.errors import ContractError, ExportError
-from maskline_export.to_onnx import export_checkpoint
+from maskline_export.onnx_stages.to_onnx import export_checkpoint
 from maskline_train.checkpoint import save_model
 from tiny import tiny_model, tiny_spec
 

@@ -27,13 +27,13 @@ from onnx import helper
 from torch import Tensor, nn
 from torch.export import Dim
 
-from maskline_export import check, stage_io, stages
 from maskline_export.custom_ops import classwise_nms, multiscale_roi_align, proposal_nms
 from maskline_export.custom_ops.body import DOMAIN, DOMAIN_VERSION, OPSET
 from maskline_export.errors import ContractError
 from maskline_export.folder import written_whole
 from maskline_export.manifest import FILE as MANIFEST_FILE
 from maskline_export.manifest import Bodies, LabelsInfo, Manifest, StageInfo, TensorInfo, sha256
+from maskline_export.onnx_stages import check, stage_io, twins
 
 IR_VERSION = 10
 LABELS_FILE = "labels.txt"
@@ -131,7 +131,7 @@ def _write(model: MaskRCNN, checkpoint_sha256: str, folder: Path, bodies: Bodies
 def _stages(model: MaskRCNN, bodies: Bodies) -> tuple[_Stage, ...]:
     """The stages of `stage_io.stage_names`, in that order."""
     spec = model.spec
-    proposal = stages.ProposalStage(model)
+    proposal = twins.ProposalStage(model)
     r = spec.proposals.max_proposals
     if bodies == "ort":
         heads = (
@@ -150,15 +150,15 @@ def _stages(model: MaskRCNN, bodies: Bodies) -> tuple[_Stage, ...]:
     skip = bodies == "ort"
     heads_on_boxes: list[_Stage] = []
     if spec.mask_head is not None:
-        twin = stages.MaskStage(model, skip)
+        twin = twins.MaskStage(model, skip)
         heads_on_boxes.append(_head_stage("mask", twin, stage_io.masks(spec), spec, bodies))
     if spec.keypoint_head is not None:
-        keypoints = stages.KeypointStage(model, skip)
+        keypoints = twins.KeypointStage(model, skip)
         heads_on_boxes.append(_head_stage("keypoint", keypoints, stage_io.keypoints(spec), spec, bodies))
     return (
         _Stage(
             "backbone",
-            stages.BackboneStage(model),
+            twins.BackboneStage(model),
             stage_io.backbone_inputs(),
             (*pyramid, *rpn),
             lambda tensors: tuple(tensors),
@@ -178,7 +178,7 @@ def _stages(model: MaskRCNN, bodies: Bodies) -> tuple[_Stage, ...]:
 
 def _head_stage(
     name: str,
-    module: stages.MaskStage | stages.KeypointStage,
+    module: twins.MaskStage | twins.KeypointStage,
     outputs: tuple[TensorInfo, ...],
     spec: ModelSpec,
     bodies: Bodies,

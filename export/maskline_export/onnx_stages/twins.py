@@ -24,7 +24,7 @@ from maskline_export.custom_ops.body import DOMAIN, DOMAIN_VERSION, node_attribu
 from maskline_export.custom_ops.classwise_nms import ClasswiseNMS
 from maskline_export.custom_ops.multiscale_roi_align import MultiscaleRoIAlign
 from maskline_export.custom_ops.proposal_nms import ProposalNMS
-from maskline_export.mask_twins import build_mask_twin
+from maskline_export.onnx_stages.mask_twins import build_mask_twin
 
 
 def roi_align_op(spec: ModelSpec, pooled_side: int) -> MultiscaleRoIAlign:

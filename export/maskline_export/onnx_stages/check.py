@@ -17,10 +17,10 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto
 
-from maskline_export import stage_io
 from maskline_export.custom_ops.body import DOMAIN
 from maskline_export.errors import ContractError
 from maskline_export.manifest import StageInfo, TensorInfo
+from maskline_export.onnx_stages import stage_io
 
 # The dtypes of stages in the vocabularies that meet here; numpy has no bfloat16, and ONNX Runtime's CPU path neither.
 ONNX_DTYPES = {
