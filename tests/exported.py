@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from maskline_export.onnx_stages.to_onnx import export_model
-from maskline_export.to_typed import type_artifact
+from maskline_export.precision.to_typed import type_artifact
 from maskline_train.model.mask_rcnn import MaskRCNN
 from tiny import tiny_model
 

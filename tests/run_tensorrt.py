@@ -26,7 +26,7 @@ from maskline_export.engine_compare import RunStage, compare_engines, engine_tab
 from maskline_export.errors import ExportError, ParityError
 from maskline_export.manifest import Precision, load_artifact
 from maskline_export.onnx_stages.to_onnx import export_checkpoint, export_model
-from maskline_export.quantize import MIN_IMAGES
+from maskline_export.precision.quantize import MIN_IMAGES
 from maskline_export.runtime import OnnxPipeline, Tensors
 from maskline_export.verify_images import ladder_images
 from maskline_train.data.images import preprocess, preprocess_batch

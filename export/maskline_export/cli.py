@@ -89,7 +89,7 @@ def typed(
 
     [bold]Example:[/] maskline-export typed artifacts/dense artifacts/fp16 --precision fp16
     """
-    from maskline_export.to_typed import type_artifact
+    from maskline_export.precision.to_typed import type_artifact
 
     with _progress() as report:
         manifest = type_artifact(artifact, out, precision.value, calibration, report)

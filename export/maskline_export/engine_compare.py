@@ -16,7 +16,7 @@ from rich.table import Table
 
 from maskline_export.compare import StageRow, match_boxes
 from maskline_export.manifest import Precision
-from maskline_export.precision import is_feature
+from maskline_export.precision.low_types import is_feature
 
 Tensors = dict[str, npt.NDArray[np.generic]]
 RunStage = Callable[[str, Tensors], Tensors]

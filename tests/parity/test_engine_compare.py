@@ -15,9 +15,9 @@ import run_tensorrt
 from exported import Exported
 from maskline_export.compare import StageRow
 from maskline_export.engine_compare import RunStage, compare_engines, engine_table
-from maskline_export.precision import is_feature
+from maskline_export.precision.low_types import is_feature
+from maskline_export.precision.to_typed import type_artifact
 from maskline_export.runtime import OnnxPipeline, Tensors
-from maskline_export.to_typed import type_artifact
 from rich.console import Console
 from serve import standin
 

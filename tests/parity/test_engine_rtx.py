@@ -15,7 +15,7 @@ import pytest
 from exported import Exported
 from maskline_export.engine.engine_manifest import EngineManifest, load_engines
 from maskline_export.manifest import load_artifact, sha256
-from maskline_export.precision import is_feature
+from maskline_export.precision.low_types import is_feature
 from PIL import Image
 from skimage import data as photographs
 

@@ -10,10 +10,10 @@ import onnx
 import pytest
 from exported import Exported
 from maskline_export.manifest import load_artifact
-from maskline_export.precision import is_feature
-from maskline_export.quantize import MIN_IMAGES, TRUNK, trunk_convolutions
+from maskline_export.precision.low_types import is_feature
+from maskline_export.precision.quantize import MIN_IMAGES, TRUNK, trunk_convolutions
+from maskline_export.precision.to_typed import type_artifact
 from maskline_export.runtime import OnnxModel
-from maskline_export.to_typed import type_artifact
 from maskline_export.verify_images import ladder_images
 from maskline_train.data.images import preprocess
 from onnx import numpy_helper

@@ -13,7 +13,7 @@ from maskline_export.compare import StageRow, match_boxes
 from maskline_export.errors import ContractError, ParityError
 from maskline_export.manifest import Manifest, load_artifact
 from maskline_export.onnx_stages.to_onnx import export_checkpoint
-from maskline_export.to_typed import type_artifact
+from maskline_export.precision.to_typed import type_artifact
 from maskline_export.verify import Verifier
 from maskline_export.verify_images import ladder_images
 from maskline_export.verify_run import run

@@ -21,7 +21,7 @@ from maskline_export.engine.engine_manifest import EngineInfo, EngineManifest
 from maskline_export.engine.plugin_library import PluginFile
 from maskline_export.engine.profiles import Profile, profiles
 from maskline_export.manifest import StageInfo, load_artifact, sha256
-from maskline_export.precision import LOW_TYPES, is_feature, typed_stage
+from maskline_export.precision.low_types import LOW_TYPES, is_feature, typed_stage
 from maskline_serve import check_engines, config
 from maskline_serve.assemble import Target, assemble, sources
 from maskline_serve.commands import app

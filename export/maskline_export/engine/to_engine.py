@@ -24,7 +24,7 @@ from maskline_export.engine.tensorrt_module import first_gpu, import_tensorrt, m
 from maskline_export.errors import EngineBuildError
 from maskline_export.folder import written_whole
 from maskline_export.manifest import Manifest, Precision, StageInfo, load_artifact, sha256
-from maskline_export.to_typed import check_request, type_artifact
+from maskline_export.precision.to_typed import check_request, type_artifact
 
 TIMING_CACHE = "timing.cache"
 RTX_CAPABILITY = "8.9"  # what TensorRT for RTX builds for where no GPU is

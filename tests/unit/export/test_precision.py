@@ -13,7 +13,7 @@ from maskline_export.custom_ops import multiscale_roi_align as roi_align
 from maskline_export.custom_ops.body import node_attributes
 from maskline_export.errors import ContractError
 from maskline_export.manifest import StageInfo, TensorInfo
-from maskline_export.precision import BF16, FP16, LowType, typed, typed_stage
+from maskline_export.precision.low_types import BF16, FP16, LowType, typed, typed_stage
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
