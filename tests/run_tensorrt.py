@@ -18,17 +18,17 @@ import torch
 import typer
 from exported import export_tiny
 from maskline_export.cli import PrecisionChoice
-from maskline_export.compare import StageRow
 from maskline_export.engine.run_engine import TensorRTStages
 from maskline_export.engine.tensorrt_module import import_tensorrt
 from maskline_export.engine.to_engine import Request, build_engines
-from maskline_export.engine_compare import RunStage, compare_engines, engine_table
 from maskline_export.errors import ExportError, ParityError
 from maskline_export.manifest import Precision, load_artifact
 from maskline_export.onnx_stages.to_onnx import export_checkpoint, export_model
 from maskline_export.precision.quantize import MIN_IMAGES
-from maskline_export.runtime import OnnxPipeline, Tensors
-from maskline_export.verify_images import ladder_images
+from maskline_export.verify.compare import StageRow
+from maskline_export.verify.engines import RunStage, compare_engines, engine_table
+from maskline_export.verify.images import ladder_images
+from maskline_export.verify.onnx_runtime import OnnxPipeline, Tensors
 from maskline_train.data.images import preprocess, preprocess_batch
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.spec import ModelSpec, PreprocessingSpec

@@ -170,7 +170,7 @@ def verify(
 
     [bold]Example:[/] maskline-export verify runs/digits/best artifacts/digits --images photos/
     """
-    from maskline_export.verify_run import run
+    from maskline_export.verify.command import run
 
     run(checkpoint, artifact, images or [], data, split, json_path)
 

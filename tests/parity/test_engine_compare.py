@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import run_tensorrt
 from exported import Exported
-from maskline_export.compare import StageRow
-from maskline_export.engine_compare import RunStage, compare_engines, engine_table
 from maskline_export.precision.low_types import is_feature
 from maskline_export.precision.to_typed import type_artifact
-from maskline_export.runtime import OnnxPipeline, Tensors
+from maskline_export.verify.compare import StageRow
+from maskline_export.verify.engines import RunStage, compare_engines, engine_table
+from maskline_export.verify.onnx_runtime import OnnxPipeline, Tensors
 from rich.console import Console
 from serve import standin
 

@@ -9,13 +9,13 @@ import numpy as np
 import onnx
 import pytest
 from exported import Exported, typed_artifacts
-from maskline_export.compare import iou_matrix
 from maskline_export.errors import ContractError, ExportError
 from maskline_export.manifest import Manifest, load_artifact, sha256
 from maskline_export.onnx_stages.check import describe, made_image
 from maskline_export.precision.low_types import is_feature
 from maskline_export.precision.to_typed import type_artifact
-from maskline_export.runtime import OnnxModel, Tensors
+from maskline_export.verify.compare import iou_matrix
+from maskline_export.verify.onnx_runtime import OnnxModel, Tensors
 from onnx.reference import ReferenceEvaluator
 
 # Largest error of a feature or RPN output, as a share of the largest value. Every operand and every sum of a layer is

@@ -13,8 +13,8 @@ from maskline_export.manifest import load_artifact
 from maskline_export.precision.low_types import is_feature
 from maskline_export.precision.quantize import MIN_IMAGES, TRUNK, trunk_convolutions
 from maskline_export.precision.to_typed import type_artifact
-from maskline_export.runtime import OnnxModel
-from maskline_export.verify_images import ladder_images
+from maskline_export.verify.images import ladder_images
+from maskline_export.verify.onnx_runtime import OnnxModel
 from maskline_train.data.images import preprocess
 from onnx import numpy_helper
 from PIL import Image

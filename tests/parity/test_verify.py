@@ -9,14 +9,14 @@ import onnx
 import pytest
 from in_process import call
 from maskline_export.cli import main
-from maskline_export.compare import StageRow, match_boxes
 from maskline_export.errors import ContractError, ParityError
 from maskline_export.manifest import Manifest, load_artifact
 from maskline_export.onnx_stages.to_onnx import export_checkpoint
 from maskline_export.precision.to_typed import type_artifact
-from maskline_export.verify import Verifier
-from maskline_export.verify_images import ladder_images
-from maskline_export.verify_run import run
+from maskline_export.verify.command import run
+from maskline_export.verify.compare import StageRow, match_boxes
+from maskline_export.verify.images import ladder_images
+from maskline_export.verify.stages_verifier import Verifier
 from maskline_train.checkpoint import load_model, save_model
 from onnx import numpy_helper
 from shapes_data import write_shapes

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from maskline_export.manifest import load_artifact
-from maskline_export.runtime import OnnxPipeline
-from maskline_export.verify_images import ladder_images
+from maskline_export.verify.images import ladder_images
+from maskline_export.verify.onnx_runtime import OnnxPipeline
 from maskline_serve.assemble import assemble
 from maskline_serve.server import TritonServer
 from maskline_train.data.images import preprocess_batch

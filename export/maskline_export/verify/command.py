@@ -23,13 +23,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from maskline_export.compare import StageRow
 from maskline_export.errors import ContractError, ParityError
 from maskline_export.manifest import Manifest, load_artifact
-from maskline_export.runtime import OnnxPipeline
-from maskline_export.verify import verify
-from maskline_export.verify_images import ladder_images, named_images
-from maskline_export.verify_rows import ParityReport
+from maskline_export.verify.compare import StageRow
+from maskline_export.verify.images import ladder_images, named_images
+from maskline_export.verify.onnx_runtime import OnnxPipeline
+from maskline_export.verify.rows import ParityReport
+from maskline_export.verify.stages_verifier import verify
 
 MAX_LISTED_IMAGES = 16  # of a dataset, for the stage table; the AP uses them all
 

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from rich.table import Table
 
-from maskline_export.compare import StageRow, match_boxes
 from maskline_export.manifest import Precision
 from maskline_export.precision.low_types import is_feature
+from maskline_export.verify.compare import StageRow, match_boxes
 
 Tensors = dict[str, npt.NDArray[np.generic]]
 RunStage = Callable[[str, Tensors], Tensors]

@@ -24,12 +24,12 @@ from maskline_train.model.paste import encode_masks
 from maskline_train.model.roi_ops import multiscale_roi_align
 from pycocotools import mask as coco_mask
 
-from maskline_export.compare import match_boxes
 from maskline_export.manifest import Manifest
 from maskline_export.onnx_stages import stage_io
-from maskline_export.probes import custom_node, with_outputs, without_node
-from maskline_export.runtime import OnnxModel, OnnxPipeline, RawDetections, Tensors
-from maskline_export.verify_rows import SAME_POINT_PX, ParityReport, features_row, make_rows
+from maskline_export.verify.compare import match_boxes
+from maskline_export.verify.onnx_runtime import OnnxModel, OnnxPipeline, RawDetections, Tensors
+from maskline_export.verify.probes import custom_node, with_outputs, without_node
+from maskline_export.verify.rows import SAME_POINT_PX, ParityReport, features_row, make_rows
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from maskline_train.spec import ModelSpec
 
-from maskline_export.compare import StageRow
+from maskline_export.verify.compare import StageRow
 
 SAME_POINT_PX = 0.1  # keypoints nearer than this are the same; two equal peaks of a heatmap may change places
 
