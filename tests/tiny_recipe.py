@@ -7,7 +7,7 @@ import dataclasses
 from maskline_train.data.transforms import Augmentation
 from maskline_train.model.targets import SamplingSpec
 from maskline_train.recipe import Recipe, Sgd, TrainingSpec
-from maskline_train.schedule import StepDecay
+from maskline_train.training.schedule import StepDecay
 from tiny import tiny_spec
 
 

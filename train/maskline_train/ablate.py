@@ -18,7 +18,7 @@ from maskline_train.ablation_row import MARKER_FILE, RESULT_FILE, Bench, RowResu
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes, barrier
 from maskline_train.recipe import Recipe
-from maskline_train.training_state import replace_file
+from maskline_train.training.state import replace_file
 
 
 def folder_of(name: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from maskline_train import ablations
 from maskline_train.recipe import Recipe
-from maskline_train.schedule import StepDecay
+from maskline_train.training.schedule import StepDecay
 
 METRICS = ("AP", "AP50", "AP75")
 Change = Callable[[Recipe], Recipe]

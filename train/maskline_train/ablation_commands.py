@@ -42,8 +42,8 @@ def ablate_command(
     from maskline_train.ablation_report import as_rich
     from maskline_train.data.coco import CocoDataset
     from maskline_train.distributed import process_group
-    from maskline_train.interruption import Interrupted
     from maskline_train.recipe import load_recipe
+    from maskline_train.training.interruption import Interrupted
 
     chosen = load_table(table)
     build, kind = load_recipe(recipe or chosen.small), annotations or chosen.annotations

@@ -22,7 +22,7 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.evaluate import percent
 from maskline_train.pictures import contact_sheet, draw_objects
 from maskline_train.predict import MIN_SCORE, draw_results
-from maskline_train.training_state import replace_file
+from maskline_train.training.state import replace_file
 
 SHEET_PX = 1600  # width that a sheet of many rows is shrunk to
 HEADING_PX = 15  # size of the letters above its columns

@@ -18,11 +18,11 @@ from maskline_train.distributed import Processes, barrier
 from maskline_train.evaluate import Metrics, evaluate, percent
 from maskline_train.fit import FREE_TO_CHANGE, fit
 from maskline_train.four_step import FOLDERS, four_step
-from maskline_train.metrics_log import METRICS, read_metrics
 from maskline_train.model.test_time_augmentation import PAPER_VIEWS, View
 from maskline_train.recipe import Recipe
-from maskline_train.stages import detect_with
-from maskline_train.training_state import LAST, replace_file
+from maskline_train.training.metrics_log import METRICS, read_metrics
+from maskline_train.training.stage import detect_with
+from maskline_train.training.state import LAST, replace_file
 
 RESULT_FILE = "result.json"
 MARKER_FILE = "made_by"  # the fingerprint of the row's run, from its first step on

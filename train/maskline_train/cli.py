@@ -60,8 +60,8 @@ def fit_command(
     from maskline_train.data.coco import CocoDataset
     from maskline_train.distributed import process_group
     from maskline_train.fit import fit
-    from maskline_train.interruption import Interrupted
     from maskline_train.recipe import load_recipe
+    from maskline_train.training.interruption import Interrupted
 
     build = load_recipe(recipe)
     train_set, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
@@ -119,8 +119,8 @@ def evaluate_command(
     from maskline_train.model.test_time_augmentation import PAPER_VIEWS
     from maskline_train.overlaps import as_rich as overlaps_as_rich
     from maskline_train.overlaps import draw_overlaps, score_overlaps
-    from maskline_train.stages import detect_with
-    from maskline_train.training_state import replace_file
+    from maskline_train.training.stage import detect_with
+    from maskline_train.training.state import replace_file
 
     if tta and rpn is not None:
         raise ValueError("--tta: got --rpn too, expected one of them; test-time augmentation takes a whole model")

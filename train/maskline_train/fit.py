@@ -31,14 +31,14 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.data.loader import Batch, check_keypoints, train_loader
 from maskline_train.distributed import Processes, average_norm_statistics, barrier, mean_over_processes
 from maskline_train.evaluate import Metrics, evaluate
-from maskline_train.interruption import Interrupted, Signals
-from maskline_train.metrics_log import MetricsLog
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.predict import write_sheet
 from maskline_train.recipe import Recipe, TrainingSpec
 from maskline_train.spec import ModelSpec
-from maskline_train.stages import Stage
-from maskline_train.training_state import (
+from maskline_train.training.interruption import Interrupted, Signals
+from maskline_train.training.metrics_log import MetricsLog
+from maskline_train.training.stage import Stage
+from maskline_train.training.state import (
     Averages,
     TrainingState,
     has_checkpoint,

@@ -24,8 +24,8 @@ from maskline_train.evaluate import Metrics
 from maskline_train.fit import fit
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.recipe import Recipe
-from maskline_train.stages import Stage
-from maskline_train.training_state import BEST, LAST, has_checkpoint
+from maskline_train.training.stage import Stage
+from maskline_train.training.state import BEST, LAST, has_checkpoint
 
 FOLDERS = ("1-rpn", "2-heads", "3-rpn", "4-heads")
 

@@ -63,8 +63,8 @@ def four_step_command(
     from maskline_train.data.coco import CocoDataset
     from maskline_train.distributed import process_group
     from maskline_train.four_step import four_step
-    from maskline_train.interruption import Interrupted
     from maskline_train.recipe import load_recipe
+    from maskline_train.training.interruption import Interrupted
 
     train_set, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
     chosen = load_recipe(recipe)(train_set.classes)

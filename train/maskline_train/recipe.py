@@ -20,8 +20,8 @@ from torch import nn
 from maskline_train import recipes
 from maskline_train.data.transforms import Augmentation
 from maskline_train.model.targets import SamplingSpec
-from maskline_train.schedule import Cosine, StepDecay, warmup
 from maskline_train.spec import ModelSpec
+from maskline_train.training.schedule import Cosine, StepDecay, warmup
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,7 +28,7 @@ from maskline_train.distributed import process_group
 from maskline_train.evaluate import evaluate
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.test_time_augmentation import PAPER_VIEWS
-from maskline_train.schedule import StepDecay
+from maskline_train.training.schedule import StepDecay
 from PIL import Image
 from rich.console import Console
 from shapes_data import write_shapes

@@ -10,7 +10,7 @@ from maskline_train.ablate import folder_of
 from maskline_train.ablation import load_table, published, schedule, table_names, text
 from maskline_train.ablation_row import views_of
 from maskline_train.recipe import load_recipe
-from maskline_train.schedule import Cosine
+from maskline_train.training.schedule import Cosine
 
 TABLES = list(table_names())
 

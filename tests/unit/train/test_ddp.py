@@ -7,7 +7,7 @@ import pytest
 import torch
 from maskline_train.checkpoint import load_model
 from maskline_train.distributed import Processes
-from maskline_train.metrics_log import read_metrics
+from maskline_train.training.metrics_log import read_metrics
 from shapes_data import write_shapes
 from torchrun import by_one_and_by_two
 

@@ -11,10 +11,10 @@ from maskline_train.checkpoint import load_model, save_model
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes
 from maskline_train.fit import NonFiniteLossError, fit
-from maskline_train.metrics_log import MetricsLog, read_metrics
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.recipe import Recipe
-from maskline_train.training_state import Averages, step_generator
+from maskline_train.training.metrics_log import MetricsLog, read_metrics
+from maskline_train.training.state import Averages, step_generator
 from PIL import Image
 from shapes_data import write_shapes
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -13,7 +13,7 @@ from maskline_train.data.loader import train_loader
 from maskline_train.distributed import Processes
 from maskline_train.four_step import FOLDERS, four_step
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.stages import HEADS, RPN, TRUNK, Stage, detect_with
+from maskline_train.training.stage import HEADS, RPN, TRUNK, Stage, detect_with
 from shapes_data import write_shapes
 from tiny import tiny_model
 from tiny_recipe import build

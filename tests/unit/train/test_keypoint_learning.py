@@ -14,11 +14,9 @@ from maskline_train.data.figures import FLIP_PAIRS, KEYPOINTS, SIGMAS, make_figu
 from maskline_train.data.transforms import Augmentation
 from maskline_train.distributed import Processes
 from maskline_train.fit import fit
-from maskline_train.metrics_log import read_metrics
 from maskline_train.model.targets import SamplingSpec
 from maskline_train.recipe import AdamW, Recipe, TrainingSpec
 from maskline_train.recipes import figures_keypoints
-from maskline_train.schedule import Cosine
 from maskline_train.spec import (
     AnchorSpec,
     BackboneSpec,
@@ -29,6 +27,8 @@ from maskline_train.spec import (
     ProposalSpec,
     RoIAlignSpec,
 )
+from maskline_train.training.metrics_log import read_metrics
+from maskline_train.training.schedule import Cosine
 from shapes_data import CLASSES, CORNERS, write_shapes
 from shapes_data import FLIP_PAIRS as CORNER_PAIRS
 

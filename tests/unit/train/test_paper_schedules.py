@@ -2,7 +2,7 @@
 
 import pytest
 from maskline_train.recipe import load_recipe
-from maskline_train.schedule import StepDecay
+from maskline_train.training.schedule import StepDecay
 
 # name: steps, milestones, images a step, rate, shorter side (None: the spec's)
 SCHEDULES = {

@@ -8,7 +8,7 @@ import pytest
 import torch
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.recipe import AdamW, Sgd, TrainingSpec, load_recipe, recipe_names
-from maskline_train.schedule import Cosine, StepDecay
+from maskline_train.training.schedule import Cosine, StepDecay
 from tiny import tiny_model
 
 PAPER = TrainingSpec(steps=160_000, decay=StepDecay(milestones=(120_000,)))

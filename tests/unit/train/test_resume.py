@@ -14,8 +14,8 @@ import torch
 from in_process import call
 from maskline_train.checkpoint import load_model
 from maskline_train.cli import main
-from maskline_train.interruption import Signals
-from maskline_train.metrics_log import read_metrics
+from maskline_train.training.interruption import Signals
+from maskline_train.training.metrics_log import read_metrics
 from shapes_data import write_shapes
 
 TESTS = Path(__file__).parents[2]

@@ -13,7 +13,6 @@ anchors from 16 px, AdamW, few samples and proposals: all so that it learns from
 from maskline_train.data.transforms import Augmentation
 from maskline_train.model.targets import SamplingSpec
 from maskline_train.recipe import AdamW, Recipe, TrainingSpec
-from maskline_train.schedule import Cosine
 from maskline_train.spec import (
     AnchorSpec,
     BackboneSpec,
@@ -24,6 +23,7 @@ from maskline_train.spec import (
     ProposalSpec,
     RoIAlignSpec,
 )
+from maskline_train.training.schedule import Cosine
 
 
 def network(classes: tuple[str, ...]) -> ModelSpec:

@@ -14,8 +14,8 @@ from maskline_train.data.figures import FLIP_PAIRS, KEYPOINTS, SIGMAS
 from maskline_train.data.transforms import Augmentation
 from maskline_train.recipe import AdamW, Recipe, TrainingSpec
 from maskline_train.recipes import digits_base, digits_base_again
-from maskline_train.schedule import Cosine
 from maskline_train.spec import KeypointHeadSpec, ModelSpec
+from maskline_train.training.schedule import Cosine
 
 
 def network(classes: tuple[str, ...]) -> ModelSpec:

@@ -14,8 +14,8 @@ from maskline_train.data.coco_person import FLIP_PAIRS, KEYPOINTS, SIGMAS
 from maskline_train.data.transforms import Augmentation
 from maskline_train.model.targets import SamplingSpec
 from maskline_train.recipe import Recipe, Sgd, TrainingSpec
-from maskline_train.schedule import StepDecay
 from maskline_train.spec import BackboneSpec, KeypointHeadSpec, ModelSpec
+from maskline_train.training.schedule import StepDecay
 
 
 def build(classes: tuple[str, ...]) -> Recipe:

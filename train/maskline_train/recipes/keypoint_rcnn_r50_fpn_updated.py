@@ -12,7 +12,7 @@ import dataclasses
 
 from maskline_train.recipe import Recipe
 from maskline_train.recipes import keypoint_rcnn_r50_fpn
-from maskline_train.schedule import StepDecay
+from maskline_train.training.schedule import StepDecay
 
 
 def build(classes: tuple[str, ...]) -> Recipe:
