@@ -26,7 +26,6 @@ from maskline_train.checkpoint import (
     load_matching_weights,
     read_weights,
 )
-from maskline_train.class_rows import load_weights_by_class
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.loader import Batch, check_keypoints, train_loader
 from maskline_train.distributed import Processes, average_norm_statistics, barrier, mean_over_processes
@@ -35,6 +34,7 @@ from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.predict import write_sheet
 from maskline_train.recipe import Recipe, TrainingSpec
 from maskline_train.spec import ModelSpec
+from maskline_train.starting_weights import load_weights_by_class
 from maskline_train.training.interruption import Interrupted, Signals
 from maskline_train.training.metrics_log import MetricsLog
 from maskline_train.training.stage import Stage

@@ -5,13 +5,13 @@ import dataclasses
 import pytest
 import torch
 from maskline_train.checkpoint import read_weights, save_model
-from maskline_train.class_rows import load_weights_by_class
 from maskline_train.data.cityscapes import CLASSES
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes
 from maskline_train.fit import fit
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.spec import MaskHeadSpec
+from maskline_train.starting_weights import load_weights_by_class
 from shapes_data import write_shapes
 from tiny import tiny_spec
 from tiny_recipe import build
