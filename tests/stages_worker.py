@@ -21,8 +21,8 @@ from maskline_train import fit as fitting
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distil import distil
 from maskline_train.distributed import Processes, process_group
+from maskline_train.evaluation.many_views import View
 from maskline_train.four_step import four_step
-from maskline_train.model.test_time_augmentation import View
 from tiny import tiny_model
 from torch import nn
 

@@ -27,7 +27,7 @@ import torch
 from maskline_host import library
 from maskline_host.mask_rle import encode
 from maskline_serve.assemble import sources
-from maskline_train.model.paste import encode_masks
+from maskline_train.evaluation.paste import encode_masks
 from measure import BenchmarkError, Timing, interleave, timing_table
 from rich.console import Console
 from torchvision.models.detection.roi_heads import paste_masks_in_image

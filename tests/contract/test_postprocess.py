@@ -5,7 +5,7 @@ from __future__ import annotations
 import model_files
 import numpy as np
 import pytest
-from maskline_train.model.paste import encode_masks
+from maskline_train.evaluation.paste import encode_masks
 
 rle = model_files.load("models/postprocess/1/rle.py")
 

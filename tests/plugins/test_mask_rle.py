@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from mask_rle_runner import HOSTS, MASK_TYPES, expected_counts, info_of, run, text_of
 from maskline_host import HostLibraryError
 from maskline_host.mask_rle import MAX_SIDE, encode
-from maskline_train.model.paste import encode_masks
+from maskline_train.evaluation.paste import encode_masks
 
 geometry = model_files.load("models/postprocess/1/geometry.py")
 rle = model_files.load("models/postprocess/1/rle.py")  # numpy, what the library replaces

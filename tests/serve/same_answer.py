@@ -14,8 +14,8 @@ from maskline_export.verify.onnx_runtime import OnnxPipeline
 from maskline_serve.assemble import assemble
 from maskline_serve.server import TritonServer
 from maskline_train.data.images import preprocess_batch
-from maskline_train.evaluate import boxes_at_original_size, keypoints_at_original_size
-from maskline_train.model.paste import encode_masks
+from maskline_train.evaluation.evaluate import boxes_at_original_size, keypoints_at_original_size
+from maskline_train.evaluation.paste import encode_masks
 from maskline_train.spec import ModelSpec
 from PIL import Image
 from serve.conftest import send

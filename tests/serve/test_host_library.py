@@ -14,7 +14,7 @@ from maskline_serve.assemble import assemble
 from maskline_serve.host_library import PLACE
 from maskline_serve.repository import Repository
 from maskline_serve.server import TritonServer
-from maskline_train.model.paste import encode_masks
+from maskline_train.evaluation.paste import encode_masks
 from serve import standin
 from serve.conftest import send
 from tritonclient import grpc as triton

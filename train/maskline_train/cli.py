@@ -112,11 +112,11 @@ def evaluate_command(
     Example: maskline-train evaluate out/run/best --data out/digits --json out/ap.json
     """
     from maskline_train.checkpoint import load_model
-    from maskline_train.cityscapes_metric import score_cityscapes
     from maskline_train.data.coco import CocoDataset
     from maskline_train.distributed import process_group
-    from maskline_train.evaluate import evaluate, percent
-    from maskline_train.model.test_time_augmentation import PAPER_VIEWS
+    from maskline_train.evaluation.cityscapes_metric import score_cityscapes
+    from maskline_train.evaluation.evaluate import evaluate, percent
+    from maskline_train.evaluation.many_views import PAPER_VIEWS
     from maskline_train.overlaps import as_rich as overlaps_as_rich
     from maskline_train.overlaps import draw_overlaps, score_overlaps
     from maskline_train.training.stage import detect_with
@@ -181,7 +181,7 @@ def predict_command(
     """
     from maskline_train.checkpoint import load_model
     from maskline_train.distributed import process_group
-    from maskline_train.predict import predict_files
+    from maskline_train.evaluation.predict import predict_files
 
     with process_group() as processes:
         model = load_model(checkpoint).to(processes.device)

@@ -30,9 +30,9 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
 from maskline_train.data.images import decode_image, image_info
 from maskline_train.distributed import Processes, barrier, gather_objects
-from maskline_train.evaluate import Result, to_results
+from maskline_train.evaluation.evaluate import Result, to_results
+from maskline_train.evaluation.many_views import PAPER_VIEWS, View, detect_augmented
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.test_time_augmentation import PAPER_VIEWS, View, detect_augmented
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 VISIBLE, HIDDEN = 2, 0  # COCO's visibility of a keypoint: labelled and visible; not labelled

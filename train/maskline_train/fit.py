@@ -29,9 +29,9 @@ from maskline_train.checkpoint import (
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.loader import Batch, check_keypoints, train_loader
 from maskline_train.distributed import Processes, average_norm_statistics, barrier, mean_over_processes
-from maskline_train.evaluate import Metrics, evaluate
+from maskline_train.evaluation.evaluate import Metrics, evaluate
+from maskline_train.evaluation.predict import write_sheet
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.predict import write_sheet
 from maskline_train.recipe import Recipe, TrainingSpec
 from maskline_train.spec import ModelSpec
 from maskline_train.starting_weights import load_weights_by_class

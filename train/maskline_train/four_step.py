@@ -20,7 +20,7 @@ from pathlib import Path
 from maskline_train.checkpoint import load_model
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes, barrier
-from maskline_train.evaluate import Metrics
+from maskline_train.evaluation.evaluate import Metrics
 from maskline_train.fit import fit
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.recipe import Recipe

@@ -21,9 +21,9 @@ from pycocotools import mask as coco_mask
 from rich.table import Table
 
 from maskline_train.data.coco import CocoDataset, Objects
-from maskline_train.evaluate import Result, percent
-from maskline_train.pictures import contact_sheet, draw_objects
-from maskline_train.predict import MIN_SCORE, TILE_PX, draw_results
+from maskline_train.evaluation.evaluate import Result, percent
+from maskline_train.evaluation.pictures import contact_sheet, draw_objects
+from maskline_train.evaluation.predict import MIN_SCORE, TILE_PX, draw_results
 
 GROUPS = ("alone", "overlaps another class", "overlaps its own class")
 MIN_COVERED = 0.1  # share of an object's box under another's box, from which on it overlaps

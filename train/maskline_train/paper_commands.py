@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from maskline_train.cityscapes_metric import CityscapesMetrics
+    from maskline_train.evaluation.cityscapes_metric import CityscapesMetrics
 
 
 def cityscapes_command(
@@ -114,7 +114,7 @@ def distil_command(
 
 def show_cityscapes(metrics: CityscapesMetrics) -> None:
     """Print the metrics of the Cityscapes protocol."""
-    from maskline_train.evaluate import percent
+    from maskline_train.evaluation.evaluate import percent
 
     table = Table("masks, in %", title="Cityscapes protocol", title_justify="left")
     for name in ("AP", "AP50"):

@@ -16,7 +16,7 @@ from maskline_train.checkpoint import load_model
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.loader import eval_loader
 from maskline_train.distributed import Processes
-from maskline_train.evaluate import Metrics, Result, evaluate, percent, score, to_results
+from maskline_train.evaluation.evaluate import Metrics, Result, evaluate, percent, score, to_results
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
 from maskline_train.spec import ModelSpec
 from rich.console import Console

@@ -17,10 +17,10 @@ import numpy.typing as npt
 import onnx
 import torch
 from maskline_train.data.images import preprocess
-from maskline_train.evaluate import boxes_at_original_size
+from maskline_train.evaluation.evaluate import boxes_at_original_size
+from maskline_train.evaluation.paste import encode_masks
 from maskline_train.model.box_head import classwise_nms
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
-from maskline_train.model.paste import encode_masks
 from maskline_train.model.roi_ops import multiscale_roi_align
 from pycocotools import mask as coco_mask
 

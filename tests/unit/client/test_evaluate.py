@@ -8,7 +8,7 @@ import pytest
 from maskline_client import Detector, InvalidImage, rle
 from maskline_client.commands.evaluate import check_keypoints, evaluate, oks_sigmas, read_split, unknown_names
 from maskline_client.served_model import KeypointNames
-from maskline_train.evaluate import DEFAULT_SIGMA
+from maskline_train.evaluation.evaluate import DEFAULT_SIGMA
 from unit.client.triton_double import (
     BOXES_ALONE,
     CLASSES,

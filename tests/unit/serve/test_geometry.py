@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import model_files
 import numpy as np
-from maskline_train.evaluate import keypoints_at_original_size
+from maskline_train.evaluation.evaluate import keypoints_at_original_size
 
 geometry = model_files.load("models/postprocess/1/geometry.py")
 

@@ -25,9 +25,9 @@ from maskline_train.checkpoint import WEIGHTS_FILE, load_model, read_weights, sa
 from maskline_train.cli import app
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import process_group
-from maskline_train.evaluate import evaluate
+from maskline_train.evaluation.evaluate import evaluate
+from maskline_train.evaluation.many_views import PAPER_VIEWS
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.test_time_augmentation import PAPER_VIEWS
 from maskline_train.training.schedule import StepDecay
 from PIL import Image
 from rich.console import Console

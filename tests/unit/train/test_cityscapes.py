@@ -9,12 +9,12 @@ import pytest
 from cityscapes_files import STREET, id_map, write_cityscapes
 from in_process import call
 from maskline_train.checkpoint import save_model
-from maskline_train.cityscapes_metric import THRESHOLDS, CityscapesMetrics, score_cityscapes
 from maskline_train.cli import main
 from maskline_train.data.cityscapes import CLASSES, LABELS, convert, find_frames, instances_of, read_id_map
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
-from maskline_train.evaluate import score
+from maskline_train.evaluation.cityscapes_metric import THRESHOLDS, CityscapesMetrics, score_cityscapes
+from maskline_train.evaluation.evaluate import score
 from PIL import Image
 from pycocotools import mask as coco_mask
 from shapes_data import write_shapes

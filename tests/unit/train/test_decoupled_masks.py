@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from maskline_train.distributed import Processes
-from maskline_train.evaluate import evaluate
+from maskline_train.evaluation.evaluate import evaluate
 from maskline_train.spec import MaskHeadSpec
 from scene_data import SIDE, learned, pixel_centres, slim_network, write_scenes
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes
-from maskline_train.evaluate import boxes_at_original_size, evaluate, percent, score, to_results
+from maskline_train.evaluation.evaluate import boxes_at_original_size, evaluate, percent, score, to_results
 from maskline_train.model.mask_rcnn import Detections
 from pycocotools import mask as coco_mask
 from reference import paste_mask

@@ -12,10 +12,10 @@ import torch
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
 from maskline_train.distributed import Processes
-from maskline_train.evaluate import Metrics, evaluate, score, to_results
+from maskline_train.evaluation.evaluate import Metrics, evaluate, score, to_results
+from maskline_train.evaluation.pictures import colour_of, draw_objects
+from maskline_train.evaluation.predict import draw_results, write_sheet
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
-from maskline_train.pictures import colour_of, draw_objects
-from maskline_train.predict import draw_results, write_sheet
 from maskline_train.spec import KeypointHeadSpec
 from PIL import Image
 from tiny import tiny_spec

@@ -10,7 +10,7 @@ import pytest
 import torch
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes
-from maskline_train.evaluate import evaluate
+from maskline_train.evaluation.evaluate import evaluate
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.targets import SamplingSpec, Target
 from maskline_train.spec import (

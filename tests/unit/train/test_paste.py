@@ -5,8 +5,8 @@ import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from maskline_train.model import paste
-from maskline_train.model.paste import encode_masks, paste_mask
+from maskline_train.evaluation import paste
+from maskline_train.evaluation.paste import encode_masks, paste_mask
 from pycocotools import mask as coco_mask
 
 BOXES = [

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from maskline_train.pictures import MASK_OPACITY, PALETTE, colour_of, contact_sheet, draw_objects
+from maskline_train.evaluation.pictures import MASK_OPACITY, PALETTE, colour_of, contact_sheet, draw_objects
 from PIL import Image
 
 CLASSES = tuple(f"class {i}" for i in range(12))

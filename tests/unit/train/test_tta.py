@@ -11,8 +11,8 @@ from maskline_train.cli import main
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.images import preprocess_batch
 from maskline_train.distributed import Processes
-from maskline_train.evaluate import evaluate, to_results
-from maskline_train.model.test_time_augmentation import PAPER_VIEWS, View, detect_augmented
+from maskline_train.evaluation.evaluate import evaluate, to_results
+from maskline_train.evaluation.many_views import PAPER_VIEWS, View, detect_augmented
 from maskline_train.spec import KeypointHeadSpec
 from shapes_data import write_shapes
 from tiny import tiny_model, tiny_spec

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 from maskline_train.checkpoint import load_model, save_model
-from maskline_train.evaluate import to_results
+from maskline_train.evaluation.evaluate import to_results
 from maskline_train.model.boxes import iou_matrix
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.targets import SamplingSpec, Target

@@ -20,7 +20,7 @@ from pycocotools import mask as coco_mask
 
 from maskline_train.data.cityscapes import CLASSES, IDS_A_LABEL, LABELS, VOID, IdMap, find_frames, read_id_map
 from maskline_train.data.coco import CocoDataset
-from maskline_train.evaluate import Result
+from maskline_train.evaluation.evaluate import Result
 
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 MIN_OBJECT_PX = 100

@@ -17,14 +17,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from maskline_train.coco_metric import average_precision, without
 from maskline_train.data.coco import PIXEL_CENTRE, CocoDataset
 from maskline_train.data.images import image_info
 from maskline_train.data.loader import check_keypoints, eval_loader
 from maskline_train.distributed import Processes, gather_objects
+from maskline_train.evaluation.coco_metric import average_precision, without
+from maskline_train.evaluation.many_views import View, detect_augmented
+from maskline_train.evaluation.paste import encode_masks
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
-from maskline_train.model.paste import encode_masks
-from maskline_train.model.test_time_augmentation import View, detect_augmented
 from maskline_train.spec import KeypointHeadSpec
 
 DEFAULT_SIGMA = 0.05  # of a keypoint whose spec gives none
