@@ -14,7 +14,7 @@ from maskline_train.data import coco_person, figures
 from maskline_train.data.cityscapes import convert
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.digits import make_digits
-from maskline_train.model import resnet
+from maskline_train.model.backbone import resnet
 from maskline_train.recipe import Recipe, load_recipe
 from maskline_train.spec import ModelSpec
 from shapes_data import write_shapes

@@ -8,7 +8,7 @@ import reference
 import torch
 from maskline_export.custom_ops import classwise_nms as classwise_nms_op
 from maskline_export.custom_ops.classwise_nms import ClasswiseNMS
-from maskline_train.model.box_head import classwise_nms
+from maskline_train.model.heads.box_head import classwise_nms
 from maskline_train.spec import BoxHeadSpec
 from onnx_ops import Array, float32, run_op
 

@@ -10,7 +10,7 @@ import torch
 from maskline_export.custom_ops import multiscale_roi_align as roi_align_op
 from maskline_export.custom_ops.multiscale_roi_align import MultiscaleRoIAlign
 from maskline_export.errors import ContractError
-from maskline_train.model.roi_ops import multiscale_roi_align
+from maskline_train.model.roi.multiscale import multiscale_roi_align
 from maskline_train.spec import RoIAlignSpec
 from onnx_ops import Array, float32, run_op
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from exported import Exported
 from maskline_export.onnx_stages import stage_io
-from maskline_train.model.box_head import classwise_nms
+from maskline_train.model.heads.box_head import classwise_nms
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.roi_ops import multiscale_roi_align
+from maskline_train.model.roi.multiscale import multiscale_roi_align
 from onnx_ops import Array, float32
 
 SHAPES = [(1, 96, 96), (2, 96, 128), (7, 32, 64), (1, 32, 32), (1, 128, 96)]  # B, H, W

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from maskline_train.data import coco_person
+from maskline_train.model.backbone.norms import FrozenBatchNorm
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.norms import FrozenBatchNorm
 from maskline_train.spec import AnchorSpec, BackboneSpec, KeypointHeadSpec, MaskHeadSpec, ModelSpec, RoIAlignSpec
 
 # torchvision's published detection weights (COCO_V1) were trained with a batch norm that adds nothing to the variance;

@@ -8,8 +8,8 @@ from __future__ import annotations
 import copy
 
 import torch
-from maskline_train.model.mask_head import MaskHead, Res5MaskHead, mask_channels
-from maskline_train.model.mask_mlp_head import MLPMaskHead
+from maskline_train.model.heads.mask_head import MaskHead, Res5MaskHead, mask_channels
+from maskline_train.model.heads.mask_mlp_head import MLPMaskHead
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.spec import MaskHeadSpec
 from torch import Tensor, nn

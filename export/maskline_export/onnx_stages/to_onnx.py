@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 import torch
 from maskline_train.checkpoint import WEIGHTS_FILE, load_model
-from maskline_train.model.fpn import CANVAS_MULTIPLE
+from maskline_train.model.backbone.backbone import CANVAS_MULTIPLE
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.spec import ModelSpec
 from onnx import helper

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from maskline_train.model.keypoint_head import decode_heatmaps
+from maskline_train.model.backbone.resnet import fold_norms
+from maskline_train.model.heads.keypoint_head import decode_heatmaps
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.resnet import fold_norms
 from maskline_train.spec import ModelSpec
 from torch import Tensor, nn
 

@@ -19,9 +19,9 @@ import torch
 from maskline_train.data.images import preprocess
 from maskline_train.evaluation.evaluate import boxes_at_original_size
 from maskline_train.evaluation.paste import encode_masks
-from maskline_train.model.box_head import classwise_nms
+from maskline_train.model.heads.box_head import classwise_nms
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
-from maskline_train.model.roi_ops import multiscale_roi_align
+from maskline_train.model.roi.multiscale import multiscale_roi_align
 from pycocotools import mask as coco_mask
 
 from maskline_export.manifest import Manifest

@@ -8,8 +8,8 @@ import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from maskline_train.model.box_head import BoxHead, classwise_nms
 from maskline_train.model.boxes import clip_to_image, decode_deltas, iou_matrix
+from maskline_train.model.heads.box_head import BoxHead, classwise_nms
 from maskline_train.spec import BoxHeadSpec
 
 SPEC = BoxHeadSpec(score_thresh=0.1, max_detections=15)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 import torchvision
-from maskline_train.model.c4_head import C4BoxHead, Res5Stage
+from maskline_train.model.heads.c4_head import C4BoxHead, Res5Stage
 from maskline_train.spec import BackboneSpec
 
 C4 = BackboneSpec(features="c4", frozen_stages=0)

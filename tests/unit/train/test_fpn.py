@@ -1,7 +1,7 @@
 """The pyramid and the backbone's first layer."""
 
 import torch
-from maskline_train.model.fpn import FPN, STRIDES, Backbone
+from maskline_train.model.backbone.backbone import FPN, STRIDES, Backbone
 from maskline_train.spec import BackboneSpec, PreprocessingSpec
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from maskline_train.model.keypoint_head import KeypointHead, decode_heatmaps, keypoint_targets, keypoint_terms
+from maskline_train.model.heads.keypoint_head import KeypointHead, decode_heatmaps, keypoint_targets, keypoint_terms
 from maskline_train.model.targets import RoISamples, Target
 from maskline_train.spec import KeypointHeadSpec
 from torchvision.models.detection.roi_heads import heatmaps_to_keypoints, keypoints_to_heatmap

@@ -6,7 +6,7 @@ import pytest
 import torch
 from maskline_train.data.coco_person import FLIP_PAIRS, KEYPOINTS, SIGMAS
 from maskline_train.import_torchvision import import_torchvision
-from maskline_train.model.keypoint_head import decode_heatmaps
+from maskline_train.model.heads.keypoint_head import decode_heatmaps
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.targets import SamplingSpec, Target
 from maskline_train.recipe import load_recipe

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from maskline_train.model.heads.mask_head import MaskHead, Res5MaskHead, mask_probabilities, masks_of_class
 from maskline_train.model.losses import mask_terms
-from maskline_train.model.mask_head import MaskHead, Res5MaskHead, mask_probabilities, masks_of_class
 from maskline_train.spec import MaskHeadSpec
 
 

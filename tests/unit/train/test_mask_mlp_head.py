@@ -1,7 +1,7 @@
 """The mask branch of fully connected layers."""
 
 import torch
-from maskline_train.model.mask_mlp_head import MLPMaskHead
+from maskline_train.model.heads.mask_mlp_head import MLPMaskHead
 from maskline_train.spec import MaskHeadSpec
 
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from maskline_train.model.non_local import NonLocal
-from maskline_train.model.resnet import ResNet
+from maskline_train.model.backbone.non_local import NonLocal
+from maskline_train.model.backbone.resnet import ResNet
 from maskline_train.spec import BackboneSpec
 
 SLIM = BackboneSpec(depth=50, base_channels=4, norm="group", frozen_stages=0, non_local=True)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from maskline_train.model.norms import (
+from maskline_train.model.backbone.norms import (
     BatchNorm,
     FrozenBatchNorm,
     GroupNorm,
@@ -80,7 +80,7 @@ PROCESS = """
 import sys
 import torch
 from torch import distributed
-from maskline_train.model.norms import SyncBatchNorm
+from maskline_train.model.backbone.norms import SyncBatchNorm
 
 rank, store, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import torch
 import torchvision
-from maskline_train.model.c4_head import Res5Stage
-from maskline_train.model.norms import FoldedNorm, FrozenBatchNorm, GroupNorm
-from maskline_train.model.resnet import ResNet, fold_norms
+from maskline_train.model.backbone.norms import FoldedNorm, FrozenBatchNorm, GroupNorm
+from maskline_train.model.backbone.resnet import ResNet, fold_norms
+from maskline_train.model.heads.c4_head import Res5Stage
 from maskline_train.spec import BackboneSpec
 
 SLIM = BackboneSpec(depth=18, base_channels=4, frozen_stages=0)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from maskline_train.model.roi_gradient import RoIAlignFunction
+from maskline_train.model.roi.gradient import RoIAlignFunction
 from torchvision.ops import roi_align
 
 ROIS = torch.tensor(

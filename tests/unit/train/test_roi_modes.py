@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import reference
 import torch
-from maskline_train.model.roi_modes import quantised
-from maskline_train.model.roi_ops import multiscale_roi_align
+from maskline_train.model.roi.modes import quantised
+from maskline_train.model.roi.multiscale import multiscale_roi_align
 from maskline_train.spec import RoIAlignSpec
 from torchvision.ops import roi_align, roi_pool
 

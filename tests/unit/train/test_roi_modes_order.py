@@ -8,7 +8,7 @@ import math
 
 import pytest
 import torch
-from maskline_train.model.roi_ops import roi_align_flat
+from maskline_train.model.roi.multiscale import roi_align_flat
 from maskline_train.spec import RoIAlignSpec
 from torch import nn
 from torch.nn import functional

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import reference
 import torch
+from maskline_train.model.backbone.backbone import STRIDES
 from maskline_train.model.boxes import clip_to_image, decode_deltas, iou_matrix
-from maskline_train.model.fpn import STRIDES
 from maskline_train.model.rpn import (
     RPNHead,
     flatten_deltas,

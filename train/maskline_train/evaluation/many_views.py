@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from maskline_train.data.images import Pixels, image_info, pad_image, resize_image, scaled_size
-from maskline_train.model.box_head import image_candidates, suppress
-from maskline_train.model.keypoint_head import decode_heatmaps
+from maskline_train.model.heads.box_head import image_candidates, suppress
+from maskline_train.model.heads.keypoint_head import decode_heatmaps
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
 from maskline_train.spec import CANVAS_MULTIPLE, PreprocessingSpec
 

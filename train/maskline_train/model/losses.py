@@ -18,7 +18,7 @@ from torch import Tensor, distributed
 from torch.nn import functional
 
 from maskline_train.model import boxes as box_ops
-from maskline_train.model.mask_head import mask_channels, masks_of_class
+from maskline_train.model.heads.mask_head import mask_channels, masks_of_class
 from maskline_train.model.rpn import flatten_deltas, flatten_logits
 from maskline_train.model.targets import AnchorSamples, RoISamples, Target
 from maskline_train.spec import MaskHeadSpec

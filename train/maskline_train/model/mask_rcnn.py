@@ -14,13 +14,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from maskline_train.model.box_head import classwise_nms
-from maskline_train.model.fpn import Backbone
-from maskline_train.model.heads import build_box_head, build_keypoint_head, build_mask_head, build_res5
-from maskline_train.model.keypoint_head import decode_heatmaps, keypoint_targets, keypoint_terms
+from maskline_train.model.backbone.backbone import Backbone
+from maskline_train.model.heads.box_head import classwise_nms
+from maskline_train.model.heads.build import build_box_head, build_keypoint_head, build_mask_head, build_res5
+from maskline_train.model.heads.keypoint_head import decode_heatmaps, keypoint_targets, keypoint_terms
+from maskline_train.model.heads.mask_head import mask_probabilities
 from maskline_train.model.losses import Term, averages, box_terms, mask_terms, rpn_terms
-from maskline_train.model.mask_head import mask_probabilities
-from maskline_train.model.roi_ops import multiscale_roi_align, roi_align_flat
+from maskline_train.model.roi.multiscale import multiscale_roi_align, roi_align_flat
 from maskline_train.model.rpn import RPNHead, proposal_nms, pyramid_anchors
 from maskline_train.model.targets import (
     RoISamples,

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import roi_align, roi_pool
 
-from maskline_train.model.roi_gradient import RoIAlignFunction
+from maskline_train.model.roi.gradient import RoIAlignFunction
 from maskline_train.spec import RoIAlignSpec
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from maskline_train.model import boxes as box_ops
-from maskline_train.model.roi_modes import pool_level
+from maskline_train.model.roi.modes import pool_level
 from maskline_train.spec import FIRST_LEVEL, RoIAlignSpec
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from maskline_train.model.resnet import ResNet
+from maskline_train.model.backbone.resnet import ResNet
 from maskline_train.spec import CANVAS_MULTIPLE as CANVAS_MULTIPLE
 from maskline_train.spec import NUM_ROI_LEVELS as NUM_ROI_LEVELS
 from maskline_train.spec import STRIDES as STRIDES

@@ -5,11 +5,11 @@ To add a head: a file of its own in this folder, its name among the spec's kinds
 
 from __future__ import annotations
 
-from maskline_train.model.box_head import BoxHead
-from maskline_train.model.c4_head import C4BoxHead, Res5Stage
-from maskline_train.model.keypoint_head import KeypointHead
-from maskline_train.model.mask_head import MaskHead, Res5MaskHead
-from maskline_train.model.mask_mlp_head import MLPMaskHead
+from maskline_train.model.heads.box_head import BoxHead
+from maskline_train.model.heads.c4_head import C4BoxHead, Res5Stage
+from maskline_train.model.heads.keypoint_head import KeypointHead
+from maskline_train.model.heads.mask_head import MaskHead, Res5MaskHead
+from maskline_train.model.heads.mask_mlp_head import MLPMaskHead
 from maskline_train.spec import ModelSpec
 
 

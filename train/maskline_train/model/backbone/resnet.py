@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from maskline_train.model.non_local import NonLocal
-from maskline_train.model.norms import FoldedNorm, GroupNorm, Norm, build_norm, scale_and_shift
+from maskline_train.model.backbone.non_local import NonLocal
+from maskline_train.model.backbone.norms import FoldedNorm, GroupNorm, Norm, build_norm, scale_and_shift
 from maskline_train.spec import BackboneSpec
 
 BLOCKS_PER_STAGE = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}

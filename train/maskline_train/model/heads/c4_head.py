@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from maskline_train.model.resnet import build_stage, initialise_convolutions
+from maskline_train.model.backbone.resnet import build_stage, initialise_convolutions
 from maskline_train.spec import BackboneSpec
 
 

@@ -1,0 +1,1 @@
+"""The body with its norms, and the pyramid on top."""

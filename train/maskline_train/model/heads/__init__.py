@@ -1,0 +1,1 @@
+"""The branches that see one region each: box, mask, keypoint."""

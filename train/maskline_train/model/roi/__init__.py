@@ -1,0 +1,1 @@
+"""Features of a region: RoIAlign over the levels, the other operators of the paper, their gradients."""
