@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from maskline_train.data.coco import CocoDataset
-from maskline_train.data.making import mask_annotation
+from maskline_train.data.made.scenes import mask_annotation
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.targets import SamplingSpec, Target
 from maskline_train.spec import (

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from cityscapes_files import STREET, write_cityscapes
-from maskline_train.data import coco_person, figures
+from maskline_train.data import coco_person
 from maskline_train.data.cityscapes import convert
 from maskline_train.data.coco import CocoDataset
-from maskline_train.data.digits import make_digits
+from maskline_train.data.made import figures
+from maskline_train.data.made.digits import make_digits
 from maskline_train.model.backbone import resnet
 from maskline_train.recipe import Recipe, load_recipe
 from maskline_train.spec import ModelSpec

@@ -10,7 +10,7 @@ from maskline_client import rle
 from maskline_client.commands import evaluate as client
 from maskline_client.served_model import KeypointNames
 from maskline_train.data.coco import CocoDataset
-from maskline_train.data.figures import FLIP_PAIRS, KEYPOINTS, SIGMAS, make_figures
+from maskline_train.data.made.figures import FLIP_PAIRS, KEYPOINTS, SIGMAS, make_figures
 from maskline_train.evaluation import evaluate as train
 from maskline_train.spec import KeypointHeadSpec
 

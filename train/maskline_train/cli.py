@@ -216,7 +216,7 @@ def digits_command(
 
     Example: maskline-train data digits out/digits
     """
-    from maskline_train.data.digits import make_digits
+    from maskline_train.data.made.digits import make_digits
 
     make_digits(out, seed=seed, train_images=train_images, val_images=val_images)
 
@@ -233,7 +233,7 @@ def figures_command(
     Example: maskline-train data figures out/figures
     Then: maskline-train fit figures_keypoints --data out/figures --annotations person_keypoints --out out/run
     """
-    from maskline_train.data.figures import make_figures
+    from maskline_train.data.made.figures import make_figures
 
     make_figures(out, seed=seed, train_images=train_images, val_images=val_images)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from maskline_train.data import digits, making
 from maskline_train.data.coco import CocoDataset
-from maskline_train.data.digits import CLASSES, make_digits
 from maskline_train.data.errors import DataError
-from maskline_train.data.ink import MIN_CONTRAST, draw_glyph, ink_colour
+from maskline_train.data.made import digits, scenes
+from maskline_train.data.made.digits import CLASSES, make_digits
+from maskline_train.data.made.ink import MIN_CONTRAST, draw_glyph, ink_colour
 from PIL import Image
 
 NUM_TRAIN, NUM_VAL = 40, 30
@@ -57,8 +57,8 @@ def test_a_split_is_a_clean_coco_set(root, split, count):
     assert max(per_image) <= digits.MAX_DIGITS
     assert np.mean(per_image) > 3
     sizes = np.array(dataset.sizes)
-    assert sizes.min() >= making.SHORTER_SIDE_PX[0]
-    assert sizes.max() == making.LONGER_SIDE_PX
+    assert sizes.min() >= scenes.SHORTER_SIDE_PX[0]
+    assert sizes.max() == scenes.LONGER_SIDE_PX
     assert {height > width for height, width in dataset.sizes} == {True, False}
     for index, record in enumerate(dataset):
         objects = dataset.objects(index)
@@ -84,8 +84,8 @@ def test_all_classes_and_empty_images_occur(tmp_path):
 
 
 def test_validation_shares_no_scan_and_no_photograph_with_training():
-    assert not set(making.TRAIN_PHOTOGRAPHS) & set(making.VAL_PHOTOGRAPHS)
-    assert not any(name.startswith("motorcycle") for name in making.VAL_PHOTOGRAPHS)  # left and right are one scene
+    assert not set(scenes.TRAIN_PHOTOGRAPHS) & set(scenes.VAL_PHOTOGRAPHS)
+    assert not any(name.startswith("motorcycle") for name in scenes.VAL_PHOTOGRAPHS)  # left and right are one scene
     train, val = digits._source("train"), digits._source("val")
     seen = {scan.tobytes() for scan in train.scans}
     assert len(train.scans) + len(val.scans) == 1797
@@ -107,7 +107,7 @@ def test_every_painted_pixel_is_annotated():
     rng = np.random.default_rng(8)
     scene = digits._draw(source, np.random.default_rng(8), (220, 256), 8, digits._Style())
     photograph = source.photographs[int(rng.integers(len(source.photographs)))]
-    plain = making.crop_photograph(photograph, (220, 256), rng)
+    plain = scenes.crop_photograph(photograph, (220, 256), rng)
     change = np.abs(scene.image.astype(int) - plain).max(axis=2)
     inside = np.any(scene.masks, axis=0)
     grown = inside

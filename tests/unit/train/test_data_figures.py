@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from maskline_train.data import figures
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
-from maskline_train.data.figures import KEYPOINTS, draw_figure, draw_scene, make_figures
-from maskline_train.data.making import TRAIN_PHOTOGRAPHS, read_photograph
+from maskline_train.data.made import figures
+from maskline_train.data.made.figures import KEYPOINTS, draw_figure, draw_scene, make_figures
+from maskline_train.data.made.scenes import TRAIN_PHOTOGRAPHS, read_photograph
 
 NUM_TRAIN, NUM_VAL = 25, 6
 

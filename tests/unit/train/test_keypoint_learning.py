@@ -10,7 +10,7 @@ import pytest
 import torch
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
-from maskline_train.data.figures import FLIP_PAIRS, KEYPOINTS, SIGMAS, make_figures
+from maskline_train.data.made.figures import FLIP_PAIRS, KEYPOINTS, SIGMAS, make_figures
 from maskline_train.data.transforms import Augmentation
 from maskline_train.distributed import Processes
 from maskline_train.fit import fit

@@ -7,7 +7,7 @@ import pytest
 import torch
 from maskline_train.checkpoint import load_model
 from maskline_train.data.coco import CocoDataset
-from maskline_train.data.digits import make_digits
+from maskline_train.data.made.digits import make_digits
 from maskline_train.distributed import Processes
 from maskline_train.evaluation.evaluate import evaluate
 from maskline_train.overlaps import GROUPS, draw_overlaps, score_overlaps

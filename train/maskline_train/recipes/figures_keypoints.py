@@ -10,7 +10,7 @@ Result:   keypoint AP 70.4 (AP50 89.0) and box AP 64.1 on the 100 images of val,
 
 import dataclasses
 
-from maskline_train.data.figures import FLIP_PAIRS, KEYPOINTS, SIGMAS
+from maskline_train.data.made.figures import FLIP_PAIRS, KEYPOINTS, SIGMAS
 from maskline_train.data.transforms import Augmentation
 from maskline_train.recipe import AdamW, Recipe, TrainingSpec
 from maskline_train.recipes import digits_base, digits_base_again

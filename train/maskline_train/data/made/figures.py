@@ -18,8 +18,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from rich.progress import Progress
 
-from maskline_train.data.ink import Glyph, Pixels, ink_colour
-from maskline_train.data.making import (
+from maskline_train.data.made.ink import Glyph, Pixels, ink_colour
+from maskline_train.data.made.scenes import (
     TRAIN_PHOTOGRAPHS,
     VAL_PHOTOGRAPHS,
     crop_photograph,

@@ -21,7 +21,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from maskline_train.data.errors import DataError
-from maskline_train.data.ink import Glyph, Pixels
+from maskline_train.data.made.ink import Glyph, Pixels
 
 TRAIN_PHOTOGRAPHS = (
     *("astronaut.png", "brick.png", "camera.png", "coins.png", "grass.png", "gravel.png", "hubble_deep_field.jpg"),

@@ -20,8 +20,8 @@ import numpy.typing as npt
 import sklearn.datasets
 from rich.progress import Progress
 
-from maskline_train.data.ink import Glyph, Pixels, draw_glyph, ink_colour
-from maskline_train.data.making import (
+from maskline_train.data.made.ink import Glyph, Pixels, draw_glyph, ink_colour
+from maskline_train.data.made.scenes import (
     TRAIN_PHOTOGRAPHS,
     VAL_PHOTOGRAPHS,
     crop_photograph,

@@ -1,0 +1,1 @@
+"""Data sets that any machine can make: handwritten digits and stick figures on photographs."""
