@@ -30,7 +30,7 @@ from maskline_export.onnx_stages.to_onnx import export_checkpoint
 from maskline_serve.assemble import assemble
 from maskline_serve.server import TritonServer
 from maskline_train.checkpoint import save_model
-from maskline_train.import_torchvision import import_torchvision
+from maskline_train.convert.from_torchvision import import_torchvision
 from maskline_train.spec import PreprocessingSpec
 from measure import (
     BenchmarkError,

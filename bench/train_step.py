@@ -21,9 +21,9 @@ from typing import Annotated, Any
 import torch
 import typer
 from maskline_train import fit
+from maskline_train.convert.from_torchvision import import_torchvision
 from maskline_train.data.loader import Batch
 from maskline_train.distributed import Processes
-from maskline_train.import_torchvision import import_torchvision
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.targets import Target
 from maskline_train.recipes import mask_rcnn_r50_fpn

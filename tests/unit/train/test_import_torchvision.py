@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from maskline_train.import_torchvision import import_torchvision
+from maskline_train.convert.from_torchvision import import_torchvision
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.targets import SamplingSpec, Target
 from maskline_train.spec import ModelSpec

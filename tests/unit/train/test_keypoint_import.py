@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 import torch
+from maskline_train.convert.from_torchvision import import_torchvision
 from maskline_train.data.coco_person import FLIP_PAIRS, KEYPOINTS, SIGMAS
-from maskline_train.import_torchvision import import_torchvision
 from maskline_train.model.heads.keypoint_head import decode_heatmaps
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.targets import SamplingSpec, Target

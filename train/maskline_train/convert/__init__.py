@@ -1,0 +1,1 @@
+"""Other frameworks' weights as models of ours, one file a framework."""
