@@ -19,10 +19,10 @@ import ddp_worker
 import torch
 from maskline_train import fit as fitting
 from maskline_train.data.coco import CocoDataset
-from maskline_train.distil import distil
 from maskline_train.distributed import Processes, process_group
 from maskline_train.evaluation.many_views import View
-from maskline_train.four_step import four_step
+from maskline_train.paper.distil import distil
+from maskline_train.paper.four_step import four_step
 from tiny import tiny_model
 from torch import nn
 

@@ -20,7 +20,7 @@ from maskline_serve.server import TritonServer
 from maskline_train.checkpoint import load_model
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes
-from maskline_train.four_step import four_step
+from maskline_train.paper.four_step import four_step
 from maskline_train.spec import ModelSpec
 from serve import standin
 from serve.conftest import arrays, send

@@ -37,11 +37,11 @@ def ablate_command(
 
     Example: maskline-train ablate table_2c --data out/digits --out out/ablations --init demo/base
     """
-    from maskline_train.ablate import ablate
-    from maskline_train.ablation import load_table
-    from maskline_train.ablation_report import as_rich
     from maskline_train.data.coco import CocoDataset
     from maskline_train.distributed import process_group
+    from maskline_train.paper.report import as_rich
+    from maskline_train.paper.run_table import ablate
+    from maskline_train.paper.table import load_table
     from maskline_train.recipe import load_recipe
     from maskline_train.training.interruption import Interrupted
 
@@ -70,7 +70,7 @@ def tables_command() -> None:
 
     Example: maskline-train tables
     """
-    from maskline_train.ablation import load_table, table_names
+    from maskline_train.paper.table import load_table, table_names
 
     for name in table_names():
         table = load_table(name)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from maskline_train.ablation_commands import ablate_command, tables_command
-from maskline_train.paper_commands import cityscapes_command, distil_command, four_step_command, show_cityscapes
+from maskline_train.paper.commands import cityscapes_command, distil_command, four_step_command, show_cityscapes
 
 app = typer.Typer(
     help="Train and evaluate Mask R-CNN on COCO-format data.",
@@ -117,8 +117,8 @@ def evaluate_command(
     from maskline_train.evaluation.cityscapes_metric import score_cityscapes
     from maskline_train.evaluation.evaluate import evaluate, percent
     from maskline_train.evaluation.many_views import PAPER_VIEWS
-    from maskline_train.overlaps import as_rich as overlaps_as_rich
-    from maskline_train.overlaps import draw_overlaps, score_overlaps
+    from maskline_train.paper.overlaps import as_rich as overlaps_as_rich
+    from maskline_train.paper.overlaps import draw_overlaps, score_overlaps
     from maskline_train.training.stage import detect_with
     from maskline_train.training.state import replace_file
 

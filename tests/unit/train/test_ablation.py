@@ -7,8 +7,17 @@ import re
 import numpy as np
 import pytest
 import tiny_recipe
-from maskline_train.ablate import ablate, folder_of
-from maskline_train.ablation import (
+from maskline_train.checkpoint import WEIGHTS_FILE, load_model, read_weights, save_model
+from maskline_train.cli import app
+from maskline_train.data.coco import CocoDataset
+from maskline_train.distributed import process_group
+from maskline_train.evaluation.evaluate import evaluate
+from maskline_train.evaluation.many_views import PAPER_VIEWS
+from maskline_train.model.mask_rcnn import MaskRCNN
+from maskline_train.paper.report import as_rich
+from maskline_train.paper.row import RESULT_FILE, SHEET_IMAGES
+from maskline_train.paper.run_table import ablate, folder_of
+from maskline_train.paper.table import (
     BODY,
     EVERYTHING,
     METRICS,
@@ -19,15 +28,6 @@ from maskline_train.ablation import (
     same,
     text,
 )
-from maskline_train.ablation_report import as_rich
-from maskline_train.ablation_row import RESULT_FILE, SHEET_IMAGES
-from maskline_train.checkpoint import WEIGHTS_FILE, load_model, read_weights, save_model
-from maskline_train.cli import app
-from maskline_train.data.coco import CocoDataset
-from maskline_train.distributed import process_group
-from maskline_train.evaluation.evaluate import evaluate
-from maskline_train.evaluation.many_views import PAPER_VIEWS
-from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.training.schedule import StepDecay
 from PIL import Image
 from rich.console import Console

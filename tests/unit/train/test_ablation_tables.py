@@ -6,9 +6,9 @@ import json
 import re
 
 import pytest
-from maskline_train.ablate import folder_of
-from maskline_train.ablation import load_table, published, schedule, table_names, text
-from maskline_train.ablation_row import views_of
+from maskline_train.paper.row import views_of
+from maskline_train.paper.run_table import folder_of
+from maskline_train.paper.table import load_table, published, schedule, table_names, text
 from maskline_train.recipe import load_recipe
 from maskline_train.training.schedule import Cosine
 

@@ -8,7 +8,7 @@ import pytest
 import stages_worker
 import torch
 from maskline_train.checkpoint import read_weights
-from maskline_train.four_step import FOLDERS
+from maskline_train.paper.four_step import FOLDERS
 from maskline_train.training.metrics_log import read_metrics
 from shapes_data import write_shapes
 from torchrun import by_one_and_by_two

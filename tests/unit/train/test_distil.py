@@ -13,9 +13,9 @@ from maskline_train.checkpoint import save_model
 from maskline_train.cli import main
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
-from maskline_train.distil import distil, select
 from maskline_train.distributed import Processes
 from maskline_train.evaluation.many_views import View
+from maskline_train.paper.distil import distil, select
 from maskline_train.spec import KeypointHeadSpec
 from pycocotools import mask as coco_mask
 from shapes_data import write_shapes

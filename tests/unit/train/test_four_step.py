@@ -11,8 +11,8 @@ from maskline_train.cli import main
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.loader import train_loader
 from maskline_train.distributed import Processes
-from maskline_train.four_step import FOLDERS, four_step
 from maskline_train.model.mask_rcnn import MaskRCNN
+from maskline_train.paper.four_step import FOLDERS, four_step
 from maskline_train.training.stage import HEADS, RPN, TRUNK, Stage, detect_with
 from shapes_data import write_shapes
 from tiny import tiny_model

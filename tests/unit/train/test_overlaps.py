@@ -10,7 +10,7 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.data.made.digits import make_digits
 from maskline_train.distributed import Processes
 from maskline_train.evaluation.evaluate import evaluate
-from maskline_train.overlaps import GROUPS, draw_overlaps, score_overlaps
+from maskline_train.paper.overlaps import GROUPS, draw_overlaps, score_overlaps
 from PIL import Image
 from pycocotools import mask as coco_mask
 from scene_data import SIDE, write_scenes

@@ -9,7 +9,7 @@ Time:     small, in docs/ablations.md; full, 32 hours a row on GPUs of 2017, say
 
 import dataclasses
 
-from maskline_train.ablation import Change, Row, Table
+from maskline_train.paper.table import Change, Row, Table
 from maskline_train.recipe import Recipe
 
 

@@ -12,7 +12,7 @@ Time:     small, in docs/ablations.md; full, says the paper, 32 (ResNet-50-FPN) 
 The features (C4 or FPN) change on any body, so those two rows run small; nothing deeper has weights there.
 """
 
-from maskline_train.ablation import BODY, Row, Table, chain, edit, published, text
+from maskline_train.paper.table import BODY, Row, Table, chain, edit, published, text
 
 C4 = chain(edit("backbone", features="c4"), edit("mask_head", kind="res5"), edit("box_head", pooled_side=14))
 FPN = edit("backbone", features="fpn")

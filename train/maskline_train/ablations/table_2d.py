@@ -7,7 +7,7 @@ Hardware: small, a CPU core and 2 GB of memory; full, the 8 GPUs of the paper (w
 Time:     small, in docs/ablations.md; full, the paper gives none; not measured by us.
 """
 
-from maskline_train.ablation import Row, Table, chain, edit, published, text
+from maskline_train.paper.table import Row, Table, chain, edit, published, text
 
 C5 = edit("backbone", features="c5")
 

@@ -7,7 +7,7 @@ Hardware: small, a CPU core and 2 GB of memory; full, the 8 GPUs of the paper (w
 Time:     small, in docs/ablations.md; full, 32 hours a row on GPUs of 2017, says the paper.
 """
 
-from maskline_train.ablation import Row, Table, edit, published
+from maskline_train.paper.table import Row, Table, edit, published
 
 TABLE = Table(
     title="Table 2e: the mask branch, MLP against FCN",

@@ -7,7 +7,7 @@ Hardware: small, a CPU core and 2 GB of memory; full, the 8 GPUs of the paper (w
 Time:     small, in docs/ablations.md; full, 44 hours with masks on GPUs of 2017, says the paper.
 """
 
-from maskline_train.ablation import Row, Table, published, same, without_masks
+from maskline_train.paper.table import Row, Table, published, same, without_masks
 
 TABLE = Table(
     title="Table 3: boxes, with and without the mask branch in training",

@@ -9,7 +9,7 @@ Time:     small, in docs/ablations.md; full, the paper gives none; not measured 
 
 import dataclasses
 
-from maskline_train.ablation import Change, Row, Table, published
+from maskline_train.paper.table import Change, Row, Table, published
 from maskline_train.recipe import Recipe
 
 

@@ -7,7 +7,7 @@ Hardware: small, a CPU core and 2 GB of memory; full, the 8 GPUs of the paper (w
 Time:     small, in docs/ablations.md; full, the paper gives none; not measured by us.
 """
 
-from maskline_train.ablation import Row, Table, chain, edit, published, without_masks
+from maskline_train.paper.table import Row, Table, chain, edit, published, without_masks
 
 TABLE = Table(
     title="Table 6: RoI operators for keypoints",

@@ -12,7 +12,7 @@ Time:     small, in docs/ablations.md; full, 4 hours and 1 hour on GPUs of 2017,
 Small, the larger set is the digits that the demo's checkpoint has seen, and the few images are new ones of their kind.
 """
 
-from maskline_train.ablation import BODY, EVERYTHING, Row, Table, published, same, schedule
+from maskline_train.paper.table import BODY, EVERYTHING, Row, Table, published, same, schedule
 
 TABLE = Table(
     title="Table 7: Cityscapes, fine annotations alone and after COCO",

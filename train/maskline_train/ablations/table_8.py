@@ -12,7 +12,7 @@ Time:     small, in docs/ablations.md; full, the paper gives none; not measured 
 
 import dataclasses
 
-from maskline_train.ablation import Row, Table, chain, edit, published, schedule, text
+from maskline_train.paper.table import Row, Table, chain, edit, published, schedule, text
 from maskline_train.recipe import Recipe
 
 

@@ -12,7 +12,7 @@ Hardware: small, a CPU core and 2 GB of memory; full, the 8 GPUs of the paper (w
 Time:     small, in docs/ablations.md; full, the paper gives none; not measured by us.
 """
 
-from maskline_train.ablation import Row, Table, chain, edit, published, schedule, text, without_masks
+from maskline_train.paper.table import Row, Table, chain, edit, published, schedule, text, without_masks
 
 UPDATED = chain(without_masks, schedule(130, 100, 120, of=90))
 DEEPER = chain(UPDATED, edit("backbone", depth=101))

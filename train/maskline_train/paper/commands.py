@@ -62,7 +62,7 @@ def four_step_command(
     """
     from maskline_train.data.coco import CocoDataset
     from maskline_train.distributed import process_group
-    from maskline_train.four_step import four_step
+    from maskline_train.paper.four_step import four_step
     from maskline_train.recipe import load_recipe
     from maskline_train.training.interruption import Interrupted
 
@@ -101,8 +101,8 @@ def distil_command(
     """
     from maskline_train.checkpoint import load_model
     from maskline_train.data.coco import CocoDataset
-    from maskline_train.distil import distil
     from maskline_train.distributed import process_group
+    from maskline_train.paper.distil import distil
 
     labelled, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
     with process_group() as processes:

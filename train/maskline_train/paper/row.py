@@ -11,14 +11,14 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from maskline_train.ablation import EVERYTHING, Row
 from maskline_train.checkpoint import SPEC_FILE, WEIGHTS_FILE, load_model, read_weights
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes, barrier
 from maskline_train.evaluation.evaluate import Metrics, evaluate, percent
 from maskline_train.evaluation.many_views import PAPER_VIEWS, View
 from maskline_train.fit import FREE_TO_CHANGE, fit
-from maskline_train.four_step import FOLDERS, four_step
+from maskline_train.paper.four_step import FOLDERS, four_step
+from maskline_train.paper.table import EVERYTHING, Row
 from maskline_train.recipe import Recipe
 from maskline_train.training.metrics_log import METRICS, read_metrics
 from maskline_train.training.stage import detect_with
