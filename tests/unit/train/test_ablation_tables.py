@@ -44,7 +44,7 @@ def test_a_table_names_ledger_rows_and_columns_that_exist(name):
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_s_header_has_both_commands_hardware_and_time(name):
-    header = importlib.import_module(f"maskline_train.ablations.{name}").__doc__
+    header = importlib.import_module(f"maskline_train.paper.tables.{name}").__doc__
     assert f"maskline-train ablate {name} --data" in header
     assert f"-m maskline_train.cli ablate {name} --recipe {load_table(name).full}" in header
     assert re.search(r"^Hardware: small, .*; full, ", header, re.MULTILINE)

@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 
-from maskline_train import ablations
+from maskline_train.paper import tables
 from maskline_train.recipe import Recipe
 from maskline_train.training.schedule import StepDecay
 
@@ -163,7 +163,7 @@ def same(recipe: Recipe) -> Recipe:
 
 def table_names() -> dict[str, str]:
     """The packaged tables: name to title."""
-    return {module.name: load_table(module.name).title for module in pkgutil.iter_modules(ablations.__path__)}
+    return {module.name: load_table(module.name).title for module in pkgutil.iter_modules(tables.__path__)}
 
 
 def load_table(name: str) -> Table:
@@ -172,9 +172,9 @@ def load_table(name: str) -> Table:
     Raises:
         ValueError: no such table.
     """
-    names = [module.name for module in pkgutil.iter_modules(ablations.__path__)]
+    names = [module.name for module in pkgutil.iter_modules(tables.__path__)]
     if name not in names:
         raise ValueError(f"table: got {name!r}, expected one of {', '.join(names)}")
-    table = importlib.import_module(f"{ablations.__name__}.{name}").TABLE
+    table = importlib.import_module(f"{tables.__name__}.{name}").TABLE
     assert isinstance(table, Table)
     return table
