@@ -26,7 +26,7 @@ import pycocotools.mask
 import torch
 from maskline_host import library
 from maskline_host.mask_rle import encode
-from maskline_serve.assemble import sources
+from maskline_serve.repository.assemble import sources
 from maskline_train.evaluation.paste import encode_masks
 from measure import BenchmarkError, Timing, interleave, timing_table
 from rich.console import Console

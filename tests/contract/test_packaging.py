@@ -44,7 +44,7 @@ def test_an_installed_wheel_holds_no_library_and_says_so(wheel: Path, tmp_path: 
 def test_an_installed_wheel_can_assemble_a_repository(wheel: Path, tmp_path: Path) -> None:
     """The unpacked wheel finds every model, linked folders included, without the checkout."""
     zipfile.ZipFile(wheel).extractall(tmp_path)
-    code = "from maskline_serve.assemble import deploy_files, sources; print(*sources(), deploy_files())"
+    code = "from maskline_serve.repository.assemble import deploy_files, sources; print(*sources(), deploy_files())"
     result = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": str(tmp_path), "PATH": ""},

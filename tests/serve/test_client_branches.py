@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from maskline_client import AsyncDetector, Detections, Detector
-from maskline_serve.assemble import assemble
+from maskline_serve.repository.assemble import assemble
 from maskline_serve.server import TritonServer
 from maskline_train.spec import ModelSpec
 from serve import standin

@@ -15,8 +15,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from maskline_serve.assemble import assemble
 from maskline_serve.errors import ServerFailedError
+from maskline_serve.repository.assemble import assemble
 from maskline_serve.server import TritonServer
 from serve import standin
 from serve.conftest import Pending, send

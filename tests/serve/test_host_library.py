@@ -10,9 +10,9 @@ from pathlib import Path
 import maskline_host
 import numpy as np
 import pytest
-from maskline_serve.assemble import assemble
-from maskline_serve.host_library import PLACE
-from maskline_serve.repository import Repository
+from maskline_serve.repository.assemble import assemble
+from maskline_serve.repository.host_library import PLACE
+from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import TritonServer
 from maskline_train.evaluation.paste import encode_masks
 from serve import standin

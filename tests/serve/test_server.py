@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from maskline_serve import canary
-from maskline_serve.assemble import assemble
 from maskline_serve.errors import (
     ModelNotLoadedError,
     PortTakenError,
     ServerFailedError,
 )
-from maskline_serve.repository import Repository
+from maskline_serve.repository.assemble import assemble
+from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import TritonServer
 from serve import standin
 from serve.conftest import Pending, send

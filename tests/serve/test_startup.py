@@ -13,7 +13,7 @@ from maskline_serve.doctor import Level, examine
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
 from maskline_serve.logs import LogReader
 from maskline_serve.process import Ports, ServerProcess
-from maskline_serve.repository import Repository
+from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import TritonServer
 from serve.test_server import COMMAND, START_S, wait_until
 

@@ -15,7 +15,7 @@ from PIL import Image
 from tritonclient import grpc as triton
 
 from maskline_serve.errors import ServerFailedError
-from maskline_serve.repository import Repository
+from maskline_serve.repository.on_disk import Repository
 
 ENSEMBLE = "maskrcnn"
 HEIGHT_PX, WIDTH_PX = 48, 64

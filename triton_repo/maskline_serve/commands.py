@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from maskline_serve.assemble import Target
-from maskline_serve.assemble import assemble as assemble_repository
-from maskline_serve.config import parse
 from maskline_serve.doctor import Level, examine
 from maskline_serve.errors import RepositoryError, ServeError
-from maskline_serve.host_library import PLACE, SLOWER
-from maskline_serve.repository import Repository
+from maskline_serve.repository.assemble import Target
+from maskline_serve.repository.assemble import assemble as assemble_repository
+from maskline_serve.repository.config import parse
+from maskline_serve.repository.host_library import PLACE, SLOWER
+from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import TritonServer
 
 POLL_SECONDS = 0.2

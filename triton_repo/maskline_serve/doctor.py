@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from maskline_serve import check_engines, config, install
+from maskline_serve import install
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
 from maskline_serve.logs import LogReader, tail
-from maskline_serve.repository import STAGES, Repository
+from maskline_serve.repository.on_disk import STAGES, Repository, check_engines, config
 
 # Feature maps travel through shared memory: 95 MB an 800x1344 image and copy. Containers get 64 MB by default.
 SHM_WANTED_MIB = 1024

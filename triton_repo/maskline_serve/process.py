@@ -21,7 +21,7 @@ from typing import IO
 from maskline_serve import install
 from maskline_serve.errors import PortTakenError
 from maskline_serve.logs import LogReader
-from maskline_serve.repository import Repository
+from maskline_serve.repository.on_disk import Repository
 
 # Each model's region starts with this much, all of it really taken, and grows to its largest batch: 80 MB of feature
 # maps an 800x1344 image and edge. A larger start takes memory from the small models too and made nothing faster.

@@ -13,7 +13,7 @@ from maskline_serve import canary, install
 from maskline_serve.errors import ModelNotLoadedError, PortTakenError, ServerFailedError
 from maskline_serve.logs import tail
 from maskline_serve.process import Ports, ServerProcess
-from maskline_serve.repository import Repository
+from maskline_serve.repository.on_disk import Repository
 
 POLL_SECONDS = 0.1
 PORT_ATTEMPTS = 3  # another process may take a free port in the moment between finding and using it

@@ -15,9 +15,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from maskline_serve.artifact import LOW, Artifact, Tensor, tensor
 from maskline_serve.errors import EnginesError
-from maskline_serve.repository import sha256
+from maskline_serve.repository.artifact import LOW, Artifact, Tensor, tensor
+from maskline_serve.repository.on_disk import sha256
 
 FORMAT = "maskline-engines/1"
 PLUGIN_LIBRARY, TRITON_SHIM = "libmaskline_trt.so", "libmaskline_triton.so"
