@@ -28,7 +28,7 @@ from maskline_client.bench.images import BenchImage
 from maskline_client.bench.machine import server_memory
 from maskline_export.onnx_stages.to_onnx import export_checkpoint
 from maskline_serve.repository.assemble import assemble
-from maskline_serve.server import TritonServer
+from maskline_serve.server.triton_server import TritonServer
 from maskline_train.checkpoint import save_model
 from maskline_train.convert.from_torchvision import import_torchvision
 from maskline_train.spec import PreprocessingSpec

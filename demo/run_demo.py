@@ -13,7 +13,7 @@ from pathlib import Path
 import typer
 from demo_report import write_report
 from demo_steps import Runner, Step, StepError, console
-from maskline_serve.server import TritonServer
+from maskline_serve.server.triton_server import TritonServer
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent

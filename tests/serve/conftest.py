@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from maskline_serve.repository.assemble import assemble
-from maskline_serve.server import TritonServer
+from maskline_serve.server.triton_server import TritonServer
 from PIL import Image
 from serve import standin
 from tritonclient import grpc as triton

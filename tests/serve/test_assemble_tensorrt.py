@@ -410,15 +410,15 @@ def test_launch_without_plugins(made: Path, tmp_path: Path) -> None:
 @pytest.mark.triton
 def test_the_flags_are_known_to_the_real_server(made: Path) -> None:
     """Each option of launch.sh, by tritonserver --help."""
-    from maskline_serve import install
+    from maskline_serve.server.triton_server import find_server
 
-    installation = install.find()
+    installation = find_server.find()
     work = made.parent / "work"
     work.mkdir()
     (work / "none").mkdir()
-    program, _ = install.prepare(installation, work / "none", work)
+    program, _ = find_server.prepare(installation, work / "none", work)
     shown = subprocess.run(
-        [str(program), "--help"], capture_output=True, text=True, check=False, env=install.environment(installation)
+        [str(program), "--help"], capture_output=True, text=True, check=False, env=find_server.environment(installation)
     )
     known = shown.stdout + shown.stderr
     options = [word for word in (made / "launch.sh").read_text().split() if word.startswith("--")]

@@ -24,7 +24,7 @@ from maskline_client import (
     ServerUnavailable,
 )
 from maskline_client.cli import main
-from maskline_serve.server import TritonServer
+from maskline_serve.server.triton_server import TritonServer
 from PIL import Image
 from serve import standin
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from maskline_client import AsyncDetector, Detections, Detector
 from maskline_serve.repository.assemble import assemble
-from maskline_serve.server import TritonServer
+from maskline_serve.server.triton_server import TritonServer
 from maskline_train.spec import ModelSpec
 from serve import standin
 from serve.test_client import SIZE, run

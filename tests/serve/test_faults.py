@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from maskline_serve.errors import ServerFailedError
 from maskline_serve.repository.assemble import assemble
-from maskline_serve.server import TritonServer
+from maskline_serve.server.triton_server import TritonServer
 from serve import standin
 from serve.conftest import Pending, send
 from serve.test_server import STOP_S, assert_gone, processes_of, wait_until, work_folder

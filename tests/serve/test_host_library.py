@@ -13,7 +13,7 @@ import pytest
 from maskline_serve.repository.assemble import assemble
 from maskline_serve.repository.host_library import PLACE
 from maskline_serve.repository.on_disk import Repository
-from maskline_serve.server import TritonServer
+from maskline_serve.server.triton_server import TritonServer
 from maskline_train.evaluation.paste import encode_masks
 from serve import standin
 from serve.conftest import send

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from maskline_serve import canary
 from maskline_serve.errors import (
     ModelNotLoadedError,
     PortTakenError,
@@ -22,7 +21,7 @@ from maskline_serve.errors import (
 )
 from maskline_serve.repository.assemble import assemble
 from maskline_serve.repository.on_disk import Repository
-from maskline_serve.server import TritonServer
+from maskline_serve.server.triton_server import TritonServer, canary
 from serve import standin
 from serve.conftest import Pending, send
 from tritonclient import grpc as triton

@@ -8,13 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from maskline_serve import install
 from maskline_serve.doctor import Level, examine
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
-from maskline_serve.logs import LogReader
-from maskline_serve.process import Ports, ServerProcess
 from maskline_serve.repository.on_disk import Repository
-from maskline_serve.server import TritonServer
+from maskline_serve.server.logs import LogReader
+from maskline_serve.server.process import Ports, ServerProcess
+from maskline_serve.server.triton_server import TritonServer, find_server
 from serve.test_server import COMMAND, START_S, wait_until
 
 pytestmark = pytest.mark.triton
@@ -90,7 +89,7 @@ def test_numpy_2_is_refused(repository, tmp_path):
 def wheel_tree(folder, python):
     """A tree laid out as the unpacked wheel, with a stub for one Python; a plain unzip loses the run bits."""
     root = folder / "pytriton" / "tritonserver"
-    for name in ("bin/tritonserver", f"python_backend_stubs/{python}/{install.STUB}", "backends/python/lib.so"):
+    for name in ("bin/tritonserver", f"python_backend_stubs/{python}/{find_server.STUB}", "backends/python/lib.so"):
         (root / name).parent.mkdir(parents=True)
         (root / name).write_bytes(b"\x7fELF")
     (root / "bin" / "tritonserver").chmod(0o755)
@@ -99,24 +98,24 @@ def wheel_tree(folder, python):
 
 def test_python_without_a_stub(tmp_path):
     root = wheel_tree(tmp_path, "3.8")
-    with pytest.raises(ServerNotFoundError, match=rf"no stub for Python {install.PYTHON}, it has 3\.8"):
-        install.find({"TRITONSERVER": str(root)})
+    with pytest.raises(ServerNotFoundError, match=rf"no stub for Python {find_server.PYTHON}, it has 3\.8"):
+        find_server.find({"TRITONSERVER": str(root)})
 
 
 def test_nothing_to_find(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ServerNotFoundError, match="no tritonserver"):
-        install.find({"PATH": "/nonexistent"})
+        find_server.find({"PATH": "/nonexistent"})
 
 
 def test_lost_run_bits_are_given_back_outside_the_wheel(tmp_path):
-    root = wheel_tree(tmp_path, install.PYTHON)
-    found = install.find({"TRITONSERVER": str(root)})
+    root = wheel_tree(tmp_path, find_server.PYTHON)
+    found = find_server.find({"TRITONSERVER": str(root)})
     assert found.is_wheel
     work = tmp_path / "work"
     work.mkdir()
-    _, backends = install.prepare(found, tmp_path, work)
-    assert os.access(backends / "python" / install.STUB, os.X_OK)
+    _, backends = find_server.prepare(found, tmp_path, work)
+    assert os.access(backends / "python" / find_server.STUB, os.X_OK)
     assert not os.access(found.stub, os.X_OK)
 
 
@@ -126,8 +125,8 @@ def test_a_servers_own_backend_wins(tmp_path):
         (tmp_path / folder).mkdir(parents=True)
     server.write_bytes(b"\x7fELF")
     server.chmod(0o755)
-    program, backends = install.prepare(
-        install.find({"PATH": str(server.parent)}), tmp_path / "ours", tmp_path / "work"
+    program, backends = find_server.prepare(
+        find_server.find({"PATH": str(server.parent)}), tmp_path / "ours", tmp_path / "work"
     )
     assert program == server
     assert (backends / "onnxruntime").resolve() == tmp_path / "opt" / "backends" / "onnxruntime"
@@ -139,7 +138,7 @@ def test_a_servers_own_backend_wins(tmp_path):
 
 def test_a_reader_of_the_log_that_went_away_does_not_block_the_server(repository, tmp_path):
     """1 MB of log, far more than a pipe holds, behind a `show` that fails as a closed terminal does."""
-    installation = install.find({"TRITONSERVER": script(tmp_path, "#!/bin/sh\nyes some words | head -c 1000000\n")})
+    installation = find_server.find({"TRITONSERVER": script(tmp_path, "#!/bin/sh\nyes some words | head -c 1000000\n")})
 
     def closed(line):
         raise BrokenPipeError

@@ -16,7 +16,7 @@ import pytest
 import torch
 from maskline_export.onnx_stages.to_onnx import export_model
 from maskline_serve.repository.assemble import assemble
-from maskline_serve.server import TritonServer
+from maskline_serve.server.triton_server import TritonServer
 from maskline_train.checkpoint import load_model
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes

@@ -20,7 +20,7 @@ from maskline_serve.repository.assemble import assemble as assemble_repository
 from maskline_serve.repository.config import parse
 from maskline_serve.repository.host_library import PLACE, SLOWER
 from maskline_serve.repository.on_disk import Repository
-from maskline_serve.server import TritonServer
+from maskline_serve.server.triton_server import TritonServer
 
 POLL_SECONDS = 0.2
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from maskline_serve import install
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
-from maskline_serve.logs import LogReader, tail
 from maskline_serve.repository.on_disk import STAGES, Repository, check_engines, config
+from maskline_serve.server.logs import LogReader, tail
+from maskline_serve.server.triton_server import find_server
 
 # Feature maps travel through shared memory: 95 MB an 800x1344 image and copy. Containers get 64 MB by default.
 SHM_WANTED_MIB = 1024
@@ -215,7 +215,7 @@ def _misfit(source: Any, target: Any) -> str | None:
 def _machine() -> list[Finding]:
     """The server and the Python packages that the models run on."""
     try:
-        installation = install.find()
+        installation = find_server.find()
     except ServerNotFoundError as error:
         return [Finding("server", Level.ERROR, str(error))]
     findings = [_attempt("server", lambda: f"{installation.origin}, version {_server_version(installation)}")]
@@ -239,7 +239,7 @@ def _attempt(check: str, look: Callable[[], str]) -> Finding:
         return Finding(check, Level.ERROR, str(error))
 
 
-def _server_version(installation: install.Installation) -> str:
+def _server_version(installation: find_server.Installation) -> str:
     """The version the server states when it starts without models and ports.
 
     Raises:
@@ -248,19 +248,21 @@ def _server_version(installation: install.Installation) -> str:
     with tempfile.TemporaryDirectory(prefix="maskline-serve-") as name:
         folder = Path(name)
         (folder / "none").mkdir()
-        program, _ = install.prepare(installation, folder / "none", folder)
+        program, _ = find_server.prepare(installation, folder / "none", folder)
         services = [f"--allow-{service}=false" for service in ("grpc", "http", "metrics")]
         try:
             process = subprocess.Popen(
                 [str(program), f"--model-repository={folder / 'none'}", *services],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=install.environment(installation),
+                env=find_server.environment(installation),
                 text=True,
                 errors="replace",
             )
         except OSError as error:
-            raise ServerNotFoundError(f"{program} does not start: {error.strerror}; {install.INSTALL_HINT}") from None
+            raise ServerNotFoundError(
+                f"{program} does not start: {error.strerror}; {find_server.INSTALL_HINT}"
+            ) from None
         limit = threading.Timer(START_SECONDS, process.kill)
         limit.start()
         try:

@@ -18,10 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from maskline_serve import install
 from maskline_serve.errors import PortTakenError
-from maskline_serve.logs import LogReader
 from maskline_serve.repository.on_disk import Repository
+from maskline_serve.server.logs import LogReader
+from maskline_serve.server.triton_server import find_server
 
 # Each model's region starts with this much, all of it really taken, and grows to its largest batch: 80 MB of feature
 # maps an 800x1344 image and edge. A larger start takes memory from the small models too and made nothing faster.
@@ -127,7 +127,7 @@ class ServerProcess:
 
     def __init__(
         self,
-        installation: install.Installation,
+        installation: find_server.Installation,
         repository: Repository,
         host: str,
         ports: Ports,
@@ -149,10 +149,10 @@ class ServerProcess:
         self._reader.start()
 
     def _start(
-        self, installation: install.Installation, repository: Repository, host: str, ports: Ports, folder: Path
+        self, installation: find_server.Installation, repository: Repository, host: str, ports: Ports, folder: Path
     ) -> subprocess.Popen[str]:
         """Start the supervisor, which starts the server."""
-        program, backends = install.prepare(installation, repository.backends, folder)
+        program, backends = find_server.prepare(installation, repository.backends, folder)
         supervisor = [sys.executable, "-I", "-S", str(Path(__file__).with_name("supervise.py"))]
         models = plain_path(repository.models, folder)
         own = [str(folder), f"{folder.name}_", str(os.getpid()), str(self._drain_s + DRAIN_MARGIN_SECONDS), "--"]
@@ -162,7 +162,7 @@ class ServerProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env=install.environment(installation),
+            env=find_server.environment(installation),
             text=True,
             errors="replace",
             start_new_session=True,  # Ctrl-C reaches us alone, and we end it in order

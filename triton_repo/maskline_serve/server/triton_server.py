@@ -9,11 +9,11 @@ from types import TracebackType
 
 from tritonclient import grpc as triton
 
-from maskline_serve import canary, install
 from maskline_serve.errors import ModelNotLoadedError, PortTakenError, ServerFailedError
-from maskline_serve.logs import tail
-from maskline_serve.process import Ports, ServerProcess
 from maskline_serve.repository.on_disk import Repository
+from maskline_serve.server.logs import tail
+from maskline_serve.server.process import Ports, ServerProcess
+from maskline_serve.server.triton_server import canary, find_server
 
 POLL_SECONDS = 0.1
 PORT_ATTEMPTS = 3  # another process may take a free port in the moment between finding and using it
@@ -66,7 +66,7 @@ class TritonServer:
             ServerNotFoundError: no usable server on this machine.
         """
         self.repository = Repository.load(repository)
-        self.installation = install.find()
+        self.installation = find_server.find()
         self._host, self._asked = host, (grpc_port, http_port, metrics_port)
         self._timeout_s, self._drain_s, self._show, self._verbose = timeout_s, drain_s, show, verbose
         self._process: ServerProcess | None = None

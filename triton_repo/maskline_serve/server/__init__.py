@@ -1,0 +1,1 @@
+"""A real tritonserver: found, started, watched, stopped, asked whether it answers."""
