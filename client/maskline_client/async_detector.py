@@ -11,7 +11,16 @@ from typing import Self
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 
-from maskline_client import connection
+from maskline_client.connection import (
+    DEFAULT_DEADLINE_S,
+    DEFAULT_RETRIES,
+    DEFAULT_URL,
+    Connection,
+    Tls,
+    parse_answer,
+    request_inputs,
+    request_outputs,
+)
 from maskline_client.contract import MASKRCNN
 from maskline_client.detections import Detections
 from maskline_client.detector import IN_FLIGHT, Outcome
@@ -30,13 +39,13 @@ class AsyncDetector:
 
     def __init__(
         self,
-        url: str = connection.DEFAULT_URL,
+        url: str = DEFAULT_URL,
         *,
-        deadline_s: float = connection.DEFAULT_DEADLINE_S,
-        retries: int = connection.DEFAULT_RETRIES,
-        tls: connection.Tls | None = None,
+        deadline_s: float = DEFAULT_DEADLINE_S,
+        retries: int = DEFAULT_RETRIES,
+        tls: Tls | None = None,
     ) -> None:
-        self._connection = connection.Connection(url, deadline_s, retries, tls)
+        self._connection = Connection(url, deadline_s, retries, tls)
         self._client = triton_aio.InferenceServerClient(**self._connection.client_arguments())
         self._lock = asyncio.Lock()
         self._model: ServedModel | None = None
@@ -61,15 +70,15 @@ class AsyncDetector:
                 model = await self.model()
             result = await self._client.infer(
                 MASKRCNN.name,
-                connection.request_inputs(data),
-                outputs=connection.request_outputs(model),
+                request_inputs(data),
+                outputs=request_outputs(model),
                 client_timeout=self._connection.left_s(start),
             )
         except TimeoutError:
             raise self._connection.too_late() from None
         except triton.InferenceServerException as failure:
             raise self._connection.error(failure) from failure
-        return connection.parse_answer(result, model)
+        return parse_answer(result, model)
 
     async def detect_many(self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT) -> AsyncIterator[Detections]:
         """The detections of each image, in order; the first error ends the iteration by raising it."""

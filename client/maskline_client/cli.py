@@ -17,9 +17,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from maskline_client import connection
 from maskline_client.bench.cli import bench
-from maskline_client.commands import detect
+from maskline_client.commands.detect import JSON_NAME, Report, plan, run
+from maskline_client.connection import DEFAULT_DEADLINE_S, DEFAULT_URL, Connection, Tls
 from maskline_client.detector import IN_FLIGHT, Detector
 from maskline_client.errors import ClientError
 from maskline_client.files import write_json
@@ -52,8 +52,8 @@ def detect(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders with images.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the drawn pictures and detections.json (COCO).")] = None,
     score_thresh: Annotated[float, typer.Option(min=0, max=1, help="Lowest score to show, draw and write.")] = 0.5,
-    url: Url = connection.DEFAULT_URL,
-    deadline: Deadline = connection.DEFAULT_DEADLINE_S,
+    url: Url = DEFAULT_URL,
+    deadline: Deadline = DEFAULT_DEADLINE_S,
     in_flight: InFlight = IN_FLIGHT,
     tls: TlsFlag = False,
     tls_ca: TlsCa = None,
@@ -66,15 +66,15 @@ def detect(
 
     Example: maskline-client detect photo.jpg holiday/ --out out/found --score-thresh 0.7
     """
-    jobs = detect.plan(images, out)
+    jobs = plan(images, out)
     with _detector(url, deadline, tls, tls_ca, tls_key, tls_certificate) as detector, _progress() as progress:
         task = progress.add_task("detect", total=len(jobs))
-        report = detect.run(detector, jobs, score_thresh, in_flight, lambda: progress.advance(task))
+        report = run(detector, jobs, score_thresh, in_flight, lambda: progress.advance(task))
     _out.print(_found_table(report))
     if out is not None:
-        write_json(out / detect.JSON_NAME, report.to_coco(detector.model))
+        write_json(out / JSON_NAME, report.to_coco(detector.model))
         _out.print(
-            f"{len(report.answers)} drawn pictures and {detect.JSON_NAME} in {out}",
+            f"{len(report.answers)} drawn pictures and {JSON_NAME} in {out}",
             soft_wrap=True,
             markup=False,
         )
@@ -86,7 +86,7 @@ def detect(
 
 @app.command()
 def evaluate(
-    url: Url = connection.DEFAULT_URL,
+    url: Url = DEFAULT_URL,
     data: Annotated[Path, typer.Option(help="Data folder: annotations/instances_SPLIT.json and SPLIT/.")] = Path(
         "data"
     ),
@@ -97,7 +97,7 @@ def evaluate(
     json_path: Annotated[Path | None, typer.Option("--json", help="JSON file for the numbers.")] = None,
     results: Annotated[Path | None, typer.Option(help="JSON file for all detections as COCO results.")] = None,
     max_images: Annotated[int | None, typer.Option(min=1, help="Only the first so many images, by id.")] = None,
-    deadline: Deadline = connection.DEFAULT_DEADLINE_S,
+    deadline: Deadline = DEFAULT_DEADLINE_S,
     in_flight: InFlight = IN_FLIGHT,
     tls: TlsFlag = False,
     tls_ca: TlsCa = None,
@@ -140,8 +140,8 @@ def predict(
     folder: Annotated[Path, typer.Argument(help="Folder with images, folders in it included.")],
     out: Annotated[Path, typer.Option(help="Folder for predictions-*.jsonl.")],
     shard_lines: Annotated[int, typer.Option(min=1, help="Images a JSONL file.")] = 1000,
-    url: Url = connection.DEFAULT_URL,
-    deadline: Deadline = connection.DEFAULT_DEADLINE_S,
+    url: Url = DEFAULT_URL,
+    deadline: Deadline = DEFAULT_DEADLINE_S,
     in_flight: InFlight = IN_FLIGHT,
     tls: TlsFlag = False,
     tls_ca: TlsCa = None,
@@ -174,7 +174,7 @@ def predict(
 
 @app.command()
 def health(
-    url: Url = connection.DEFAULT_URL,
+    url: Url = DEFAULT_URL,
     deep: Annotated[bool, typer.Option("--deep", help="Also send a test picture and check its answer.")] = False,
     deadline: Deadline = 10.0,
     tls: TlsFlag = False,
@@ -190,7 +190,7 @@ def health(
 
     table = Table("", "check", "ms", "found", title=url, title_justify="left")
     first: ClientError | None = None
-    connection = connection.Connection(url, deadline, tls=_tls(tls, tls_ca, tls_key, tls_certificate))
+    connection = Connection(url, deadline, tls=_tls(tls, tls_ca, tls_key, tls_certificate))
     for check in check_server(connection, deep=deep):
         first = first or check.error
         mark = "[green]ok[/]" if check.error is None else "[red]no[/]"
@@ -219,9 +219,9 @@ def _detector(
     return Detector(url, deadline_s=deadline, tls=_tls(tls, ca, key, certificate))
 
 
-def _tls(tls: bool, ca: Path | None, key: Path | None, certificate: Path | None) -> connection.Tls | None:
+def _tls(tls: bool, ca: Path | None, key: Path | None, certificate: Path | None) -> Tls | None:
     """Any of the TLS options asks for an encrypted connection."""
-    return connection.Tls(ca, key, certificate) if tls or ca or key or certificate else None
+    return Tls(ca, key, certificate) if tls or ca or key or certificate else None
 
 
 def _progress() -> Progress:
@@ -232,7 +232,7 @@ def _progress() -> Progress:
     )
 
 
-def _found_table(report: detect.Report) -> Table:
+def _found_table(report: Report) -> Table:
     """One row an object; the column of the masks where there are some."""
     columns = ["image", "object", "score", "box (x0 y0 x1 y1)"]
     masks = any(answer.detections.rle is not None for answer in report.answers)

@@ -25,8 +25,9 @@ from maskline_export.precision.low_types import LOW_TYPES, is_feature, typed_sta
 from maskline_serve.commands import app
 from maskline_serve.doctor import Level, examine
 from maskline_serve.errors import EnginesError, RepositoryError
+from maskline_serve.repository import check_engines, config
 from maskline_serve.repository.assemble import Target, assemble, sources
-from maskline_serve.repository.on_disk import ENSEMBLES, Repository, check_engines, config
+from maskline_serve.repository.on_disk import ENSEMBLES, Repository
 from serve import standin
 from tritonclient.grpc import model_config_pb2
 from typer.testing import CliRunner
@@ -410,7 +411,7 @@ def test_launch_without_plugins(made: Path, tmp_path: Path) -> None:
 @pytest.mark.triton
 def test_the_flags_are_known_to_the_real_server(made: Path) -> None:
     """Each option of launch.sh, by tritonserver --help."""
-    from maskline_serve.server.triton_server import find_server
+    from maskline_serve.server import find_server
 
     installation = find_server.find()
     work = made.parent / "work"

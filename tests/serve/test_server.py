@@ -21,7 +21,8 @@ from maskline_serve.errors import (
 )
 from maskline_serve.repository.assemble import assemble
 from maskline_serve.repository.on_disk import Repository
-from maskline_serve.server.triton_server import TritonServer, canary
+from maskline_serve.server import canary
+from maskline_serve.server.triton_server import TritonServer
 from serve import standin
 from serve.conftest import Pending, send
 from tritonclient import grpc as triton

@@ -11,9 +11,10 @@ import pytest
 from maskline_serve.doctor import Level, examine
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
 from maskline_serve.repository.on_disk import Repository
+from maskline_serve.server import find_server
 from maskline_serve.server.logs import LogReader
 from maskline_serve.server.process import Ports, ServerProcess
-from maskline_serve.server.triton_server import TritonServer, find_server
+from maskline_serve.server.triton_server import TritonServer
 from serve.test_server import COMMAND, START_S, wait_until
 
 pytestmark = pytest.mark.triton

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import tritonclient.grpc as triton
 from PIL import Image
 
-from maskline_client import connection
+from maskline_client.connection import Connection
 from maskline_client.contract import BRANCHES, ENSEMBLES, STEPS, EnsembleSpec
 from maskline_client.detections import Detections
 from maskline_client.detector import Detector
@@ -40,7 +40,7 @@ class Check:
     duration_ms: float
 
 
-def check_server(connection: connection.Connection, *, deep: bool) -> Iterator[Check]:
+def check_server(connection: Connection, *, deep: bool) -> Iterator[Check]:
     """Ask a server, most basic question first; ends after the first answer that makes the rest meaningless.
 
     Args:
@@ -65,7 +65,7 @@ def check_server(connection: connection.Connection, *, deep: bool) -> Iterator[C
         yield _ask("canary", connection, functools.partial(_canary, connection))
 
 
-def _ask(name: str, connection: connection.Connection, question: Callable[[], str]) -> Check:
+def _ask(name: str, connection: Connection, question: Callable[[], str]) -> Check:
     """Time one question; its failure becomes part of the answer."""
     start = time.perf_counter()
     try:
@@ -79,21 +79,21 @@ def _ask(name: str, connection: connection.Connection, question: Callable[[], st
     return Check(name, detail, error, 1e3 * (time.perf_counter() - start))
 
 
-def _is_true(ask: Callable[..., bool], connection: connection.Connection) -> str:
+def _is_true(ask: Callable[..., bool], connection: Connection) -> str:
     """Liveness or readiness."""
     if ask(client_timeout=connection.deadline_s):
         return "yes"
     raise ServerUnavailable(f"{connection.url}: the server says no; it is starting, stopping, or a model did not load")
 
 
-def _model_ready(client: triton.InferenceServerClient, connection: connection.Connection, name: str) -> str:
+def _model_ready(client: triton.InferenceServerClient, connection: Connection, name: str) -> str:
     """Readiness of one model."""
     if client.is_model_ready(name, client_timeout=connection.deadline_s):
         return "ready"
     raise ServerUnavailable(f"{connection.url}: the model {name} is not loaded; look at the server's log")
 
 
-def _steps(client: triton.InferenceServerClient, connection: connection.Connection) -> list[str]:
+def _steps(client: triton.InferenceServerClient, connection: Connection) -> list[str]:
     """The models that the ensembles run; a branch's model only where the server knows of it, loaded or not."""
     try:
         index = client.get_model_repository_index(client_timeout=connection.deadline_s)
@@ -104,7 +104,7 @@ def _steps(client: triton.InferenceServerClient, connection: connection.Connecti
     return [name for name in STEPS if name not in BRANCHES or name in known]
 
 
-def _contract(client: triton.InferenceServerClient, connection: connection.Connection, spec: EnsembleSpec) -> str:
+def _contract(client: triton.InferenceServerClient, connection: Connection, spec: EnsembleSpec) -> str:
     """Names, types and shapes of one ensemble, its classes and what it tells of an object."""
     metadata = client.get_model_metadata(spec.name, client_timeout=connection.deadline_s)
     config = client.get_model_config(spec.name, client_timeout=connection.deadline_s)
@@ -115,7 +115,7 @@ def _contract(client: triton.InferenceServerClient, connection: connection.Conne
     return f"{classes}, up to {model.max_detections} detections an image: {', '.join(parts)}"
 
 
-def _canary(connection: connection.Connection) -> str:
+def _canary(connection: Connection) -> str:
     """Send a small picture through the whole ensemble and check that the answer makes sense."""
     height, width = _CANARY_SIZE
     ramp = np.add.outer(np.arange(height), np.arange(width)) % 256

@@ -6,8 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from maskline_client import AsyncDetector, ContractMismatch, Detections, Detector, connection, contract
+from maskline_client import AsyncDetector, ContractMismatch, Detections, Detector, contract
 from maskline_client.commands.health import check_server
+from maskline_client.connection import Connection
 from maskline_client.served_model import KeypointNames
 from unit.client.triton_double import (
     BOXES_ALONE,
@@ -203,4 +204,4 @@ def test_deep_health_looks_at_keypoints(server: Server, shift: float, said: str)
 
 def health(server: Server, *, deep: bool = False) -> dict[str, str]:
     """What `check_server` finds: the detail of each question."""
-    return {check.name: check.detail for check in check_server(connection.Connection(server.url, 30), deep=deep)}
+    return {check.name: check.detail for check in check_server(Connection(server.url, 30), deep=deep)}

@@ -7,7 +7,7 @@ import onnx
 import onnx.parser
 import pytest
 from maskline_export.errors import ContractError
-from maskline_export.precision.low_types import quantize
+from maskline_export.precision import quantize
 from maskline_train.spec import PreprocessingSpec
 from PIL import Image
 

@@ -116,7 +116,8 @@ def test_a_plugin_that_became_its_body_is_noticed(artifact: Path, tmp_path: Path
     write_manifest(artifact, custom_ops={"MultiscaleRoIAlign": 1})
     code = (
         "import sys; from pathlib import Path; from maskline_export.engine.to_engine import Request, _Builder\n"
-        "from maskline_export.manifest import load_artifact; from maskline_export.engine.tensorrt_module import import_tensorrt\n"
+        "from maskline_export.engine.tensorrt_module import import_tensorrt\n"
+        "from maskline_export.manifest import load_artifact\n"
         "folder = Path(sys.argv[1]); info = load_artifact(folder).stages['mask']\n"
         "request = Request(folder, folder, 'fp32', runtime='tensorrt_rtx')\n"
         "_Builder(import_tensorrt('tensorrt_rtx'), request, (), folder / 'none').build(folder / info.file, info)\n"

@@ -1,6 +1,6 @@
 """What an ablation is: rows that change one recipe each in one way, beside the figures that the paper gives.
 
-A table is a Python file in `ablations/` that holds `TABLE`; its rows are trained side by side by `ablate.py`.
+A table is a Python file in `tables/` that holds `TABLE`; its rows are trained side by side by `run_table.py`.
 """
 
 from __future__ import annotations

@@ -13,23 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from maskline_serve.errors import ArtifactError, EnginesError, RepositoryError
+from maskline_serve.repository import check_engines, config, config_parts
 from maskline_serve.repository.artifact import LOW, Artifact
 from maskline_serve.repository.artifact import read as read_artifact
 from maskline_serve.repository.config_tensorrt import with_max_batch, with_tensorrt
 from maskline_serve.repository.engines import Engines
 from maskline_serve.repository.engines import read as read_engines
 from maskline_serve.repository.host_library import write_host_library
-from maskline_serve.repository.on_disk import (
-    ENSEMBLES,
-    FILE,
-    STAGES,
-    Repository,
-    check_engines,
-    config,
-    config_parts,
-    files_in,
-    sha256,
-)
+from maskline_serve.repository.on_disk import ENSEMBLES, FILE, STAGES, Repository, files_in, sha256
 
 
 class Target(enum.StrEnum):
@@ -52,7 +43,7 @@ def sources() -> tuple[Path, Path]:
     Raises:
         RepositoryError: neither is there.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     for root in (package, package.parent):
         if (root / "models").is_dir() and (root / "backends").is_dir():
             return root / "models", root / "backends"

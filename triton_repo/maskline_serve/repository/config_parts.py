@@ -11,8 +11,8 @@ import dataclasses
 import re
 from typing import Any
 
+from maskline_serve.repository import config
 from maskline_serve.repository.artifact import FEATURES, Artifact
-from maskline_serve.repository.on_disk import config
 
 _RPN_LEVELS = (*FEATURES["fpn"], "p6")
 # What a repository has for one branch alone: its tensors, and the parameters of the same names.

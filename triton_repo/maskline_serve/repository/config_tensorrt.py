@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from tritonclient.grpc import model_config_pb2
 
-from maskline_serve.repository.on_disk import config
+from maskline_serve.repository import config
 
 _PROBLEM = "cannot change this text for TensorRT; write it in the usual form"
 

@@ -20,8 +20,8 @@ from typing import IO
 
 from maskline_serve.errors import PortTakenError
 from maskline_serve.repository.on_disk import Repository
+from maskline_serve.server import find_server
 from maskline_serve.server.logs import LogReader
-from maskline_serve.server.triton_server import find_server
 
 # Each model's region starts with this much, all of it really taken, and grows to its largest batch: 80 MB of feature
 # maps an 800x1344 image and edge. A larger start takes memory from the small models too and made nothing faster.

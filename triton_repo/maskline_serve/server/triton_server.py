@@ -11,9 +11,9 @@ from tritonclient import grpc as triton
 
 from maskline_serve.errors import ModelNotLoadedError, PortTakenError, ServerFailedError
 from maskline_serve.repository.on_disk import Repository
+from maskline_serve.server import canary, find_server
 from maskline_serve.server.logs import tail
 from maskline_serve.server.process import Ports, ServerProcess
-from maskline_serve.server.triton_server import canary, find_server
 
 POLL_SECONDS = 0.1
 PORT_ATTEMPTS = 3  # another process may take a free port in the moment between finding and using it
