@@ -16,7 +16,6 @@ from typing import Annotated
 
 import torch
 import typer
-from exported import export_tiny
 from maskline_export.cli import PrecisionChoice
 from maskline_export.engine.run_engine import TensorRTStages
 from maskline_export.engine.tensorrt_module import import_tensorrt
@@ -34,6 +33,7 @@ from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.spec import ModelSpec, PreprocessingSpec
 from PIL import Image
 from rich.console import Console
+from support.export.exported import export_tiny
 
 FULL_CLASSES = tuple(f"class {index}" for index in range(80))  # as many as COCO has
 

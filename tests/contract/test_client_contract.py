@@ -4,14 +4,14 @@ import io
 import re
 from pathlib import Path
 
-import image_files
-import model_files
 import numpy as np
 import pytest
 from google.protobuf import text_format
 from maskline_client import contract
 from maskline_client.images import decode_rgb, encode
 from PIL import Image
+from support.data import image_files
+from support.serving import model_files
 from tritonclient.grpc import model_config_pb2
 
 ROOT = Path(__file__).parents[2]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import model_files
 import numpy as np
 import pytest
 from maskline_train.evaluation.paste import encode_masks
+from support.serving import model_files
 
 rle = model_files.load("models/postprocess/1/rle.py")
 

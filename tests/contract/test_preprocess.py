@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import image_files
-import model_files
 import numpy as np
 import pytest
 from maskline_train.data.images import decode_image, preprocess_batch
 from maskline_train.spec import PreprocessingSpec
+from support.data import image_files
+from support.serving import model_files
 
 images = model_files.load("models/preprocess/1/images.py")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from exported import Exported, export_tiny
 from filelock import FileLock
+from support.export.exported import Exported, export_tiny
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from maskline_export.custom_ops import classwise_nms as classwise_nms_op
 from maskline_export.custom_ops.classwise_nms import ClasswiseNMS
 from maskline_train.model.heads.box_head import classwise_nms
 from maskline_train.spec import BoxHeadSpec
-from onnx_ops import Array, float32, run_op
+from support.export.onnx_ops import Array, float32, run_op
 
 TOLERANCE_PX = 2e-3  # as for proposals: float32 coordinates through an exponential
 TOLERANCE_SCORE = 1e-6  # a softmax in float32

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import run_tensorrt
-from exported import Exported
 from maskline_export.precision.low_types import is_feature
 from maskline_export.precision.to_typed import type_artifact
 from maskline_export.verify.compare import StageRow
@@ -20,6 +19,7 @@ from maskline_export.verify.engines import RunStage, compare_engines, engine_tab
 from maskline_export.verify.onnx_runtime import OnnxPipeline, Tensors
 from rich.console import Console
 from serve import standin
+from support.export.exported import Exported
 
 SCRIPT = Path(__file__).parents[1] / "run_tensorrt.py"
 

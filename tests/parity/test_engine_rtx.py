@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from exported import Exported
 from maskline_export.engine.engine_manifest import EngineManifest, load_engines
 from maskline_export.manifest import load_artifact, sha256
 from maskline_export.precision.low_types import is_feature
 from PIL import Image
 from skimage import data as photographs
+from support.export.exported import Exported
 
 pytestmark = [
     pytest.mark.slow,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from maskline_train.recipe import load_recipe, recipe_names
-from recipe_chain import RecipeChain
-from small_recipes import few_blocks, parts
+from support.models.recipe_chain import RecipeChain
+from support.models.small_recipes import few_blocks, parts
 
 
 def num_parts(name: str) -> int:

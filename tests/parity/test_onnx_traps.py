@@ -8,11 +8,11 @@ from pathlib import Path
 
 import onnx
 import pytest
-from exported import Exported
 from maskline_export.custom_ops.body import DOMAIN, node_attributes
 from maskline_export.manifest import load_artifact
 from maskline_export.onnx_stages.twins import classwise_nms_op, proposal_nms_op, roi_align_op
 from onnx import helper, numpy_helper
+from support.export.exported import Exported
 
 STAGES = ("backbone", "proposal", "mask")
 FILES = [(bodies, stage) for bodies in ("ort", "dense") for stage in STAGES]

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from exported import Exported, typed_artifacts
 from maskline_export.errors import ContractError, ExportError
 from maskline_export.manifest import Manifest, load_artifact, sha256
 from maskline_export.onnx_stages.check import describe, made_image
@@ -17,6 +16,7 @@ from maskline_export.precision.to_typed import type_artifact
 from maskline_export.verify.compare import iou_matrix
 from maskline_export.verify.onnx_runtime import OnnxModel, Tensors
 from onnx.reference import ReferenceEvaluator
+from support.export.exported import Exported, typed_artifacts
 
 # Largest error of a feature or RPN output, as a share of the largest value. Every operand and every sum of a layer is
 # rounded, to 2^-11 or 2^-8 of itself; some 20 layers add up as their root: seen 1.5e-3 and, on maps of a single cell

@@ -11,7 +11,7 @@ from maskline_export.custom_ops import proposal_nms as proposal_nms_op
 from maskline_export.custom_ops.proposal_nms import ProposalNMS
 from maskline_train.model.rpn import proposal_nms
 from maskline_train.spec import AnchorSpec, ProposalSpec
-from onnx_ops import Array, float32, run_op
+from support.export.onnx_ops import Array, float32, run_op
 
 # Coordinates up to 160 px pass through an exponential and a handful of float32 operations, each good to 2^-24 of at
 # most 1e3 px.

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from exported import Exported
 from maskline_export.manifest import load_artifact
 from maskline_export.precision.low_types import is_feature
 from maskline_export.precision.quantize import MIN_IMAGES, TRUNK, trunk_convolutions
@@ -19,6 +18,7 @@ from maskline_train.data.images import preprocess
 from onnx import numpy_helper
 from PIL import Image
 from skimage import data as photographs
+from support.export.exported import Exported
 
 # Root of the mean square error as a share of the signal's, on photographs that were not calibrated on. 8 bits a tensor
 # whose largest value is some ten times its mean square leave 2 % a layer; 20 layers of a network that no training made

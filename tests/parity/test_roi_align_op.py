@@ -12,7 +12,7 @@ from maskline_export.custom_ops.multiscale_roi_align import MultiscaleRoIAlign
 from maskline_export.errors import ContractError
 from maskline_train.model.roi.multiscale import multiscale_roi_align
 from maskline_train.spec import RoIAlignSpec
-from onnx_ops import Array, float32, run_op
+from support.export.onnx_ops import Array, float32, run_op
 
 # Values are of order one. A coordinate is rounded at 2^-24 of its size, up to 64 cells here, in each of a handful of
 # operations; the slope of the map is of order one per cell.

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exported import Exported
 from maskline_export.manifest import load_artifact
+from support.export.exported import Exported
 
-SCRIPT = Path(__file__).parents[1] / "rtx_build.py"
+SCRIPT = Path(__file__).parents[1] / "support" / "export" / "rtx_build.py"
 TRITON_TO_TENSORRT = {"FP32": "FLOAT", "INT32": "INT32", "UINT8": "UINT8"}
 
 pytestmark = [

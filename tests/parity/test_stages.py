@@ -11,12 +11,12 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from exported import Exported
 from maskline_export.onnx_stages import stage_io
 from maskline_train.model.heads.box_head import classwise_nms
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.roi.multiscale import multiscale_roi_align
-from onnx_ops import Array, float32
+from support.export.exported import Exported
+from support.export.onnx_ops import Array, float32
 
 SHAPES = [(1, 96, 96), (2, 96, 128), (7, 32, 64), (1, 32, 32), (1, 128, 96)]  # B, H, W
 # float32 sums of up to 72 products a convolution in another order, through 20 layers, relative to the largest value

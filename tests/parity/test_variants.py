@@ -16,7 +16,6 @@ import onnx
 import pytest
 import run_tensorrt
 import torch
-from in_process import call
 from maskline_export.cli import main
 from maskline_export.errors import ContractError
 from maskline_export.manifest import load_artifact, sha256
@@ -34,8 +33,9 @@ from parity.test_engine_compare import stages as rounding_stages
 from parity.test_engine_rtx import build as build_rtx
 from PIL import Image
 from serve.same_answer import check_served
-from tiny import tiny_model
-from variants import RAGGED, VARIANTS
+from support.models.tiny import tiny_model
+from support.models.variants import RAGGED, VARIANTS
+from support.processes.in_process import call
 
 TOLERANCE_PX = 2e-3  # as of the baseline's stages, tests/parity/test_stages.py
 TOLERANCE_SCORE = 3e-5  # logits of the order of 30, good to 1e-6 of that, through 50 layers

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from in_process import call
 from maskline_export.cli import main
 from maskline_export.errors import ContractError, ParityError
 from maskline_export.manifest import Manifest, load_artifact
@@ -19,8 +18,9 @@ from maskline_export.verify.images import ladder_images
 from maskline_export.verify.stages_verifier import Verifier
 from maskline_train.checkpoint import load_model, save_model
 from onnx import numpy_helper
-from shapes_data import write_shapes
-from tiny import tiny_model
+from support.data.shapes_data import write_shapes
+from support.models.tiny import tiny_model
+from support.processes.in_process import call
 
 
 @pytest.fixture(scope="module")

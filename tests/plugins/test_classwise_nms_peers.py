@@ -11,7 +11,7 @@ import torch
 from maskline_export.custom_ops import classwise_nms as exported
 from maskline_host.classwise_nms import ClasswiseNMS
 from nms_runner import head_outputs, image_info, run_classwise_nms, same_bytes, softmax
-from onnx_ops import run_op
+from support.export.onnx_ops import run_op
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import batched_nms, nms
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import device
 import mask_rle_runner
-import model_files
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -20,6 +19,7 @@ from mask_rle_runner import HOSTS, MASK_TYPES, expected_counts, info_of, run, te
 from maskline_host import HostLibraryError
 from maskline_host.mask_rle import MAX_SIDE, encode
 from maskline_train.evaluation.paste import encode_masks
+from support.serving import model_files
 
 geometry = model_files.load("models/postprocess/1/geometry.py")
 rle = model_files.load("models/postprocess/1/rle.py")  # numpy, what the library replaces

@@ -14,7 +14,7 @@ from maskline_export.custom_ops import proposal_nms as exported
 from maskline_host import HostLibraryError
 from maskline_host.proposal_nms import ProposalNMS, proposal_nms
 from nms_runner import Array, image_info, rpn_outputs, run_proposal_nms, same_bytes
-from onnx_ops import run_op
+from support.export.onnx_ops import run_op
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetwork, RPNHead
 

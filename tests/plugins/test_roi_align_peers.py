@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ops
 import pytest
 import torch
 import torchvision
 from device import DEVICES
 from maskline_export.custom_ops import multiscale_roi_align as exported
 from roi_align_runner import LAYOUTS, Op, assert_close, expected, pyramid, random_boxes, rounded, run
+from support.export import onnx_ops
 
 
 def rows(boxes: npt.NDArray[Any]) -> torch.Tensor:

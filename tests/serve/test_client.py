@@ -12,7 +12,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import in_process
 import numpy as np
 import pytest
 from maskline_client import (
@@ -27,6 +26,7 @@ from maskline_client.cli import main
 from maskline_serve.server.triton_server import TritonServer
 from PIL import Image
 from serve import standin
+from support.processes import in_process
 
 pytestmark = pytest.mark.triton
 

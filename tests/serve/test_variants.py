@@ -1,7 +1,7 @@
 """Every variant of the paper through the real server: the ensemble answers what the artifact's stages answer.
 
 The stand-in's variants show with numbers worked out by hand which outputs there are, and their padding. The networks
-of tests/variants.py are served in tests/parity/test_variants.py, which exports them.
+of tests/support/models/variants.py are served in tests/parity/test_variants.py, which exports them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from serve import standin
 from serve.conftest import arrays, send
 from serve.same_answer import check_served
 from serve.test_batches import LANDSCAPE, PORTRAIT, check_row
-from shapes_data import write_shapes
-from tiny_recipe import build
+from support.data.shapes_data import write_shapes
+from support.models.tiny_recipe import build
 from tritonclient import grpc as triton
 
 pytestmark = pytest.mark.triton

@@ -2,8 +2,8 @@
 
 DistributedDataParallel averages gradients over processes; the losses divide by the mean count over processes
 (`model.losses.averages`), so W processes on parts of a batch get the gradients of one process on the joint batch.
-Proved by tests/unit/train/test_ddp.py. Batch norms that train are the exception: each process normalises with the
-statistics of its own part.
+Proved by tests/unit/train/training/test_ddp.py. Batch norms that train are the exception: each process normalises
+with the statistics of its own part.
 """
 
 from __future__ import annotations

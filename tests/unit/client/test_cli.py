@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import in_process
 import numpy as np
 import pytest
 from maskline_client import Detections, rle
@@ -18,6 +17,7 @@ from maskline_client.draw.picture import PALETTE
 from maskline_client.files import write_json, write_png
 from maskline_client.served_model import ServedModel
 from PIL import Image
+from support.processes import in_process
 from unit.client.test_evaluate import write_keypoint_data
 from unit.client.triton_double import (
     BOXES_ALONE,

@@ -8,7 +8,7 @@ import pytest
 from maskline_export.custom_ops.body import FLOAT, Body, Value, node_attributes
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
-from onnx_ops import Array, float32
+from support.export.onnx_ops import Array, float32
 
 
 def evaluate(body: Body, result: Value, **inputs: Array) -> Array:

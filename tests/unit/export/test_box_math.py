@@ -6,7 +6,7 @@ import reference
 from maskline_export.custom_ops import box_math
 from maskline_export.custom_ops.body import FLOAT, Body
 from onnx.reference import ReferenceEvaluator
-from onnx_ops import Array, float32
+from support.export.onnx_ops import Array, float32
 
 
 def by_fixed_point(boxes: Array, iou_thresh: float) -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 from maskline_export.errors import ContractError, ExportError
 from maskline_export.onnx_stages.to_onnx import export_checkpoint
 from maskline_train.checkpoint import save_model
-from tiny import tiny_model, tiny_spec
+from support.models.tiny import tiny_model, tiny_spec
 
 
 def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

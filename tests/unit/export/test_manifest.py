@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from maskline_export.errors import ContractError
 from maskline_export.manifest import FORMAT, LabelsInfo, Manifest, StageInfo, TensorInfo, load_artifact, sha256
-from tiny import tiny_spec
+from support.models.tiny import tiny_spec
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import onnx
 import onnx.parser
 import pytest
 from maskline_export.manifest import LabelsInfo, Manifest, StageInfo, TensorInfo, sha256
-from tiny import tiny_spec
+from support.models.tiny import tiny_spec
 
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="the package tensorrt-rtx-cu13 is not installed"

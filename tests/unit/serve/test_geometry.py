@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import model_files
 import numpy as np
 from maskline_train.evaluation.evaluate import keypoints_at_original_size
+from support.serving import model_files
 
 geometry = model_files.load("models/postprocess/1/geometry.py")
 

@@ -9,11 +9,11 @@ import struct
 import tracemalloc
 import zlib
 
-import image_files
-import model_files
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from support.data import image_files
+from support.serving import model_files
 
 images = model_files.load("models/preprocess/1/images.py")
 

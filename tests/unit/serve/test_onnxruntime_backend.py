@@ -8,12 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import model_files
 import numpy as np
 import onnx
 import onnx.parser
 import onnxruntime as ort
 import pytest
+from support.serving import model_files
 
 backend = model_files.load("backends/onnxruntime/onnx_session.py")
 

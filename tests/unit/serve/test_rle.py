@@ -5,13 +5,13 @@ from __future__ import annotations
 import tracemalloc
 import zlib
 
-import model_files
 import numpy as np
 import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
+from support.serving import model_files
 
 rle = model_files.load("models/postprocess/1/rle.py")
 

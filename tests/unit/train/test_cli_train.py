@@ -4,17 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
-from in_process import call
 from maskline_train import recipes
 from maskline_train.checkpoint import save_model
 from maskline_train.cli import app, main
 from PIL import Image
 from pycocotools import mask as coco_mask
-from shapes_data import write_shapes
-from tiny import tiny_model
+from support.data.shapes_data import write_shapes
+from support.models.tiny import tiny_model
+from support.processes.in_process import call
 from typer.testing import CliRunner
 
-RECIPE = str(Path(__file__).parents[2] / "tiny_recipe.py")
+RECIPE = str(Path(__file__).parents[2] / "support" / "models" / "tiny_recipe.py")
 
 
 @pytest.fixture(scope="module")

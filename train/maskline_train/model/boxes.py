@@ -3,7 +3,7 @@
 The pixel model of the whole project: a box is float32 (x0, y0, x1, y1) in continuous pixels of the canvas (the padded
 network input). Pixel i covers [i, i + 1), so a box that holds exactly the pixels 2, 3 and 4 of a row is x0 = 2, x1 = 5;
 its width is x1 - x0 = 3, without a "+ 1". Proved by `test_width_of_a_box_is_its_number_of_pixels` in
-tests/unit/train/test_boxes.py.
+tests/unit/train/model/test_boxes.py.
 
 Letters: N, M boxes; D in `[..., D, 4]` any number of boxes an image; B images.
 """

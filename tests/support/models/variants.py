@@ -1,0 +1,67 @@
+"""Tiny networks that between them hold every variant of the paper: bodies, RoI operators, heads."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from maskline_train.spec import (
+    AnchorSpec,
+    BackboneSpec,
+    BoxHeadSpec,
+    KeypointHeadSpec,
+    MaskHeadSpec,
+    ModelSpec,
+    RoIAlignSpec,
+)
+from support.models.tiny import tiny_spec
+
+_BASE = tiny_spec()
+_BODY = BackboneSpec(depth=18, base_channels=8, norm="batch", frozen_stages=0, fpn_channels=8)
+_KEYPOINTS = KeypointHeadSpec(
+    names=("top", "left", "right"), flip_pairs=(("left", "right"),), pooled_side=7, num_convs=2, channels=8
+)
+_FEW = AnchorSpec(sizes_px=(16.0, 32.0, 64.0))
+
+VARIANTS: dict[str, ModelSpec] = {
+    # figure 4, left: the heads hold the fifth stage; several anchor sizes on one level; RoIWarp; competing classes
+    "c4_warp_softmax": dataclasses.replace(
+        _BASE,
+        backbone=dataclasses.replace(_BODY, features="c4"),
+        anchors=_FEW,
+        roi_align=RoIAlignSpec(mode="warp"),
+        box_head=BoxHeadSpec(pooled_side=14),
+        mask_head=MaskHeadSpec(kind="res5", channels=8, activation="softmax"),
+    ),
+    # plain stride 32, the paper's maximum, one mask for all classes from fully connected layers
+    "c5_max_mlp_agnostic": dataclasses.replace(
+        _BASE,
+        backbone=dataclasses.replace(_BODY, features="c5"),
+        anchors=_FEW,
+        roi_align=RoIAlignSpec(mode="align_max"),
+        mask_head=MaskHeadSpec(kind="mlp", hidden=16, pooled_side=7, class_agnostic=True),
+    ),
+    # ResNeXt, group norm, the non-local block; masks and keypoints together
+    "resnext_group_non_local_keypoints": dataclasses.replace(
+        _BASE,
+        backbone=dataclasses.replace(
+            _BODY, depth=50, base_channels=32, groups=4, width_per_group=16, norm="group", non_local=True
+        ),
+        keypoint_head=_KEYPOINTS,
+    ),
+    # boxes alone, legacy alignment, one sampling point
+    "boxes_alone": dataclasses.replace(_BASE, roi_align=RoIAlignSpec(sampling_ratio=1, aligned=False), mask_head=None),
+    # keypoints without masks
+    "keypoints_alone": dataclasses.replace(_BASE, mask_head=None, keypoint_head=_KEYPOINTS),
+    # one mask for all classes that competes with the background
+    "agnostic_softmax": dataclasses.replace(
+        _BASE, mask_head=MaskHeadSpec(num_convs=1, channels=8, activation="softmax", class_agnostic=True)
+    ),
+}
+# RoIPool, which has no body of static shapes, with the features of stride 32 and competing classes from an MLP.
+RAGGED: dict[str, ModelSpec] = {
+    "c5_pool_mlp_softmax": dataclasses.replace(
+        VARIANTS["c5_max_mlp_agnostic"],
+        roi_align=RoIAlignSpec(mode="pool"),
+        mask_head=MaskHeadSpec(kind="mlp", hidden=16, pooled_side=7, activation="softmax"),
+    ),
+}
