@@ -11,16 +11,8 @@ from typing import Self
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 
-from maskline_client.connection import (
-    DEFAULT_DEADLINE_S,
-    DEFAULT_RETRIES,
-    DEFAULT_URL,
-    Connection,
-    Tls,
-    parse_answer,
-    request_inputs,
-    request_outputs,
-)
+from maskline_client.answer import parse_answer, request_inputs, request_outputs
+from maskline_client.connection import DEFAULT_DEADLINE_S, DEFAULT_RETRIES, DEFAULT_URL, Connection, Tls
 from maskline_client.contract import MASKRCNN
 from maskline_client.detections import Detections
 from maskline_client.detector import IN_FLIGHT, Outcome

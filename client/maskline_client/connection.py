@@ -1,7 +1,4 @@
-"""What the sync and the asyncio client share: channel options, requests, answers.
-
-Letters: B the batch, here always 1, D detections an image, J keypoints.
-"""
+"""The connection that the sync and the asyncio client share: address, deadline, retries, TLS, channel options."""
 
 from __future__ import annotations
 
@@ -13,13 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
-import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
 
-from maskline_client.contract import IMAGE, TensorSpec
-from maskline_client.detections import Detections
-from maskline_client.errors import ClientError, ContractMismatch, from_status
-from maskline_client.served_model import ServedModel, fit_shape, shape_text
+from maskline_client.errors import ClientError, from_status
 
 DEFAULT_URL = "127.0.0.1:8001"
 DEFAULT_DEADLINE_S = 60.0  # a ResNet-50-FPN on two cores takes about 5 s an image, and a queue stands before it
@@ -93,7 +86,7 @@ class Connection:
             "channel_args": channel_args(self.retries),
         }
 
-    def error(self, failure: triton.InferenceServerException) -> ClientError:
+    def error(self, failure: InferenceServerException) -> ClientError:
         """The failure of a call as one of our errors."""
         return from_status(str(failure.status()), str(failure.message()), self.url, self.deadline_s)
 
@@ -139,55 +132,6 @@ def channel_args(retries: int) -> list[tuple[str, str | int]]:
         ("grpc.per_rpc_retry_buffer_size", _RETRY_BUFFER_BYTES),
         ("grpc.service_config", json.dumps({"methodConfig": [service]})),
     ]
-
-
-def request_inputs(image: bytes) -> list[triton.InferInput]:
-    """The input tensors of one image file."""
-    tensor = triton.InferInput(IMAGE.name, [1, *IMAGE.shape], IMAGE.dtype)
-    tensor.set_data_from_numpy(np.array([[image]], dtype=np.object_))  # an "S" array would drop trailing zero bytes
-    return [tensor]
-
-
-def request_outputs(model: ServedModel) -> list[triton.InferRequestedOutput]:
-    """The outputs to ask for: all that the model answers."""
-    return [triton.InferRequestedOutput(spec.name) for spec in model.outputs]
-
-
-def parse_answer(result: triton.InferResult, model: ServedModel) -> Detections:
-    """One image's answer; padding rows are cut off.
-
-    Raises:
-        ContractMismatch: an output is missing or has another shape, or the rows do not make sense.
-    """
-    classes, sizes = model.classes, {"D": model.max_detections, "J": len(model.keypoint_names)}
-    rows = {spec.name: _only_row(result, spec, sizes) for spec in model.outputs}
-    count = int(rows["num_detections"][0])
-    labels = rows["labels"][:count].astype(np.int32)
-    if not 0 <= count <= len(rows["labels"]):
-        raise ContractMismatch(f"num_detections: got {count}, expected 0 to {len(rows['labels'])}")
-    if count and not (labels.min() >= 0 and labels.max() < len(classes)):
-        raise ContractMismatch(f"labels: got {labels.min()} to {labels.max()}, expected 0 to {len(classes) - 1}")
-    height, width = (int(side) for side in rows["image_size"])
-    return Detections(
-        boxes=rows["boxes"][:count].astype(np.float32),
-        scores=rows["scores"][:count].astype(np.float32),
-        labels=labels,
-        names=tuple(classes[label] for label in labels),
-        rle=tuple(bytes(counts) for counts in rows["mask_rle"][:count]) if model.has_masks else None,
-        image_size=(height, width),
-        keypoints=rows["keypoints"][:count].astype(np.float32) if model.keypoints else None,
-        keypoint_names=model.keypoint_names,
-    )
-
-
-def _only_row(result: triton.InferResult, spec: TensorSpec, sizes: dict[str, int]) -> Any:
-    """The tensor of the batch's only image; the letters of its shape must have the sizes known, and are noted."""
-    array = result.as_numpy(spec.name)
-    expected = (1, *spec.shape)
-    if array is None or not fit_shape(array.shape, expected, sizes):
-        got = "nothing" if array is None else f"shape {list(array.shape)}"
-        raise ContractMismatch(f"output {spec.name}: got {got}, expected {shape_text(expected, sizes)}")
-    return array[0]
 
 
 def _read_pem(path: Path | None) -> bytes | None:

@@ -12,16 +12,8 @@ from typing import Self
 
 import tritonclient.grpc as triton
 
-from maskline_client.connection import (
-    DEFAULT_DEADLINE_S,
-    DEFAULT_RETRIES,
-    DEFAULT_URL,
-    Connection,
-    Tls,
-    parse_answer,
-    request_inputs,
-    request_outputs,
-)
+from maskline_client.answer import parse_answer, request_inputs, request_outputs
+from maskline_client.connection import DEFAULT_DEADLINE_S, DEFAULT_RETRIES, DEFAULT_URL, Connection, Tls
 from maskline_client.contract import MASKRCNN
 from maskline_client.detections import Detections
 from maskline_client.errors import ClientError

@@ -47,7 +47,7 @@ def bench(
     """
     try:
         # Here, not above: the commands that measure nothing must not need the packages of the `bench` extra.
-        from maskline_client.bench.command import run_command
+        from maskline_client.bench.run import run_command
     except ModuleNotFoundError as error:
         raise _failure(f"{error}; `pip install 'maskline[bench]'`", 1) from error
     try:

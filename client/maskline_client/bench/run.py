@@ -9,15 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from tritonclient.utils import InferenceServerException
+
 from maskline_client.bench.calls import Answer, Caller, connect
 from maskline_client.bench.closed_loop import first_answers, gate, run_closed_loop
-from maskline_client.bench.images import BenchImage, describe_images
+from maskline_client.bench.images import BenchImage, describe_images, load_images
 from maskline_client.bench.loadgen import run_loadgen
 from maskline_client.bench.machine import describe_machine, describe_versions, server_memory
-from maskline_client.bench.results import BenchResults, Measured, Run
+from maskline_client.bench.report import write_report
+from maskline_client.bench.results import BenchResults, Measured, Run, write_csv, write_json
 from maskline_client.bench.settings import BenchSettings, Scenario
 from maskline_client.bench.statistics import difference, read_counters, steps_of
-from maskline_client.errors import ClientError
+from maskline_client.bench.table import print_tables
+from maskline_client.errors import ClientError, from_status
 
 # Triton adds a request to its statistics after it has sent the answer; this is longer than that takes.
 SETTLE_S = 0.2
@@ -134,3 +139,27 @@ def _measure(
 def _mean(values: list[int]) -> float:
     """Arithmetic mean; there is at least one image."""
     return sum(values) / len(values)
+
+
+def run_command(settings: BenchSettings, images: Path, out: Path, console: Console) -> BenchResults:
+    """Measure, write results.json, results.csv and report.html to `out`, print the tables.
+
+    Raises:
+        ValueError: `images` is not a folder of images.
+        ClientError: the server is not there, refuses an image before anything was timed, or answers differently
+            under load than alone.
+        OSError: `out` cannot be written.
+    """
+    loaded = load_images(images)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with console.status("starting") as status:
+            results = run_bench(settings, loaded, out, status.update)
+    except InferenceServerException as error:
+        raise from_status(str(error.status()), str(error.message()), settings.url, settings.timeout_s) from error
+    write_json(out / "results.json", results)
+    write_csv(out / "results.csv", results)
+    write_report(out / "report.html", results)
+    print_tables(console, results)
+    console.print(f"report: {out / 'report.html'}", soft_wrap=True)
+    return results
