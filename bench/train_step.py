@@ -25,8 +25,8 @@ from maskline_train.convert.from_torchvision import import_torchvision
 from maskline_train.data.loader import Batch
 from maskline_train.distributed import Processes
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.targets import Target
-from maskline_train.recipes import mask_rcnn_r50_fpn
+from maskline_train.recipes.coco import mask_rcnn_r50_fpn
+from maskline_train.target import Target
 from maskline_train.training.interruption import Signals
 from maskline_train.training.state import TrainingState
 from measure import (

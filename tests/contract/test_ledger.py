@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 from maskline_train.cli import app
-from maskline_train.paper.table import load_table, table_names
-from maskline_train.recipe import recipe_names
+from maskline_train.paper.tables import load_table, table_names
+from maskline_train.recipes import recipe_names
 
 DOCS = Path(__file__).parents[2] / "docs"
 STATES = ("implemented", "trained small", "exported", "served")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from maskline_train.recipe import load_recipe, recipe_names
+from maskline_train.recipes import load_recipe, recipe_names
 from support.models.recipe_chain import RecipeChain
 from support.models.small_recipes import few_blocks, parts
 

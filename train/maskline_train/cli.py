@@ -13,8 +13,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from maskline_train.ablation_commands import ablate_command, tables_command
-from maskline_train.paper.commands import cityscapes_command, distil_command, four_step_command, show_cityscapes
+from maskline_train.paper.commands import (
+    ablate_command,
+    cityscapes_command,
+    distil_command,
+    four_step_command,
+    show_cityscapes,
+    tables_command,
+)
 
 app = typer.Typer(
     help="Train and evaluate Mask R-CNN on COCO-format data.",
@@ -60,7 +66,7 @@ def fit_command(
     from maskline_train.data.coco import CocoDataset
     from maskline_train.distributed import process_group
     from maskline_train.fit import fit
-    from maskline_train.recipe import load_recipe
+    from maskline_train.recipes import load_recipe
     from maskline_train.training.interruption import Interrupted
 
     build = load_recipe(recipe)
@@ -117,10 +123,10 @@ def evaluate_command(
     from maskline_train.evaluation.cityscapes_metric import score_cityscapes
     from maskline_train.evaluation.evaluate import evaluate, percent
     from maskline_train.evaluation.many_views import PAPER_VIEWS
+    from maskline_train.files import replace_file
     from maskline_train.paper.overlaps import as_rich as overlaps_as_rich
     from maskline_train.paper.overlaps import draw_overlaps, score_overlaps
     from maskline_train.training.stage import detect_with
-    from maskline_train.training.state import replace_file
 
     if tta and rpn is not None:
         raise ValueError("--tta: got --rpn too, expected one of them; test-time augmentation takes a whole model")
@@ -195,7 +201,7 @@ def recipes_command() -> None:
 
     Example: maskline-train recipes
     """
-    from maskline_train.recipe import recipe_names
+    from maskline_train.recipes import recipe_names
 
     for name, line in recipe_names().items():
         typer.echo(f"{name:20} {line}")

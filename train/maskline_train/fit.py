@@ -19,22 +19,15 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
-from maskline_train.checkpoint import (
-    SPEC_FILE,
-    PartialLoad,
-    load_body_weights,
-    load_matching_weights,
-    read_weights,
-)
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.loader import Batch, check_keypoints, train_loader
 from maskline_train.distributed import Processes, average_norm_statistics, barrier, mean_over_processes
 from maskline_train.evaluation.evaluate import Metrics, evaluate
 from maskline_train.evaluation.predict import write_sheet
+from maskline_train.files import replace_file
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.recipe import Recipe, TrainingSpec
-from maskline_train.spec import ModelSpec
-from maskline_train.starting_weights import load_weights_by_class
+from maskline_train.starting_weights import start_from
 from maskline_train.training.interruption import Interrupted, Signals
 from maskline_train.training.metrics_log import MetricsLog
 from maskline_train.training.stage import Stage
@@ -42,7 +35,6 @@ from maskline_train.training.state import (
     Averages,
     TrainingState,
     has_checkpoint,
-    replace_file,
     restore,
     save_checkpoint,
     step_generator,
@@ -97,7 +89,8 @@ def fit(
         restore(out, state)
         beginning = f"resumed from step {state.step} of {out / 'last'}"
     elif init is not None:
-        beginning = _start_from(init, state)
+        beginning = start_from(init, state.model)
+        state.renew_averages()
     if stage is not None and state.step == 0:
         beginning += stage.prepare(state.model)
         state.renew_averages()
@@ -236,32 +229,6 @@ def _check_same_recipe(before: dict[str, Any], recipe: Recipe, out: Path) -> Non
                     f"{out / 'recipe.json'}: got {part}.{name} = {old}, the recipe now says {new}; resume with the "
                     f"recipe that began the run, or start anew in another --out"
                 )
-
-
-def _start_from(init: Path, state: TrainingState) -> str:
-    """Load what fits of a checkpoint folder or a file of weights; returns the line for the log."""
-    weights = read_weights(init / "model.safetensors" if init.is_dir() else init)
-    if not any(name.startswith("backbone.") for name in weights):
-        load_body_weights(state.model, init)
-        said = f"started the ResNet body from {init}"
-    else:
-        load, by_class = _load_weights(init, state.model, weights)
-        said = f"started from {init}: {len(load.loaded)} tensors fit{by_class}"
-        left = [*load.missing, *load.reshaped]
-        if left:
-            said += f", {len(left)} stay random (first {left[0]})"
-    state.renew_averages()
-    return said
-
-
-def _load_weights(init: Path, model: MaskRCNN, weights: Mapping[str, Tensor]) -> tuple[PartialLoad, str]:
-    """Load what fits, class by class where a checkpoint folder knows some of the classes in another order."""
-    classes = ModelSpec.load(init / SPEC_FILE).classes if init.is_dir() else model.spec.classes
-    common = len(set(classes) & set(model.spec.classes))
-    if classes == model.spec.classes or common == 0:
-        return load_matching_weights(model, weights), ""
-    load = load_weights_by_class(model, weights, classes)
-    return load, f", {common} of {model.spec.num_classes} classes by name"
 
 
 def _describe(recipe: Recipe, model: MaskRCNN, processes: Processes) -> str:

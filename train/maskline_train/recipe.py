@@ -1,4 +1,4 @@
-"""Recipe: all that decides a training run, as frozen dataclasses, and how recipes are found.
+"""Recipe: all that decides a training run, as frozen dataclasses. `recipes/` holds the packaged ones and finds them.
 
 A recipe is a Python file with `build(classes) -> Recipe`; its docstring's first line says what it is. A different
 run is a copy of the file with other numbers, not another flag.
@@ -7,17 +7,11 @@ run is a copy of the file with other numbers, not another flag.
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-import pkgutil
-from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from maskline_train import recipes
 from maskline_train.data.transforms import Augmentation
 from maskline_train.model.targets import SamplingSpec
 from maskline_train.spec import ModelSpec
@@ -131,43 +125,3 @@ class Recipe:
             "augmentation": dataclasses.asdict(self.augmentation),
             "training": dataclasses.asdict(self.training),
         }
-
-
-def load_recipe(name_or_path: str) -> Callable[[tuple[str, ...]], Recipe]:
-    """The `build` function of a recipe.
-
-    Args:
-        name_or_path: a name from `recipe_names()`, or the path of a `.py` file.
-
-    Raises:
-        ValueError: no such recipe, or the file defines no `build`.
-    """
-    module = _load_module(name_or_path)
-    build = getattr(module, "build", None)
-    if not callable(build):
-        raise ValueError(f"recipe {name_or_path}: got no function `build`, expected build(classes) -> Recipe")
-    return cast(Callable[[tuple[str, ...]], Recipe], build)
-
-
-def recipe_names() -> dict[str, str]:
-    """The packaged recipes: name to the first line of its header."""
-    names = [module.name for module in pkgutil.iter_modules(recipes.__path__)]
-    return {name: (_load_module(name).__doc__ or "").strip().split("\n", 1)[0] for name in names}
-
-
-def _load_module(name_or_path: str) -> ModuleType:
-    """Import a packaged recipe or a file."""
-    path = Path(name_or_path)
-    if path.suffix != ".py":
-        names = [module.name for module in pkgutil.iter_modules(recipes.__path__)]
-        if name_or_path not in names:
-            raise ValueError(f"recipe: got {name_or_path!r}, expected a .py file or one of {', '.join(names)}")
-        path = Path(recipes.__path__[0]) / f"{name_or_path}.py"
-    if not path.is_file():
-        raise ValueError(f"recipe {name_or_path}: no such file; `maskline-train recipes` lists the packaged ones")
-    spec = importlib.util.spec_from_file_location(f"maskline_recipe_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -1,4 +1,4 @@
-"""Start a model from one of other classes, class by class: what a class has learned is kept where its name is the same.
+"""Where training starts: a body from a classifier's weights, or a whole model, class by class where names are the same.
 
 Cityscapes from COCO: 7 of its 8 classes are COCO's, rider alone starts at random (ledger P71).
 Ref: paper section "Experiments on Cityscapes": "we initialize the corresponding 7 categories in Cityscapes from a
@@ -10,12 +10,92 @@ Letters: K classes of this model, C classes of the weights, M mask side.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from maskline_train.checkpoint import PartialLoad, load_matching_weights
+from maskline_train.checkpoint import SPEC_FILE, WEIGHTS_FILE, first_misfit, read_weights
 from maskline_train.model.mask_rcnn import MaskRCNN
+from maskline_train.spec import BackboneSpec, ModelSpec
+
+
+class PartialLoad(NamedTuple):
+    """What `load_matching_weights` did, by parameter name.
+
+    Attributes:
+        loaded: taken over.
+        missing: of the model, not in the weights: left as initialised.
+        reshaped: in both, of another shape (another number of classes): left as initialised.
+        unused: of the weights, not in the model.
+    """
+
+    loaded: list[str]
+    missing: list[str]
+    reshaped: list[str]
+    unused: list[str]
+
+
+def load_matching_weights(model: MaskRCNN, weights: Mapping[str, Tensor]) -> PartialLoad:
+    """Take over every weight whose name and shape fit: fine-tuning with other classes keeps all but the last layers.
+
+    Args:
+        model: changed in place.
+        weights: as `read_weights` returns them.
+
+    Raises:
+        ValueError: not one weight fits.
+    """
+    own = model.state_dict()
+    common = [name for name in own if name in weights]
+    loaded = [name for name in common if own[name].shape == weights[name].shape]
+    if not loaded:
+        raise ValueError(
+            f"weights: none of {len(weights)} tensors fits the model by name and shape (first: "
+            f"{next(iter(weights), None)!r}); expected a maskline checkpoint of the same body"
+        )
+    model.load_state_dict({name: weights[name] for name in loaded}, strict=False)
+    return PartialLoad(
+        loaded=loaded,
+        missing=[name for name in own if name not in weights],
+        reshaped=[name for name in common if own[name].shape != weights[name].shape],
+        unused=[name for name in weights if name not in own],
+    )
+
+
+def load_body_weights(model: MaskRCNN, path: Path) -> None:
+    """Start the ResNet body from a classifier's weights, e.g. torchvision's `resnet50-*.pth` for ImageNet.
+
+    Args:
+        model: changed in place; only `backbone.body` and, where the heads hold the fifth stage, `res5`. A non-local
+            block that the weights lack stays as initialised: an identity.
+        path: a state dict with torchvision's ResNet names, as .pth or .safetensors. The classifier `fc`, of whatever
+            number of classes, and, under frozen norms, the counters `num_batches_tracked` are ignored.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a damaged file, or not the weights of this body.
+    """
+    parts = [model.backbone.body] if model.res5 is None else [model.backbone.body, model.res5]
+    weights = {name: tensor for name, tensor in read_weights(path).items() if not name.startswith("fc.")}
+    own = {name: tensor for part in parts for name, tensor in part.state_dict().items()}
+    for name in [name for name in own if name.startswith("non_local.") and name not in weights]:
+        del own[name]
+    for name in [name for name in weights if name.endswith("num_batches_tracked") and name not in own]:
+        del weights[name]
+    problem = first_misfit(own, weights)
+    if problem is not None:
+        raise ValueError(f"{path}: {problem}; expected the weights of a {_body_name(model.spec.backbone)} body")
+    for part in parts:
+        part.load_state_dict({name: weights[name] for name in part.state_dict() if name in weights}, strict=False)
+
+
+def _body_name(spec: BackboneSpec) -> str:
+    """E.g. ResNet-50, ResNeXt-101 32x8d, ResNet-50 (group norm)."""
+    cardinality = f" {spec.groups}x{spec.width_per_group}d" if spec.groups > 1 else ""
+    norm = " (group norm)" if spec.norm == "group" else ""
+    return f"{'ResNeXt' if cardinality else 'ResNet'}-{spec.depth}{cardinality}{norm}"
 
 
 def load_weights_by_class(model: MaskRCNN, weights: Mapping[str, Tensor], classes: Sequence[str]) -> PartialLoad:
@@ -70,3 +150,40 @@ def _copy_rows(own: Tensor, other: Tensor, classes: Sequence[str], other_classes
     for index, place in pairs:
         own[index * count : (index + 1) * count] = other[place * count : (place + 1) * count]
     return True
+
+
+def start_from(init: Path, model: MaskRCNN) -> str:
+    """Load what fits of a checkpoint folder or a file of weights.
+
+    Args:
+        init: a checkpoint folder, a file of a model's weights, or one of a classifier's (`load_body_weights`).
+        model: changed in place.
+
+    Returns:
+        A line for the log: what was loaded, what stays random.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a damaged file, or nothing in it fits.
+    """
+    weights = read_weights(init / WEIGHTS_FILE if init.is_dir() else init)
+    if not any(name.startswith("backbone.") for name in weights):
+        load_body_weights(model, init)
+        said = f"started the ResNet body from {init}"
+    else:
+        load, by_class = _load_weights(init, model, weights)
+        said = f"started from {init}: {len(load.loaded)} tensors fit{by_class}"
+        left = [*load.missing, *load.reshaped]
+        if left:
+            said += f", {len(left)} stay random (first {left[0]})"
+    return said
+
+
+def _load_weights(init: Path, model: MaskRCNN, weights: Mapping[str, Tensor]) -> tuple[PartialLoad, str]:
+    """Load what fits, class by class where a checkpoint folder knows some of the classes in another order."""
+    classes = ModelSpec.load(init / SPEC_FILE).classes if init.is_dir() else model.spec.classes
+    common = len(set(classes) & set(model.spec.classes))
+    if classes == model.spec.classes or common == 0:
+        return load_matching_weights(model, weights), ""
+    load = load_weights_by_class(model, weights, classes)
+    return load, f", {common} of {model.spec.num_classes} classes by name"

@@ -12,7 +12,7 @@ import torch
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.made.scenes import mask_annotation
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.targets import SamplingSpec, Target
+from maskline_train.model.targets import SamplingSpec
 from maskline_train.spec import (
     AnchorSpec,
     BackboneSpec,
@@ -22,6 +22,7 @@ from maskline_train.spec import (
     PreprocessingSpec,
     ProposalSpec,
 )
+from maskline_train.target import Target
 from PIL import Image
 
 SIDE = 64

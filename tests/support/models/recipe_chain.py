@@ -12,7 +12,8 @@ from maskline_train.checkpoint import load_model, save_model
 from maskline_train.distributed import Processes
 from maskline_train.fit import fit
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.recipe import Recipe, load_recipe
+from maskline_train.recipe import Recipe
+from maskline_train.recipes import load_recipe
 from maskline_train.spec import ModelSpec
 from maskline_train.training.metrics_log import read_metrics
 from support.models.small_recipes import SHRUNK, MadeData, fields, parts, small

@@ -15,7 +15,8 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.data.made import figures
 from maskline_train.data.made.digits import make_digits
 from maskline_train.model.backbone import resnet
-from maskline_train.recipe import Recipe, load_recipe
+from maskline_train.recipe import Recipe
+from maskline_train.recipes import load_recipe
 from maskline_train.spec import ModelSpec
 from support.data.cityscapes_files import STREET, write_cityscapes
 from support.data.shapes_data import write_shapes

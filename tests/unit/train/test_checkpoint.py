@@ -5,17 +5,10 @@ import dataclasses
 import pytest
 import torch
 import torchvision
-from maskline_train.checkpoint import (
-    SPEC_FILE,
-    WEIGHTS_FILE,
-    load_body_weights,
-    load_matching_weights,
-    load_model,
-    read_weights,
-    save_model,
-)
+from maskline_train.checkpoint import SPEC_FILE, WEIGHTS_FILE, load_model, read_weights, save_model
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.spec import BackboneSpec, BoxHeadSpec, MaskHeadSpec, ModelSpec
+from maskline_train.starting_weights import load_body_weights, load_matching_weights
 from safetensors.torch import load_file, save_file
 
 SMALL = ModelSpec(

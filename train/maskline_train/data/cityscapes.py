@@ -11,11 +11,8 @@ https://github.com/mcordts/cityscapesScripts/blob/master/cityscapesscripts/helpe
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +24,7 @@ from pycocotools import mask as coco_mask
 from rich.progress import track
 
 from maskline_train.data.errors import DataError
+from maskline_train.files import refuse_existing, whole_folder
 
 IdMap = npt.NDArray[np.int32]
 
@@ -176,13 +174,9 @@ def convert(root: Path, out: Path, splits: Sequence[str] = ("train", "val")) -> 
     Raises:
         DataError: `out` exists, or something in `root` is missing or broken; nothing is written.
     """
-    if out.exists():
-        raise DataError(f"{out}: exists already, expected a new folder; remove it or choose another name")
+    refuse_existing(out, DataError)
     found = {split: find_frames(root, split) for split in splits}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+    with whole_folder(out, DataError) as scratch:
         (scratch / "annotations").mkdir()
         counts = {}
         for split, frames in found.items():
@@ -192,8 +186,6 @@ def convert(root: Path, out: Path, splits: Sequence[str] = ("train", "val")) -> 
             path.write_text(json.dumps(content) + "\n", encoding="utf-8")
             objects = [entry["category_id"] for entry in content["annotations"] if not entry["iscrowd"]]
             counts[split] = {name: objects.count(LABELS[name]) for name in CLASSES}
-        scratch.chmod(0o755)  # mkdtemp's 0700 would hide the set from other users
-        scratch.rename(out)
     return counts
 
 

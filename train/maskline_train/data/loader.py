@@ -20,8 +20,8 @@ from maskline_train.data.errors import DataError
 from maskline_train.data.images import Pixels, Size, image_info, pad_image, preprocess_batch
 from maskline_train.data.sampler import Draw, TrainSampler, item_rng
 from maskline_train.data.transforms import Augmentation, Sample, augment
-from maskline_train.model.targets import Target
 from maskline_train.spec import KeypointHeadSpec, PreprocessingSpec
+from maskline_train.target import Target
 
 CANVAS_MULTIPLE_PX = 32  # the stride of P5, the coarsest level the body computes
 

@@ -18,8 +18,8 @@ from maskline_train.data.coco import PIXEL_CENTRE, CocoDataset
 from maskline_train.data.images import Pixels, decode_image, preprocess_batch
 from maskline_train.evaluation.evaluate import Result, to_results
 from maskline_train.evaluation.pictures import contact_sheet, draw_objects
+from maskline_train.files import replace_file
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.training.state import replace_file
 
 MIN_SCORE = 0.5  # of what a sheet shows: below, an untrained model would hide the picture
 SHEET_IMAGES = 8

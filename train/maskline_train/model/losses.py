@@ -20,8 +20,9 @@ from torch.nn import functional
 from maskline_train.model import boxes as box_ops
 from maskline_train.model.heads.mask_head import mask_channels, masks_of_class
 from maskline_train.model.rpn import flatten_deltas, flatten_logits
-from maskline_train.model.targets import AnchorSamples, RoISamples, Target
+from maskline_train.model.targets import AnchorSamples, RoISamples
 from maskline_train.spec import MaskHeadSpec
+from maskline_train.target import Target
 
 # Where smooth L1 turns from a parabola into a line, in units of the weighted deltas. Ref: Faster R-CNN's published
 # code (sigma = 3) for the RPN; torchvision uses the same for the box head.
@@ -122,6 +123,19 @@ def mask_terms(
         return {"mask": Term(-(wanted * inside + (1.0 - wanted) * background).sum(), wanted.numel())}
     predicted = masks_of_class(mask_logits, channels).float()
     return {"mask": Term(_binary_cross_entropy(predicted, wanted), wanted.numel())}
+
+
+def keypoint_terms(logits: Tensor, cells: Tensor, counted: Tensor) -> dict[str, Term]:
+    """`keypoint`: mean cross-entropy over an M * M-way softmax, a term for each counted keypoint.
+
+    Args:
+        logits: [S, J, M, M].
+        cells: [S, J] int64, the true cell.
+        counted: [S, J] bool; the others change nothing.
+    """
+    predicted = logits.flatten(2)[counted].float()  # [counted, M * M]
+    loss = functional.cross_entropy(predicted, cells[counted], reduction="sum")
+    return {"keypoint": Term(loss, len(predicted))}
 
 
 def averages(terms: Mapping[str, Term], over_processes: bool) -> dict[str, Tensor]:

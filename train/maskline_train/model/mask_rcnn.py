@@ -17,20 +17,21 @@ from torch import Tensor, nn
 from maskline_train.model.backbone.backbone import Backbone
 from maskline_train.model.heads.box_head import classwise_nms
 from maskline_train.model.heads.build import build_box_head, build_keypoint_head, build_mask_head, build_res5
-from maskline_train.model.heads.keypoint_head import decode_heatmaps, keypoint_targets, keypoint_terms
+from maskline_train.model.heads.keypoint_head import decode_heatmaps
 from maskline_train.model.heads.mask_head import mask_probabilities
-from maskline_train.model.losses import Term, averages, box_terms, mask_terms, rpn_terms
+from maskline_train.model.losses import Term, averages, box_terms, keypoint_terms, mask_terms, rpn_terms
 from maskline_train.model.roi.multiscale import multiscale_roi_align, roi_align_flat
 from maskline_train.model.rpn import RPNHead, proposal_nms, pyramid_anchors
 from maskline_train.model.targets import (
     RoISamples,
     SamplingSpec,
-    Target,
+    keypoint_targets,
     mask_targets,
     sample_anchors,
     sample_rois,
 )
 from maskline_train.spec import CANVAS_MULTIPLE, ModelSpec, ProposalSpec
+from maskline_train.target import Target
 
 
 class Detections(NamedTuple):

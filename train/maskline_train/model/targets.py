@@ -15,28 +15,12 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from maskline_train.model import boxes as box_ops
+from maskline_train.target import Target
 
 # Objects a chunk when boxes are matched: bounds the overlap matrix of 268 569 anchors at 17 MB a temporary.
 _OBJECTS_A_CHUNK = 16
 # Pixels around the boxes of an object that bilinear sampling may read, the legacy one-pixel RoI included.
 _CROP_MARGIN_PX = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """Ground truth of one image.
-
-    Attributes:
-        boxes: [G, 4] float32 xyxy canvas px with positive sides; G may be 0.
-        labels: [G] int64 in 0..K-1.
-        masks: [G, H, W] bool or uint8 (0 or 1), of the size of the canvas.
-        keypoints: [G, J, 3] float32 x, y canvas px and visibility (above 0: labelled); None where the data have none.
-    """
-
-    boxes: Tensor
-    labels: Tensor
-    masks: Tensor
-    keypoints: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,3 +229,38 @@ def _object_mask_targets(mask: Tensor, boxes: Tensor, side: int, aligned: bool) 
     adaptive = 0  # every pixel under a cell counts
     pooled: Tensor = roi_align(crop, [shifted], side, 1.0, adaptive, aligned)
     return pooled[:, 0]
+
+
+@torch.no_grad()
+def keypoint_targets(rois: RoISamples, targets: Sequence[Target], side: int) -> tuple[Tensor, Tensor]:
+    """The one foreground cell of each heatmap, and which heatmaps have one.
+
+    A keypoint counts where it is labelled (visibility above 0, hidden ones too, as in Detectron) and lies inside its
+    RoI, the right and bottom edges included.
+
+    Args:
+        rois: S positives.
+        targets: one an image, all with keypoints.
+        side: M.
+
+    Returns:
+        cells [S, J] int64, row * M + column (0 where there is none), and counted [S, J] bool.
+    """
+    num_keypoints = _keypoints_of(targets[0]).shape[1]
+    keypoints = rois.boxes.new_zeros((len(rois.boxes), num_keypoints, 3))
+    for image, target in enumerate(targets):
+        rows = torch.nonzero(rois.images == image)[:, 0]
+        keypoints[rows] = _keypoints_of(target)[rois.objects[rows]]
+    corner, far = rois.boxes[:, None, :2], rois.boxes[:, None, 2:]
+    points = keypoints[..., :2]
+    inside = ((points >= corner) & (points <= far)).all(dim=2)
+    counted = inside & (keypoints[..., 2] > 0)
+    cells = ((points - corner) * (side / (far - corner))).floor().clamp(0, side - 1)  # the far edge: the last cell
+    index = (cells[..., 1] * side + cells[..., 0]).to(torch.int64)
+    return torch.where(counted, index, torch.zeros_like(index)), counted
+
+
+def _keypoints_of(target: Target) -> Tensor:
+    if target.keypoints is None:
+        raise ValueError("targets: got one without keypoints, expected keypoints [G, J, 3] in each")
+    return target.keypoints

@@ -18,7 +18,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from maskline_train.data.images import decode_image, image_info
 from maskline_train.distributed import Processes, barrier, gather_objects
 from maskline_train.evaluation.evaluate import Result, to_results
 from maskline_train.evaluation.many_views import PAPER_VIEWS, View, detect_augmented
+from maskline_train.files import refuse_existing, whole_folder
 from maskline_train.model.mask_rcnn import MaskRCNN
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -90,8 +90,7 @@ def distil(
         DataError: `out` exists, no image, or one that cannot be decoded; nothing is written.
         ValueError: the data set has other classes than the model.
     """
-    if out.exists():
-        raise DataError(f"{out}: exists already, expected a new folder; remove it or choose another name")
+    refuse_existing(out, DataError)
     if labelled.classes != model.spec.classes:
         raise ValueError(
             f"{labelled.annotation_file}: got classes {', '.join(labelled.classes)}, expected the model's "
@@ -202,9 +201,7 @@ def _write(
     content["images"] += images
     content["annotations"] += [_annotation(key, result) for key, result in enumerate(results, start=first)]
     kind = labelled.annotation_file.stem.removesuffix(f"_{labelled.split}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with whole_folder(out, DataError) as scratch:
         for folder in ("annotations", "train"):
             (scratch / folder).mkdir()
         (scratch / "annotations" / f"{kind}_train.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
@@ -215,7 +212,3 @@ def _write(
             ("val", val_set.image_folder),
         ):
             (scratch / link).symlink_to(target.resolve(), target_is_directory=True)
-        scratch.chmod(0o755)  # mkdtemp's 0700 would hide the set from other users
-        scratch.rename(out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

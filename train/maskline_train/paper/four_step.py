@@ -21,6 +21,7 @@ from maskline_train.checkpoint import load_model
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes, barrier
 from maskline_train.evaluation.evaluate import Metrics
+from maskline_train.files import point
 from maskline_train.fit import fit
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.recipe import Recipe
@@ -79,14 +80,6 @@ def four_step(
     metrics = run(3, Stage("heads", trunk_trains=False), out / FOLDERS[2] / LAST)
     if processes.is_main:
         for link in (LAST, BEST):
-            _link(out / link, Path(FOLDERS[3]) / link)
+            point(out / link, out / FOLDERS[3] / link)
     barrier()
     return metrics
-
-
-def _link(link: Path, target: Path) -> None:
-    """Make `link` a symbolic link to `target`, in one rename."""
-    temporary = link.with_name(f".{link.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target, target_is_directory=True)
-    temporary.replace(link)

@@ -20,9 +20,9 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.evaluation.evaluate import percent
 from maskline_train.evaluation.pictures import contact_sheet, draw_objects
 from maskline_train.evaluation.predict import MIN_SCORE, draw_results
+from maskline_train.files import replace_file
 from maskline_train.paper.row import SHEET_IMAGES, RowResult
 from maskline_train.paper.table import METRICS, Table
-from maskline_train.training.state import replace_file
 
 SHEET_PX = 1600  # width that a sheet of many rows is shrunk to
 HEADING_PX = 15  # size of the letters above its columns

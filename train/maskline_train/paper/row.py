@@ -16,13 +16,14 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes, barrier
 from maskline_train.evaluation.evaluate import Metrics, evaluate, percent
 from maskline_train.evaluation.many_views import PAPER_VIEWS, View
+from maskline_train.files import replace_file
 from maskline_train.fit import FREE_TO_CHANGE, fit
 from maskline_train.paper.four_step import FOLDERS, four_step
 from maskline_train.paper.table import EVERYTHING, Row
 from maskline_train.recipe import Recipe
 from maskline_train.training.metrics_log import METRICS, read_metrics
 from maskline_train.training.stage import detect_with
-from maskline_train.training.state import LAST, replace_file
+from maskline_train.training.state import LAST
 
 RESULT_FILE = "result.json"
 MARKER_FILE = "made_by"  # the fingerprint of the row's run, from its first step on

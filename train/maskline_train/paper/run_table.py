@@ -14,11 +14,11 @@ from pathlib import Path
 
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes, barrier
+from maskline_train.files import replace_file
 from maskline_train.paper.report import write_report
 from maskline_train.paper.row import MARKER_FILE, RESULT_FILE, Bench, RowResult, run_row
 from maskline_train.paper.table import Row, Table
 from maskline_train.recipe import Recipe
-from maskline_train.training.state import replace_file
 
 
 def folder_of(name: str) -> str:

@@ -6,11 +6,8 @@ A table is a Python file in `tables/` that holds `TABLE`; its rows are trained s
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 
-from maskline_train.paper import tables
 from maskline_train.recipe import Recipe
 from maskline_train.training.schedule import StepDecay
 
@@ -159,22 +156,3 @@ def without_masks(recipe: Recipe) -> Recipe:
 def same(recipe: Recipe) -> Recipe:
     """No change: the row that is the base recipe itself."""
     return recipe
-
-
-def table_names() -> dict[str, str]:
-    """The packaged tables: name to title."""
-    return {module.name: load_table(module.name).title for module in pkgutil.iter_modules(tables.__path__)}
-
-
-def load_table(name: str) -> Table:
-    """A packaged table.
-
-    Raises:
-        ValueError: no such table.
-    """
-    names = [module.name for module in pkgutil.iter_modules(tables.__path__)]
-    if name not in names:
-        raise ValueError(f"table: got {name!r}, expected one of {', '.join(names)}")
-    table = importlib.import_module(f"{tables.__name__}.{name}").TABLE
-    assert isinstance(table, Table)
-    return table

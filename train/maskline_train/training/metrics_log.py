@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Column
 from torch.utils.tensorboard import SummaryWriter
 
-from maskline_train.training.state import replace_file
+from maskline_train.files import replace_file
 
 METRICS, LOG, TENSORBOARD = "metrics.jsonl", "train.log", "tensorboard"
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from maskline_train.model.losses import averages
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
-from maskline_train.model.targets import Target
+from maskline_train.target import Target
 
 TRUNK = "backbone"
 RPN = "rpn_head"

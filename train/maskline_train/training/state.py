@@ -11,7 +11,6 @@ its random numbers from the seed and its own number (`step_generator`).
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
 from maskline_train.checkpoint import save_model
+from maskline_train.files import flush, point
 from maskline_train.model.mask_rcnn import MaskRCNN
 
 CHECKPOINTS, LAST, BEST = "checkpoints", "last", "best"
@@ -89,7 +89,7 @@ def save_checkpoint(out: Path, state: TrainingState, *, best: bool) -> Path:
     if not folder.exists():
         _write_folder(folder, state)
     for link in (LAST, BEST) if best else (LAST,):
-        _point(out / link, folder)
+        point(out / link, folder)
     _remove_others(out)
     return folder
 
@@ -125,16 +125,6 @@ def has_checkpoint(out: Path) -> bool:
     return (out / LAST / "training_state.pt").is_file()
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, or a kill, sees the old one or the new one and nothing between."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 def _write_folder(folder: Path, state: TrainingState) -> None:
     """Write a checkpoint folder under a temporary name, flush it, rename it."""
     temporary = folder.with_name(f".{folder.name}.tmp")
@@ -158,19 +148,10 @@ def _write_folder(folder: Path, state: TrainingState) -> None:
     }
     torch.save(saved, temporary / "training_state.pt")
     for path in temporary.iterdir():
-        _flush(path)
-    _flush(temporary)
+        flush(path)
+    flush(temporary)
     temporary.rename(folder)
-    _flush(folder.parent)
-
-
-def _point(link: Path, folder: Path) -> None:
-    """Make `link` a symbolic link to `folder`, in one rename."""
-    temporary = link.with_name(f".{link.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(folder.relative_to(link.parent), target_is_directory=True)
-    temporary.replace(link)
-    _flush(link.parent)
+    flush(folder.parent)
 
 
 def _remove_others(out: Path) -> None:
@@ -179,12 +160,3 @@ def _remove_others(out: Path) -> None:
     for folder in (out / CHECKPOINTS).iterdir():
         if folder.resolve() not in kept:
             shutil.rmtree(folder)
-
-
-def _flush(path: Path) -> None:
-    """Force a file or a folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

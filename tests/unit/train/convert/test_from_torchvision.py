@@ -6,8 +6,9 @@ import pytest
 import torch
 from maskline_train.convert.from_torchvision import import_torchvision
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.targets import SamplingSpec, Target
+from maskline_train.model.targets import SamplingSpec
 from maskline_train.spec import ModelSpec
+from maskline_train.target import Target
 from support.models.torchvision_models import as_canvas, as_image_list, random_images, randomise, their_detections
 from torchvision.models.detection import fasterrcnn_resnet50_fpn, maskrcnn_resnet50_fpn
 

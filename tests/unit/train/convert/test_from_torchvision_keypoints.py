@@ -8,9 +8,10 @@ from maskline_train.convert.from_torchvision import import_torchvision
 from maskline_train.data.coco_person import FLIP_PAIRS, KEYPOINTS, SIGMAS
 from maskline_train.model.heads.keypoint_head import decode_heatmaps
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.targets import SamplingSpec, Target
-from maskline_train.recipe import load_recipe
+from maskline_train.model.targets import SamplingSpec
+from maskline_train.recipes import load_recipe
 from maskline_train.spec import KeypointHeadSpec, ModelSpec
+from maskline_train.target import Target
 from pycocotools.cocoeval import Params
 from support.models.torchvision_models import as_canvas, as_image_list, random_images, randomise, their_detections
 from torchvision.models.detection import keypointrcnn_resnet50_fpn

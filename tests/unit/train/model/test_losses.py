@@ -8,8 +8,9 @@ import pytest
 import torch
 from maskline_train.model.boxes import encode_deltas
 from maskline_train.model.losses import SMOOTH_L1_BETA, Term, averages, box_terms, mask_terms, rpn_terms
-from maskline_train.model.targets import AnchorSamples, RoISamples, Target
+from maskline_train.model.targets import AnchorSamples, RoISamples
 from maskline_train.spec import MaskHeadSpec
+from maskline_train.target import Target
 
 INDEX = torch.int64
 

@@ -12,7 +12,7 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes
 from maskline_train.evaluation.evaluate import evaluate
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.targets import SamplingSpec, Target
+from maskline_train.model.targets import SamplingSpec
 from maskline_train.spec import (
     AnchorSpec,
     BackboneSpec,
@@ -23,6 +23,7 @@ from maskline_train.spec import (
     ProposalSpec,
     RoIAlignSpec,
 )
+from maskline_train.target import Target
 from PIL import Image
 
 CLASSES = ("disk", "diamond", "triangle")

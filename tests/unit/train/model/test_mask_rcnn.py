@@ -6,8 +6,9 @@ import dataclasses
 import pytest
 import torch
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.targets import SamplingSpec, Target
+from maskline_train.model.targets import SamplingSpec
 from maskline_train.spec import BackboneSpec
+from maskline_train.target import Target
 from support.models.tiny import tiny_model, tiny_spec
 
 LOSSES = ["rpn_objectness", "rpn_box", "classifier", "box", "mask"]

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from maskline_train.model.targets import (
     RoISamples,
     SamplingSpec,
-    Target,
     mask_targets,
     match,
     sample,
     sample_anchors,
     sample_rois,
 )
+from maskline_train.target import Target
 
 NOTHING = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 64, 64, dtype=torch.uint8))
 

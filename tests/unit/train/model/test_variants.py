@@ -8,8 +8,9 @@ from maskline_train.checkpoint import load_model, save_model
 from maskline_train.evaluation.evaluate import to_results
 from maskline_train.model.boxes import iou_matrix
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.targets import SamplingSpec, Target
+from maskline_train.model.targets import SamplingSpec
 from maskline_train.spec import AnchorSpec, BackboneSpec, BoxHeadSpec, MaskHeadSpec, ModelSpec, ProposalSpec
+from maskline_train.target import Target
 from support.models.tiny import tiny_model, tiny_spec
 
 INFO = torch.tensor([[96.0, 128.0, 1, 1, 96, 128], [90.0, 100.0, 1, 1, 90, 100]])

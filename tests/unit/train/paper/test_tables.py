@@ -8,8 +8,9 @@ import re
 import pytest
 from maskline_train.paper.row import views_of
 from maskline_train.paper.run_table import folder_of
-from maskline_train.paper.table import load_table, published, schedule, table_names, text
-from maskline_train.recipe import load_recipe
+from maskline_train.paper.table import published, schedule, text
+from maskline_train.paper.tables import load_table, table_names
+from maskline_train.recipes import load_recipe
 from maskline_train.training.schedule import Cosine
 
 TABLES = list(table_names())

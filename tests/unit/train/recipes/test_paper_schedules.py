@@ -1,7 +1,7 @@
 """The recipes of the paper's further runs say what its text says."""
 
 import pytest
-from maskline_train.recipe import load_recipe
+from maskline_train.recipes import load_recipe
 from maskline_train.training.schedule import StepDecay
 
 # name: steps, milestones, images a step, rate, shorter side (None: the spec's)

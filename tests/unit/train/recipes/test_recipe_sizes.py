@@ -9,7 +9,7 @@ import torch
 import torchvision.models as classifiers
 from maskline_train.data.cityscapes import CLASSES as CITYSCAPES
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.recipe import load_recipe, recipe_names
+from maskline_train.recipes import load_recipe, recipe_names
 from maskline_train.spec import BackboneSpec, KeypointHeadSpec, MaskHeadSpec, ModelSpec
 from torchvision.models import detection as detectors
 

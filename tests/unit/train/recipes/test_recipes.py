@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.recipe import AdamW, Sgd, TrainingSpec, load_recipe, recipe_names
+from maskline_train.recipe import AdamW, Sgd, TrainingSpec
+from maskline_train.recipes import load_recipe, recipe_names
 from maskline_train.training.schedule import Cosine, StepDecay
 from support.models.tiny import tiny_model
 

@@ -10,15 +10,11 @@ Ref: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI Mach
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import sklearn.datasets
-from rich.progress import Progress
 
 from maskline_train.data.made.ink import Glyph, Pixels, draw_glyph, ink_colour
 from maskline_train.data.made.scenes import (
@@ -26,12 +22,11 @@ from maskline_train.data.made.scenes import (
     VAL_PHOTOGRAPHS,
     crop_photograph,
     draw_image_size,
-    mask_annotation,
     paint,
     read_photograph,
     save_jpeg,
-    whole_folder,
 )
+from maskline_train.data.made.write_set import Draw, MadeSet, Thing, written_set
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -89,40 +84,23 @@ def make_digits(out: Path, *, seed: int = 0, train_images: int = 2000, val_image
     Raises:
         DataError: `out` exists, or a count is not positive; nothing is written.
     """
-    with (
-        whole_folder(out, train_images=train_images, val_images=val_images) as scratch,
-        Progress(transient=True) as progress,
-    ):
-        task = progress.add_task("Drawing digits", total=train_images + val_images)
-        for split, count in (("train", train_images), ("val", val_images)):
-            for _ in _write_split(scratch, split, count, seed):
-                progress.advance(task)
+    with written_set(DIGITS, out, seed, train_images=train_images, val_images=val_images) as scratch:
         _write_scenes(scratch / "scenes", seed)
 
 
-def _write_split(root: Path, split: str, count: int, seed: int) -> Iterator[int]:
-    """Write the images, then the annotations of one split; yields the id of each image."""
+def _drawing(split: str) -> Draw:
+    """What draws a picture of the split."""
     source = _source(split)
-    folder = root / split
-    folder.mkdir()
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for image_id in range(1, count + 1):
-        rng = np.random.default_rng([seed, int(split == "val"), image_id])
+
+    def draw(rng: np.random.Generator) -> tuple[Pixels, list[Thing]]:
         scene = _draw(source, rng, draw_image_size(rng), _num_digits(rng), _Style())
-        name = f"{image_id:06d}.jpg"
-        save_jpeg(scene.image, folder / name)
-        height, width = scene.image.shape[:2]
-        images.append({"id": image_id, "file_name": name, "height": height, "width": width})
-        for label, mask in zip(scene.labels, scene.masks, strict=True):
-            annotations.append(mask_annotation(len(annotations) + 1, image_id, label + 1, mask))
-        yield image_id
-    categories = [{"id": k + 1, "name": name, "supercategory": "digit"} for k, name in enumerate(CLASSES)]
-    info = {"description": "Handwritten digits on photographs", "seed": seed, "split": split}
-    data = {"info": info, "images": images, "annotations": annotations, "categories": categories}
-    path = root / "annotations" / f"instances_{split}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(data) + "\n", encoding="utf-8")
+        return scene.image, [Thing(label + 1, mask) for label, mask in zip(scene.labels, scene.masks, strict=True)]
+
+    return draw
+
+
+_CATEGORIES = [{"id": k + 1, "name": name, "supercategory": "digit"} for k, name in enumerate(CLASSES)]
+DIGITS = MadeSet("handwritten digits", "instances", _CATEGORIES, _drawing)
 
 
 def _write_scenes(folder: Path, seed: int) -> None:

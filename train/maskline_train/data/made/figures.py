@@ -8,15 +8,11 @@ another figure covers (1), those outside the picture (0). Later figures cover ea
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
-from rich.progress import Progress
 
 from maskline_train.data.made.ink import Glyph, Pixels, ink_colour
 from maskline_train.data.made.scenes import (
@@ -24,12 +20,10 @@ from maskline_train.data.made.scenes import (
     VAL_PHOTOGRAPHS,
     crop_photograph,
     draw_image_size,
-    mask_annotation,
     paint,
     read_photograph,
-    save_jpeg,
-    whole_folder,
 )
+from maskline_train.data.made.write_set import Draw, MadeSet, Thing, written_set
 
 CLASS = "figure"
 KEYPOINTS = ("head", "neck", "hip", "left hand", "right hand", "left foot", "right foot")
@@ -87,42 +81,36 @@ def make_figures(out: Path, *, seed: int = 0, train_images: int = 1000, val_imag
     Raises:
         DataError: `out` exists, or a count is not positive; nothing is written.
     """
-    with (
-        whole_folder(out, train_images=train_images, val_images=val_images) as scratch,
-        Progress(transient=True) as progress,
-    ):
-        task = progress.add_task("Drawing figures", total=train_images + val_images)
-        for split, count in (("train", train_images), ("val", val_images)):
-            for _ in _write_split(scratch, split, count, seed):
-                progress.advance(task)
+    with written_set(FIGURES, out, seed, train_images=train_images, val_images=val_images):
+        pass
 
 
-def _write_split(root: Path, split: str, count: int, seed: int) -> Iterator[int]:
-    """Write the images, then the annotations of one split; yields the id of each image."""
+def _drawing(split: str) -> Draw:
+    """What draws a picture of the split."""
     photographs = [read_photograph(name) for name in (TRAIN_PHOTOGRAPHS if split == "train" else VAL_PHOTOGRAPHS)]
-    (root / split).mkdir()
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for image_id in range(1, count + 1):
-        rng = np.random.default_rng([seed, int(split == "val"), image_id])
+
+    def draw(rng: np.random.Generator) -> tuple[Pixels, list[Thing]]:
         scene = draw_scene(photographs, rng)
-        name = f"{image_id:06d}.jpg"
-        save_jpeg(scene.image, root / split / name)
-        height, width = scene.image.shape[:2]
-        images.append({"id": image_id, "file_name": name, "height": height, "width": width})
-        for mask, points in zip(scene.masks, scene.points, strict=True):
-            keypoints = _coco_keypoints(mask, points)
-            annotation = mask_annotation(len(annotations) + 1, image_id, 1, mask)
-            number = sum(visibility > 0 for visibility in keypoints[2::3])
-            annotations.append({**annotation, "keypoints": keypoints, "num_keypoints": number})
-        yield image_id
-    skeleton = [[i + 1, j + 1] for i, j in SKELETON]  # COCO counts them from 1
-    category = {"id": 1, "name": CLASS, "supercategory": CLASS, "keypoints": list(KEYPOINTS), "skeleton": skeleton}
-    info = {"description": "Stick figures on photographs", "seed": seed, "split": split}
-    data = {"info": info, "images": images, "annotations": annotations, "categories": [category]}
-    path = root / "annotations" / f"person_keypoints_{split}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(data) + "\n", encoding="utf-8")
+        return scene.image, [_thing(mask, points) for mask, points in zip(scene.masks, scene.points, strict=True)]
+
+    return draw
+
+
+def _thing(mask: npt.NDArray[np.bool_], points: npt.NDArray[np.float64]) -> Thing:
+    """A figure with its keypoints, as the annotation has them."""
+    keypoints = _coco_keypoints(mask, points)
+    number = sum(visibility > 0 for visibility in keypoints[2::3])
+    return Thing(1, mask, {"keypoints": keypoints, "num_keypoints": number})
+
+
+_CATEGORY = {
+    "id": 1,
+    "name": CLASS,
+    "supercategory": CLASS,
+    "keypoints": list(KEYPOINTS),
+    "skeleton": [[i + 1, j + 1] for i, j in SKELETON],  # COCO counts them from 1
+}
+FIGURES = MadeSet("stick figures", "person_keypoints", [_CATEGORY], _drawing)
 
 
 def draw_scene(photographs: list[Pixels], rng: np.random.Generator) -> Scene:

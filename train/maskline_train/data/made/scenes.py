@@ -1,4 +1,4 @@
-"""What the data sets that any machine can make share: photographs, painting, annotations, and a folder whole or not.
+"""What the data sets that any machine can make share: photographs, painting, annotations.
 
 The photographs are those that scikit-image and scikit-learn install, split so that a validation image shows none that
 training saw.
@@ -6,10 +6,6 @@ training saw.
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +27,6 @@ VAL_PHOTOGRAPHS = ("chelsea.png", "coffee.png", "rocket.jpg", "flower.jpg")
 
 LONGER_SIDE_PX = 256
 SHORTER_SIDE_PX = (176, 256)  # lowest and highest; half of the pictures stand upright
-
-
-@contextlib.contextmanager
-def whole_folder(out: Path, *, train_images: int, val_images: int) -> Iterator[Path]:
-    """A scratch folder that becomes `out` when all went well, and nothing otherwise.
-
-    Raises:
-        DataError: `out` exists, or a count is not positive; nothing is written.
-    """
-    if out.exists():
-        raise DataError(f"{out}: exists already, expected a new folder; remove it or choose another name")
-    if min(train_images, val_images) < 1:
-        raise DataError(f"images: got {train_images} train and {val_images} val, expected at least 1 of each")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        yield scratch
-        scratch.chmod(0o755)  # mkdtemp's 0700 would hide the set from other users
-        scratch.rename(out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def read_photograph(name: str) -> Pixels:

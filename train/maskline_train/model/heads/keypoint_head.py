@@ -1,4 +1,4 @@
-"""The keypoint branch: its head, its targets, its loss, and how a heatmap becomes a point.
+"""The keypoint branch: its head, and how a heatmap becomes a point. Targets and loss stand with those of the masks.
 
 Keypoints are independent of each other and of the class: the head answers for every RoI whatever its label, so data
 sets have one class with keypoints, as in the paper (person).
@@ -9,14 +9,10 @@ Ref: paper section 5, "Mask R-CNN for Human Pose Estimation".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from maskline_train.model.losses import Term
-from maskline_train.model.targets import RoISamples, Target
 from maskline_train.spec import KeypointHeadSpec
 
 
@@ -40,48 +36,6 @@ class KeypointHead(nn.Module):
         for conv in self.convs:
             x = functional.relu_(conv(x))
         return functional.interpolate(self.keypoint_logits(x), scale_factor=2.0, mode="bilinear", align_corners=False)
-
-
-@torch.no_grad()
-def keypoint_targets(rois: RoISamples, targets: Sequence[Target], side: int) -> tuple[Tensor, Tensor]:
-    """The one foreground cell of each heatmap, and which heatmaps have one.
-
-    A keypoint counts where it is labelled (visibility above 0, hidden ones too, as in Detectron) and lies inside its
-    RoI, the right and bottom edges included.
-
-    Args:
-        rois: S positives.
-        targets: one an image, all with keypoints.
-        side: M.
-
-    Returns:
-        cells [S, J] int64, row * M + column (0 where there is none), and counted [S, J] bool.
-    """
-    num_keypoints = _keypoints_of(targets[0]).shape[1]
-    keypoints = rois.boxes.new_zeros((len(rois.boxes), num_keypoints, 3))
-    for image, target in enumerate(targets):
-        rows = torch.nonzero(rois.images == image)[:, 0]
-        keypoints[rows] = _keypoints_of(target)[rois.objects[rows]]
-    corner, far = rois.boxes[:, None, :2], rois.boxes[:, None, 2:]
-    points = keypoints[..., :2]
-    inside = ((points >= corner) & (points <= far)).all(dim=2)
-    counted = inside & (keypoints[..., 2] > 0)
-    cells = ((points - corner) * (side / (far - corner))).floor().clamp(0, side - 1)  # the far edge: the last cell
-    index = (cells[..., 1] * side + cells[..., 0]).to(torch.int64)
-    return torch.where(counted, index, torch.zeros_like(index)), counted
-
-
-def keypoint_terms(logits: Tensor, cells: Tensor, counted: Tensor) -> dict[str, Term]:
-    """`keypoint`: mean cross-entropy over an M * M-way softmax, a term for each counted keypoint.
-
-    Args:
-        logits: [S, J, M, M].
-        cells: [S, J] int64, the true cell.
-        counted: [S, J] bool; the others change nothing.
-    """
-    predicted = logits.flatten(2)[counted].float()  # [counted, M * M]
-    loss = functional.cross_entropy(predicted, cells[counted], reduction="sum")
-    return {"keypoint": Term(loss, len(predicted))}
 
 
 def decode_heatmaps(logits: Tensor, boxes: Tensor) -> Tensor:
@@ -129,9 +83,3 @@ def _refinement(flat: Tensor, index: Tensor, position: Tensor, step: int, side: 
     bend = (best - before) + (best - after)
     known = (position > 0) & (position < side - 1) & (bend > 0)
     return torch.where(known, 0.5 * (after - before) / torch.where(known, bend, 1.0), 0.0)
-
-
-def _keypoints_of(target: Target) -> Tensor:
-    if target.keypoints is None:
-        raise ValueError("targets: got one without keypoints, expected keypoints [G, J, 3] in each")
-    return target.keypoints

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.recipe import load_recipe
+from maskline_train.recipes import load_recipe
 
 CLASSES = tuple(f"class {index}" for index in range(80))
 

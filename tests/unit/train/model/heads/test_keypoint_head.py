@@ -5,9 +5,11 @@ import math
 
 import pytest
 import torch
-from maskline_train.model.heads.keypoint_head import KeypointHead, decode_heatmaps, keypoint_targets, keypoint_terms
-from maskline_train.model.targets import RoISamples, Target
+from maskline_train.model.heads.keypoint_head import KeypointHead, decode_heatmaps
+from maskline_train.model.losses import keypoint_terms
+from maskline_train.model.targets import RoISamples, keypoint_targets
 from maskline_train.spec import KeypointHeadSpec
+from maskline_train.target import Target
 from torchvision.models.detection.roi_heads import heatmaps_to_keypoints, keypoints_to_heatmap
 
 SPEC = KeypointHeadSpec(names=("a", "b", "c"), pooled_side=4, num_convs=2, channels=5)

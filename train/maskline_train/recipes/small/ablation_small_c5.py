@@ -11,7 +11,7 @@ On the other small images a digit is one or two cells of C5, and nothing is lear
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import ablation_small
+from maskline_train.recipes.small import ablation_small
 
 
 def build(classes: tuple[str, ...]) -> Recipe:

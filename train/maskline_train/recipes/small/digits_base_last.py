@@ -8,7 +8,7 @@ Time and result: in demo/base/training.json.
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import digits_base_again
+from maskline_train.recipes.small import digits_base_again
 
 
 def build(classes: tuple[str, ...]) -> Recipe:

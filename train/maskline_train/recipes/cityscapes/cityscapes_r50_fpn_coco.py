@@ -16,7 +16,7 @@ The paper gives no rate for this run: the fine-only one, reduced by 10 at 3k.
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import cityscapes_r50_fpn
+from maskline_train.recipes.cityscapes import cityscapes_r50_fpn
 from maskline_train.training.schedule import StepDecay
 
 

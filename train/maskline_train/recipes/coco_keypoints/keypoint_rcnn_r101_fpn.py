@@ -11,7 +11,7 @@ Result:   the paper says 66.1 keypoint AP; not reproduced by us.
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import keypoint_rcnn_r50_fpn_updated
+from maskline_train.recipes.coco_keypoints import keypoint_rcnn_r50_fpn_updated
 from maskline_train.spec import BackboneSpec
 
 

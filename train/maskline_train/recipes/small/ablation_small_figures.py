@@ -11,7 +11,7 @@ Of the start as in `ablation_small`: the trunk, which has seen digits only, and 
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import ablation_small, figures_mask_keypoints
+from maskline_train.recipes.small import ablation_small, figures_mask_keypoints
 
 
 def build(classes: tuple[str, ...]) -> Recipe:

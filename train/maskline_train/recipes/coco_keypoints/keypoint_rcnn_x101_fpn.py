@@ -13,7 +13,7 @@ The text does not say which ResNeXt-101: 64 groups of 4, as the published tables
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import keypoint_rcnn_r50_fpn_updated
+from maskline_train.recipes.coco_keypoints import keypoint_rcnn_r50_fpn_updated
 from maskline_train.spec import BackboneSpec
 
 

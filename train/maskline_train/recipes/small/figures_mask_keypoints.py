@@ -10,7 +10,7 @@ Time, result: not measured.
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import digits_base_again, figures_keypoints
+from maskline_train.recipes.small import digits_base_again, figures_keypoints
 
 
 def build(classes: tuple[str, ...]) -> Recipe:

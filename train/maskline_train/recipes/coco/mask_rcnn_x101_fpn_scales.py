@@ -11,7 +11,7 @@ import dataclasses
 
 from maskline_train.data.transforms import Augmentation
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import mask_rcnn_x101_fpn_updated
+from maskline_train.recipes.coco import mask_rcnn_x101_fpn_updated
 from maskline_train.training.schedule import StepDecay
 
 

@@ -14,7 +14,7 @@ ResNeXt-101: 64 groups of 4, as the published tables do.
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import mask_rcnn_r50_fpn
+from maskline_train.recipes.coco import mask_rcnn_r50_fpn
 from maskline_train.spec import BackboneSpec
 
 

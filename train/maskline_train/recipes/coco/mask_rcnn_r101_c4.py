@@ -12,7 +12,7 @@ Differs from the paper: as mask_rcnn_r50_c4.
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import mask_rcnn_r50_c4
+from maskline_train.recipes.coco import mask_rcnn_r50_c4
 from maskline_train.spec import BackboneSpec
 
 

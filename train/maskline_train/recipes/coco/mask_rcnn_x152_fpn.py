@@ -12,7 +12,7 @@ The text does not say which ResNeXt-152: 32 groups of 8, as the authors' publish
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import mask_rcnn_x101_fpn_scales
+from maskline_train.recipes.coco import mask_rcnn_x101_fpn_scales
 from maskline_train.spec import BackboneSpec
 
 

@@ -13,7 +13,7 @@ is silent.
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import mask_rcnn_r50_fpn
+from maskline_train.recipes.coco import mask_rcnn_r50_fpn
 from maskline_train.spec import BackboneSpec, BoxHeadSpec, ProposalSpec
 
 

@@ -9,7 +9,7 @@ Result:   see the report that `make demo` writes.
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import digits_base_last
+from maskline_train.recipes.small import digits_base_last
 
 
 def build(classes: tuple[str, ...]) -> Recipe:

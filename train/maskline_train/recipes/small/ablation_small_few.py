@@ -9,7 +9,7 @@ Time, result: docs/ablations.md.
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import ablation_small, digits_demo
+from maskline_train.recipes.small import ablation_small, digits_demo
 
 
 def build(classes: tuple[str, ...]) -> Recipe:

@@ -11,7 +11,7 @@ Result:   the paper says 37.0 mask and 40.5 box AP trained in stages (`maskline-
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import mask_rcnn_x101_fpn
+from maskline_train.recipes.coco import mask_rcnn_x101_fpn
 from maskline_train.training.schedule import StepDecay
 
 

@@ -11,7 +11,7 @@ Result:   the paper says 4.4 keypoint AP less than with RoIAlign (published: 59.
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import keypoint_rcnn_r50_fpn
+from maskline_train.recipes.coco_keypoints import keypoint_rcnn_r50_fpn
 from maskline_train.spec import RoIAlignSpec
 
 

@@ -11,7 +11,7 @@ Result:   the paper says 40.3 mask and 45.0 box AP, 41.8 and 47.3 with --tta; no
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import mask_rcnn_x152_fpn
+from maskline_train.recipes.coco import mask_rcnn_x152_fpn
 
 
 def build(classes: tuple[str, ...]) -> Recipe:

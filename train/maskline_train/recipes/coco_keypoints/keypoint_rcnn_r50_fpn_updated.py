@@ -11,7 +11,7 @@ Result:   the paper says about 1 keypoint AP more than the baseline (published: 
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import keypoint_rcnn_r50_fpn
+from maskline_train.recipes.coco_keypoints import keypoint_rcnn_r50_fpn
 from maskline_train.training.schedule import StepDecay
 
 

@@ -11,7 +11,7 @@ out far worse than boxes. Here the canonical size is the paper's, so that every 
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import digits_base
+from maskline_train.recipes.small import digits_base
 from maskline_train.spec import ModelSpec, RoIAlignSpec
 
 

@@ -13,7 +13,7 @@ import dataclasses
 from maskline_train.data.made.figures import FLIP_PAIRS, KEYPOINTS, SIGMAS
 from maskline_train.data.transforms import Augmentation
 from maskline_train.recipe import AdamW, Recipe, TrainingSpec
-from maskline_train.recipes import digits_base, digits_base_again
+from maskline_train.recipes.small import digits_base, digits_base_again
 from maskline_train.spec import KeypointHeadSpec, ModelSpec
 from maskline_train.training.schedule import Cosine
 

@@ -14,7 +14,7 @@ Differs from the paper: end-to-end joint training, 118k `train2017`.
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import keypoint_rcnn_r50_fpn
+from maskline_train.recipes.coco_keypoints import keypoint_rcnn_r50_fpn
 from maskline_train.spec import MaskHeadSpec
 
 

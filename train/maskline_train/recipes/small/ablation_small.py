@@ -13,7 +13,7 @@ half of the body frozen, so that a row takes about a minute of one core.
 import dataclasses
 
 from maskline_train.recipe import Recipe
-from maskline_train.recipes import digits_demo
+from maskline_train.recipes.small import digits_demo
 
 
 def build(classes: tuple[str, ...]) -> Recipe:

@@ -1,0 +1,1 @@
+"""Cityscapes, as in the paper's appendix."""

@@ -1,0 +1,1 @@
+"""Masks on COCO: the paper's baselines, ablation bases and its best model."""

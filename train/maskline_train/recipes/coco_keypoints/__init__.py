@@ -1,0 +1,1 @@
+"""Keypoints of persons on COCO, as in section 5 of the paper and its appendix."""
