@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from maskline_train.model.backbone.resnet import ResNet
 from maskline_train.spec import CANVAS_MULTIPLE as CANVAS_MULTIPLE
-from maskline_train.spec import NUM_ROI_LEVELS as NUM_ROI_LEVELS
 from maskline_train.spec import STRIDES as STRIDES
 from maskline_train.spec import BackboneSpec, PreprocessingSpec
 

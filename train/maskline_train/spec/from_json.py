@@ -1,4 +1,4 @@
-"""From JSON to frozen dataclasses and range checks: the machinery under `spec.py`."""
+"""From JSON to frozen dataclasses and range checks: the machinery under the spec."""
 
 from __future__ import annotations
 

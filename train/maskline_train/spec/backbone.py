@@ -1,0 +1,77 @@
+"""The body, its norms and the levels that RPN and heads read. Letters: C channels."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Literal
+
+from maskline_train.spec.from_json import check
+
+FIRST_LEVEL = 2  # levels are numbered by the log2 of their stride: the finest of a pyramid, of stride 4, is level 2
+STRIDES = (4, 8, 16, 32, 64)  # P2 to P6, canvas pixels a cell
+
+_Depth = Literal[18, 50, 101, 152]
+_Norm = Literal["frozen_batch", "batch", "sync_batch", "group"]
+_Features = Literal["fpn", "c4", "c5"]
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneSpec:
+    """A ResNet or ResNeXt body and the features that RPN and heads read. Ref: paper 3.1, "Network Architecture".
+
+    ResNeXt 32x8d is `groups=32, width_per_group=8`, 64x4d `groups=64, width_per_group=4`. Levels are numbered by the
+    log2 of their stride. `fpn`: RPN on P2 to P6, heads on P2 to P5. `c4`: both on C4, the body's own fourth stage (its
+    fifth is part of the heads). `c5`: both on C5, stride 32.
+    """
+
+    depth: _Depth = 50
+    base_channels: int = 64  # 64 is the published network; the CPU demo uses a slimmer one
+    norm: _Norm = "frozen_batch"
+    frozen_stages: int = 2  # 0 nothing, 1 the stem, 2 the stem and res2: what does not train
+    stride_in_1x1: bool = False  # True: the original ResNet and Detectron; False: torchvision
+    fpn_channels: int = 256
+    features: _Features = "fpn"
+    groups: int = 1
+    width_per_group: int = 64  # of base_channels = 64
+    non_local: bool = False  # one non-local block before the last block of res4. Ref: Wang et al. 2018, section 4.1
+
+    def __post_init__(self) -> None:
+        depths, norms = typing.get_args(_Depth), typing.get_args(_Norm)
+        check(self.depth in depths, "backbone.depth", self.depth, f"one of {depths}")
+        check(self.norm in norms, "backbone.norm", self.norm, f"one of {norms}")
+        check(self.base_channels > 0, "backbone.base_channels", self.base_channels, "at least 1")
+        check(0 <= self.frozen_stages <= 5, "backbone.frozen_stages", self.frozen_stages, "0 to 5")
+        check(self.fpn_channels > 0, "backbone.fpn_channels", self.fpn_channels, "at least 1")
+        features = typing.get_args(_Features)
+        check(self.features in features, "backbone.features", self.features, f"one of {features}")
+        check(self.groups > 0, "backbone.groups", self.groups, "at least 1")
+        check(self.width_per_group > 0, "backbone.width_per_group", self.width_per_group, "at least 1")
+        check(self.depth != 18 or self.groups == 1, "backbone.groups", self.groups, "1 for depth 18 (basic blocks)")
+
+    @property
+    def rpn_levels(self) -> tuple[int, ...]:
+        """Level numbers that the region proposal network reads, finest first."""
+        return {"fpn": (2, 3, 4, 5, 6), "c4": (4,), "c5": (5,)}[self.features]
+
+    @property
+    def roi_levels(self) -> tuple[int, ...]:
+        """Level numbers that the heads read, finest first: P6 serves the region proposal network alone."""
+        return {"fpn": (2, 3, 4, 5), "c4": (4,), "c5": (5,)}[self.features]
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the tensors that the heads read, in the artifact and on the wire: p2 to p5, or c4, or c5."""
+        letter = "p" if self.features == "fpn" else "c"
+        return tuple(f"{letter}{level}" for level in self.roi_levels)
+
+    @property
+    def body_channels(self) -> tuple[int, int, int, int]:
+        """Channels of C2 to C5."""
+        widest = self.base_channels * (1 if self.depth == 18 else 4)
+        return (widest, 2 * widest, 4 * widest, 8 * widest)
+
+    @property
+    def feature_channels(self) -> int:
+        """C: channels of every level that RPN and heads read."""
+        return {"fpn": self.fpn_channels, "c4": self.body_channels[2], "c5": self.body_channels[3]}[self.features]

@@ -1,0 +1,112 @@
+"""The branches: box, mask, keypoint. Letters: K foreground classes, M mask side, D detections, J keypoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Literal
+
+from maskline_train.spec.from_json import check
+
+_MaskHead = Literal["fcn", "mlp", "res5"]
+_MaskActivation = Literal["sigmoid", "softmax"]
+
+
+@dataclasses.dataclass(frozen=True)
+class BoxHeadSpec:
+    """Two fully connected layers, then class logits (K + 1, background last) and class-wise box deltas (4K)."""
+
+    pooled_side: int = 7
+    hidden: int = 1024
+    delta_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
+    score_thresh: float = 0.05
+    nms_thresh: float = 0.5
+    max_detections: int = 100  # D
+    min_side_px: float = 1e-2
+
+    def __post_init__(self) -> None:
+        check(self.pooled_side > 0, "box_head.pooled_side", self.pooled_side, "at least 1")
+        check(self.hidden > 0, "box_head.hidden", self.hidden, "at least 1")
+        check(min(self.delta_weights) > 0, "box_head.delta_weights", self.delta_weights, "numbers above 0")
+        check(0 <= self.score_thresh <= 1, "box_head.score_thresh", self.score_thresh, "0 to 1")
+        check(0 < self.nms_thresh <= 1, "box_head.nms_thresh", self.nms_thresh, "above 0, at most 1")
+        check(self.max_detections > 0, "box_head.max_detections", self.max_detections, "at least 1")
+        check(self.min_side_px > 0, "box_head.min_side_px", self.min_side_px, "above 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskHeadSpec:
+    """The mask branch. Ref: paper section 3, "Mask Representation"; figure 4; tables 2b and 2e.
+
+    Kinds: `fcn` convolutions, a deconvolution, a 1 x 1 convolution (figure 4, right); `mlp` two hidden fully connected
+    layers; `res5` a deconvolution on what the C4 head's fifth stage gives (figure 4, left), which needs
+    `backbone.features` "c4". `softmax` makes classes compete for each pixel (one more channel, the background, last);
+    `class_agnostic` gives one mask for all classes.
+    """
+
+    pooled_side: int = 14
+    num_convs: int = 4
+    channels: int = 256
+    kind: _MaskHead = "fcn"
+    hidden: int = 1024  # of the two hidden layers of `mlp`
+    activation: _MaskActivation = "sigmoid"
+    class_agnostic: bool = False
+
+    def __post_init__(self) -> None:
+        kinds, activations = typing.get_args(_MaskHead), typing.get_args(_MaskActivation)
+        check(self.kind in kinds, "mask_head.kind", self.kind, f"one of {kinds}")
+        check(self.activation in activations, "mask_head.activation", self.activation, f"one of {activations}")
+        check(self.pooled_side > 0, "mask_head.pooled_side", self.pooled_side, "at least 1")
+        check(self.num_convs > 0, "mask_head.num_convs", self.num_convs, "at least 1")
+        check(self.channels > 0, "mask_head.channels", self.channels, "at least 1")
+        check(self.hidden > 0, "mask_head.hidden", self.hidden, "at least 1")
+
+    @property
+    def mask_side(self) -> int:
+        """M: the deconvolution doubles the pooled side, which res5 has halved before."""
+        return self.pooled_side if self.kind == "res5" else 2 * self.pooled_side
+
+    def num_channels(self, num_classes: int) -> int:
+        """Channels of the logits: K, or 1 class-agnostic, and the background where classes compete."""
+        return (1 if self.class_agnostic else num_classes) + (1 if self.activation == "softmax" else 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class KeypointHeadSpec:
+    """The keypoint branch: one-hot heatmaps of the keypoints of a class. Ref: paper section 5.
+
+    Convolutions, a deconvolution, a bilinear upsampling by two: 14 x 14 to 56 x 56 cells, softmax over all of them.
+    """
+
+    names: tuple[str, ...]  # J keypoints, in the data set's order
+    flip_pairs: tuple[tuple[str, str], ...] = ()  # what a mirror swaps: left and right
+    sigmas: tuple[float, ...] = ()  # OKS constants in units of sqrt(area), one a keypoint; empty: 0.05 for all
+    pooled_side: int = 14
+    num_convs: int = 8
+    channels: int = 512
+
+    def __post_init__(self) -> None:
+        check(len(self.names) > 0, "keypoint_head.names", self.names, "at least one name")
+        check(len(set(self.names)) == len(self.names), "keypoint_head.names", self.names, "each name once")
+        flipped = [name for pair in self.flip_pairs for name in pair]
+        good = len(set(flipped)) == len(flipped) and set(flipped) <= set(self.names)
+        check(good, "keypoint_head.flip_pairs", self.flip_pairs, "pairs of names, each name in one pair at most")
+        good = len(self.sigmas) in (0, len(self.names)) and all(sigma > 0 for sigma in self.sigmas)
+        check(good, "keypoint_head.sigmas", self.sigmas, "none, or one number above 0 for each name")
+        check(self.pooled_side > 0, "keypoint_head.pooled_side", self.pooled_side, "at least 1")
+        check(self.num_convs > 0, "keypoint_head.num_convs", self.num_convs, "at least 1")
+        check(self.channels > 0, "keypoint_head.channels", self.channels, "at least 1")
+
+    @property
+    def heatmap_side(self) -> int:
+        """Cells a side of a heatmap."""
+        return 4 * self.pooled_side
+
+    @property
+    def flip_order(self) -> tuple[int, ...]:
+        """For each keypoint the index of the one that it becomes in a mirror image."""
+        order = list(range(len(self.names)))
+        for left, right in self.flip_pairs:
+            i, j = self.names.index(left), self.names.index(right)
+            order[i], order[j] = j, i
+        return tuple(order)

@@ -1,0 +1,40 @@
+"""How an image file becomes the network's canvas: scales, canvas sizes, normalisation."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from maskline_train.spec.from_json import check
+
+CANVAS_MULTIPLE = 32  # the deepest stride of the body: every level then is exactly half of the one before
+
+
+@dataclasses.dataclass(frozen=True)
+class PreprocessingSpec:
+    """How an image file becomes the network's canvas.
+
+    The shorter side is resized to `shorter_side_px` unless the longer one would exceed `longer_side_px`
+    (paper, section 3.1: "resized such that their scale (shorter edge) is 800 pixels"); the result is padded at
+    the right and bottom with zeros to the smallest canvas that holds it. Normalisation happens inside the
+    network: `(pixel - mean) / std` per RGB channel, in 0..255 units.
+    """
+
+    shorter_side_px: int = 800
+    longer_side_px: int = 1333
+    canvases: tuple[tuple[int, int], ...] = ((800, 1344), (1344, 800), (1344, 1344))  # (height, width)
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)  # ImageNet means used by torchvision, times 255
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+
+    def __post_init__(self) -> None:
+        check(self.shorter_side_px > 0, "preprocessing.shorter_side_px", self.shorter_side_px, "at least 1")
+        check(
+            self.shorter_side_px <= self.longer_side_px,
+            "preprocessing.longer_side_px",
+            self.longer_side_px,
+            f"at least shorter_side_px ({self.shorter_side_px})",
+        )
+        check(len(self.canvases) > 0, "preprocessing.canvases", self.canvases, "at least one (height, width)")
+        for canvas in self.canvases:
+            good = all(side > 0 and side % CANVAS_MULTIPLE == 0 for side in canvas)
+            check(good, "preprocessing.canvases", canvas, f"sides that are multiples of {CANVAS_MULTIPLE}")
+        check(min(self.std) > 0, "preprocessing.std", self.std, "numbers above 0")

@@ -1,0 +1,53 @@
+"""Anchors and what the region proposal network makes of them. Letters: A anchors a cell, R proposals an image."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from maskline_train.spec.from_json import check
+
+
+@dataclasses.dataclass(frozen=True)
+class AnchorSpec:
+    """Anchors of the region proposal network. Ref: paper 3.1, 5 scales x 3 ratios.
+
+    The sizes are dealt out over the levels, finest first, the same number each: one a level on P2 to P6, all of them
+    on the single level of C4 or C5. Anchors of a cell are ordered by size, then by ratio.
+    """
+
+    sizes_px: tuple[float, ...] = (32.0, 64.0, 128.0, 256.0, 512.0)
+    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # height / width
+    rounded: bool = False  # True: corner offsets rounded to whole pixels, as torchvision does
+    centre_offset: float = 0.0  # in strides: 0 puts anchor centres on cell corners (torchvision, detectron2)
+
+    def __post_init__(self) -> None:
+        good = len(self.sizes_px) > 0 and min(self.sizes_px) > 0
+        check(good, "anchors.sizes_px", self.sizes_px, "one or more sizes above 0")
+        good = len(self.aspect_ratios) > 0 and min(self.aspect_ratios) > 0
+        check(good, "anchors.aspect_ratios", self.aspect_ratios, "one or more numbers above 0")
+        check(0 <= self.centre_offset <= 1, "anchors.centre_offset", self.centre_offset, "0 to 1")
+
+    def sizes_of_level(self, index: int, num_levels: int) -> tuple[float, ...]:
+        """The sizes of level `index` (0 the finest) of `num_levels`."""
+        each = len(self.sizes_px) // num_levels
+        return self.sizes_px[index * each : (index + 1) * each]
+
+    def per_cell(self, num_levels: int) -> int:
+        """A: anchors a cell."""
+        return len(self.sizes_px) // num_levels * len(self.aspect_ratios)
+
+
+@dataclasses.dataclass(frozen=True)
+class ProposalSpec:
+    """From RPN outputs to proposals, at inference. Ref: paper 3.1, "1000 for FPN"."""
+
+    pre_nms_per_level: int = 1000
+    max_proposals: int = 1000  # R, after the joint top-k over the levels
+    nms_thresh: float = 0.7
+    min_side_px: float = 1e-3  # smaller boxes are dropped before NMS
+
+    def __post_init__(self) -> None:
+        check(self.pre_nms_per_level > 0, "proposals.pre_nms_per_level", self.pre_nms_per_level, "at least 1")
+        check(self.max_proposals > 0, "proposals.max_proposals", self.max_proposals, "at least 1")
+        check(0 < self.nms_thresh <= 1, "proposals.nms_thresh", self.nms_thresh, "above 0, at most 1")
+        check(self.min_side_px > 0, "proposals.min_side_px", self.min_side_px, "above 0")
