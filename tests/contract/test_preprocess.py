@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from maskline_train.data.images import decode_image, preprocess_batch
+from maskline_train.data.canvas import preprocess_batch
+from maskline_train.data.images import decode_image
 from maskline_train.spec import PreprocessingSpec
 from support.data import image_files
 from support.serving import model_files

@@ -14,7 +14,7 @@ from maskline_export.precision.quantize import MIN_IMAGES, TRUNK, trunk_convolut
 from maskline_export.precision.to_typed import type_artifact
 from maskline_export.verify.images import ladder_images
 from maskline_export.verify.onnx_runtime import OnnxModel
-from maskline_train.data.images import preprocess
+from maskline_train.data.canvas import preprocess
 from onnx import numpy_helper
 from PIL import Image
 from skimage import data as photographs

@@ -13,7 +13,7 @@ from maskline_export.verify.images import ladder_images
 from maskline_export.verify.onnx_runtime import OnnxPipeline
 from maskline_serve.repository.assemble import assemble
 from maskline_serve.server.triton_server import TritonServer
-from maskline_train.data.images import preprocess_batch
+from maskline_train.data.canvas import preprocess_batch
 from maskline_train.evaluation.evaluate import boxes_at_original_size, keypoints_at_original_size
 from maskline_train.evaluation.paste import encode_masks
 from maskline_train.spec import ModelSpec

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
+from maskline_train.data.canvas import preprocess
 from maskline_train.data.errors import ImageError
-from maskline_train.data.images import decode_image, preprocess
+from maskline_train.data.images import decode_image
 from maskline_train.spec import PreprocessingSpec
 from onnx import numpy_helper
 

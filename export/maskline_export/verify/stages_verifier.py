@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from maskline_train.data.images import preprocess
+from maskline_train.data.canvas import preprocess
 from maskline_train.evaluation.evaluate import boxes_at_original_size
 from maskline_train.evaluation.paste import encode_masks
 from maskline_train.model.heads.box_head import classwise_nms

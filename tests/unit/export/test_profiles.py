@@ -8,7 +8,7 @@ import pytest
 from maskline_export.engine.profiles import Profile, profiles, request_canvases
 from maskline_export.errors import EngineBuildError
 from maskline_export.manifest import TensorInfo
-from maskline_train.data.images import choose_canvas
+from maskline_train.data.canvas import choose_canvas
 from maskline_train.spec import PreprocessingSpec
 
 BASELINE = PreprocessingSpec()

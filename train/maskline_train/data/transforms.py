@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance
 
-from maskline_train.data.images import Pixels, Size, resize_image, scaled_size
+from maskline_train.data.canvas import Size, resize_image, scaled_size
+from maskline_train.data.images import Pixels
 from maskline_train.spec import PreprocessingSpec
 
 

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from maskline_train.data.canvas import image_info
 from maskline_train.data.coco import PIXEL_CENTRE, CocoDataset
-from maskline_train.data.images import image_info
 from maskline_train.data.loader import check_keypoints, eval_loader
 from maskline_train.distributed import Processes, gather_objects
 from maskline_train.evaluation.coco_metric import average_precision, without

@@ -20,7 +20,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from maskline_train.data.images import Pixels, image_info, pad_image, resize_image, scaled_size
+from maskline_train.data.canvas import image_info, pad_image, resize_image, scaled_size
+from maskline_train.data.images import Pixels
 from maskline_train.model.heads.box_head import image_candidates, suppress
 from maskline_train.model.heads.keypoint_head import decode_heatmaps
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN

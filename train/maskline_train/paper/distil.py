@@ -25,9 +25,10 @@ from typing import Any
 from pycocotools import mask as coco_mask
 from rich.progress import track
 
+from maskline_train.data.canvas import image_info
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
-from maskline_train.data.images import decode_image, image_info
+from maskline_train.data.images import decode_image
 from maskline_train.distributed import Processes, barrier, gather_objects
 from maskline_train.evaluation.evaluate import Result, to_results
 from maskline_train.evaluation.many_views import PAPER_VIEWS, View, detect_augmented

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from maskline_train.data.canvas import preprocess_batch
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
-from maskline_train.data.images import decode_image, preprocess_batch
+from maskline_train.data.images import decode_image
 from maskline_train.data.loader import Batch, eval_loader, train_loader
 from maskline_train.data.sampler import Draw, TrainSampler, item_rng
 from maskline_train.data.transforms import Augmentation

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from maskline_train.data.images import scaled_size
+from maskline_train.data.canvas import scaled_size
 from maskline_train.data.transforms import Augmentation, Sample, augment, flip_horizontal, recolour, resize
 from maskline_train.spec import PreprocessingSpec
 

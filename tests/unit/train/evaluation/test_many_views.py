@@ -7,8 +7,8 @@ import pytest
 import torch
 from maskline_train.checkpoint import save_model
 from maskline_train.cli import main
+from maskline_train.data.canvas import preprocess_batch
 from maskline_train.data.coco import CocoDataset
-from maskline_train.data.images import preprocess_batch
 from maskline_train.distributed import Processes
 from maskline_train.evaluation.evaluate import evaluate, to_results
 from maskline_train.evaluation.many_views import PAPER_VIEWS, View, detect_augmented

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
-from maskline_train.data.made import figures
+from maskline_train.data.made import figures, write_set
 from maskline_train.data.made.figures import KEYPOINTS, draw_figure, draw_scene, make_figures
 from maskline_train.data.made.scenes import TRAIN_PHOTOGRAPHS, read_photograph
 
@@ -128,7 +128,7 @@ def test_another_folder_is_never_touched_and_a_failure_leaves_nothing(
     def fail(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(figures, "mask_annotation", fail)
+    monkeypatch.setattr(write_set, "mask_annotation", fail)
     with pytest.raises(OSError, match="no space"):
         make_figures(tmp_path / "new", train_images=4, val_images=1)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
