@@ -57,7 +57,10 @@ def test_an_installed_wheel_can_assemble_a_repository(wheel: Path, tmp_path: Pat
     assert models.is_relative_to(tmp_path)
     relative = {path.relative_to(ROOT / "triton_repo" / "models") for path in served_files("models")}
     assert {path.relative_to(models) for path in models.rglob("*") if path.is_file()} == relative
-    assert (backends / "onnxruntime" / "model.py").is_file()
+    written = {path.name for path in (ROOT / "triton_repo" / "backends" / "onnxruntime").glob("*.py")}
+    assert {path.name for path in (backends / "onnxruntime").iterdir()} == written
+    assert {"model.py", "external_data.py"} <= written
+    assert "def refuse_external_data" in (backends / "onnxruntime" / "external_data.py").read_text(encoding="utf-8")
     assert deploy.is_relative_to(tmp_path)
     assert sorted(path.name for path in deploy.iterdir()) == ["Containerfile", "launch.sh"]
 

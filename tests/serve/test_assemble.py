@@ -13,11 +13,11 @@ import onnx
 import pytest
 from maskline_serve.doctor import Level, examine
 from maskline_serve.errors import ArtifactError, RepositoryError
-from maskline_serve.repository import config, config_parts
 from maskline_serve.repository.artifact import read
 from maskline_serve.repository.assemble import assemble, sources
-from maskline_serve.repository.on_disk import ENSEMBLES, FILE, Repository, sha256
+from maskline_serve.repository.on_disk import ENSEMBLES, FILE, Repository, config, config_parts, sha256
 from serve import standin
+from support.export import external_files
 
 BASELINE = 256  # C of the committed configs
 
@@ -331,6 +331,15 @@ def test_keypoints_that_no_client_would_take(tmp_path, change, text):
     assert [path.name for path in tmp_path.iterdir()] == ["artifact"]
 
 
+def test_a_stage_with_data_in_another_file(own_artifact, tmp_path):
+    """Whose hash is right: whoever made the artifact wrote its manifest too."""
+    (own_artifact / "mask.onnx").write_bytes(external_files.model("t", "../secret").SerializeToString())
+    rewrite(own_artifact, lambda m: m["stages"]["mask"].update(sha256=sha256(own_artifact / "mask.onnx")))
+    with pytest.raises(ArtifactError, match=r"mask.onnx: got the tensor 'w' with its data in another file"):
+        assemble(own_artifact, tmp_path / "repository")
+    assert not (tmp_path / "repository").exists()
+
+
 BROKEN = [
     (lambda m: m.update(format="maskline-artifact/9"), "format 'maskline-artifact/9'"),
     (lambda m: m["spec"].update(format="other/1"), "spec format 'other/1'"),
@@ -489,6 +498,9 @@ def test_doctor_sees_changed_files(own_repository):
     found = errors(own_repository)
     assert found["files"] == "models/mask/1/model.onnx is changed"
     assert "1/model.onnx" in found["mask"]
+    model.write_bytes(external_files.model("sparse initializer", "../w.bin").SerializeToString())
+    assert "does not load" in errors(own_repository)["mask"]
+    assert "with its data in another file" in errors(own_repository)["mask"]
     model.write_bytes(b"not onnx")
     assert "does not load" in errors(own_repository)["mask"]
 

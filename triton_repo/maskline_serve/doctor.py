@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
-from maskline_serve.repository import check_engines, config
-from maskline_serve.repository.on_disk import STAGES, Repository
-from maskline_serve.server import find_server
+from maskline_serve.repository.external_data import refuse_external_data
+from maskline_serve.repository.on_disk import STAGES, Repository, check_engines, config
 from maskline_serve.server.logs import LogReader, tail
+from maskline_serve.server.triton_server import find_server
 
 # Feature maps travel through shared memory: 95 MB an 800x1344 image and copy. Containers get 64 MB by default.
 SHM_WANTED_MIB = 1024
@@ -148,6 +148,7 @@ def _onnx(path: Path, parsed: Any) -> Iterator[str]:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # loads faster
     options.log_severity_level = 4
     try:
+        refuse_external_data(path)
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception
         yield f"1/model.onnx does not load: {' '.join(str(error).split())[:300]}"

@@ -19,5 +19,9 @@ def load(path: str) -> ModuleType:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # dataclasses look their module up here
-        spec.loader.exec_module(module)
+        sys.path.insert(0, str((TRITON_REPO / path).parent))  # as Triton does for a model's or backend's own files
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            sys.path.pop(0)
     return sys.modules[name]

@@ -13,6 +13,7 @@ import onnx
 import onnx.parser
 import onnxruntime as ort
 import pytest
+from support.export import external_files
 from support.serving import model_files
 
 backend = model_files.load("backends/onnxruntime/onnx_session.py")
@@ -177,7 +178,14 @@ def test_fixed_sizes_must_agree() -> None:
     assert problems == ["input p2: got shape [256, 'H', 'W'], expected [64, -1, -1]"]
 
 
-@pytest.mark.parametrize(("content", "text"), [(None, "is missing"), (b"not ONNX", "ONNX Runtime cannot load")])
+def test_data_in_another_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(external_files.model("initializer", "w.bin"), path)
+    with pytest.raises(ValueError, match="got the tensor 'w' with its data in another file"):
+        backend.load(path, config())
+
+
+@pytest.mark.parametrize(("content", "text"), [(None, "is missing"), (b"not ONNX", "not ONNX"), (b"", "empty file")])
 def test_a_missing_or_broken_file_is_named(tmp_path: Path, content: bytes | None, text: str) -> None:
     path = tmp_path / "model.onnx"
     if content is not None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
+from external_data import refuse_external_data
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -35,11 +36,12 @@ def load(file: Path, config: dict[str, Any]) -> ort.InferenceSession:
     """A session for `file` with the settings of config.pbtxt (as Triton's JSON), compared with its tensors.
 
     Raises:
-        ValueError: no such file, one that ONNX Runtime refuses, or one that differs from the config in a name, type
-            or size; the text names each difference.
+        ValueError: no such file, one with data in others, one that ONNX Runtime refuses, or one that differs from the
+            config in a name, type or size; the text names each difference.
     """
     if not file.is_file():
         raise ValueError(f"{file} is missing; assemble the repository anew")
+    refuse_external_data(file)
     options = session_options(config)
     try:
         session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])

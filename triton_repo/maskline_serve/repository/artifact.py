@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from maskline_serve.errors import ArtifactError
-from maskline_serve.repository import keypoints
-from maskline_serve.repository.on_disk import BRANCHES, REQUIRED_STAGES, STAGES, sha256
+from maskline_serve.repository.external_data import refuse_external_data
+from maskline_serve.repository.on_disk import BRANCHES, REQUIRED_STAGES, STAGES, keypoints, sha256
 
 FORMAT = "maskline-artifact/1"
 SPEC_FORMAT = "maskline-model/1"
@@ -145,6 +145,8 @@ def _build(folder: Path, manifest: dict[str, Any], digest: str) -> Artifact:
     entries = {**{name: manifest["stages"][name] for name in stages}, "labels": manifest["labels"]}
     for entry in entries.values():
         _check_file(folder / _plain(entry["file"]), entry["sha256"])
+    for name in stages:
+        _check_inside(folder / entries[name]["file"])
     classes = tuple(str(name) for name in spec["classes"])
     if (folder / manifest["labels"]["file"]).read_text(encoding="utf-8").splitlines() != list(classes):
         raise ValueError(f"{manifest['labels']['file']} differs from the spec's {len(classes)} classes")
@@ -193,6 +195,14 @@ def _check_file(path: Path, expected: str) -> None:
         raise ArtifactError(f"{path} is missing, which manifest.json names; {AGAIN}")
     if (found := sha256(path)) != expected:
         raise ArtifactError(f"{path}: got sha256 {found[:12]}..., manifest.json says {expected[:12]}...; {AGAIN}")
+
+
+def _check_inside(path: Path) -> None:
+    """Raise ArtifactError unless the ONNX file holds all of its data."""
+    try:
+        refuse_external_data(path)
+    except ValueError as error:
+        raise ArtifactError(str(error)) from error
 
 
 def _preprocessing(data: dict[str, Any]) -> Preprocessing:

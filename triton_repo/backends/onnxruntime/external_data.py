@@ -1,0 +1,1 @@
+../../maskline_serve/external_data.py
