@@ -24,6 +24,7 @@ from maskline_export.engine.tensorrt_module import first_gpu, import_tensorrt, m
 from maskline_export.errors import EngineBuildError
 from maskline_export.folder import written_whole
 from maskline_export.manifest import Manifest, Precision, StageInfo, load_artifact, sha256
+from maskline_export.onnx_file import load_onnx
 from maskline_export.precision.to_typed import check_request, type_artifact
 
 TIMING_CACHE = "timing.cache"
@@ -176,7 +177,7 @@ class _Builder:
         self._logger.errors.clear()
         network = self._builder.create_network(1 << int(self._trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = self._trt.OnnxParser(network, self._logger)
-        if not parser.parse_from_file(str(path)):
+        if not parser.parse(load_onnx(path).SerializeToString()):
             told = [
                 f"{error.node_operator()}: {error.desc()}" for error in map(parser.get_error, range(parser.num_errors))
             ]

@@ -20,6 +20,7 @@ from onnx import TensorProto
 from maskline_export.custom_ops.body import DOMAIN
 from maskline_export.errors import ContractError
 from maskline_export.manifest import StageInfo, TensorInfo
+from maskline_export.onnx_file import load_onnx
 from maskline_export.onnx_stages import stage_io
 
 # The dtypes of stages in the vocabularies that meet here; numpy has no bfloat16, and ONNX Runtime's CPU path neither.
@@ -51,9 +52,10 @@ def check_stage(path: Path, info: StageInfo) -> None:
         info: its tensors, as the contract has them.
 
     Raises:
-        ContractError: the checker refuses it, a tensor differs, or an op node lacks an attribute or its body.
+        ContractError: data lie in another file, the checker refuses it, a tensor differs, or an op node lacks an
+            attribute or its body.
     """
-    model = onnx.load(path)
+    model = load_onnx(path)
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -114,7 +116,9 @@ def run_stages(folder: Path, stages: dict[str, StageInfo]) -> None:
     options.log_severity_level = 3  # its warnings about initialisers say nothing to a user
     try:
         sessions = {
-            name: ort.InferenceSession(str(folder / stage.file), options, providers=["CPUExecutionProvider"])
+            name: ort.InferenceSession(
+                load_onnx(folder / stage.file).SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
             for name, stage in stages.items()
         }
         for batch, height, width in _RUNS:

@@ -24,6 +24,7 @@ from maskline_train.spec import PreprocessingSpec
 from onnx import numpy_helper
 
 from maskline_export.errors import ContractError
+from maskline_export.onnx_file import load_onnx
 
 MIN_IMAGES = 8  # fewer see too little of what the network answers with; some hundred are better
 TRUNK = "backbone."  # weights of body and FPN start with it, as in `MaskRCNN.state_dict()`
@@ -110,7 +111,7 @@ def quantised(
                 "OpTypesToExcludeOutputQuantization": ["Conv"],
             },
         )
-        found = onnx.load(path)
+        found = load_onnx(path)
     return _finish(found, model)
 
 

@@ -13,9 +13,9 @@ from maskline_export.errors import ContractError
 from maskline_export.folder import written_whole
 from maskline_export.manifest import FILE as MANIFEST_FILE
 from maskline_export.manifest import Manifest, Precision, StageInfo, load_artifact, sha256
+from maskline_export.onnx_file import load_onnx
 from maskline_export.onnx_stages import check
-from maskline_export.precision import quantize
-from maskline_export.precision.low_types import LOW_TYPES, typed, typed_stage
+from maskline_export.precision.low_types import LOW_TYPES, quantize, typed, typed_stage
 
 Report = Callable[[str], None]
 
@@ -44,7 +44,7 @@ def type_artifact(
     with written_whole(out, MANIFEST_FILE, "an artifact folder") as folder:
         stages = {}
         for name, info in source.stages.items():
-            model = onnx.load(artifact / info.file)
+            model = load_onnx(artifact / info.file)
             if precision == "int8" and name == "backbone":
                 assert calibration is not None  # check_request
                 model = _quantised(model, source, calibration, report)
@@ -98,7 +98,7 @@ def _write_stage(folder: Path, model: onnx.ModelProto, info: StageInfo, precisio
     low = LOW_TYPES[precision]
     path = folder / info.file
     onnx.save(typed(model, low), path)
-    found = check.custom_ops(onnx.load(path))
+    found = check.custom_ops(load_onnx(path))
     if found != info.custom_ops:
         raise ContractError(f"{info.file}: got the op nodes {found} after typing, expected {info.custom_ops}")
     described = dataclasses.replace(typed_stage(info, low), sha256=sha256(path))

@@ -13,6 +13,8 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
+from maskline_export.onnx_file import load_onnx
+
 Tensors = dict[str, npt.NDArray[np.generic]]
 
 DETECTION_NAMES = ("boxes", "scores", "labels", "num_detections")
@@ -31,8 +33,8 @@ class OnnxModel:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # warnings about unused initialisers of a cut graph say nothing to a user
-        source = str(model) if isinstance(model, Path) else model.SerializeToString()
-        self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        whole = load_onnx(model) if isinstance(model, Path) else model
+        self._session = ort.InferenceSession(whole.SerializeToString(), options, providers=["CPUExecutionProvider"])
         self.input_names = [value.name for value in self._session.get_inputs()]
         self.output_names = [value.name for value in self._session.get_outputs()]
 

@@ -25,6 +25,7 @@ from maskline_train.model.roi.multiscale import multiscale_roi_align
 from pycocotools import mask as coco_mask
 
 from maskline_export.manifest import Manifest
+from maskline_export.onnx_file import load_onnx
 from maskline_export.onnx_stages import stage_io
 from maskline_export.verify.compare import match_boxes
 from maskline_export.verify.onnx_runtime import OnnxModel, OnnxPipeline, RawDetections, Tensors
@@ -48,7 +49,7 @@ class Verifier:
         self.model, self.manifest = model.eval(), manifest
         self.chain = OnnxPipeline(artifact, threads)
         self._backbone = self.chain.stages["backbone"]
-        proposal = onnx.load(artifact / "proposal.onnx")
+        proposal = load_onnx(artifact / "proposal.onnx")
         nms = custom_node(proposal, "ProposalNMS")
         align = custom_node(proposal, "MultiscaleRoIAlign")
         classwise = custom_node(proposal, "ClasswiseNMS")
@@ -60,7 +61,7 @@ class Verifier:
         self._proposal_names = tuple(nms.output[:2])
         self._mask: OnnxModel | None = None
         if model.spec.mask_head is not None:
-            mask = onnx.load(artifact / "mask.onnx")
+            mask = load_onnx(artifact / "mask.onnx")
             mask_align = custom_node(mask, "MultiscaleRoIAlign")
             self._mask = OnnxModel(with_outputs(mask, {"roi_features": mask_align.output[0]}), threads)
         keypoint = artifact / "keypoint.onnx"

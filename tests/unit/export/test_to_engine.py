@@ -12,6 +12,7 @@ import onnx
 import onnx.parser
 import pytest
 from maskline_export.manifest import LabelsInfo, Manifest, StageInfo, TensorInfo, sha256
+from support.export import external_files
 from support.models.tiny import tiny_spec
 
 needs_rtx = pytest.mark.skipif(
@@ -97,6 +98,16 @@ def test_a_whole_folder_of_engines(artifact: Path, tmp_path: Path) -> None:
     assert stage["onnx_sha256"] == sha256(artifact / "mask.onnx")
     assert stage["bytes"] == (out / "mask.plan").stat().st_size
     assert command(artifact, out, *RTX).returncode == 0, "engines that are there are replaced"
+
+
+@needs_rtx
+def test_a_stage_with_data_in_another_file_is_refused(artifact: Path, tmp_path: Path) -> None:
+    (artifact / "mask.onnx").write_bytes(external_files.model("initializer", "../w.bin").SerializeToString())
+    write_manifest(artifact)
+    done = command(artifact, tmp_path / "out", *RTX)
+    assert done.returncode == 1
+    assert "mask.onnx: got the tensor 'w' with its data in another file" in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()
 
 
 @needs_rtx
