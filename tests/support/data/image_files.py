@@ -107,3 +107,16 @@ def good_files() -> dict[str, bytes]:
         "3000x1": encoded(picture(3000, 1)),
         "size of a canvas": encoded(picture(64, 96)),
     }
+
+
+def _psd() -> bytes:
+    """Photoshop's format, which Pillow only reads: 4 x 4 RGB, three empty sections, raw pixels."""
+    head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, 4, 4, 8, 3)
+    return head + bytes(12) + bytes(2) + bytes(3 * 16)
+
+
+# Files that Pillow reads, and the server does not: other formats under a name that it takes.
+FOREIGN = {
+    **{name: encoded(picture(), name) for name in ("TIFF", "GIF", "BMP", "EPS", "PPM", "PCX", "TGA", "ICO")},
+    "PSD": _psd(),
+}

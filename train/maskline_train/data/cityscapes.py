@@ -107,7 +107,7 @@ def read_id_map(frame: Frame) -> IdMap:
     if not path.is_file():
         return draw_polygons(frame.annotations.with_name(f"{frame.annotations.name}_polygons.json"))
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=("PNG",)) as image:
             mode, ids = image.mode, np.asarray(image)
     except Exception as error:  # Pillow's readers raise anything on a broken file
         raise DataError(f"{path}: cannot be read ({error}); unpack it again") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from maskline_train.data.errors import ImageError
 from maskline_train.data.image_limits import LIMITS, ImageLimits, check_bytes, check_pixels
@@ -63,6 +63,11 @@ def decode_image(source: bytes | str | Path, limits: ImageLimits = LIMITS) -> Pi
             return _to_rgb(_upright(image))
     except ImageError:
         raise
+    except UnidentifiedImageError as error:  # whose own text names the stream, not the file
+        raise ImageError(
+            f"{name}: cannot be decoded (it begins with {data[:8]!r}); expected a {', '.join(FORMATS)} file; "
+            "convert it, or remove it from the data set"
+        ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name}: {error}; expected at most {limits.max_pixels} pixels; make it smaller") from error
     except Exception as error:  # Pillow's readers raise anything from struct.error to SyntaxError on a broken file

@@ -101,6 +101,10 @@ def test_the_command_converts_and_says_how_many_objects_there_are(tmp_path, caps
         (lambda root: [p.unlink() for p in root.rglob("gtFine/*/*/*")], "no such file, nor instanceIds.png beside it"),
         (lambda root: [p.write_bytes(b"x") for p in root.rglob("*instanceIds.png")], "cannot be read"),
         (
+            lambda root: [Image.fromarray(id_map(STREET)[0]).save(p, "TIFF") for p in root.rglob("*instanceIds.png")],
+            "cannot be read",
+        ),
+        (
             lambda root: [Image.new("L", (8, 8)).save(p) for p in root.rglob("*instanceIds.png")],
             "got an image of mode L, expected 16-bit IDs",
         ),
@@ -112,7 +116,7 @@ def test_the_command_converts_and_says_how_many_objects_there_are(tmp_path, caps
             "not a Cityscapes annotation",
         ),
     ],
-    ids=["no split", "no annotation", "broken", "wrong file", "wrong json"],
+    ids=["no split", "no annotation", "broken", "a TIFF", "wrong file", "wrong json"],
 )
 def test_a_broken_tree_is_refused_and_nothing_is_written(tmp_path, spoil, message):
     root = write_cityscapes(tmp_path / "cityscapes", {"val": [STREET]})

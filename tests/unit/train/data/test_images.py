@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from maskline_train.data.canvas import choose_canvas, preprocess, preprocess_batch, resize_geometry
 from maskline_train.data.errors import ImageError
 from maskline_train.data.image_limits import ImageLimits
-from maskline_train.data.images import decode_image
+from maskline_train.data.images import FORMATS, decode_image
 from maskline_train.spec import PreprocessingSpec
 from PIL import Image
+from support.data import image_files
 
 SPEC = PreprocessingSpec()
 SMALL = PreprocessingSpec(shorter_side_px=64, longer_side_px=96, canvases=((64, 96), (96, 64)))
@@ -119,6 +120,17 @@ def test_broken_exif_counts_as_none():
 def test_what_is_no_image_is_refused(data):
     with pytest.raises(ImageError, match="expected"):
         decode_image(data)
+
+
+@pytest.mark.parametrize("file_format", sorted(set(image_files.FOREIGN) - set(FORMATS)))
+def test_a_format_that_no_data_set_holds_is_refused_whatever_its_name(tmp_path, file_format):
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(image_files.FOREIGN[file_format])
+    assert Image.open(path).format == file_format  # Pillow alone would take it
+    refused = r"picture.jpg: cannot be decoded \(it begins with b['\"].*\); expected a JPEG, PNG, .* file; convert it"
+    with pytest.raises(ImageError, match=refused) as caught:
+        decode_image(path)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])

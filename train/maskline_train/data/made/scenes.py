@@ -17,6 +17,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from maskline_train.data.errors import DataError
+from maskline_train.data.images import FORMATS
 from maskline_train.data.made.ink import Glyph, Pixels
 
 TRAIN_PHOTOGRAPHS = (
@@ -34,7 +35,7 @@ def read_photograph(name: str) -> Pixels:
     folders = (Path(skimage.__file__).parent / "data", Path(sklearn.datasets.__file__).parent / "images")
     for folder in folders:
         if (folder / name).is_file():
-            with Image.open(folder / name) as image:
+            with Image.open(folder / name, formats=FORMATS) as image:
                 return np.asarray(image.convert("RGB"))
     raise DataError(f"{name}: not among the images that scikit-image and scikit-learn install; reinstall them")
 
