@@ -14,6 +14,7 @@ from maskline_client.errors import InvalidImage
 
 ImageSource = str | Path | bytes | Image.Image | npt.NDArray[Any]
 
+FORMATS = ("JPEG", "PNG", "WEBP")  # as Pillow names what the server takes; its other readers are never tried
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")  # looked for in folders; a single file may have any name
 _HEAD_BYTES = 12  # holds the longest signature, WebP's
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # Pillow writes these without loss
@@ -35,7 +36,7 @@ def encode(source: ImageSource) -> bytes:
     """The bytes of a JPEG, PNG or WebP file for any kind of source.
 
     Args:
-        source: a path; the bytes of a file; aPillow image (turned upright by its EXIF orientation, sent as PNG; the
+        source: a path; the bytes of a file; a Pillow image (turned upright by its EXIF orientation, sent as PNG; the
             values of its 16-bit, integer and float modes count as 0..65535); or an array (sent as PNG): [H, W, 3] uint8
             RGB, [H, W, 4] uint8 RGBA, [H, W] uint8 or uint16 gray.
 
@@ -104,10 +105,11 @@ def decode_rgb(data: bytes) -> Image.Image:
     `tests/contract/test_client_contract.py` compares it with the server's, bit by bit.
 
     Raises:
-        InvalidImage: the file does not decode.
+        InvalidImage: not a JPEG, PNG or WebP file, or it does not decode.
     """
+    check_signature(data[:_HEAD_BYTES], "the image")
     try:
-        image = _upright(Image.open(io.BytesIO(data)))
+        image = _upright(Image.open(io.BytesIO(data), formats=FORMATS))
         if _is_deep(image):
             return _eight_bit(image).convert("RGB")
         if image.has_transparency_data:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")  # what the wire contract accepts
+from maskline_client.errors import InvalidImage
+from maskline_client.images import FORMATS, SUFFIXES, read_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +45,12 @@ def load_images(folder: Path) -> tuple[BenchImage, ...]:
 
 def _load_image(path: Path) -> BenchImage:
     """Read one file; its header is parsed for the size, its pixels are not decoded."""
-    data = path.read_bytes()
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        data = read_file(path)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
+    except InvalidImage as error:
+        raise ValueError(f"--images: {error}, or take it out of the folder") from error
     except (OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"--images: {path} is not a readable image ({error}); take it out of the folder") from error
     return BenchImage(path.name, data, height, width)
