@@ -272,11 +272,9 @@ def paste_values(mask: npt.ArrayLike, box: Sequence[float], size: tuple[int, int
     return out
 
 
-def paste_mask(
-    mask: npt.ArrayLike, box: Sequence[float], size: tuple[int, int], thresh: float = 127.5
-) -> npt.NDArray[np.bool_]:
-    """The paste rule of docs/architecture.md: pixels whose resampled value is at least `thresh`."""
-    return paste_values(mask, box, size) >= thresh
+def paste_mask(mask: npt.ArrayLike, box: Sequence[float], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """The paste rule of docs/architecture.md: pixels whose resampled value is 127.5 or 1e-6 less."""
+    return paste_values(mask, box, size) >= 127.5 - 1e-6
 
 
 def encode_rle(mask: npt.ArrayLike) -> list[int]:

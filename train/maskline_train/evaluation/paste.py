@@ -1,7 +1,7 @@
 """From the M x M mask of a box to pixels of the original image and to COCO's run-length encoding.
 
-The paste rule: mask cell (i, j) covers its share of the box; the value at a pixel centre is the bilinear interpolation
-of cell centres, with zeros outside the grid; a pixel belongs to the object from one half on (127.5 of 255).
+The paste rule is that of docs/architecture.md, "Masks at the original size", with the constants that server and plugin
+have (`tests/contract/test_paste_rule.py`).
 
 Letters: D objects, M mask side, H W original image.
 Ref: paper 3.1, "The m x m floating-number mask output is then resized to the RoI size, and binarized at a threshold of
@@ -17,7 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-THRESHOLD = 127.5  # one half, of masks that travel as probability x 255
+# One half, of masks that travel as probability x 255; the little less keeps a value that is 127.5 but for rounding
+# (errors near 1e-12) on the inner side.
+THRESH = 127.5 - 1e-6
+_EDGE_PX = 1e-7  # the same for a pixel centre that lies on the edge of a box
 _VALUES_A_BLOCK = 1 << 20  # 8 MB of float64, whatever the size of the object
 
 
@@ -81,7 +84,7 @@ def paste_into(pixels: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], box: 
         part = slice(start, start + step)
         values = by_row[:, left[part]] * left_weight[part] + by_row[:, right[part]] * right_weight[part]
         first = columns.start + start
-        pixels[rows, first : first + values.shape[1]] = values >= THRESHOLD
+        pixels[rows, first : first + values.shape[1]] = values >= THRESH
     return rows, columns
 
 
@@ -95,9 +98,11 @@ def _interpolation(
     Returns:
         The pixels; the two neighbouring cells of each as indices into the padded mask; and their weights.
     """
-    first = min(limit, max(0, int(np.ceil(start - 0.5))))
-    last = max(first, min(limit, int(np.floor(end - 0.5)) + 1))
+    first = min(limit, max(0, int(np.ceil(start - 0.5 - _EDGE_PX))))
+    last = max(first, min(limit, int(np.floor(end - 0.5 + _EDGE_PX)) + 1))
     positions = (np.arange(first, last) + 0.5 - start) / (end - start) * side - 0.5
+    # Beyond the padding all is zero; a box of less than _EDGE_PX may have centres there.
+    positions = positions.clip(-1.0, side)
     below = np.floor(positions)
     weight = positions - below
     cells = below.astype(np.int64) + 1  # 0 is the padding before the first cell

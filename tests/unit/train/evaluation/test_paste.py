@@ -43,9 +43,17 @@ coordinates = st.floats(-10, 30, width=32)
 def test_any_box_is_pasted_by_the_definition(box, seed, side):
     mask = np.random.default_rng(seed).integers(0, 256, (side, side), dtype=np.uint8)
     values = reference.paste_values(mask, box, (11, 13))
-    clear = np.abs(values - paste.THRESHOLD) > 1e-9  # the sum's rounding may decide an exact tie
+    clear = np.abs(values - paste.THRESH) > 1e-9  # the sum's rounding may decide for a value right on the limit
     pasted = paste_mask(mask, box, (11, 13))
-    assert np.array_equal(pasted[clear], (values >= paste.THRESHOLD)[clear])
+    assert np.array_equal(pasted[clear], (values >= paste.THRESH)[clear])
+
+
+def test_a_box_far_smaller_than_a_pixel_beside_a_centre_is_empty():
+    # The centre is within the rounding allowed for an edge, and 28 cells away from the box.
+    low, high = 3.5 + 1e-9, 3.5 + 2e-9
+    for mask in (np.full((28, 28), 255, np.uint8), np.eye(28, dtype=np.uint8)[::-1] * 255):
+        assert not paste_mask(mask, (low, low, high, high), (8, 8)).any()
+        assert not paste_mask(mask, (low - 3e-9, low - 3e-9, high - 3e-9, high - 3e-9), (8, 8)).any()
 
 
 def test_a_full_mask_covers_its_box_exactly():
