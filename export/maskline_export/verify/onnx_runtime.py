@@ -17,7 +17,6 @@ from maskline_export.onnx_file import load_onnx
 
 Tensors = dict[str, npt.NDArray[np.generic]]
 
-DETECTION_NAMES = ("boxes", "scores", "labels", "num_detections")
 STAGES = (
     "backbone",
     "proposal",
