@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto, helper
 
-DOMAIN = "maskline"
+from maskline_export.custom_ops.body import DOMAIN
 
 
 def custom_node(model: onnx.ModelProto, op_type: str) -> onnx.NodeProto:
