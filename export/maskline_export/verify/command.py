@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from maskline_train.checkpoint import load_model
+from maskline_train.checkpoint import WEIGHTS_FILE, load_model
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.loader import eval_loader
 from maskline_train.distributed import Processes
@@ -24,7 +23,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from maskline_export.errors import ContractError, ParityError
-from maskline_export.manifest import Manifest, load_artifact
+from maskline_export.manifest import Manifest, load_artifact, sha256
 from maskline_export.verify.compare import StageRow
 from maskline_export.verify.images import ladder_images, named_images
 from maskline_export.verify.onnx_runtime import OnnxPipeline
@@ -153,7 +152,7 @@ def _check_float32(artifact: Path, manifest: Manifest) -> None:
 
 
 def _check_same_weights(checkpoint: Path, manifest: Manifest) -> None:
-    found = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
+    found = sha256(checkpoint / WEIGHTS_FILE)
     if found != manifest.checkpoint_sha256:
         expected = manifest.checkpoint_sha256
         raise ParityError(
