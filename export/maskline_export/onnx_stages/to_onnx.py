@@ -20,9 +20,8 @@ import numpy as np
 import onnx
 import torch
 from maskline_train.checkpoint import WEIGHTS_FILE, load_model
-from maskline_train.model.backbone.backbone import CANVAS_MULTIPLE
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.spec import ModelSpec
+from maskline_train.spec import CANVAS_MULTIPLE, ModelSpec
 from onnx import helper
 from torch import Tensor, nn
 from torch.export import Dim

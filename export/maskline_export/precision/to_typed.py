@@ -15,7 +15,8 @@ from maskline_export.manifest import FILE as MANIFEST_FILE
 from maskline_export.manifest import Manifest, Precision, StageInfo, load_artifact, sha256
 from maskline_export.onnx_file import load_onnx
 from maskline_export.onnx_stages import check
-from maskline_export.precision.low_types import LOW_TYPES, quantize, typed, typed_stage
+from maskline_export.precision import quantize
+from maskline_export.precision.low_types import LOW_TYPES, typed, typed_stage
 
 Report = Callable[[str], None]
 

@@ -25,7 +25,7 @@ from PIL import Image
 
 from maskline_train.data.coco_json import Annotation, ImageRecord, read_instances
 from maskline_train.data.errors import DataError, ImageError
-from maskline_train.data.images import FORMATS, Pixels, decode_image
+from maskline_train.data.images import FORMATS, ORIENTATION_TAG, SIDES_SWAPPED, Pixels, decode_image
 from maskline_train.data.packed import PackedList
 from maskline_train.data.segmentation import rasterise
 
@@ -215,7 +215,7 @@ class CocoDataset:
         try:
             with Image.open(path, formats=FORMATS) as image:
                 width, height = image.size
-                if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # EXIF orientations that swap the sides
+                if image.getexif().get(ORIENTATION_TAG, 1) in SIDES_SWAPPED:
                     width, height = height, width
         except Exception as error:  # Pillow's readers raise anything on a broken header
             return f"{path}: not an image ({error}); replace it or remove it from {self.annotation_file}"

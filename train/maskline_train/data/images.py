@@ -26,8 +26,9 @@ FORMATS = (
     "GIF",
 )  # what data sets hold; the server takes the first three
 
-# EXIF tag 0x0112 -> how Pillow turns the stored picture upright; 1, and anything unknown: as it is.
-_ORIENTATION_TAG = 0x0112
+ORIENTATION_TAG = 0x0112  # of EXIF
+SIDES_SWAPPED = (5, 6, 7, 8)  # orientations of pictures whose sides are stored the other way round
+# Orientation -> how Pillow turns the stored picture upright; 1, and anything unknown: as it is.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -87,7 +88,7 @@ def _read(path: Path, limits: ImageLimits) -> bytes:
 def _upright(image: Image.Image) -> Image.Image:
     """As `ImageOps.exif_transpose`, which also writes the other tags anew and so fails on odd ones among them."""
     try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
     except Exception:  # a broken EXIF block (any error of its parser) does not make the pixels unreadable
         return image
     method = _UPRIGHT.get(orientation)

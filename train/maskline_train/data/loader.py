@@ -21,10 +21,8 @@ from maskline_train.data.errors import DataError
 from maskline_train.data.images import Pixels
 from maskline_train.data.sampler import Draw, TrainSampler, item_rng
 from maskline_train.data.transforms import Augmentation, Sample, augment
-from maskline_train.spec import KeypointHeadSpec, PreprocessingSpec
+from maskline_train.spec import CANVAS_MULTIPLE, KeypointHeadSpec, PreprocessingSpec
 from maskline_train.target import Target
-
-CANVAS_MULTIPLE_PX = 32  # the stride of P5, the coarsest level the body computes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,7 +198,7 @@ class _EvalCollate:
 def _collate(items: Sequence[_TrainItem]) -> Batch:
     sizes = [(item.sample.image.shape[0], item.sample.image.shape[1]) for item in items]
     height, width = (
-        CANVAS_MULTIPLE_PX * math.ceil(max(size[axis] for size in sizes) / CANVAS_MULTIPLE_PX) for axis in (0, 1)
+        CANVAS_MULTIPLE * math.ceil(max(size[axis] for size in sizes) / CANVAS_MULTIPLE) for axis in (0, 1)
     )
     canvas = np.stack([pad_image(item.sample.image, (height, width)) for item in items])
     infos = np.stack([image_info(size, item.original) for size, item in zip(sizes, items, strict=True)])

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from maskline_train.model.backbone.resnet import ResNet
-from maskline_train.spec import CANVAS_MULTIPLE as CANVAS_MULTIPLE
 from maskline_train.spec import STRIDES as STRIDES
 from maskline_train.spec import BackboneSpec, PreprocessingSpec
 
