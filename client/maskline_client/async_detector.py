@@ -115,10 +115,10 @@ class AsyncDetector:
 
     async def _check_contract(self) -> ServedModel:
         """Compare the server with the contract and return what it serves."""
-        timeout = self._connection.deadline_s
+        left_s, start = self._connection.left_s, time.monotonic()
         try:
-            metadata = await self._client.get_model_metadata(MASKRCNN.name, client_timeout=timeout)
-            config = await self._client.get_model_config(MASKRCNN.name, client_timeout=timeout)
+            metadata = await self._client.get_model_metadata(MASKRCNN.name, client_timeout=left_s(start))
+            config = await self._client.get_model_config(MASKRCNN.name, client_timeout=left_s(start))
         except triton.InferenceServerException as failure:
             raise self._connection.error(failure) from failure
         return read_model(metadata, config, MASKRCNN)

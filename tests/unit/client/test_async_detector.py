@@ -58,6 +58,20 @@ def test_tasks_that_wait_for_one_contract_check_keep_their_own_deadlines(server:
     assert time.monotonic() - start < 10
 
 
+def test_the_two_calls_of_the_contract_check_share_one_deadline(server: Server) -> None:
+    """Each takes 2 of the 3 seconds that both have together."""
+    server.script.metadata_sleep_s = server.script.config_sleep_s = 2
+
+    async def call() -> None:
+        async with AsyncDetector(server.url, deadline_s=3) as detector:
+            await detector.model()
+
+    with pytest.raises(DeadlineExceeded):
+        asyncio.run(call())
+    with Detector(server.url, deadline_s=3) as detector, pytest.raises(DeadlineExceeded):
+        _ = detector.model
+
+
 def test_errors_are_those_of_the_sync_client(server: Server) -> None:
     async def outcomes() -> list[object]:
         async with AsyncDetector(server.url) as detector:

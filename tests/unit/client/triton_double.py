@@ -32,6 +32,7 @@ class Script:
     details: str = "scripted"
     sleep_s: float = 0.0
     metadata_sleep_s: float = 0.0
+    config_sleep_s: float = 0.0
     over: threading.Event = dataclasses.field(default_factory=threading.Event)  # ends every sleep
     padding: bytes = b""  # the text of a padding row's mask
     size: tuple[int, int] = SIZE  # what the server says of every image
@@ -126,6 +127,7 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
         return response
 
     def ModelConfig(self, request, context):  # noqa: N802
+        self.script.over.wait(self.script.config_sleep_s)
         response = service_pb2.ModelConfigResponse()
         response.config.parameters["labels"].string_value = self.script.labels
         if self.script.keypoints:
