@@ -16,8 +16,8 @@ from typing import Any
 
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
 from maskline_serve.repository import check_engines, config
+from maskline_serve.repository.external_data import refuse_external_data
 from maskline_serve.repository.on_disk import STAGES, Repository
-from maskline_serve.repository.on_disk.external_data import refuse_external_data
 from maskline_serve.server import find_server
 from maskline_serve.server.logs import LogReader, tail
 

@@ -1,1 +1,1 @@
-../../maskline_serve/external_data.py
+../../maskline_serve/repository/external_data.py

@@ -14,8 +14,8 @@ from typing import Any
 
 from maskline_serve.errors import ArtifactError
 from maskline_serve.repository import keypoints
+from maskline_serve.repository.external_data import refuse_external_data
 from maskline_serve.repository.on_disk import BRANCHES, REQUIRED_STAGES, STAGES, sha256
-from maskline_serve.repository.on_disk.external_data import refuse_external_data
 
 FORMAT = "maskline-artifact/1"
 SPEC_FORMAT = "maskline-model/1"
