@@ -203,8 +203,10 @@ def recipes_command() -> None:
     """
     from maskline_train.recipes import recipe_names
 
-    for name, line in recipe_names().items():
-        typer.echo(f"{name:20} {line}")
+    names = recipe_names()
+    width = max(map(len, names))
+    for name, line in names.items():
+        typer.echo(f"{name:{width}} {line}")
 
 
 app.command("ablate")(ablate_command)
