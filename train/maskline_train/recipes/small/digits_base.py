@@ -1,4 +1,4 @@
-"""Digits demo, base: a slim ResNet-18-FPN from nothing on a CPU. Not the paper's network.
+"""Digits demo, base, 1 of 3: a slim ResNet-18-FPN from nothing on a CPU. Not the paper's network.
 
 Command:  maskline-train data digits out/digits
           maskline-train fit digits_base --data out/digits --out out/base

@@ -1,4 +1,4 @@
-"""Digits demo, base, second round: finer features, from the first round's weights. Not the paper's network.
+"""Digits demo, base, 2 of 3: goes on from digits_base with finer features. Not the paper's network.
 
 Command:  maskline-train fit digits_base_again --data out/digits --out out/base_again --init out/base/last
 Hardware: 2 CPU cores, 3 GB of memory.

@@ -1,4 +1,4 @@
-"""Digits demo, base, third round: another cosine from the second round's weights. Not the paper's network.
+"""Digits demo, base, 3 of 3: goes on from digits_base_again to what the demo ships. Not the paper's network.
 
 Command:  maskline-train fit digits_base_last --data out/digits --out out/base_last --init out/base_again/last
 Hardware: 2 CPU cores, 3 GB of memory.
