@@ -14,7 +14,6 @@ import math
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
-from torch.nn import functional
 
 from maskline_train.spec import BackboneSpec
 
@@ -42,7 +41,8 @@ class FrozenBatchNorm(nn.Module):
         """Norm of `conv(x)`; the gradient reaches the convolution's weight, nothing here trains."""
         scale, shift = scale_and_shift(self)
         weight = conv.weight * scale[:, None, None, None]
-        return functional.conv2d(x, weight, shift, conv.stride, conv.padding, groups=conv.groups)
+        out: Tensor = conv._conv_forward(x, weight, shift)  # the convolution's own way, with another weight and bias
+        return out
 
 
 class BatchNorm(nn.BatchNorm2d):

@@ -20,9 +20,32 @@ from maskline_train.spec import BackboneSpec
 BLOCKS_PER_STAGE = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
+# Channels from which on oneDNN's backward pass of a strided 1 x 1 convolution keeps to its memory.
+_SAFE_CHANNELS = 16
+
+
+class NarrowStridedConv(nn.Conv2d):
+    """A 1 x 1 convolution with a stride, of few channels, that picks its pixels before it convolves them.
+
+    The same products and sums. torch 2.11's oneDNN (3.10.2) writes outside its memory in the backward pass of such a
+    convolution of fewer than 16 channels, channels last (as every activation here, since the canvas is), with AVX-512
+    and more than one thread. Without a gradient it is the ordinary convolution, and so in an exported graph.
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002 (torch's name)
+        """What `forward` and `FrozenBatchNorm` call."""
+        if torch.is_grad_enabled():
+            step = self.stride[0]
+            return functional.conv2d(input[:, :, ::step, ::step], weight, bias)
+        out: Tensor = super()._conv_forward(input, weight, bias)
+        return out
+
+
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     """A convolution without bias (the norm has one) that keeps the size at stride 1."""
-    return nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False, groups=groups)
+    narrow = kernel == 1 and stride > 1 and inputs < _SAFE_CHANNELS
+    made = NarrowStridedConv if narrow else nn.Conv2d
+    return made(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False, groups=groups)
 
 
 class Shortcut(nn.Sequential):
