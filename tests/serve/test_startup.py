@@ -13,7 +13,7 @@ from maskline_serve.errors import RepositoryError, ServerNotFoundError
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import find_server
 from maskline_serve.server.logs import LogReader
-from maskline_serve.server.process import Ports, ServerProcess
+from maskline_serve.server.process import NO_SERVICES, ServerProcess
 from maskline_serve.server.triton_server import TritonServer
 from serve.test_server import COMMAND, START_S, wait_until
 
@@ -62,7 +62,7 @@ def script(folder, text):
     [
         ("#!/bin/sh\n", "it last said: nothing"),
         ("#!/bin/sh\necho no such library >&2; exit 1\n", "it last said: no such library"),
-        ("neither a script nor a program", "does not start: Exec format error"),
+        ("neither a script nor a program", "tritonserver: Exec format error"),
     ],
 )
 def test_doctor_survives_a_program_that_is_no_server(repository, tmp_path, monkeypatch, text, said):
@@ -144,7 +144,7 @@ def test_a_reader_of_the_log_that_went_away_does_not_block_the_server(repository
     def closed(line):
         raise BrokenPipeError
 
-    process = ServerProcess(installation, Repository.load(repository), "127.0.0.1", Ports(1, 2, 3), 1, closed, True)
+    process = ServerProcess(installation, Repository.load(repository), NO_SERVICES, 1, closed, True)
     wait_until(lambda: process.status() is not None, START_S, "writing the log")
     assert process.stop() == 0
     assert len(process.lines) == 200

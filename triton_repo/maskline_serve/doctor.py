@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import enum
 import importlib.metadata
 import shutil
-import subprocess
-import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
 from maskline_serve.repository import check_engines, config
-from maskline_serve.repository.external_data import refuse_external_data
 from maskline_serve.repository.on_disk import STAGES, Repository
+from maskline_serve.repository.on_disk.external_data import refuse_external_data
 from maskline_serve.server import find_server
-from maskline_serve.server.logs import LogReader, tail
+from maskline_serve.server.triton_server.version import stated_version
 
 # Feature maps travel through shared memory: 95 MB an 800x1344 image and copy. Containers get 64 MB by default.
 SHM_WANTED_MIB = 1024
-START_SECONDS = 60.0  # the server states its version within a second; this is for a machine with much to do
 _ONNX_DTYPES = {"tensor(uint8)": "UINT8", "tensor(int32)": "INT32", "tensor(float)": "FP32"}
 
 
@@ -221,7 +216,7 @@ def _machine() -> list[Finding]:
         installation = find_server.find()
     except ServerNotFoundError as error:
         return [Finding("server", Level.ERROR, str(error))]
-    findings = [_attempt("server", lambda: f"{installation.origin}, version {_server_version(installation)}")]
+    findings = [_attempt("server", lambda: f"{installation.origin}, version {stated_version(installation)}")]
     free_mib = shutil.disk_usage("/dev/shm").free / 2**20
     enough = free_mib >= SHM_WANTED_MIB
     advice = "" if enough else f", expected {SHM_WANTED_MIB}: start the container with --shm-size=2g"
@@ -240,54 +235,3 @@ def _attempt(check: str, look: Callable[[], str]) -> Finding:
         return Finding(check, Level.ERROR, "not installed; `pip install 'maskline[serve]'`")
     except ServerNotFoundError as error:
         return Finding(check, Level.ERROR, str(error))
-
-
-def _server_version(installation: find_server.Installation) -> str:
-    """The version the server states when it starts without models and ports.
-
-    Raises:
-        ServerNotFoundError: it does not start.
-    """
-    with tempfile.TemporaryDirectory(prefix="maskline-serve-") as name:
-        folder = Path(name)
-        (folder / "none").mkdir()
-        program, _ = find_server.prepare(installation, folder / "none", folder)
-        services = [f"--allow-{service}=false" for service in ("grpc", "http", "metrics")]
-        try:
-            process = subprocess.Popen(
-                [str(program), f"--model-repository={folder / 'none'}", *services],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=find_server.environment(installation),
-                text=True,
-                errors="replace",
-            )
-        except OSError as error:
-            raise ServerNotFoundError(
-                f"{program} does not start: {error.strerror}; {find_server.INSTALL_HINT}"
-            ) from None
-        limit = threading.Timer(START_SECONDS, process.kill)
-        limit.start()
-        try:
-            return _stated_version(process, program)
-        finally:
-            limit.cancel()
-            process.kill()
-            process.communicate()
-
-
-def _stated_version(process: subprocess.Popen[str], program: Path) -> str:
-    """Read the log until it names the version.
-
-    Raises:
-        ServerNotFoundError: the log ended first.
-    """
-    log, lines = LogReader(), collections.deque[str](maxlen=20)
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.append(line)
-        log.feed(line.rstrip("\n"))
-        if log.version is not None:
-            return log.version
-    said = log.last_error or tail(lines) or "nothing"
-    raise ServerNotFoundError(f"{program} does not start as tritonserver does; it last said: {said}")

@@ -140,14 +140,14 @@ def _libpython_folder() -> Path:
     )
 
 
-def prepare(installation: Installation, repository_backends: Path, folder: Path) -> tuple[Path, Path]:
+def prepare(installation: Installation, repository_backends: Path | None, folder: Path) -> tuple[Path, Path]:
     """Link the server's backends, the stub and the repository's backends into `folder`.
 
     A backend that the server brings itself (the container's C++ onnxruntime) wins over the repository's.
 
     Args:
         installation: what `find` returned.
-        repository_backends: `backends` of an assembled repository.
+        repository_backends: `backends` of an assembled repository; None without one.
         folder: an empty private folder on a file system that allows execution.
 
     Returns:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +28,7 @@ from maskline_serve.server.logs import LogReader
 SHM_BYTES = 16 << 20
 DRAIN_MARGIN_SECONDS = 5  # unloading takes a few seconds after the last request is through
 STOP_MARGIN_SECONDS = DRAIN_MARGIN_SECONDS + 10.0  # the supervisor's own ending: stubs, shared memory, files
+NO_SERVICES = ("--allow-grpc=false", "--allow-http=false", "--allow-metrics=false")  # for a server that only starts
 
 
 def _show_nothing(line: str) -> None:
@@ -71,22 +72,29 @@ def _bind(stack: contextlib.ExitStack, host: str, port: int, name: str) -> int:
     return int(listener.getsockname()[1])
 
 
-def command(program: Path, backends: Path, models: Path, host: str, ports: Ports, drain_s: int) -> list[str]:
-    """The server's command line. Every flag is known to release 24.10 and later."""
+def listening(host: str, ports: Ports) -> list[str]:
+    """Flags for a server that listens on these ports."""
     # The server writes host:port itself for gRPC; its HTTP library has a prefix of its own for IPv6.
     grpc_host, http_host = (f"[{host}]", f"ipv6:{host}") if ":" in host else (host, host)
     return [
-        str(program),
-        f"--model-repository={models}",
-        f"--backend-directory={backends}",
-        f"--backend-config=python,shm-default-byte-size={SHM_BYTES}",
-        f"--backend-config=python,shm-region-prefix-name={backends.parent.name}_",
         f"--grpc-address={grpc_host}",
         f"--grpc-port={ports.grpc}",
         f"--http-address={http_host}",
         f"--http-port={ports.http}",
         f"--metrics-address={http_host}",
         f"--metrics-port={ports.metrics}",
+    ]
+
+
+def command(program: Path, backends: Path, models: Path, services: Sequence[str], drain_s: int) -> list[str]:
+    """The server's command line. Every flag is known to release 24.10 and later."""
+    return [
+        str(program),
+        f"--model-repository={models}",
+        f"--backend-directory={backends}",
+        f"--backend-config=python,shm-default-byte-size={SHM_BYTES}",
+        f"--backend-config=python,shm-region-prefix-name={backends.parent.name}_",
+        *services,
         "--disable-auto-complete-config",
         "--strict-readiness=true",
         "--exit-on-error=true",
@@ -106,6 +114,12 @@ def plain_path(models: Path, folder: Path) -> Path:
     link = folder / "models"
     link.symlink_to(models)
     return link
+
+
+def _no_models(folder: Path) -> Path:
+    """An empty folder of models inside `folder`."""
+    (folder / "models").mkdir()
+    return folder / "models"
 
 
 def work_folder() -> Path:
@@ -128,19 +142,28 @@ class ServerProcess:
     def __init__(
         self,
         installation: find_server.Installation,
-        repository: Repository,
-        host: str,
-        ports: Ports,
+        repository: Repository | None,
+        services: Sequence[str],
         drain_s: int,
         show: Callable[[str], None],
         verbose: bool,
     ) -> None:
+        """Start it.
+
+        Args:
+            installation: the server to start.
+            repository: what it serves; None for no models at all.
+            services: flags of `listening`, or NO_SERVICES.
+            drain_s: how long requests in flight may take when it stops.
+            show: called with each log line worth reading, from another thread.
+            verbose: pass every log line to `show`.
+        """
         self.log = LogReader()
         self.lines: collections.deque[str] = collections.deque(maxlen=200)
         self._show, self._verbose, self._drain_s = show, verbose, drain_s
         folder = work_folder()
         try:
-            self._process = self._start(installation, repository, host, ports, folder)
+            self._process = self._start(installation, repository, services, folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)  # later on the supervisor does this
             raise
@@ -149,15 +172,19 @@ class ServerProcess:
         self._reader.start()
 
     def _start(
-        self, installation: find_server.Installation, repository: Repository, host: str, ports: Ports, folder: Path
+        self,
+        installation: find_server.Installation,
+        repository: Repository | None,
+        services: Sequence[str],
+        folder: Path,
     ) -> subprocess.Popen[str]:
         """Start the supervisor, which starts the server."""
-        program, backends = find_server.prepare(installation, repository.backends, folder)
+        program, backends = find_server.prepare(installation, repository.backends if repository else None, folder)
         supervisor = [sys.executable, "-I", "-S", str(Path(__file__).with_name("supervise.py"))]
-        models = plain_path(repository.models, folder)
+        models = _no_models(folder) if repository is None else plain_path(repository.models, folder)
         own = [str(folder), f"{folder.name}_", str(os.getpid()), str(self._drain_s + DRAIN_MARGIN_SECONDS), "--"]
         return subprocess.Popen(
-            supervisor + own + command(program, backends, models, host, ports, self._drain_s),
+            supervisor + own + command(program, backends, models, services, self._drain_s),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

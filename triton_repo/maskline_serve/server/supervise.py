@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
             pass
         return _end(server, drain)
     except OSError as error:
-        sys.stderr.write(f"maskline: cannot start {command[0]}: {error}\n")
+        sys.stderr.write(f"maskline: cannot start {command[0]}: {error.strerror}\n")
         return 127
     finally:
         _end_orphans()

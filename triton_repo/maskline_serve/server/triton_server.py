@@ -13,7 +13,7 @@ from maskline_serve.errors import ModelNotLoadedError, PortTakenError, ServerFai
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import canary, find_server
 from maskline_serve.server.logs import tail
-from maskline_serve.server.process import Ports, ServerProcess
+from maskline_serve.server.process import Ports, ServerProcess, listening
 
 POLL_SECONDS = 0.1
 PORT_ATTEMPTS = 3  # another process may take a free port in the moment between finding and using it
@@ -97,8 +97,9 @@ class TritonServer:
     def _start(self) -> TritonServer:
         """One attempt to start."""
         self._ports = Ports.claim(self._host, *self._asked)
+        services = listening(self._host, self._ports)
         self._process = ServerProcess(
-            self.installation, self.repository, self._host, self._ports, self._drain_s, self._show, self._verbose
+            self.installation, self.repository, services, self._drain_s, self._show, self._verbose
         )
         try:
             self._wait_until_right(time.monotonic() + self._timeout_s)
