@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from maskline_client.bench.machine import describe_machine, describe_versions
-from maskline_client.bench.results import write_atomically
+from maskline_client.files import write_text
 from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
@@ -176,5 +176,4 @@ def memory_mib(pid: int | str = "self") -> tuple[float, float]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a result whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(content, indent=1) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,36 +12,46 @@ from typing import Any
 from PIL import Image
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text; a file of that name is replaced in one step.
+
+    Raises:
+        OSError: the file cannot be written; the old one stays, nothing is left behind.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_json(path: Path, data: Any) -> None:
-    """Write JSON; a file of that name is replaced in one step.
+    """Write JSON on one line; a file of that name is replaced in one step.
 
     Raises:
         ValueError: a number in it is NaN or infinite, which JSON cannot say.
-        OSError: the file cannot be written; the old one stays, nothing is left behind.
+        OSError: as `write_text`.
     """
-    text = json.dumps(data, allow_nan=False) + "\n"
-    with _replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, json.dumps(data, allow_nan=False) + "\n")
 
 
 def write_png(path: Path, image: Image.Image) -> None:
     """Write a picture as PNG; a file of that name is replaced in one step.
 
     Raises:
-        OSError: as `write_json`.
+        OSError: as `write_text`.
     """
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         image.save(temporary, "PNG", compress_level=4)
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, renamed to it when the block ends well and removed when it does not."""
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to it when the block ends well and removed when it does not.
+
+    Two processes that write one name get two temporary names: the later one wins, and neither file is a mixture.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         temporary.replace(path)
-    except BaseException:
+    finally:
         temporary.unlink(missing_ok=True)
-        raise

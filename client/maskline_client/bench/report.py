@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from maskline_client.bench.charts import latency_chart, steps_chart, throughput_chart
-from maskline_client.bench.results import BenchResults, Run, write_atomically
+from maskline_client.bench.results import BenchResults, Run
 from maskline_client.bench.settings import Scenario
+from maskline_client.files import write_text
 
 
 def write_report(path: Path, results: BenchResults) -> None:
     """Write report.html."""
-    write_atomically(path, to_html(results))
+    write_text(path, to_html(results))
 
 
 def to_html(results: BenchResults) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from maskline_client.bench.machine import ProcessMemory
 from maskline_client.bench.settings import Scenario
 from maskline_client.bench.statistics import Latency, StepTimes, summarize
+from maskline_client.files import write_text
 
 FORMAT = "maskline-bench/1"
 # perf_analyzer's own header, word for word, so that what reads its files reads ours; times in microseconds.
@@ -163,21 +164,14 @@ class BenchResults:
         }
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file whole or not at all: to a temporary name beside it, then renamed."""
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
 def write_json(path: Path, results: BenchResults) -> None:
     """Write results.json."""
-    write_atomically(path, json.dumps(results.to_dict(), indent=1) + "\n")
+    write_text(path, json.dumps(results.to_dict(), indent=1) + "\n")
 
 
 def write_csv(path: Path, results: BenchResults) -> None:
     """Write results.csv: one row a level of the closed loop; void runs have none."""
-    write_atomically(path, to_csv(results))
+    write_text(path, to_csv(results))
 
 
 def to_csv(results: BenchResults) -> str:
