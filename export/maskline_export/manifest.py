@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from maskline_train.files import replace_file
 from maskline_train.spec import ModelSpec
 
 from maskline_export.errors import ContractError
@@ -91,9 +92,7 @@ class Manifest:
 
     def save(self, folder: Path) -> None:
         """Write `manifest.json` into the folder, at once or not at all."""
-        temporary = folder / f".{FILE}.tmp"
-        temporary.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-        temporary.replace(folder / FILE)
+        replace_file(folder / FILE, (json.dumps(self.to_dict(), indent=2) + "\n").encode())
 
 
 def _stage(data: dict[str, Any]) -> StageInfo:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from maskline_train.files import replace_file
+
 from maskline_export.engine import plugin_library
 from maskline_export.engine.engine_manifest import FILE as ENGINES_FILE
 from maskline_export.engine.engine_manifest import PLUGINS, EngineInfo, EngineManifest, Runtime
@@ -197,9 +199,7 @@ class _Builder:
         if self._request.timing_cache is None:
             (folder / TIMING_CACHE).write_bytes(self._cache)
             return
-        temporary = self._cache_file.with_name(f".{self._cache_file.name}.tmp")
-        temporary.write_bytes(self._cache)
-        temporary.replace(self._cache_file)
+        replace_file(self._cache_file, self._cache)
 
     def _config(self, info: StageInfo) -> Any:
         config = self._builder.create_builder_config()

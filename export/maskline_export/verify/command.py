@@ -16,6 +16,7 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.data.loader import eval_loader
 from maskline_train.distributed import Processes
 from maskline_train.evaluation.evaluate import Metrics, Result, evaluate, percent, score, to_results
+from maskline_train.files import replace_file
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
 from maskline_train.spec import ModelSpec
 from rich.console import Console
@@ -62,7 +63,7 @@ def run(
     dataclasses.replace(manifest, parity=result).save(artifact)
     if json_path is not None:
         json_path.parent.mkdir(parents=True, exist_ok=True)
-        json_path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        replace_file(json_path, (json.dumps(result, indent=2) + "\n").encode())
     if report.first_deviation is not None:
         raise ParityError(_advice(report))
     console.print(f"[green]Every stage agrees[/] on {report.num_images} images, {report.num_detections} detections.")
