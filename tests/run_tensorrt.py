@@ -25,9 +25,10 @@ from maskline_export.manifest import Precision, load_artifact
 from maskline_export.onnx_stages.to_onnx import export_checkpoint, export_model
 from maskline_export.precision.quantize import MIN_IMAGES
 from maskline_export.verify.compare import StageRow
-from maskline_export.verify.engines import RunStage, compare_engines, engine_table
+from maskline_export.verify.engines import RunStage, compare_engines
 from maskline_export.verify.images import ladder_images
 from maskline_export.verify.onnx_runtime import OnnxPipeline, Tensors
+from maskline_export.verify.stages_verifier.parity_table import parity_table
 from maskline_train.data.canvas import preprocess, preprocess_batch
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.spec import ModelSpec, PreprocessingSpec
@@ -73,7 +74,7 @@ def main(
                     engines = build_engines(request, lambda line: console.print(f"[dim]{line}[/]"))
                     rows = compare(artifact, TensorRTStages(root / "engines").run, wanted.value, batch)
                 where = f"TensorRT {engines.version}, {engines.gpu}"
-                console.print(engine_table(f"{title}: {where} against ONNX Runtime fp32", rows))
+                console.print(parity_table(f"{title}: {where} against ONNX Runtime fp32", rows))
                 failed += [f"{title}: {row.stage}" for row in rows if not row.ok]
     if failed:
         raise ParityError(f"{len(failed)} rows deviate: {'; '.join(failed)}; the first one is where to look")

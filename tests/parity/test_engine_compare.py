@@ -15,8 +15,9 @@ import run_tensorrt
 from maskline_export.precision.low_types import is_feature
 from maskline_export.precision.to_typed import type_artifact
 from maskline_export.verify.compare import StageRow
-from maskline_export.verify.engines import RunStage, compare_engines, engine_table
+from maskline_export.verify.engines import RunStage, compare_engines
 from maskline_export.verify.onnx_runtime import OnnxPipeline, Tensors
+from maskline_export.verify.stages_verifier.parity_table import parity_table
 from rich.console import Console
 from serve import standin
 from support.export.exported import Exported
@@ -52,7 +53,7 @@ def test_typed_stages_pass(exported: Exported, photos: Path, tmp_path: Path, pre
     assert by_name["mask probabilities"].scale > 100
     assert by_name["scores"].scale > 0.5, "there is something to compare"
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(engine_table("a title", rows))
+    console.print(parity_table("a title", rows))
     assert console.export_text().count(" ok ") == len(rows)
 
 

@@ -30,6 +30,7 @@ from maskline_export.verify.images import ladder_images, named_images
 from maskline_export.verify.onnx_runtime import OnnxPipeline
 from maskline_export.verify.rows import ParityReport
 from maskline_export.verify.stages_verifier import verify
+from maskline_export.verify.stages_verifier.parity_table import parity_table
 
 MAX_LISTED_IMAGES = 16  # of a dataset, for the stage table; the AP uses them all
 
@@ -55,7 +56,7 @@ def run(
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("PyTorch against ONNX Runtime", total=len(sources))
         report = verify(model, artifact, manifest, (pixels for _, pixels in sources), lambda: progress.advance(task))
-    console.print(parity_table(report))
+    console.print(parity_table("PyTorch against ONNX Runtime", report.rows))
     result: dict[str, Any] = report.to_dict() | {"image_names": [name for name, _ in sources]}
     if data is not None:
         result["ap"] = average_precision(model, artifact, data, split)
@@ -67,19 +68,6 @@ def run(
     if report.first_deviation is not None:
         raise ParityError(_advice(report))
     console.print(f"[green]Every stage agrees[/] on {report.num_images} images, {report.num_detections} detections.")
-
-
-def parity_table(report: ParityReport) -> Table:
-    """One line a stage: errors, limit, matched share, verdict."""
-    table = Table(title="PyTorch against ONNX Runtime")
-    for name in ("stage", "max error", "p99 error", "limit", "unit", "matched", ""):
-        table.add_column(name, justify="left" if name in ("stage", "unit") else "right")
-    for row in report.rows:
-        matched = f"{100 * row.matched:.1f} %" if row.min_matched else ""
-        verdict = "[green]ok[/]" if row.ok else "[red]deviates[/]"
-        errors = [f"{value:.2g}" for value in (row.max_error, row.p99_error, row.limit)]
-        table.add_row(row.stage, *errors, row.unit, matched, verdict)
-    return table
 
 
 def ap_table(ap: dict[str, dict[str, Any]]) -> Table:

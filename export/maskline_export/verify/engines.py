@@ -1,7 +1,7 @@
 """Engines against the float32 artifact they were built of, stage by stage, with errors and limits of each precision.
 
 Each stage gets the reference's inputs, so an error shows in the stage that makes it. The other side may be TensorRT
-(trt_engine.py) or typed stages in ONNX Runtime: whatever takes a stage's name and inputs and gives its outputs.
+(run_engine.py) or typed stages in ONNX Runtime: whatever takes a stage's name and inputs and gives its outputs.
 
 Letters: D detections an image.
 """
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from rich.table import Table
 
 from maskline_export.manifest import Precision
 from maskline_export.precision.low_types import is_feature
@@ -86,19 +85,6 @@ def compare_engines(
             _COMPARE[stage](rows, tensors | expected, {name: found[name] for name in expected}, precision)
             tensors |= expected
     return list(rows.values())
-
-
-def engine_table(title: str, rows: list[StageRow]) -> Table:
-    """One line a row: errors, limit, matched share, verdict."""
-    table = Table(title=title)
-    for name in ("stage", "max error", "p99 error", "limit", "unit", "matched", ""):
-        table.add_column(name, justify="left" if name in ("stage", "unit") else "right")
-    for row in rows:
-        matched = f"{100 * row.matched:.1f} %" if row.min_matched else ""
-        limit = f">= {100 * row.min_matched:.0f} %" if row.min_matched else f"{row.limit:.2g}"
-        verdict = "[green]ok[/]" if row.ok else "[red]deviates[/]"
-        table.add_row(row.stage, f"{row.max_error:.2g}", f"{row.p99_error:.2g}", limit, row.unit, matched, verdict)
-    return table
 
 
 def _compare_backbone(rows: dict[str, StageRow], expected: Tensors, found: Tensors, precision: Precision) -> None:
