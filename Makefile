@@ -76,8 +76,10 @@ bench-ops: plugins ## the ops on the CPU: RoIAlign, proposals, masks to RLE; our
 bench-device: plugins ## the ops on a GPU, ours and torchvision's in turn
 	@PYTHONPATH=plugins:bench/device_ops $(BIN)/python bench/device_ops/main.py --build $(PLUGINS) $(if $(JSON),--json $(JSON))
 
+# Another model: make test-tensorrt FULL=1 (ResNet-50-FPN, random weights), or maskline-export verify-engines ARTIFACT
 test-tensorrt: plugins ## on a machine with TensorRT: build the engines and compare each stage with ONNX Runtime
-	@$(BIN)/python tests/run_tensorrt.py
+	@PYTHONPATH=tests $(BIN)/python -m support.export.dense_artifact out/tensorrt $(if $(FULL),--full)
+	@$(BIN)/maskline-export verify-engines out/tensorrt
 
 test-gpu: $(READY) ## everything of the plugins that needs a GPU: tests, harness, sanitizer, benchmark; into out/gpu
 	@PYTHON=$(BIN)/python TENSORRT_INCLUDE=$(TENSORRT_INCLUDE) plugins/check_gpu.sh out/gpu

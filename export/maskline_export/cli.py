@@ -75,6 +75,11 @@ Calibration = Annotated[
     Path | None, typer.Option(help="Folder of images like those that will be served, at least 8; for int8.")
 ]
 
+PluginLibrary = Annotated[
+    Path | None,
+    typer.Option(help="libmaskline_trt.so. Default: $MASKLINE_PLUGIN_LIBRARY, then build/plugins/libmaskline_trt.so."),
+]
+
 
 @app.command()
 def typed(
@@ -109,12 +114,7 @@ def engine(
         ),
     ] = None,
     calibration: Calibration = None,
-    plugin_library: Annotated[
-        Path | None,
-        typer.Option(
-            help="libmaskline_trt.so. Default: $MASKLINE_PLUGIN_LIBRARY, then build/plugins/libmaskline_trt.so."
-        ),
-    ] = None,
+    plugin_library: PluginLibrary = None,
     plugin_free: Annotated[
         bool, typer.Option("--plugin-free", help="Standard layers in place of our plugins: slower, needs no library.")
     ] = False,
@@ -173,6 +173,32 @@ def verify(
     from maskline_export.verify.command import run
 
     run(checkpoint, artifact, images or [], data, split, json_path)
+
+
+@app.command()
+def verify_engines(
+    artifact: Annotated[Path, typer.Argument(help="Artifact folder in fp32; with dense bodies to build of it.")],
+    engines: Annotated[
+        Path | None,
+        typer.Argument(help="What `maskline-export engine` wrote of it. Default: build them for this comparison."),
+    ] = None,
+    precision: Annotated[
+        list[PrecisionChoice] | None, typer.Option(help="Of what is built, repeatable; default: all four.")
+    ] = None,
+    plugin_library: PluginLibrary = None,
+    batch: Annotated[int, typer.Option(min=1, help="Largest batch that is compared.")] = 2,
+) -> None:
+    """Compare TensorRT engines on this GPU with their artifact in ONNX Runtime, stage by stage.
+
+    Without ENGINES it builds them with our plugins and with standard layers, in a temporary folder. When a stage
+    deviates the exit status is 1.
+
+    [bold]Example:[/] maskline-export verify-engines artifacts/dense out/engines
+    """
+    from maskline_export.verify.stages_verifier.engines_command import Building, run
+
+    building = Building([choice.value for choice in precision or list(PrecisionChoice)], plugin_library)
+    run(artifact, engines, building, batch)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The comparison behind `make test-tensorrt`, with typed stages in ONNX Runtime in the place of engines."""
+"""The comparison of `maskline-export verify-engines`, with typed stages in ONNX Runtime in the place of engines."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import run_tensorrt
+from maskline_export.engine.engine_manifest import EngineInfo, EngineManifest
+from maskline_export.errors import ContractError, ParityError
+from maskline_export.manifest import load_artifact
 from maskline_export.precision.low_types import is_feature
 from maskline_export.precision.to_typed import type_artifact
 from maskline_export.verify.compare import StageRow
 from maskline_export.verify.engines import RunStage, compare_engines
 from maskline_export.verify.onnx_runtime import OnnxPipeline, Tensors
+from maskline_export.verify.stages_verifier import engines_command
 from maskline_export.verify.stages_verifier.parity_table import parity_table
 from rich.console import Console
 from serve import standin
 from support.export.exported import Exported
 
-SCRIPT = Path(__file__).parents[1] / "run_tensorrt.py"
+SCRIPT = Path(__file__).parents[1] / "engines_command.py"
 
 
 @pytest.fixture(scope="module")
 def photos(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_tensorrt.calibration_photos(tmp_path_factory.mktemp("calibration") / "photos", exported.ort)
+    return engines_command.calibration_photos(tmp_path_factory.mktemp("calibration") / "photos", exported.ort)
 
 
 def stages(folder: Path) -> RunStage:
@@ -45,7 +48,7 @@ def stages(folder: Path) -> RunStage:
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_typed_stages_pass(exported: Exported, photos: Path, tmp_path: Path, precision: str) -> None:
     type_artifact(exported.ort, tmp_path / "a", precision, photos if precision == "int8" else None)  # type: ignore[arg-type]
-    rows = run_tensorrt.compare(exported.ort, stages(tmp_path / "a"), precision, 2)  # type: ignore[arg-type]
+    rows = engines_command.compare(exported.ort, stages(tmp_path / "a"), precision, 2)  # type: ignore[arg-type]
     assert [row.stage for row in rows if not row.ok] == [], rows
     by_name = {row.stage: row for row in rows}
     assert by_name["features"].max_error > 0
@@ -60,7 +63,7 @@ def test_typed_stages_pass(exported: Exported, photos: Path, tmp_path: Path, pre
 @pytest.fixture(scope="module")
 def answers(exported: Exported) -> tuple[Tensors, dict[str, Tensors]]:
     """One photograph and what each stage gives on it."""
-    batch = next(run_tensorrt.batches(exported.model.spec.preprocessing, 1))
+    batch = next(engines_command.batches(exported.model.spec.preprocessing, 1))
     tensors, found = dict(batch), {}
     for stage, model in OnnxPipeline(exported.ort, threads=1).stages.items():
         found[stage] = model.run(tensors)
@@ -141,8 +144,53 @@ def test_an_engine_without_an_output_is_no_engine_that_agrees(answers: tuple[Ten
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="the package tensorrt is installed")
 def test_without_tensorrt_the_command_says_so_in_one_line() -> None:
-    done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, check=False, timeout=120)
+    command = [sys.executable, "-m", "maskline_export.cli", "verify-engines", "nothing"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("error: TensorRT is not installed: `pip install tensorrt`")
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+class StandIn:
+    """In the place of TensorRTStages: typed stages in ONNX Runtime under the name of engines of an artifact."""
+
+    def __init__(self, of: Path, run: RunStage) -> None:
+        stages = load_artifact(of).stages
+        info = {
+            name: EngineInfo(f"{name}.plan", "", 0, stage.sha256, 0, 0.0, stage.inputs, stage.outputs)
+            for name, stage in stages.items()
+        }
+        self.manifest = EngineManifest("0", "tensorrt", "10.14", "9.0", "a GPU", "fp16", (), (), info)
+        self.run = run
+
+
+def verify_engines(artifact: Path, engines: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command behind its check for TensorRT, on a folder that `engines` stands for."""
+    monkeypatch.setattr(engines_command, "import_tensorrt", lambda runtime: None)
+    monkeypatch.setattr(engines_command, "TensorRTStages", lambda folder: engines)
+    engines_command.run(artifact, Path("engines"), engines_command.Building((), None), 1)
+
+
+def test_the_command_says_which_stage_of_which_engines_deviates(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    type_artifact(exported.dense, tmp_path / "a", "fp16", None)
+    right = stages(tmp_path / "a")
+    verify_engines(exported.dense, StandIn(exported.dense, right), monkeypatch)
+    assert "Every stage agrees." in capsys.readouterr().out
+    twice = shifted("scores", lambda array: array * np.float32(2))
+    wrong = StandIn(exported.dense, lambda stage, tensors: twice(stage, right(stage, tensors)))
+    with pytest.raises(ParityError, match=r"1 rows deviate: engines: scores; the first one is where to look"):
+        verify_engines(exported.dense, wrong, monkeypatch)
+    assert "deviates" in capsys.readouterr().out
+
+
+def test_engines_of_another_artifact_and_a_typed_one_are_refused(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    type_artifact(exported.dense, tmp_path / "a", "fp16", None)
+    with pytest.raises(ContractError, match=r"backbone\.plan was built of another backbone\.onnx than"):
+        verify_engines(exported.dense, StandIn(tmp_path / "a", stages(tmp_path / "a")), monkeypatch)
+    with pytest.raises(ContractError, match="got precision fp16, expected fp32"):
+        verify_engines(tmp_path / "a", StandIn(tmp_path / "a", stages(tmp_path / "a")), monkeypatch)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import run_tensorrt
 import torch
 from maskline_export.cli import main
 from maskline_export.errors import ContractError
@@ -26,6 +25,7 @@ from maskline_export.verify.compare import match_boxes
 from maskline_export.verify.images import ladder_images
 from maskline_export.verify.onnx_runtime import OnnxPipeline, RawDetections
 from maskline_export.verify.rows import features_row, make_rows
+from maskline_export.verify.stages_verifier import engines_command
 from maskline_train.checkpoint import WEIGHTS_FILE, load_model, save_model
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
 from onnx import numpy_helper
@@ -134,7 +134,7 @@ def dense(case: Case) -> Case:
 @pytest.mark.long
 def test_fp16_stages_of_a_variant_agree_within_the_limits_of_engines(dense: Case, tmp_path: Path) -> None:
     type_artifact(dense.artifact, tmp_path / "fp16", "fp16", None)
-    rows = run_tensorrt.compare(dense.artifact, rounding_stages(tmp_path / "fp16"), "fp16", 2)
+    rows = engines_command.compare(dense.artifact, rounding_stages(tmp_path / "fp16"), "fp16", 2)
     assert [row.stage for row in rows if not row.ok] == [], rows
     assert {row.stage: row for row in rows}["features"].max_error > 0
 

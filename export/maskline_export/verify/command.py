@@ -46,7 +46,7 @@ def run(
     """
     console = Console()
     manifest = load_artifact(artifact)
-    _check_float32(artifact, manifest)
+    check_float32(artifact, manifest)
     try:
         model = load_model(checkpoint).eval()
         sources = list(_sources(images, data, split, model))
@@ -131,8 +131,12 @@ def _dataset(data: Path, split: str, model: MaskRCNN) -> CocoDataset:
     return CocoDataset(data, split, "instances" if model.spec.keypoint_head is None else "person_keypoints")
 
 
-def _check_float32(artifact: Path, manifest: Manifest) -> None:
-    """The limits of the table are those of float32; a typed stage is further off by design."""
+def check_float32(artifact: Path, manifest: Manifest) -> None:
+    """Refuse a typed artifact: the limits are those of float32, and a typed stage is further off by design.
+
+    Raises:
+        ContractError: it is typed.
+    """
     if manifest.precision != "fp32":
         raise ContractError(
             f"{artifact}: got precision {manifest.precision}, expected fp32, which the limits of `verify` are for; "
