@@ -195,7 +195,7 @@ def verify_engines(
 
     [bold]Example:[/] maskline-export verify-engines artifacts/dense out/engines
     """
-    from maskline_export.verify.stages_verifier.engines_command import Building, run
+    from maskline_export.verify.engines_command import Building, run
 
     building = Building([choice.value for choice in precision or list(PrecisionChoice)], plugin_library)
     run(artifact, engines, building, batch)

@@ -19,8 +19,8 @@ from maskline_export.precision.to_typed import type_artifact
 from maskline_export.verify.compare import StageRow
 from maskline_export.verify.engines import RunStage, compare_engines
 from maskline_export.verify.onnx_runtime import OnnxPipeline, Tensors
+from maskline_export.verify.parity_table import parity_table
 from maskline_export.verify.stages_verifier import engines_command
-from maskline_export.verify.stages_verifier.parity_table import parity_table
 from rich.console import Console
 from serve import standin
 from support.export.exported import Exported

@@ -12,10 +12,10 @@ from typing import Any
 
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
 from maskline_serve.repository import check_engines, config
+from maskline_serve.repository.external_data import refuse_external_data
 from maskline_serve.repository.on_disk import STAGES, Repository
-from maskline_serve.repository.on_disk.external_data import refuse_external_data
 from maskline_serve.server import find_server
-from maskline_serve.server.triton_server.version import stated_version
+from maskline_serve.server.version import stated_version
 
 # Feature maps travel through shared memory: 95 MB an 800x1344 image and copy. Containers get 64 MB by default.
 SHM_WANTED_MIB = 1024

@@ -28,9 +28,9 @@ from maskline_export.manifest import Manifest, load_artifact, sha256
 from maskline_export.verify.compare import StageRow
 from maskline_export.verify.images import ladder_images, named_images
 from maskline_export.verify.onnx_runtime import OnnxPipeline
+from maskline_export.verify.parity_table import parity_table
 from maskline_export.verify.rows import ParityReport
 from maskline_export.verify.stages_verifier import verify
-from maskline_export.verify.stages_verifier.parity_table import parity_table
 
 MAX_LISTED_IMAGES = 16  # of a dataset, for the stage table; the AP uses them all
 

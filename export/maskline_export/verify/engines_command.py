@@ -26,7 +26,7 @@ from maskline_export.verify.compare import StageRow
 from maskline_export.verify.engines import RunStage, compare_engines
 from maskline_export.verify.images import ladder_images
 from maskline_export.verify.onnx_runtime import OnnxPipeline, Tensors
-from maskline_export.verify.stages_verifier.parity_table import parity_table
+from maskline_export.verify.parity_table import parity_table
 
 
 @dataclasses.dataclass(frozen=True)
