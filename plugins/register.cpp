@@ -8,6 +8,9 @@
 #include "roi_align/plugin.h"
 
 #include <array>
+#include <cstdint>
+#include <exception>
+#include <string>
 
 #define MASKLINE_PLUGIN_API extern "C" __attribute__((visibility("default")))
 

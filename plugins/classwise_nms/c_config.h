@@ -3,6 +3,8 @@
 
 #include "classwise_nms/attributes.h"
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 
 extern "C"

@@ -4,6 +4,8 @@
 #include "classwise_nms/plan.cuh"
 #include "common/nms.cuh"
 
+#include <cstdint>
+
 namespace maskline
 {
 namespace // kernels are this file's own, so that no other op's can be linked in their place

@@ -5,6 +5,10 @@
 #include "common/export.h"
 #include "common/status.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
 //! Bytes of workspace that a call needs, into `bytes`.
 MASKLINE_API int maskline_device_classwise_nms_workspace(MasklineClasswiseNMS const* config, std::size_t* bytes)
 {

@@ -5,6 +5,7 @@
 #include "classwise_nms/math.h"
 
 #include <cstddef>
+#include <cstdint>
 
 namespace maskline
 {

@@ -5,6 +5,9 @@
 #include "common/export.h"
 #include "common/status.h"
 
+#include <cstdint>
+#include <string>
+
 //! See ClasswiseNMSHostBuffers for the arrays. Returns a Status; `maskline_last_error` has the text.
 MASKLINE_API int maskline_host_classwise_nms(MasklineClasswiseNMS const* config, float const* classLogits,
     float const* boxDeltas, float const* proposals, std::int32_t const* numProposals, float const* imageInfo,

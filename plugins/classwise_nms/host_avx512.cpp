@@ -1,6 +1,10 @@
 #include "classwise_nms/host.h"
 #include "common/box_math_avx512.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <immintrin.h>
+
 namespace maskline
 {
 namespace

@@ -2,6 +2,12 @@
 
 #include "classwise_nms/kernel.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
 namespace maskline
 {
 namespace

@@ -4,6 +4,11 @@
 #include "classwise_nms/attributes.h"
 #include "common/plugin_base.h"
 
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
 namespace maskline
 {
 

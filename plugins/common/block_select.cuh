@@ -3,6 +3,8 @@
 
 #include "common/block_ops.cuh"
 
+#include <cstdint>
+
 namespace maskline
 {
 

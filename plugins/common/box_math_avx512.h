@@ -7,6 +7,7 @@
 
 #include "common/box_math.h"
 
+#include <cstdint>
 #include <immintrin.h>
 
 #define MASKLINE_AVX512 static inline __attribute__((always_inline))

@@ -1,6 +1,10 @@
 #include "common/box_math_avx512.h"
 #include "common/nms_host.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <immintrin.h>
+
 namespace maskline
 {
 

@@ -1,7 +1,10 @@
 #include "common/plugin_base.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <exception>
 #include <limits>
+#include <stdexcept>
 #include <utility>
 
 namespace maskline

@@ -1,6 +1,10 @@
 #include "common/plugin_fields.h"
 
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
+#include <string>
+#include <vector>
 
 namespace maskline
 {

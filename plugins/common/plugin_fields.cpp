@@ -1,7 +1,9 @@
 #include "common/plugin_fields.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <utility>
 

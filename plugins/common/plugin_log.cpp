@@ -1,6 +1,7 @@
 #include "common/plugin_log.h"
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>

@@ -3,6 +3,7 @@
 #include "common/plugin_fields.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <utility>
 
 namespace maskline
@@ -36,7 +37,7 @@ Binding const* find(std::vector<Binding> const& bindings, std::int32_t letter)
 }
 
 //! Where each letter of the inputs is first said.
-std::vector<Binding> bind(std::vector<Tensor> const& inputs, std::vector<Dims> const& shapes)
+std::vector<Binding> bindLetters(std::vector<Tensor> const& inputs, std::vector<Dims> const& shapes)
 {
     std::vector<Binding> bindings;
     for (std::size_t i = 0; i < inputs.size(); ++i)
@@ -174,7 +175,7 @@ void Signature::checkShapes(std::vector<Dims> const& shapes) const
             fail(i, "got shape " + describe(shapes[i]) + ", expected rank " + std::to_string(mInputs[i].dims.size()));
         }
     }
-    auto const bindings = bind(mInputs, shapes);
+    auto const bindings = bindLetters(mInputs, shapes);
     for (std::size_t i = 0; i < mInputs.size(); ++i)
     {
         for (std::size_t axis = 0; axis < mInputs[i].dims.size(); ++axis)
@@ -210,7 +211,7 @@ void Signature::checkShapes(std::vector<Dims> const& shapes) const
 
 std::vector<Dims> Signature::outputShapes(std::vector<Dims> const& inputs) const
 {
-    auto const bindings = bind(mInputs, inputs);
+    auto const bindings = bindLetters(mInputs, inputs);
     std::vector<Dims> outputs;
     for (auto const& tensor : mOutputs)
     {
@@ -234,7 +235,7 @@ void Signature::outputShapes(DimsExprs const* inputs, DimsExprs* outputs, nvinfe
     {
         unknown.push_back(Dims{static_cast<std::int32_t>(tensor.dims.size()), {}});
     }
-    auto const bindings = bind(mInputs, unknown);
+    auto const bindings = bindLetters(mInputs, unknown);
     auto const expression = [&](std::int32_t letter) {
         auto const* const binding = find(bindings, letter);
         return inputs[binding->input].d[binding->axis];

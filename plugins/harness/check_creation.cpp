@@ -1,6 +1,9 @@
 #include "harness/checks.h"
 
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <string>
 #include <utility>
 
 namespace harness

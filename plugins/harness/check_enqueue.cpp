@@ -2,10 +2,14 @@
 #include "harness/execution.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <deque>
 #include <exception>
+#include <string>
 #include <thread>
+#include <vector>
 
 namespace harness
 {

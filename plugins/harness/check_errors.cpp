@@ -2,9 +2,13 @@
 #include "harness/expressions.h"
 
 #include <cctype>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <map>
+#include <string>
+#include <vector>
 
 namespace harness
 {

@@ -1,5 +1,10 @@
 #include "harness/checks.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
 namespace harness
 {
 namespace

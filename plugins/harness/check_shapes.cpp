@@ -2,6 +2,10 @@
 #include "harness/expressions.h"
 
 #include <cctype>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
 
 namespace harness
 {

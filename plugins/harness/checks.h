@@ -6,6 +6,8 @@
 #include "harness/plugin_library.h"
 #include "harness/report.h"
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 

@@ -4,11 +4,14 @@
 #include "harness/plugin_library.h"
 #include "harness/tensors.h"
 
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <dlfcn.h>
 #include <map>
 #include <sstream>
 #include <stdexcept>
+#include <utility>
 
 namespace harness
 {

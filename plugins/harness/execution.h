@@ -3,6 +3,8 @@
 
 #include "harness/checks.h"
 
+#include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace harness

@@ -1,6 +1,7 @@
 #include "harness/field_set.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <sstream>
 #include <stdexcept>
 #include <utility>

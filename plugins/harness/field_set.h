@@ -3,6 +3,7 @@
 
 #include <NvInferRuntime.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>

@@ -4,6 +4,7 @@
 #include "harness/shim.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <exception>
 #include <memory>

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
 
 extern "C" int maskline_host_mask_rle(std::uint8_t const* masks, float const* boxes, std::int32_t const* numDetections,
     float const* imageInfo, std::int32_t images, std::int32_t detections, std::int32_t side, std::int32_t maxCounts,

@@ -3,6 +3,7 @@
 #include "harness/report.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <new>

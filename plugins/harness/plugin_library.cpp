@@ -1,5 +1,6 @@
 #include "harness/plugin_library.h"
 
+#include <cstdint>
 #include <cstring>
 #include <dlfcn.h>
 #include <stdexcept>

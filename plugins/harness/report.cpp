@@ -1,7 +1,9 @@
 #include "harness/report.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
+#include <exception>
 #include <utility>
 
 namespace harness

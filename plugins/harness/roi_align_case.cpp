@@ -3,6 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
 
 extern "C" int maskline_host_multiscale_roi_align(maskline::RoIAlignAttributes const* attributes,
     maskline::RoIAlignShape const* shape, void const* const* features, float const* boxes, void* output, int threads);

@@ -2,6 +2,7 @@
 
 #include <NvInferRuntime.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <dlfcn.h>
 

@@ -1,7 +1,11 @@
 #include "harness/checks.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
+#include <string>
+#include <vector>
 
 namespace harness
 {

@@ -3,6 +3,9 @@
 #include "common/status.h"
 #include "mask_rle/kernel.h"
 
+#include <cstdint>
+#include <string>
+
 //! Run lengths of masks on device pointers; queues on `stream` and returns.
 //!
 //! @param shape, buffers mirrored by ctypes; the shape is checked here.

@@ -3,6 +3,9 @@
 #include "common/status.h"
 #include "mask_rle/host.h"
 
+#include <cstdint>
+#include <string>
+
 //! encodeMasks (host.h): masks [N, M, M] in boxes [N, 4] of original images to COCO's compressed texts.
 //!
 //! Call it with a guess of the capacity; when offsets[N] is more, call it again with that much: it always suffices.

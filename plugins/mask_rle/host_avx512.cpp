@@ -5,6 +5,7 @@
 #include "mask_rle/edges.h"
 #include "mask_rle/pasted_mask.h"
 
+#include <cstdint>
 #include <cstring>
 #include <immintrin.h>
 

@@ -2,6 +2,7 @@
 
 #include "common/simd.h"
 
+#include <cstdint>
 #include <cstring>
 
 namespace maskline

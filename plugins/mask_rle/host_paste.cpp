@@ -2,6 +2,7 @@
 #include "mask_rle/pasted_mask.h"
 
 #include <algorithm>
+#include <cstdint>
 
 namespace maskline
 {

@@ -2,6 +2,8 @@
 #include "mask_rle/edges.h"
 #include "mask_rle/pasted_mask.h"
 
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <immintrin.h>
 

@@ -5,6 +5,9 @@
 #include "common/launch.h"
 #include "mask_rle/math.h"
 
+#include <cstddef>
+#include <cstdint>
+
 namespace maskline
 {
 namespace mask_rle

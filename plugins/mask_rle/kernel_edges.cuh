@@ -3,6 +3,8 @@
 
 #include "mask_rle/kernel_cells.cuh"
 
+#include <cstdint>
+
 namespace maskline
 {
 namespace mask_rle

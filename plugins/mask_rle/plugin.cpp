@@ -2,6 +2,12 @@
 
 #include "mask_rle/kernel.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
 namespace maskline
 {
 namespace

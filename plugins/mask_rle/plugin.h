@@ -4,6 +4,11 @@
 #include "common/plugin_base.h"
 #include "mask_rle/attributes.h"
 
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
 namespace maskline
 {
 

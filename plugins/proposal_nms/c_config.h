@@ -3,6 +3,8 @@
 
 #include "proposal_nms/attributes.h"
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 
 extern "C"

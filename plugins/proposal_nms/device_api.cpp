@@ -5,6 +5,10 @@
 #include "proposal_nms/c_config.h"
 #include "proposal_nms/kernel.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
 //! Bytes of workspace that a call needs, into `bytes`.
 MASKLINE_API int maskline_device_proposal_nms_workspace(MasklineProposalNMS const* config, std::size_t* bytes)
 {

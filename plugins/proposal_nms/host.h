@@ -5,6 +5,7 @@
 #include "proposal_nms/math.h"
 
 #include <cstddef>
+#include <cstdint>
 
 namespace maskline
 {

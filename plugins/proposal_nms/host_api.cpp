@@ -5,6 +5,9 @@
 #include "proposal_nms/c_config.h"
 #include "proposal_nms/host.h"
 
+#include <cstdint>
+#include <string>
+
 //! See ProposalNMSHostBuffers for the arrays. Returns a Status; `maskline_last_error` has the text.
 MASKLINE_API int maskline_host_proposal_nms(MasklineProposalNMS const* config, float const* imageInfo,
     float const* const* logits, float const* const* deltas, float* proposals, std::int32_t* numProposals, int threads)

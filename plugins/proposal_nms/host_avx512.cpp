@@ -1,6 +1,10 @@
 #include "common/box_math_avx512.h"
 #include "proposal_nms/host.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <immintrin.h>
+
 namespace maskline
 {
 namespace

@@ -3,6 +3,8 @@
 
 #include "common/box_math.h"
 
+#include <cstdint>
+
 namespace maskline
 {
 

@@ -3,6 +3,11 @@
 #include "proposal_nms/kernel.h"
 
 #include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
 
 namespace maskline
 {

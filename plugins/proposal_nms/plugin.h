@@ -4,6 +4,11 @@
 #include "common/plugin_base.h"
 #include "proposal_nms/attributes.h"
 
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
 namespace maskline
 {
 

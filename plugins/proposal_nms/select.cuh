@@ -3,6 +3,8 @@
 
 #include "proposal_nms/plan.cuh"
 
+#include <cstdint>
+
 namespace maskline
 {
 namespace // kernels are this file's own, so that no other op's can be linked in their place

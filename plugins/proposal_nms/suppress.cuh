@@ -4,6 +4,8 @@
 #include "common/nms.cuh"
 #include "proposal_nms/plan.cuh"
 
+#include <cstdint>
+
 namespace maskline
 {
 namespace // kernels are this file's own, so that no other op's can be linked in their place

@@ -3,6 +3,8 @@
 #include "common/status.h"
 #include "roi_align/kernel.h"
 
+#include <string>
+
 //! Features of boxes on device pointers; queues on `stream` and returns. The array `features` itself lies on the host.
 //!
 //! @param attributes, shape mirrored by ctypes; checked here.

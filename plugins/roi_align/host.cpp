@@ -6,6 +6,9 @@
 #include "roi_align/host_plan.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
 
 namespace maskline
 {

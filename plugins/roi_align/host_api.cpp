@@ -3,6 +3,8 @@
 #include "common/status.h"
 #include "roi_align/host.h"
 
+#include <string>
+
 //! Features of boxes, each box read from the pyramid level of its size, on host pointers.
 //!
 //! @param attributes, shape mirrored by ctypes; checked here.

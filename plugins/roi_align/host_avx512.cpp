@@ -2,6 +2,10 @@
 // never picks a function from here for processors without it.
 #include "roi_align/host_strip_avx512.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <immintrin.h>
+
 namespace maskline
 {
 namespace

@@ -3,6 +3,9 @@
 #include "roi_align/host_elements.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <limits>
 
 namespace maskline

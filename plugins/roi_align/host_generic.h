@@ -3,6 +3,9 @@
 
 #include "roi_align/host_geometry.h"
 
+#include <cstdint>
+#include <vector>
+
 namespace maskline
 {
 

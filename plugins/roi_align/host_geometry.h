@@ -5,6 +5,7 @@
 #include "roi_align/math.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace maskline

@@ -1,6 +1,8 @@
 #include "roi_align/host_plan.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 
 namespace maskline

@@ -4,6 +4,9 @@
 #include "roi_align/host_geometry.h"
 #include "roi_align/host_program.h"
 
+#include <cstddef>
+#include <vector>
+
 namespace maskline
 {
 

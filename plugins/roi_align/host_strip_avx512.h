@@ -4,6 +4,9 @@
 
 #include "roi_align/host_lanes_avx512.h"
 
+#include <cstdint>
+#include <immintrin.h>
+
 namespace maskline
 {
 namespace

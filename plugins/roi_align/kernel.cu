@@ -9,6 +9,9 @@
 #include "roi_align/kernel_bins.cuh"
 #include "roi_align/math.h"
 
+#include <cstddef>
+#include <cstdint>
+
 namespace maskline
 {
 namespace

@@ -4,6 +4,8 @@
 #include "roi_align/kernel_elements.cuh"
 #include "roi_align/math.h"
 
+#include <cstdint>
+
 namespace maskline
 {
 

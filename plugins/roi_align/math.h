@@ -8,6 +8,7 @@
 #include "roi_align/attributes.h"
 
 #include <cmath>
+#include <cstdint>
 
 namespace maskline
 {

@@ -3,7 +3,12 @@
 #include "roi_align/kernel.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <iterator>
+#include <memory>
+#include <string>
+#include <vector>
 
 namespace maskline
 {

@@ -4,6 +4,12 @@
 #include "common/plugin_base.h"
 #include "roi_align/attributes.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
 namespace maskline
 {
 
