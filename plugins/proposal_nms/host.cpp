@@ -206,8 +206,8 @@ std::int32_t joinLevels(std::vector<LevelResult> const& results, std::size_t fir
         Box const box = result.boxes.box(result.kept[next[best]++]);
         std::copy_n(&box.x0, 4, proposals + 4 * static_cast<std::ptrdiff_t>(count));
     }
-    std::fill(
-        proposals + 4 * static_cast<std::ptrdiff_t>(count), proposals + 4 * static_cast<std::ptrdiff_t>(limit), 0.F);
+    std::fill_n(
+        proposals + 4 * static_cast<std::ptrdiff_t>(count), 4 * static_cast<std::ptrdiff_t>(limit - count), 0.F);
     return count;
 }
 
