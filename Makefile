@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env plugins demo test test-long test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-ops bench-device clean
+.PHONY: help env plugins demo test test-long test-compilers test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-ops bench-device clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,13 +33,15 @@ CUDA_LIB = $(abspath $(dir $(NVCC))/../lib)
 TENSORRT_INCLUDE = $(SITE)/kernel_lens/include/tensorrt
 # Compute capabilities to build machine code for; SM=90 builds for one in a fraction of the time.
 SM ?= 75;80;86;89;90;100;120
+# ON: a warning of the C++ compiler is an error, as in CI. A compiler that nobody here has seen may warn of anything.
+WERROR ?= OFF
 
 # CUDA_CUDART: the packages bring no libcudart.so without a version, which CMake looks for and nothing links.
 plugins: $(READY) ## build the TensorRT plugins and the host library into build/plugins
 	@LIBRARY_PATH=$(CUDA_LIB) $(BIN)/cmake -S plugins -B $(PLUGINS) -G Ninja --log-level=WARNING \
 		-DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_CUDA_COMPILER=$(NVCC) \
 		$(addprefix -DCUDA_CUDART=,$(firstword $(wildcard $(CUDA_LIB)/libcudart.so.*))) \
-		"-DMASKLINE_SM=$(SM)" -DMASKLINE_TENSORRT_INCLUDE=$(TENSORRT_INCLUDE)
+		"-DMASKLINE_SM=$(SM)" -DMASKLINE_WERROR=$(WERROR) -DMASKLINE_TENSORRT_INCLUDE=$(TENSORRT_INCLUDE)
 	@LIBRARY_PATH=$(CUDA_LIB) $(BIN)/cmake --build $(PLUGINS)
 
 demo: $(READY) ## train, export, serve and evaluate on this machine; writes out/demo/report.html
@@ -60,6 +62,21 @@ pytest: plugins ## the tests, the real Triton server included
 
 test-long: plugins ## what `make test` leaves out to stay short: more variants, a longer training
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 -m long
+
+# The compilers to try besides the machine's own, and the options of clang where its own C++ library is installed.
+OTHER_CXX ?= g++-13 g++-14 clang++-16 clang++-17 clang++-18 clang++-19
+FOUND_CXX = $(foreach cxx,$(OTHER_CXX),$(if $(shell command -v $(cxx)),$(cxx)))
+HAS_LIBCXX = echo '\#include <vector>' | $(1) -stdlib=libc++ -Werror -x c++ -fsyntax-only - 2>/dev/null
+CXX_OPTIONS = $(if $(filter clang%,$(1)),$(shell $(call HAS_LIBCXX,$(1)) && echo -stdlib=libc++))
+
+test-compilers: $(addprefix with-,$(FOUND_CXX)) ## the plugins built by each further compiler that is found, and their tests
+	@echo "built and tested with: $(or $(FOUND_CXX),no further compiler); not found: $(or $(filter-out $(FOUND_CXX),$(OTHER_CXX)),none)"
+
+with-%: $(READY)
+	@echo "== $* $(call CXX_OPTIONS,$*)"
+	@$(MAKE) --no-print-directory plugins PLUGINS=build/with/$* CXX=$* CXXFLAGS=$(call CXX_OPTIONS,$*)
+	@MASKLINE_PLUGINS_BUILD=$(CURDIR)/build/with/$* MASKLINE_HOST_LIBRARY=$(CURDIR)/build/with/$*/libmaskline_host.so \
+		OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not long' tests/plugins
 
 format: $(READY) ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
