@@ -25,6 +25,9 @@ from maskline_export.custom_ops.body import FLOAT, INT64, Body, Value, node_attr
 from maskline_export.errors import ContractError
 
 NAME = "MultiscaleRoIAlign"
+# The most that the plugin takes (plugins/roi_align/attributes.h): a model beyond it could be exported and never built.
+MAX_POOLED_SIDE = 64
+MAX_SAMPLING_RATIO = 16
 _LEVEL_EPSILON = (
     1e-6  # inside the logarithm: a box of exactly a power of two falls on the upper level, as in detectron2
 )
@@ -52,6 +55,14 @@ class MultiscaleRoIAlign:
     def __post_init__(self) -> None:
         if self.mode not in typing.get_args(Mode):
             raise ContractError(f"{NAME}: got mode {self.mode!r}, expected one of {', '.join(typing.get_args(Mode))}")
+        for name, value, least, most in (
+            ("pooled_side", self.pooled_side, 1, MAX_POOLED_SIDE),
+            ("sampling_ratio", self.sampling_ratio, 0, MAX_SAMPLING_RATIO),
+        ):
+            if not least <= value <= most:
+                raise ContractError(
+                    f"{NAME}: got {name} {value}, expected {least}..{most}, which its plugin takes; train with fewer"
+                )
 
     @property
     def level_bounds(self) -> tuple[float, ...]:
