@@ -19,7 +19,8 @@ from rich.table import Table
 
 from maskline_client.bench.cli import bench
 from maskline_client.commands.detect import JSON_NAME, Report, plan, run
-from maskline_client.connection import DEFAULT_DEADLINE_S, DEFAULT_URL, Connection, Tls
+from maskline_client.connection import Connection
+from maskline_client.connection_options import with_connection
 from maskline_client.detector import IN_FLIGHT, Detector
 from maskline_client.errors import ClientError
 from maskline_client.files import write_json
@@ -35,30 +36,20 @@ app = typer.Typer(
 )
 app.command()(bench)
 
-Url = Annotated[str, typer.Option(help="host:port of the server's gRPC endpoint.")]
-Deadline = Annotated[float, typer.Option(help="Seconds a call may take, retries included.")]
 InFlight = Annotated[int, typer.Option(min=1, help="Requests under way at a time.")]
-TlsFlag = Annotated[bool, typer.Option("--tls", help="Encrypt; trust the usual authorities, or those of --tls-ca.")]
-TlsCa = Annotated[Path | None, typer.Option(help="PEM file of the authorities to trust; implies --tls.")]
-TlsKey = Annotated[Path | None, typer.Option(help="PEM file of the client's key, for mutual TLS.")]
-TlsCertificate = Annotated[Path | None, typer.Option(help="PEM file of the client's certificate, for mutual TLS.")]
 
 _out = Console(emoji=False)  # a name like a:x:b.jpg is printed as it is
 _err = Console(stderr=True, emoji=False)
 
 
 @app.command()
+@with_connection()
 def detect(
+    connection: Connection,
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders with images.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the drawn pictures and detections.json (COCO).")] = None,
     score_thresh: Annotated[float, typer.Option(min=0, max=1, help="Lowest score to show, draw and write.")] = 0.5,
-    url: Url = DEFAULT_URL,
-    deadline: Deadline = DEFAULT_DEADLINE_S,
     in_flight: InFlight = IN_FLIGHT,
-    tls: TlsFlag = False,
-    tls_ca: TlsCa = None,
-    tls_key: TlsKey = None,
-    tls_certificate: TlsCertificate = None,
 ) -> None:
     """Find the objects of images: print them, draw them, write them as COCO JSON.
 
@@ -67,7 +58,7 @@ def detect(
     Example: maskline-client detect photo.jpg holiday/ --out out/found --score-thresh 0.7
     """
     jobs = plan(images, out)
-    with _detector(url, deadline, tls, tls_ca, tls_key, tls_certificate) as detector, _progress() as progress:
+    with _detector(connection) as detector, _progress() as progress:
         task = progress.add_task("detect", total=len(jobs))
         report = run(detector, jobs, score_thresh, in_flight, lambda: progress.advance(task))
     _out.print(_found_table(report))
@@ -85,8 +76,9 @@ def detect(
 
 
 @app.command()
+@with_connection()
 def evaluate(
-    url: Url = DEFAULT_URL,
+    connection: Connection,
     data: Annotated[Path, typer.Option(help="Data folder: annotations/instances_SPLIT.json and SPLIT/.")] = Path(
         "data"
     ),
@@ -97,12 +89,7 @@ def evaluate(
     json_path: Annotated[Path | None, typer.Option("--json", help="JSON file for the numbers.")] = None,
     results: Annotated[Path | None, typer.Option(help="JSON file for all detections as COCO results.")] = None,
     max_images: Annotated[int | None, typer.Option(min=1, help="Only the first so many images, by id.")] = None,
-    deadline: Deadline = DEFAULT_DEADLINE_S,
     in_flight: InFlight = IN_FLIGHT,
-    tls: TlsFlag = False,
-    tls_ca: TlsCa = None,
-    tls_key: TlsKey = None,
-    tls_certificate: TlsCertificate = None,
 ) -> None:
     """Send a COCO-format split through the server and print its average precision: boxes, masks, keypoints.
 
@@ -116,7 +103,7 @@ def evaluate(
     from maskline_client.commands import evaluate as evaluation
 
     part = evaluation.read_split(data, split, max_images, annotations)
-    with _detector(url, deadline, tls, tls_ca, tls_key, tls_certificate) as detector, _progress() as progress:
+    with _detector(connection) as detector, _progress() as progress:
         evaluation.check_keypoints(part, detector.model)
         unknown = evaluation.unknown_names(part, detector.classes)
         if unknown:
@@ -136,17 +123,13 @@ def evaluate(
 
 
 @app.command()
+@with_connection()
 def predict(
+    connection: Connection,
     folder: Annotated[Path, typer.Argument(help="Folder with images, folders in it included.")],
     out: Annotated[Path, typer.Option(help="Folder for predictions-*.jsonl.")],
     shard_lines: Annotated[int, typer.Option(min=1, help="Images a JSONL file.")] = 1000,
-    url: Url = DEFAULT_URL,
-    deadline: Deadline = DEFAULT_DEADLINE_S,
     in_flight: InFlight = IN_FLIGHT,
-    tls: TlsFlag = False,
-    tls_ca: TlsCa = None,
-    tls_key: TlsKey = None,
-    tls_certificate: TlsCertificate = None,
 ) -> None:
     """Write the detections of a folder of images as JSON lines; run it again after a stop, and it goes on from there.
 
@@ -159,7 +142,7 @@ def predict(
     if not folder.is_dir():
         raise ValueError(f"{folder}: got no folder of that name, expected one with images")
     paths = list_images(folder)
-    with _detector(url, deadline, tls, tls_ca, tls_key, tls_certificate) as detector, _progress() as progress:
+    with _detector(connection) as detector, _progress() as progress:
         shards = prediction.Shards(out, detector.model, shard_lines)
         done = sum(path.relative_to(folder).as_posix() in shards.done for path in paths)
         task = progress.add_task("predict", total=len(paths), completed=done)
@@ -173,14 +156,10 @@ def predict(
 
 
 @app.command()
+@with_connection(deadline_s=10.0)
 def health(
-    url: Url = DEFAULT_URL,
+    connection: Connection,
     deep: Annotated[bool, typer.Option("--deep", help="Also send a test picture and check its answer.")] = False,
-    deadline: Deadline = 10.0,
-    tls: TlsFlag = False,
-    tls_ca: TlsCa = None,
-    tls_key: TlsKey = None,
-    tls_certificate: TlsCertificate = None,
 ) -> None:
     """Ask a server whether it can answer; exits with the code of the first thing that is wrong.
 
@@ -188,9 +167,8 @@ def health(
     """
     from maskline_client.commands.health import check_server
 
-    table = Table("", "check", "ms", "found", title=url, title_justify="left")
+    table = Table("", "check", "ms", "found", title=connection.url, title_justify="left")
     first: ClientError | None = None
-    connection = Connection(url, deadline, tls=_tls(tls, tls_ca, tls_key, tls_certificate))
     for check in check_server(connection, deep=deep):
         first = first or check.error
         mark = "[green]ok[/]" if check.error is None else "[red]no[/]"
@@ -212,16 +190,9 @@ def main() -> None:
         sys.exit(2)
 
 
-def _detector(
-    url: str, deadline: float, tls: bool, ca: Path | None, key: Path | None, certificate: Path | None
-) -> Detector:
+def _detector(connection: Connection) -> Detector:
     """A detector for the options that all commands share."""
-    return Detector(url, deadline_s=deadline, tls=_tls(tls, ca, key, certificate))
-
-
-def _tls(tls: bool, ca: Path | None, key: Path | None, certificate: Path | None) -> Tls | None:
-    """Any of the TLS options asks for an encrypted connection."""
-    return Tls(ca, key, certificate) if tls or ca or key or certificate else None
+    return Detector(connection.url, deadline_s=connection.deadline_s, tls=connection.tls)
 
 
 def _progress() -> Progress:
