@@ -49,6 +49,19 @@ struct AxisTable
     RoIAlignRange* ranges;   //!< [P] (kPOOL)
 };
 
+//! Down and across a box.
+struct BoxAxes
+{
+    RoIAlignAxis rows;
+    RoIAlignAxis columns;
+};
+
+struct BoxTables
+{
+    AxisTable rows;
+    AxisTable columns;
+};
+
 MASKLINE_HD std::int32_t mostSamples(RoIAlignAttributes const& attributes)
 {
     return attributes.samplingRatio > 0 ? attributes.samplingRatio : kROI_ALIGN_MAX_SAMPLING_RATIO;
@@ -107,16 +120,16 @@ __device__ void fillTable(AxisTable const& table, RoIAlignAxis const& axis, std:
 
 //! The tables of both axes; all threads of the block take part.
 template <BinKind KIND>
-__device__ void fillTables(AxisTable const (&tables)[2], RoIAlignAttributes const& attributes, RoIAlignBox const& box,
-    RoIAlignAxis const (&axes)[2], std::int32_t stride)
+__device__ void fillTables(BoxTables const& tables, RoIAlignAttributes const& attributes, RoIAlignBox const& box,
+    BoxAxes const& axes, std::int32_t stride)
 {
     std::int32_t const side = attributes.pooledSide;
     for (auto i = static_cast<std::int32_t>(threadIdx.x); i < 2 * side; i += kTHREADS)
     {
-        bool const vertical = i < side; // chosen by value: an index into the arrays would put them into local memory
+        bool const vertical = i < side; // chosen by value: an address would put them into local memory
         std::int32_t const bin = vertical ? i : i - side;
-        AxisTable const table = vertical ? tables[0] : tables[1];
-        RoIAlignAxis const axis = vertical ? axes[0] : axes[1];
+        AxisTable const table = vertical ? tables.rows : tables.columns;
+        RoIAlignAxis const axis = vertical ? axes.rows : axes.columns;
         if (KIND == BinKind::kPOOL)
         {
             table.ranges[bin] = poolOf(
@@ -124,39 +137,38 @@ __device__ void fillTables(AxisTable const (&tables)[2], RoIAlignAttributes cons
         }
         else
         {
-            fillTable<KIND>(table, axis, side, vertical ? axes[1].cells : 1, 2 * mostSamples(attributes), bin);
+            fillTable<KIND>(table, axis, side, vertical ? axes.columns.cells : 1, 2 * mostSamples(attributes), bin);
         }
     }
     __syncthreads();
 }
 
 template <BinKind KIND, bool ADAPTIVE, typename T, int CHANNELS>
-__device__ void workOnBin(AxisTable const (&tables)[2], RoIAlignAttributes const& attributes,
-    RoIAlignAxis const (&axes)[2], bool tabled, RoIAlignReader<T, CHANNELS> const& reader, std::int32_t bin,
-    float (&result)[CHANNELS])
+__device__ void workOnBin(BoxTables const& tables, RoIAlignAttributes const& attributes, BoxAxes const& axes,
+    bool tabled, RoIAlignReader<T, CHANNELS> const& reader, std::int32_t bin, float (&result)[CHANNELS])
 {
     std::int32_t const side = attributes.pooledSide;
     std::int32_t const i = bin / side;
     std::int32_t const j = bin % side;
     if (ADAPTIVE && !tabled)
     {
-        walkBin<KIND == BinKind::kMAXIMUM>(reader, axes[0], axes[1], side, bin, result);
+        walkBin<KIND == BinKind::kMAXIMUM>(reader, axes.rows, axes.columns, side, bin, result);
     }
     else if (KIND == BinKind::kAVERAGE)
     {
         std::int32_t const room = 2 * mostSamples(attributes);
         fill(result, 0.0F);
-        sumTaps(reader, tables[0].taps + i * room, tables[0].counts[i], tables[1].taps + j * room,
-            tables[1].counts[j], result);
+        sumTaps(reader, tables.rows.taps + i * room, tables.rows.counts[i], tables.columns.taps + j * room,
+            tables.columns.counts[j], result);
     }
     else if (KIND == BinKind::kMAXIMUM)
     {
-        maximumOf(reader, axes[1].cells, tables[0].samples + i * axes[0].count, axes[0].count,
-            tables[1].samples + j * axes[1].count, axes[1].count, result);
+        maximumOf(reader, axes.columns.cells, tables.rows.samples + i * axes.rows.count, axes.rows.count,
+            tables.columns.samples + j * axes.columns.count, axes.columns.count, result);
     }
     else
     {
-        poolOver(reader, axes[1].cells, tables[0].ranges[i], tables[1].ranges[j], result);
+        poolOver(reader, axes.columns.cells, tables.rows.ranges[i], tables.columns.ranges[j], result);
     }
 }
 
@@ -179,18 +191,18 @@ __global__ void __launch_bounds__(kTHREADS) roiAlignKernel(Task const task)
     RoIAlignBox const box = exists ? RoIAlignBox{corners.x, corners.y, corners.z, corners.w} : RoIAlignBox{};
     std::int32_t const level = exists ? levelOf(attributes, box) : 0;
     std::int32_t const stride = attributes.strides[level];
-    RoIAlignAxis const axes[2] = {axisOf(attributes, box.y0, box.y1, stride, task.shape.heights[level]),
+    BoxAxes const axes{axisOf(attributes, box.y0, box.y1, stride, task.shape.heights[level]),
         axisOf(attributes, box.x0, box.x1, stride, task.shape.widths[level])};
     bool const tabled = !ADAPTIVE
-        || greatest(axes[0].count, axes[1].count) <= kROI_ALIGN_MAX_SAMPLING_RATIO;
-    AxisTable const tables[2] = {tableAt<KIND>(shared, attributes),
+        || greatest(axes.rows.count, axes.columns.count) <= kROI_ALIGN_MAX_SAMPLING_RATIO;
+    BoxTables const tables{tableAt<KIND>(shared, attributes),
         tableAt<KIND>(shared + bytesOf<KIND>(attributes), attributes)};
     if (exists && tabled) // the same for all threads of the block
     {
         fillTables<KIND>(tables, attributes, box, axes, stride);
     }
 
-    std::int64_t const plane = static_cast<std::int64_t>(axes[0].cells) * axes[1].cells;
+    std::int64_t const plane = static_cast<std::int64_t>(axes.rows.cells) * axes.columns.cells;
     T const* const map = static_cast<T const*>(task.features[level]) + row / task.shape.boxes * plane * stored;
     for (std::int32_t item = begin + static_cast<std::int32_t>(threadIdx.x); item < end; item += kTHREADS)
     {
