@@ -2,5 +2,14 @@
 
 import signal
 
+import pytest
+from margins import Margins
+
 # A shell's background job ignores SIGINT, and so would every process that a test starts: tests of Ctrl-C need it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def margins(request: pytest.FixtureRequest) -> Margins:
+    """Measures against limits that have to hold on every machine."""
+    return Margins(request.node.nodeid)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from margins import SEED
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.made.scenes import mask_annotation
 from maskline_train.model.mask_rcnn import MaskRCNN
@@ -66,8 +67,8 @@ def slim_network(classes: tuple[str, ...], mask_head: MaskHeadSpec) -> ModelSpec
 
 
 def learned(spec: ModelSpec, dataset: CocoDataset, steps: int, batch: int = 6) -> MaskRCNN:
-    """The network after so many steps on a data set, at a rate that falls to zero; the same every time."""
-    torch.manual_seed(0)
+    """The network after so many steps on a data set, at a rate that falls to zero; the same every time for a seed."""
+    torch.manual_seed(SEED)
     sampling = SamplingSpec(rpn_samples=32, roi_samples=16, pre_nms_per_level=50, max_proposals=20)
     model = MaskRCNN(spec, sampling).train()
     count = len(dataset)
@@ -76,7 +77,7 @@ def learned(spec: ModelSpec, dataset: CocoDataset, steps: int, batch: int = 6) -
     targets = [Target(*(torch.from_numpy(x) for x in (o.boxes, o.labels, o.masks))) for o in objects]
     info = torch.tensor([[SIDE, SIDE, 1.0, 1.0, SIDE, SIDE]] * batch)
     optimizer = torch.optim.AdamW(model.parameters())
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(SEED)
     for step in range(steps):
         rows = torch.randint(0, count, (batch,), generator=generator)
         optimizer.param_groups[0]["lr"] = 6e-3 * min(1.0, (step + 1) / 10) * (1 - step / steps)

@@ -31,6 +31,11 @@ def plates(count, seed):
         yield pixels + rng.normal(0, 10, (SIDE, SIDE, 3)), [(0, plate), (1, fruit)]
 
 
+def lost(found, kind):
+    """AP of independent classes minus that of competing ones."""
+    return getattr(found["sigmoid"], kind)["AP"] - getattr(found["softmax"], kind)["AP"]
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     root = tmp_path_factory.mktemp("plates")
@@ -44,14 +49,16 @@ def found(tmp_path_factory):
     return metrics
 
 
+@pytest.mark.learns
 @pytest.mark.slow
-def test_masks_of_independent_classes_are_far_better_than_masks_of_competing_ones(found):
-    # 81 and 42 when written; more than a third of the difference is left for other machines' rounding.
-    assert found["sigmoid"].mask["AP"] > found["softmax"].mask["AP"] + 0.25
+def test_masks_of_independent_classes_are_far_better_than_masks_of_competing_ones(found, margins):
+    margins.above("mask AP that competition costs", lost(found, "mask"), 0.2)
 
 
+@pytest.mark.learns
 @pytest.mark.slow
-def test_it_is_the_masks_that_competition_hurts_and_not_the_boxes(found):
-    # 74 and 78 when written: the same objects are found and named.
-    assert abs(found["sigmoid"].box["AP"] - found["softmax"].box["AP"]) < 0.12
-    assert min(metrics.box["AP50"] for metrics in found.values()) > 0.85
+def test_it_is_the_masks_that_competition_hurts_and_not_the_boxes(found, margins):
+    """Both networks find and name the objects; how well their boxes fit is luck, which moves their masks along."""
+    for activation, metrics in found.items():
+        margins.below(f"1 - box AP50, {activation}", 1 - metrics.box["AP50"], 0.2, wrong=1.0)
+    margins.above("mask AP minus box AP that competition costs", lost(found, "mask") - lost(found, "box"), 0.15)

@@ -1,4 +1,4 @@
-"""Each mask head, in the network it belongs to, learns a handful of images to a mask AP above 0.9."""
+"""Each mask head, in the network it belongs to, learns a handful of images."""
 
 import dataclasses
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from margins import SEED
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes
 from maskline_train.evaluation.evaluate import evaluate
@@ -84,7 +85,7 @@ def network(features, mask_head):
 
 def learn(spec, dataset, steps, rate):
     """Train on the whole data set at once, with a rate that falls to zero; returns the mask AP."""
-    torch.manual_seed(0)
+    torch.manual_seed(SEED)
     sampling = SamplingSpec(rpn_samples=32, roi_samples=16, pre_nms_per_level=50, max_proposals=20)
     model = MaskRCNN(spec, sampling).train()
     canvas = torch.from_numpy(np.stack([dataset.image(i) for i in range(len(dataset))]))
@@ -92,7 +93,7 @@ def learn(spec, dataset, steps, rate):
     found = [dataset.objects(i) for i in range(len(dataset))]
     targets = [Target(*(torch.from_numpy(x) for x in (o.boxes, o.labels, o.masks))) for o in found]
     optimiser = torch.optim.AdamW(model.parameters())
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(SEED)
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = rate * min(1.0, (step + 1) / 10) * (1 - step / steps)
         losses = model(canvas, info, targets, generator)
@@ -111,15 +112,18 @@ def dataset(tmp_path_factory):
 @pytest.mark.parametrize(
     ("features", "mask_head", "steps", "rate"),
     [
-        ("fpn", MaskHeadSpec(), 90, 6e-3),
-        ("c5", MaskHeadSpec(kind="mlp"), 90, 6e-3),
+        ("fpn", MaskHeadSpec(), 120, 6e-3),
+        ("c5", MaskHeadSpec(kind="mlp"), 120, 6e-3),
         ("c4", MaskHeadSpec(kind="res5"), 200, 4e-3),  # a stage on every RoI is more to train
-        ("c5", MaskHeadSpec(), 90, 6e-3),
-        ("c5", MaskHeadSpec(activation="softmax"), 130, 1e-2),
-        ("fpn", MaskHeadSpec(class_agnostic=True), 90, 6e-3),
+        ("c5", MaskHeadSpec(), 120, 6e-3),
+        ("c5", MaskHeadSpec(activation="softmax"), 140, 8e-3),
+        ("fpn", MaskHeadSpec(class_agnostic=True), 120, 6e-3),
     ],
     ids=["fcn on fpn", "mlp on c5", "res5 on c4", "fcn on c5", "softmax on c5", "class-agnostic on fpn"],
 )
+@pytest.mark.learns
 @pytest.mark.slow
-def test_a_mask_head_learns_a_handful_of_images(features, mask_head, steps, rate, dataset):
-    assert learn(network(features, mask_head), dataset, steps, rate) > 0.9
+def test_a_mask_head_learns_a_handful_of_images(features, mask_head, steps, rate, dataset, margins):
+    mask_ap = learn(network(features, mask_head), dataset, steps, rate)
+    # Wrong: masks that fill perfect boxes. Their IoU is 0.785 on the disk and 0.5 on the others, AP 0.6, 0.1 and 0.1.
+    margins.below("1 - mask AP", 1 - mask_ap, 0.24, wrong=0.73)

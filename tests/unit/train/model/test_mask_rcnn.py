@@ -5,6 +5,7 @@ import dataclasses
 
 import pytest
 import torch
+from margins import SEED
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.targets import SamplingSpec
 from maskline_train.spec import BackboneSpec
@@ -210,32 +211,36 @@ def test_losses_are_float32_under_autocast(dtype):
     assert rounded["rpn_objectness"].item() == pytest.approx(exact["rpn_objectness"].item(), rel=0.2)
 
 
-def test_a_few_steps_learn_one_tiny_image():
-    torch.manual_seed(0)
-    spec = tiny_spec()
-    model = MaskRCNN(spec, SamplingSpec(roi_samples=64)).train()
+@pytest.mark.learns
+def test_a_few_steps_learn_one_tiny_image(margins):
+    """A rate that falls to zero: at a constant one the last step decides by how many pixels the boxes are off."""
+    steps, rate = 120, 6e-3
+    torch.manual_seed(SEED)
+    model = MaskRCNN(tiny_spec(), SamplingSpec(roi_samples=64)).train()
     canvas = torch.full((1, 96, 128, 3), 40, dtype=torch.uint8)
     canvas[:, 30:70, 20:60] = torch.tensor([230, 30, 30], dtype=torch.uint8)
     canvas[:, 20:52, 80:112] = torch.tensor([30, 230, 30], dtype=torch.uint8)
     parts = [square_target(20, 30, 40, 0), square_target(80, 20, 32, 2)]
     target = Target(*(torch.cat([getattr(part, name) for part in parts]) for name in ("boxes", "labels", "masks")))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    generator, history = torch.Generator().manual_seed(0), []
-    for _ in range(80):
+    optimiser = torch.optim.AdamW(model.parameters())
+    generator, history = torch.Generator().manual_seed(SEED), []
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = rate * min(1.0, (step + 1) / 10) * (1 - step / steps)
         losses = model(canvas, info((96, 128)), [target], generator)
         total = sum(losses.values())
         optimiser.zero_grad()
         total.backward()
         optimiser.step()
         history.append(total.item())
-    assert sum(history[-5:]) < 0.25 * sum(history[:5])
+    margins.below("loss, last to first five", sum(history[-5:]) / sum(history[:5]), 0.25, wrong=1.0)
     found = model.eval().detect(canvas, info((96, 128)))
     assert found.num_detections[0] >= 2
     best = {int(label): row for row, label in reversed(list(enumerate(found.labels[0, :5].tolist())))}
-    for box, label in zip(target.boxes, target.labels.tolist(), strict=True):
-        assert (found.boxes[0, best[label]] - box).abs().max() < 6, "a few pixels after a few seconds"
-        assert found.scores[0, best[label]] > 0.5
-        assert found.masks[0, best[label], 8:20, 8:20].min() > 0.5
+    rows = [best[label] for label in target.labels.tolist()]
+    # The wrong values are an untrained network's best: boxes 25 px off, a score of 0.31, masks of a half everywhere.
+    margins.below("box error, px", (found.boxes[0, rows] - target.boxes).abs().max().item(), 5.0, wrong=25.0)
+    margins.below("1 - score", 1 - found.scores[0, rows].min().item(), 0.22, wrong=0.69)
+    margins.below("1 - mask inside", 1 - found.masks[0, rows, 8:20, 8:20].min().item(), 0.16, wrong=0.5)
 
 
 def test_frozen_stages_stay_as_they_were():
