@@ -18,9 +18,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from maskline_client.bench.cli import bench
+from maskline_client.commands.connection_options import with_connection
 from maskline_client.commands.detect import JSON_NAME, Report, plan, run
 from maskline_client.connection import Connection
-from maskline_client.connection_options import with_connection
 from maskline_client.detector import IN_FLIGHT, Detector
 from maskline_client.errors import ClientError
 from maskline_client.files import write_json

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import pytest
 import typer
+from maskline_client.commands.connection_options import with_connection
 from maskline_client.connection import DEFAULT_DEADLINE_S, DEFAULT_URL, Connection, Tls
-from maskline_client.connection_options import with_connection
 from typer.testing import CliRunner
 
 

@@ -22,7 +22,8 @@ needs_rtx = pytest.mark.skipif(
 needs_library = pytest.mark.skipif(not LIBRARY.is_file(), reason=f"{LIBRARY} is not built; run `make plugins`")
 
 LOAD = (
-    "import sys; from pathlib import Path; import tensorrt_rtx as trt; from maskline_export.engine import plugin_library\n"
+    "import sys; from pathlib import Path; import tensorrt_rtx as trt\n"
+    "from maskline_export.engine import plugin_library\n"
     "for time in range(2): plugin_library.load(trt, Path(sys.argv[1]), sys.argv[2:])\n"
     "print(*sorted(plugin_library.creators(trt)))"
 )
