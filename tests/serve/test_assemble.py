@@ -16,7 +16,8 @@ from maskline_serve.errors import ArtifactError, RepositoryError
 from maskline_serve.repository import config, config_parts
 from maskline_serve.repository.artifact import read
 from maskline_serve.repository.assemble import assemble, sources
-from maskline_serve.repository.on_disk import ENSEMBLES, FILE, Repository, sha256
+from maskline_serve.repository.description import sha256
+from maskline_serve.repository.on_disk import ENSEMBLES, FILE, Repository
 from serve import standin
 from support.export import external_files
 

@@ -1,28 +1,32 @@
 """Reads and checks an artifact folder: format, hashes, and what serving needs of the spec.
 
-The reader is our own: serving stands alone and meets the exporter only in the artifact's files.
-
 Letters: B batch, D detections an image, J keypoints, M mask side.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 from maskline_serve.errors import ArtifactError
 from maskline_serve.repository import keypoints
+from maskline_serve.repository.description import Description, checked_file, plain, sha256
 from maskline_serve.repository.external_data import refuse_external_data
-from maskline_serve.repository.on_disk import BRANCHES, REQUIRED_STAGES, STAGES, sha256
+from maskline_serve.repository.on_disk import BRANCHES, REQUIRED_STAGES, STAGES
 
-FORMAT = "maskline-artifact/1"
+MANIFEST = Description(
+    file="manifest.json",
+    format="maskline-artifact/1",
+    error=ArtifactError,
+    absent="is no artifact",
+    make="make one with `maskline-export onnx CHECKPOINT {folder}`",
+    again="export it again with `maskline-export onnx`",
+)
 SPEC_FORMAT = "maskline-model/1"
 LOW = ("FP16", "BF16")  # what the features of typed stages travel in
 DTYPES = ("UINT8", "INT32", "FP32", *LOW)
 FEATURES = {"fpn": ("p2", "p3", "p4", "p5"), "c4": ("c4",), "c5": ("c5",)}  # of a spec -> what the heads read
-AGAIN = "export it again with `maskline-export onnx`"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,26 +118,11 @@ def read(folder: Path) -> Artifact:
     Raises:
         ArtifactError: a file is missing, a hash or format does not fit, or the manifest lacks what serving needs.
     """
-    path = folder / "manifest.json"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise ArtifactError(
-            f"{folder} is no artifact (no manifest.json); make one with `maskline-export onnx CHECKPOINT {folder}`"
-        ) from None
-    except ValueError as error:
-        raise ArtifactError(f"{path}: not JSON ({error}); {AGAIN}") from None
-    found = manifest.get("format") if isinstance(manifest, dict) else None
-    if found != FORMAT:
-        raise ArtifactError(f"{path}: got format {found!r}, expected {FORMAT!r}; {AGAIN} of this release")
-    try:
-        artifact = _build(folder, manifest, sha256(path))
+    manifest = MANIFEST.read(folder)
+    with MANIFEST.checking(folder):
+        artifact = _build(folder, manifest, sha256(folder / MANIFEST.file))
         _check_features(artifact, manifest["spec"])
         _check_sizes(artifact)
-    except KeyError as error:
-        raise ArtifactError(f"{path}: missing key {error}; {AGAIN}") from None
-    except (TypeError, ValueError) as error:
-        raise ArtifactError(f"{path}: {error}; {AGAIN}") from None
     return artifact
 
 
@@ -145,7 +134,7 @@ def _build(folder: Path, manifest: dict[str, Any], digest: str) -> Artifact:
     stages = _stage_names(manifest["stages"], spec)
     entries = {**{name: manifest["stages"][name] for name in stages}, "labels": manifest["labels"]}
     for entry in entries.values():
-        _check_file(folder / _plain(entry["file"]), entry["sha256"])
+        checked_file(folder / plain(entry["file"], "the artifact"), entry["sha256"])
     for name in stages:
         _check_inside(folder / entries[name]["file"])
     classes = tuple(str(name) for name in spec["classes"])
@@ -181,21 +170,6 @@ def _stage_names(found: dict[str, Any], spec: dict[str, Any]) -> list[str]:
     if more := [name for name in found if name not in expected]:
         raise ValueError(f"got stage {more[0]!r}, but the spec has no {more[0]}_head")
     return expected
-
-
-def _plain(name: object) -> str:
-    """The name of a file inside the folder; anything that leads out of it is refused."""
-    if not isinstance(name, str) or name != Path(name).name or name in ("", ".", ".."):
-        raise ValueError(f"got file name {name!r}, expected a plain name inside the artifact")
-    return name
-
-
-def _check_file(path: Path, expected: str) -> None:
-    """Raise ArtifactError unless the file is there and has this hash."""
-    if not path.is_file():
-        raise ArtifactError(f"{path} is missing, which manifest.json names; {AGAIN}")
-    if (found := sha256(path)) != expected:
-        raise ArtifactError(f"{path}: got sha256 {found[:12]}..., manifest.json says {expected[:12]}...; {AGAIN}")
 
 
 def _check_inside(path: Path) -> None:

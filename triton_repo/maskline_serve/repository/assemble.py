@@ -17,10 +17,11 @@ from maskline_serve.repository import check_engines, config, config_parts
 from maskline_serve.repository.artifact import LOW, Artifact
 from maskline_serve.repository.artifact import read as read_artifact
 from maskline_serve.repository.config_tensorrt import with_max_batch, with_tensorrt
+from maskline_serve.repository.description import sha256
 from maskline_serve.repository.engines import Engines
 from maskline_serve.repository.engines import read as read_engines
 from maskline_serve.repository.host_library import write_host_library
-from maskline_serve.repository.on_disk import ENSEMBLES, FILE, STAGES, Repository, files_in, sha256
+from maskline_serve.repository.on_disk import ENSEMBLES, FILE, STAGES, Repository, files_in
 
 
 class Target(enum.StrEnum):

@@ -1,7 +1,5 @@
 """Reads and checks a folder of TensorRT engines against the artifact that is to be served with them.
 
-Written by `maskline-export engine`; serving stands alone and meets the exporter only in these files.
-
 Letters: B batch, H W canvas, Hi Wi level i.
 """
 
@@ -9,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import math
 import re
 from pathlib import Path
@@ -17,11 +14,17 @@ from typing import Any
 
 from maskline_serve.errors import EnginesError
 from maskline_serve.repository.artifact import LOW, Artifact, Tensor, tensor
-from maskline_serve.repository.on_disk import sha256
+from maskline_serve.repository.description import Description, checked_file, plain, sha256
 
-FORMAT = "maskline-engines/1"
+ENGINES = Description(
+    file="engines.json",
+    format="maskline-engines/1",
+    error=EnginesError,
+    absent="holds no engines",
+    make="make them with `maskline-export engine ARTIFACT {folder}`",
+    again="build them again with `maskline-export engine`",
+)
 PLUGIN_LIBRARY, TRITON_SHIM = "libmaskline_trt.so", "libmaskline_triton.so"
-AGAIN = "build them again with `maskline-export engine`"
 _FEATURE = re.compile(r"[pc]\d")  # p2 to p5, or the one level of a network without a pyramid
 _BYTES = {"UINT8": 1, "INT32": 4, "FP32": 4, "FP16": 2, "BF16": 2}
 
@@ -62,24 +65,9 @@ def read(folder: Path, artifact: Artifact) -> Engines:
         EnginesError: not such a folder, built of another artifact, changed since, not for Triton's TensorRT, without
             the plugins it needs, or without a profile for a canvas of the artifact.
     """
-    path = folder / "engines.json"
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise EnginesError(
-            f"{folder} holds no engines (no engines.json); make them with `maskline-export engine ARTIFACT {folder}`"
-        ) from None
-    except ValueError as error:
-        raise EnginesError(f"{path}: not JSON ({error}); {AGAIN}") from None
-    found = data.get("format") if isinstance(data, dict) else None
-    if found != FORMAT:
-        raise EnginesError(f"{path}: got format {found!r}, expected {FORMAT!r}; {AGAIN} of this release")
-    try:
+    data = ENGINES.read(folder)
+    with ENGINES.checking(folder):
         return _build(folder, data, artifact)
-    except KeyError as error:
-        raise EnginesError(f"{path}: missing key {error}; {AGAIN}") from None
-    except (TypeError, ValueError) as error:
-        raise EnginesError(f"{path}: {error}; {AGAIN}") from None
 
 
 def _build(folder: Path, data: dict[str, Any], artifact: Artifact) -> Engines:
@@ -90,7 +78,7 @@ def _build(folder: Path, data: dict[str, Any], artifact: Artifact) -> Engines:
     tensors: dict[str, Tensor] = {}
     for name in artifact.stages:
         entry = data["stages"][name]
-        plans[name] = _checked_file(folder / f"{name}.plan", entry["sha256"])
+        plans[name] = checked_file(folder / f"{name}.plan", entry["sha256"])
         if entry["onnx_sha256"] != sha256(artifact.stages[name].file):
             raise ValueError(f"{name}.plan was built of another {name}.onnx than {artifact.folder} holds")
         stage = artifact.stages[name]
@@ -112,14 +100,6 @@ def _build(folder: Path, data: dict[str, Any], artifact: Artifact) -> Engines:
         max_batch=max_batch,
         pool_bytes=max(max_batch * sum(_bytes(item, canvas) for item in tensors.values()) for _, canvas in profiles),
     )
-
-
-def _checked_file(path: Path, expected: str) -> Path:
-    if not path.is_file():
-        raise ValueError(f"{path.name} is missing")
-    if (found := sha256(path)) != expected:
-        raise ValueError(f"{path.name}: got sha256 {found[:12]}..., expected {expected[:12]}...")
-    return path
 
 
 def _check_tensors(stage: str, side: str, ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> None:
@@ -166,9 +146,8 @@ def _request_canvases(canvases: tuple[Canvas, ...]) -> list[Canvas]:
 def _plugins(folder: Path, data: dict[str, Any]) -> dict[str, Path]:
     found = {}
     for item in data["plugins"]:
-        if item["file"] != Path(item["file"]).name:
-            raise ValueError(f"got plugin {item['file']!r}, expected a plain name inside the folder plugins")
-        found[item["file"]] = _checked_file(folder / "plugins" / item["file"], item["sha256"])
+        name = plain(item["file"], "the folder plugins")
+        found[name] = checked_file(folder / "plugins" / name, item["sha256"])
     layers = sum(int(entry["plugin_layers"]) for entry in data["stages"].values())
     if layers and (missing := {PLUGIN_LIBRARY, TRITON_SHIM} - set(found)):
         raise ValueError(

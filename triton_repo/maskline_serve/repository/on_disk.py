@@ -12,15 +12,22 @@ Letters: D detections an image, J keypoints, M mask side.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from maskline_serve.errors import RepositoryError
+from maskline_serve.repository.description import Description, sha256
 
-FORMAT = "maskline-repository/1"
 FILE = "repository.json"
+DESCRIPTION = Description(
+    file=FILE,
+    format="maskline-repository/1",
+    error=RepositoryError,
+    absent="is no assembled repository",
+    make="run `maskline-serve assemble ARTIFACT {folder}`",
+    again="assemble the repository again",
+)
 REQUIRED_STAGES = ("backbone", "proposal")
 BRANCHES = ("mask", "keypoint")  # stages that a model may have or not
 STAGES = (*REQUIRED_STAGES, *BRANCHES)
@@ -76,7 +83,7 @@ class Repository:
 
     def to_json(self) -> str:
         """The text of `repository.json`; the same input gives the same text."""
-        data = {"format": FORMAT, **dataclasses.asdict(self)}
+        data = {"format": DESCRIPTION.format, **dataclasses.asdict(self)}
         del data["folder"]
         return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
@@ -87,19 +94,9 @@ class Repository:
         Raises:
             RepositoryError: not a folder that `maskline-serve assemble` of this release wrote.
         """
-        path = folder / FILE
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except OSError:
-            raise RepositoryError(
-                f"{folder} is no assembled repository (no {FILE}); run `maskline-serve assemble ARTIFACT {folder}`"
-            ) from None
-        except ValueError as error:
-            raise RepositoryError(f"{path}: not JSON ({error}); assemble the repository again") from None
-        found = data.pop("format", None) if isinstance(data, dict) else None
-        if found != FORMAT:
-            raise RepositoryError(f"{path}: got format {found!r}, expected {FORMAT!r}; assemble the repository again")
-        return _build(folder, data, path)
+        data = DESCRIPTION.read(folder)
+        with DESCRIPTION.checking(folder):
+            return _build(folder, data)
 
     def changes(self) -> dict[str, str]:
         """What differs on disk from what was assembled: path -> `missing`, `changed` or `added`."""
@@ -113,13 +110,14 @@ class Repository:
         return dict(sorted(found.items()))
 
 
-def _build(folder: Path, data: dict[str, Any], path: Path) -> Repository:
+def _build(folder: Path, data: dict[str, Any]) -> Repository:
     """A Repository of JSON data, with its keys checked."""
+    del data["format"]
     data = {"keypoints": [], **data}  # of repositories that were assembled before keypoints were served
     expected = {field.name for field in dataclasses.fields(Repository)} - {"folder"}
     if set(data) != expected:
         wrong = ", ".join(sorted(set(data) ^ expected))
-        raise RepositoryError(f"{path}: unknown or missing {wrong}; assemble the repository again")
+        raise ValueError(f"unknown or missing {wrong}")
     return Repository(
         folder=folder, **{**data, "classes": tuple(data["classes"]), "keypoints": tuple(data["keypoints"])}
     )
@@ -132,9 +130,3 @@ def files_in(folder: Path) -> list[Path]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts and path != folder / FILE
     ]
-
-
-def sha256(path: Path) -> str:
-    """The file's SHA-256 in hexadecimal, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
