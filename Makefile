@@ -82,16 +82,16 @@ format: $(READY) ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 bench-train: $(READY) ## a training step of ResNet-50-FPN, ours and torchvision's in turn
-	@$(BIN)/python bench/train_step.py
+	@$(BIN)/python -m maskline_bench.train_step
 
 bench-serve: $(READY) ## JPEG in, RLE out: ours through Triton and torchvision eager in turn
-	@$(BIN)/python bench/serve.py
+	@$(BIN)/python -m maskline_bench.serving
 
 bench-ops: plugins ## the ops on the CPU: RoIAlign, proposals, masks to RLE; ours and the peers' in turn
-	@PYTHONPATH=bench $(BIN)/python bench/host_ops/main.py $(if $(JSON),--json $(JSON))
+	@$(BIN)/python -m maskline_bench.host_ops $(if $(JSON),--json $(JSON))
 
 bench-device: plugins ## the ops on a GPU, ours and torchvision's in turn
-	@PYTHONPATH=plugins:bench/device_ops $(BIN)/python bench/device_ops/main.py --build $(PLUGINS) $(if $(JSON),--json $(JSON))
+	@$(BIN)/python -m maskline_bench.device_ops --build $(PLUGINS) $(if $(JSON),--json $(JSON))
 
 # Another model: make test-tensorrt FULL=1 (ResNet-50-FPN, random weights), or maskline-export verify-engines ARTIFACT
 test-tensorrt: plugins ## on a machine with TensorRT: build the engines and compare each stage with ONNX Runtime

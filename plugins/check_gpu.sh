@@ -12,7 +12,7 @@ out=${1:?usage: plugins/check_gpu.sh OUT}
 python=${PYTHON:-python3}
 build=${BUILD:-build/plugins_gpu}
 include=${TENSORRT_INCLUDE:-}
-export PYTHONPATH=plugins:export:train:bench/device_ops PYTHONUNBUFFERED=1 MASKLINE_PLUGINS_BUILD=$PWD/$build
+export PYTHONPATH=plugins:export:train:bench PYTHONUNBUFFERED=1 MASKLINE_PLUGINS_BUILD=$PWD/$build
 export MASKLINE_HOST_LIBRARY=$PWD/$build/libmaskline_host.so
 mkdir -p "$out"
 failed=0
@@ -46,7 +46,7 @@ else
 fi
 [ -n "$sanitizer" ] || echo "== sanitizer: not run, no compute-sanitizer on PATH"
 [ -z "$sanitizer" ] || part sanitizer_ops "$sanitizer" --tool memcheck --error-exitcode 9 \
-    "$python" bench/device_ops/main.py --build "$build" --dry-run
-LINES_SHOWN=60 part benchmark "$python" bench/device_ops/main.py --build "$build" --json "$out/device_ops.json"
+    "$python" -m maskline_bench.device_ops --build "$build" --dry-run
+LINES_SHOWN=60 part benchmark "$python" -m maskline_bench.device_ops --build "$build" --json "$out/device_ops.json"
 echo "failed parts: $failed"
 exit $failed

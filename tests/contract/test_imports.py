@@ -1,5 +1,5 @@
 """The import direction: train <- export; serve and client stand alone; maskline_host (the binding of the host library)
-imports none of ours; folder names are no import names."""
+imports none of ours; none of ours imports the benchmarks; folder names are no import names."""
 
 import ast
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = {"maskline_train", "maskline_export", "maskline_serve", "maskline_client", "maskline_host"}
+OURS = {"maskline_train", "maskline_export", "maskline_serve", "maskline_client", "maskline_host", "maskline_bench"}
 TORCH = {"torch", "torchvision"}
 PACKAGES = {
     "plugins/maskline_host": {"maskline_host"},
@@ -17,10 +17,11 @@ PACKAGES = {
     "export/maskline_export": {"maskline_export", "maskline_train", "maskline_host"},
     "triton_repo/maskline_serve": {"maskline_serve", "maskline_host"},
     "client/maskline_client": {"maskline_client"},
+    "bench/maskline_bench": OURS,
     "triton_repo/models": set(),
     "triton_repo/backends": set(),
 }
-FOLDERS = ("train", "export", "client", "triton_repo", "plugins", "common", "simt", "harness")
+FOLDERS = ("train", "export", "bench", "client", "triton_repo", "plugins", "common", "simt", "harness")
 
 
 def imported_names(path: Path) -> set[str]:

@@ -3,21 +3,17 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import device
 
-ROOT = Path(__file__).parents[2]
-
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    paths = os.pathsep.join(str(ROOT / name) for name in ("plugins", "bench/device_ops"))
     return subprocess.run(
-        [sys.executable, str(ROOT / "bench/device_ops/main.py"), "--build", str(device.BUILD), *arguments],
+        [sys.executable, "-m", "maskline_bench.device_ops", "--build", str(device.BUILD), *arguments],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
     )
 
 

@@ -1,11 +1,10 @@
-"""Shared by the benchmark scripts: interleaved timing, the machine and its peaks, memory of a process, JSON."""
+"""Shared by the benchmark scripts: interleaved timing, the machine and its peaks, memory of a process."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
 import gc
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from maskline_client.bench.machine import describe_machine, describe_versions
-from maskline_client.files import write_text
 from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
@@ -172,8 +170,3 @@ def memory_mib(pid: int | str = "self") -> tuple[float, float]:
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith(("VmHWM", "VmRSS"))}
     return kib["VmHWM"] / 1024, kib["VmRSS"] / 1024
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a result whole or not at all."""
-    write_text(path, json.dumps(content, indent=1) + "\n")

@@ -4,7 +4,7 @@ Ours: client, gRPC, a real Triton server with the ensemble `maskrcnn` on ONNX Ru
 Pillow, its own transform, its paste, pycocotools. Same weights, same JPEG files, in turn, image by image. Before any
 timing both must find the same objects.
 
-Run: make bench-serve, or python bench/serve.py --json docs/benchmarks/serve.json
+Run: make bench-serve, or python -m maskline_bench.serving --json docs/benchmarks/serve.json
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from calibrate import calibrate_heads
-from eager import Found, detect
-from gate import Agreement, agreement, check_counts, check_same_pixels, mean_mask_iou
 from maskline_client.bench.calls import Answer, Caller
 from maskline_client.bench.images import BenchImage
 from maskline_client.bench.machine import server_memory
@@ -32,7 +29,11 @@ from maskline_serve.server.triton_server import TritonServer
 from maskline_train.checkpoint import save_model
 from maskline_train.convert.from_torchvision import import_torchvision
 from maskline_train.spec import PreprocessingSpec
-from measure import (
+from PIL import Image
+from rich.console import Console
+from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
+
+from maskline_bench.measure import (
     BenchmarkError,
     Timing,
     describe,
@@ -43,9 +44,8 @@ from measure import (
     print_head,
     reset_peak,
     timing_table,
-    write_json,
 )
-from peers import (
+from maskline_bench.peers import (
     NORM_EPS,
     NUM_CLASSES,
     class_names,
@@ -56,10 +56,11 @@ from peers import (
     torchvision_model,
     torchvision_network,
 )
-from PIL import Image
-from rich.console import Console
-from rle_memory import LIMIT_MIB, measure_rle_memory
-from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
+from maskline_bench.result_file import write_json
+from maskline_bench.serving.calibrate import calibrate_heads
+from maskline_bench.serving.eager import Found, detect
+from maskline_bench.serving.gate import Agreement, agreement, check_counts, check_same_pixels, mean_mask_iou
+from maskline_bench.serving.rle_memory import LIMIT_MIB, measure_rle_memory
 
 OURS, THEIRS = "maskline through Triton", "torchvision eager"
 TIMEOUT_S = 120.0
@@ -162,6 +163,7 @@ def write_repository(peer: TorchvisionMaskRCNN, setting: Setting, folder: Path) 
 
 def ours_found(answer: Answer, size: tuple[int, int]) -> Found:
     """The served answer in the form both sides are compared in."""
+    assert answer.masks is not None  # the ensemble of a model with masks
     masks = [{"size": list(size), "counts": bytes(counts)} for counts in answer.masks]
     return Found(answer.boxes, answer.scores, answer.labels.astype(np.int64), masks)
 
@@ -185,7 +187,7 @@ def peak_of_eager(
         "threads": threads,
     }
     torch.save(kept, folder / "eager.pt")
-    command = [sys.executable, __file__, "--peak-of", str(folder / "eager.pt")]
+    command = [sys.executable, "-m", "maskline_bench.serving", "--peak-of", str(folder / "eager.pt")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchmarkError(f"the memory run of torchvision failed: {done.stderr.strip().splitlines()[-1]}")
@@ -311,7 +313,7 @@ def main(
 ) -> None:
     """Time our served model and torchvision eager in turn, and measure their memory.
 
-    Example: python bench/serve.py --rounds 15 --json docs/benchmarks/serve.json
+    Example: python -m maskline_bench.serving --rounds 15 --json docs/benchmarks/serve.json
     """
     if peak_of is not None:
         _print_peak(peak_of)

@@ -2,7 +2,7 @@
 
 Each module beside this one knows its op: inputs, sides, checks, targets.
 
-Run: make bench-ops, or PYTHONPATH=bench python bench/host_ops/main.py --op mask_rle --json mask_rle.json
+Run: make bench-ops, or python -m maskline_bench.host_ops --op mask_rle --json mask_rle.json
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import enum
 from pathlib import Path
 from typing import Annotated
 
-import mask_rle
-import proposal_nms
-import roi_align
 import torch
 import typer
-from measure import BenchmarkError, describe, print_head, write_json
 from rich.console import Console
+
+from maskline_bench.host_ops import mask_rle, proposal_nms, roi_align
+from maskline_bench.measure import BenchmarkError, describe, print_head
+from maskline_bench.result_file import write_json
 
 
 class Op(enum.StrEnum):
@@ -40,7 +40,7 @@ def main(
 ) -> None:
     """Time our ops on the CPU against torchvision, ONNX Runtime and pycocotools, in turn.
 
-    Example: PYTHONPATH=bench python bench/host_ops/main.py --rounds 15 --json host_ops.json
+    Example: python -m maskline_bench.host_ops --rounds 15 --json host_ops.json
     """
     console = Console()
     torch.set_num_threads(threads)

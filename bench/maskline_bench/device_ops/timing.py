@@ -41,7 +41,7 @@ class GpuTiming:
 
 def captured(run: Callable[[], object]) -> Callable[[], None]:
     """`run` as the replay of a CUDA graph; raises where it synchronises, allocates or copies to the host."""
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         run()  # modules load on the first call, which a capture does not allow
@@ -57,7 +57,7 @@ def interleave(sides: Mapping[str, Callable[[], object]], *, warmup: int, rounds
     found: dict[str, list[float]] = {name: [] for name in sides}
     for index in range(warmup + rounds):
         for name, run in sides.items():
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
             start.record()
             run()
             end.record()

@@ -6,7 +6,7 @@ whose boxes nearly all stay, which is the most work. torchvision's side is what 
 its head and its proposals, but for the anchors, which it makes anew in every call and which are made beforehand here.
 ONNX Runtime runs the exported function body.
 
-Run: make bench-ops, or PYTHONPATH=bench python bench/host_ops/main.py --op proposal_nms
+Run: make bench-ops, or python -m maskline_bench.host_ops --op proposal_nms
 """
 
 from __future__ import annotations
@@ -17,13 +17,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-import onnxruntime as ort
 import torch
 from maskline_export.custom_ops import proposal_nms as exported
-from maskline_export.custom_ops.body import DOMAIN, OPSET, node_attributes
 from maskline_host.proposal_nms import ProposalNMS, proposal_nms
-from measure import BenchmarkError, Timing, interleave, timing_table
 from onnx import TensorProto, helper
 from rich.console import Console
 from torchvision.models.detection.rpn import (
@@ -32,6 +28,9 @@ from torchvision.models.detection.rpn import (
     RPNHead,
     concat_box_prediction_layers,
 )
+
+from maskline_bench.host_ops.exported_body import session_of_body
+from maskline_bench.measure import BenchmarkError, Timing, interleave, timing_table
 
 Array = npt.NDArray[np.float32]
 OURS, RUNTIME, TORCHVISION = "maskline", "onnxruntime", "torchvision"
@@ -127,26 +126,15 @@ def make_torchvision(outputs: Outputs) -> Callable[[], Array]:
 def make_runtime(outputs: Outputs, threads: int) -> Callable[[], Array]:
     """Proposals [1000,4] by a session of the exported body."""
     op = exported.ProposalNMS(**dataclasses.asdict(OP))
-    body = exported.body_ort(op)
     levels = range(len(OP.strides))
     inputs = {"image_info": outputs.image_info}
     inputs |= {f"logits_{level}": outputs.logits[level] for level in levels}
     inputs |= {f"deltas_{level}": outputs.deltas[level] for level in levels}
-    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape) for name, array in inputs.items()]
     results = [
         helper.make_tensor_value_info("proposals", TensorProto.FLOAT, [None] * 3),
         helper.make_tensor_value_info("num_proposals", TensorProto.INT32, [None]),
     ]
-    names = [result.name for result in results]
-    node = helper.make_node(body.name, list(inputs), names, domain=DOMAIN, **node_attributes(op))
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)]
-    graph = helper.make_graph([node], "proposal_nms", infos, results)
-    model = helper.make_model(graph, functions=[body], opset_imports=opsets, ir_version=10)
-    onnx.checker.check_model(model)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = session_of_body(exported.body_ort(op), op, inputs, results, threads)
 
     def run() -> Array:
         found: Array = session.run(["proposals"], inputs)[0][0]

@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 import torchvision
-from library import DeviceOps
 from maskline_host.classwise_nms import ClasswiseNMS
 from maskline_host.proposal_nms import ProposalNMS
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads, paste_masks_in_image
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+
+from maskline_bench.device_ops.library import DeviceOps
 
 OURS = "maskline"
 STRIDES, RPN_STRIDES = (4, 8, 16, 32), (4, 8, 16, 32, 64)
@@ -188,6 +189,7 @@ def _torchvision_proposals(
         moves = [x.permute(0, 2, 3, 1).reshape(batch, -1, 4) for x in deltas]
         boxes = network.box_coder.decode(torch.cat(moves, dim=1).reshape(-1, 4), grid).reshape(batch, -1, 4)
         scores = torch.cat(flat, dim=1).reshape(-1, 1)
+        kept: list[torch.Tensor]
         kept, _ = network.filter_proposals(boxes, scores, images.image_sizes, counts_of)
         return kept
 

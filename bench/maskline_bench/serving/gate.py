@@ -11,9 +11,10 @@ import dataclasses
 
 import numpy as np
 import pycocotools.mask
-from eager import Found
-from measure import BenchmarkError
 from numpy.typing import NDArray
+
+from maskline_bench.measure import BenchmarkError
+from maskline_bench.serving.eager import Found
 
 MATCH_IOU = 0.9  # of boxes
 MIN_SHARE = 0.97

@@ -3,22 +3,31 @@
 Our calls are replays of a CUDA graph (which also shows that they never synchronise or allocate), the peers are called
 as they are: their NMS cannot be captured. Nothing is timed before every side has passed its check.
 
-Run: make bench-device, or PYTHONPATH=plugins:bench/device_ops python bench/device_ops/main.py --build build/plugins
+Run: make bench-device, or python -m maskline_bench.device_ops --build build/plugins
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
-from cases import OURS, Case, Size, detections_case, masks_case, proposals_case, roi_align_case
-from library import CUDA_FILE, EMULATOR_FILE, DeviceOps
 from rich.console import Console
 from rich.table import Table
-from timing import captured, describe, interleave
+
+from maskline_bench.device_ops.cases import (
+    OURS,
+    Case,
+    Size,
+    detections_case,
+    masks_case,
+    proposals_case,
+    roi_align_case,
+)
+from maskline_bench.device_ops.library import CUDA_FILE, EMULATOR_FILE, DeviceOps
+from maskline_bench.device_ops.timing import captured, describe, interleave
+from maskline_bench.result_file import write_json
 
 SMALL = Size(height=96, width=160, proposals=24, channels=16)
 
@@ -121,10 +130,7 @@ def main(
     results = [time_case(case, head["machine"]["copy_gb_s"], warmup=warmup, rounds=rounds) for case in cases]
     show(console, results)
     if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = json_file.with_suffix(".tmp")
-        temporary.write_text(json.dumps({**head, "differences": differences, "cases": results}, indent=1) + "\n")
-        temporary.replace(json_file)
+        write_json(json_file, {**head, "differences": differences, "cases": results})
 
 
 if __name__ == "__main__":

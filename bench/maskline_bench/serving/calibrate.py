@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from peers import Photograph, to_float
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
+
+from maskline_bench.peers import Photograph, to_float
 
 CLASS_LOGIT_STD = 2.0  # of a trained detector's order: confident here and there, doubtful elsewhere
 MASK_LOGIT_STD, MASK_LOGIT_MEAN = 1.0, 1.5  # 93 % of the cells above the threshold

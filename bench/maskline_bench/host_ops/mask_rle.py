@@ -10,7 +10,7 @@ pixel differs, but for the rare one whose value is within 1e-6 of one half (127.
 "inside". torchvision pastes by another rule (boxes rounded to whole pixels, masks resized to them with the edge
 repeated), so its masks are only compared by IoU.
 
-Run: make bench-ops, or PYTHONPATH=bench python bench/host_ops/main.py --op mask_rle
+Run: make bench-ops, or python -m maskline_bench.host_ops --op mask_rle
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from maskline_host import library
 from maskline_host.mask_rle import encode
 from maskline_serve.repository.assemble import sources
 from maskline_train.evaluation.paste import encode_masks
-from measure import BenchmarkError, Timing, interleave, timing_table
 from rich.console import Console
 from torchvision.models.detection.roi_heads import paste_masks_in_image
+
+from maskline_bench.measure import BenchmarkError, Timing, interleave, timing_table
 
 OURS, NUMPY, TORCHVISION = "maskline", "maskline, numpy", "torchvision"
 NUMBER, SIDE = 100, 28

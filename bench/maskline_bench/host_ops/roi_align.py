@@ -6,7 +6,7 @@ own RoiAlign on the boxes of each level, then one gather) with its output bound 
 runs its roi_align level by level, as its MultiScaleRoIAlign does. Ours and ONNX Runtime write to the same place in each
 round; torchvision's operator takes none.
 
-Run: make bench-ops, or PYTHONPATH=bench python bench/host_ops/main.py --op roi_align
+Run: make bench-ops, or python -m maskline_bench.host_ops --op roi_align
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-import onnxruntime as ort
 import torch
 import torchvision
-from maskline_export.custom_ops.body import DOMAIN, OPSET, node_attributes
 from maskline_export.custom_ops.multiscale_roi_align import MultiscaleRoIAlign, body_ort
 from maskline_host.roi_align import multiscale_roi_align
-from measure import BenchmarkError, Timing, interleave, timing_table
 from onnx import TensorProto, helper
 from rich.console import Console
+
+from maskline_bench.host_ops.exported_body import session_of_body
+from maskline_bench.measure import BenchmarkError, Timing, interleave, timing_table
 
 Array = npt.NDArray[np.float32]
 OURS, RUNTIME, TORCHVISION = "maskline", "onnxruntime", "torchvision"
@@ -72,7 +71,8 @@ def make_boxes(case: Case, seed: int) -> Array:
     ratio = 2.0 ** rng.uniform(-0.5, 0.5, case.boxes)
     height, width = (np.minimum(side, limit) for side, limit in zip((size / ratio, size * ratio), CANVAS, strict=True))
     top, left = (rng.uniform(0, 1, case.boxes) * (CANVAS[axis] - side) for axis, side in enumerate((height, width)))
-    return np.stack([left, top, left + width, top + height], axis=-1)[None].astype(np.float32)
+    boxes: Array = np.stack([left, top, left + width, top + height], axis=-1)[None].astype(np.float32)
+    return boxes
 
 
 def make_ours(case: Case, maps: Sequence[Array], boxes: Array, threads: int) -> Callable[[], Array]:
@@ -86,19 +86,9 @@ def make_ours(case: Case, maps: Sequence[Array], boxes: Array, threads: int) -> 
 def make_runtime(case: Case, maps: Sequence[Array], boxes: Array, threads: int) -> Callable[[], Array]:
     """A session of the exported body, into memory that is there."""
     op = MultiscaleRoIAlign(STRIDES, 224.0, 4, case.pooled_side, 2, True)
-    body = body_ort(op)
     inputs = {"boxes": boxes, **{f"p{index + 2}": level for index, level in enumerate(maps)}}
-    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape) for name, array in inputs.items()]
     pooled = helper.make_tensor_value_info("pooled", TensorProto.FLOAT, [None] * 4)
-    node = helper.make_node(body.name, list(inputs), ["pooled"], domain=DOMAIN, **node_attributes(op))
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)]
-    graph = helper.make_graph([node], "roi_align", infos, [pooled])
-    model = helper.make_model(graph, functions=[body], opset_imports=opsets, ir_version=10)
-    onnx.checker.check_model(model)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = session_of_body(body_ort(op), op, inputs, [pooled], threads)
     out = np.empty((case.boxes, CHANNELS, case.pooled_side, case.pooled_side), np.float32)
     binding = session.io_binding()
     for name, array in inputs.items():
@@ -133,7 +123,8 @@ def levels_of(boxes: Array) -> npt.NDArray[np.int64]:
     """Index of each box's level, [R]."""
     sides = boxes[0, :, 2:] - boxes[0, :, :2]
     number = np.floor(4 + np.log2(np.sqrt(sides.prod(axis=1)) / 224 + 1e-6))
-    return np.clip(number, 2, 5).astype(np.int64) - 2
+    levels: npt.NDArray[np.int64] = np.clip(number, 2, 5).astype(np.int64) - 2
+    return levels
 
 
 def traffic_bytes(case: Case, boxes: Array) -> int:

@@ -119,7 +119,7 @@ class DeviceOps:
     def _call(self, name: str, structs: list[Any], arguments: list[Any]) -> Run:
         function = getattr(self._library, f"maskline_device_{name}")
         where = next(argument.device for argument in arguments if isinstance(argument, torch.Tensor))
-        given = [ctypes.byref(struct) for struct in structs]
+        given: list[Any] = [ctypes.byref(struct) for struct in structs]
         given += [ctypes.c_void_p(a.data_ptr()) if isinstance(a, torch.Tensor) else a for a in arguments]
 
         def run() -> None:

@@ -4,7 +4,7 @@ Same weights, same photographs and targets on the same canvas, float32, no loadi
 process, in turn. torchvision's step is that of references/detection/engine.py: forward, sum of the losses, backward,
 SGD, one read of the loss. Ours adds the gradient norm (`clip_norm`, the check for non-finite values).
 
-Run: make bench-train, or python bench/train_step.py --json docs/benchmarks/train_step.json
+Run: make bench-train, or python -m maskline_bench.train_step --json docs/benchmarks/train_step.json
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ from maskline_train.recipes.coco import mask_rcnn_r50_fpn
 from maskline_train.target import Target
 from maskline_train.training.interruption import Signals
 from maskline_train.training.state import TrainingState
-from measure import (
+from rich.console import Console
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
+
+from maskline_bench.measure import (
     BenchmarkError,
     describe,
     gflop,
@@ -39,13 +44,9 @@ from measure import (
     print_head,
     reset_peak,
     timing_table,
-    write_json,
 )
-from peers import NORM_EPS, class_names, made_targets, photographs, to_float, torchvision_model
-from rich.console import Console
-from torch import Tensor
-from torch.amp.grad_scaler import GradScaler
-from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
+from maskline_bench.peers import NORM_EPS, class_names, made_targets, photographs, to_float, torchvision_model
+from maskline_bench.result_file import write_json
 
 OURS, THEIRS = "maskline", "torchvision"
 # Our names of torchvision's losses.
@@ -148,8 +149,8 @@ def check_losses(losses: dict[str, dict[str, float]]) -> None:
 
 def peak_of(side: str, setting: Setting, threads: int) -> float:
     """Peak resident MiB of a process of its own that makes two steps of one side."""
-    arguments = [*dataclasses.astuple(setting), threads]
-    command = [sys.executable, __file__, "--peak-of", f"{side},{','.join(map(str, arguments))}"]
+    wanted = ",".join(map(str, [side, *dataclasses.astuple(setting), threads]))
+    command = [sys.executable, "-m", "maskline_bench.train_step", "--peak-of", wanted]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchmarkError(f"the memory run of {side} failed: {done.stderr.strip().splitlines()[-1]}")
@@ -239,7 +240,7 @@ def main(
 ) -> None:
     """Time a training step of ours and of torchvision's Mask R-CNN in turn.
 
-    Example: python bench/train_step.py --height 512 --width 640 --json docs/benchmarks/train_step.json
+    Example: python -m maskline_bench.train_step --height 512 --width 640 --json docs/benchmarks/train_step.json
     """
     if peak_of_side:
         _print_peak(peak_of_side)

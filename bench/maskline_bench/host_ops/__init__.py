@@ -1,0 +1,1 @@
+"""The ops on the CPU, ours and the peers' in turn."""

@@ -1,0 +1,43 @@
+"""A session of ONNX Runtime that runs the exported function body of one of our ops, as the CPU twin does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+from maskline_export.custom_ops.body import DOMAIN, OPSET, node_attributes
+from onnx import TensorProto, helper
+
+
+def session_of_body(
+    body: onnx.FunctionProto,
+    op: Any,
+    inputs: Mapping[str, npt.NDArray[np.float32]],
+    outputs: Sequence[onnx.ValueInfoProto],
+    threads: int,
+) -> ort.InferenceSession:
+    """A graph of one node of the body's op.
+
+    Args:
+        body: the function.
+        op: its attributes.
+        inputs: name to a tensor of that shape, in the op's order.
+        outputs: in the op's order.
+        threads: of the session.
+    """
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape) for name, array in inputs.items()]
+    names = [output.name for output in outputs]
+    attributes: dict[str, Any] = node_attributes(op)
+    node = helper.make_node(body.name, list(inputs), names, domain=DOMAIN, **attributes)
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)]
+    graph = helper.make_graph([node], body.name, infos, list(outputs))
+    model = helper.make_model(graph, functions=[body], opset_imports=opsets, ir_version=10)
+    onnx.checker.check_model(model)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

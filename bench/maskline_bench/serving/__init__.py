@@ -1,0 +1,1 @@
+"""The served model against torchvision eager: JPEG in, COCO RLE out."""
