@@ -23,9 +23,9 @@ target_compile_options(maskline_nvinfer_headers INTERFACE ${WARNINGS})
 
 # The plugins: nothing but the two functions that TensorRT asks for is seen from outside, and no libnvinfer is linked.
 sources_of(FACES plugin.cpp)
-set(FACES ${FACES} register.cpp common/plugin_base.cpp common/plugin_fields.cpp common/plugin_field_list.cpp
-          common/plugin_log.cpp common/plugin_signature.cpp)
-add_library(maskline_faces OBJECT ${FACES})
+add_library(
+  maskline_faces OBJECT ${FACES} framework/register.cpp framework/base.cpp framework/fields.cpp framework/field_list.cpp
+                        framework/log.cpp framework/signature.cpp)
 target_link_libraries(maskline_faces PRIVATE maskline_nvinfer_headers)
 
 function(add_plugins TARGET)
@@ -38,17 +38,17 @@ add_plugins(maskline_trt $<TARGET_OBJECTS:maskline_kernels>)
 # The same plugins over the kernels of the emulator: enqueue runs on the host's memory, for tests.
 add_plugins(maskline_trt_simt $<TARGET_OBJECTS:maskline_simt>)
 # And over launches that break the rules: the harness must notice.
-add_plugins(maskline_faulty_simt harness/faulty.cpp)
+add_plugins(maskline_faulty_simt testing/harness/faulty_launches.cpp)
 
 # The harness plays TensorRT; its registry is also the stand-in for libnvinfer.
-add_library(maskline_play_nvinfer SHARED harness/play_nvinfer.cpp)
+add_library(maskline_play_nvinfer SHARED testing/harness/played/nvinfer.cpp)
 target_link_libraries(maskline_play_nvinfer PRIVATE maskline_nvinfer_headers)
 target_compile_definitions(maskline_play_nvinfer PRIVATE TENSORRT_BUILD_LIB) # the two functions are seen from outside
 set_target_properties(
   maskline_play_nvinfer PROPERTIES OUTPUT_NAME nvinfer VERSION ${NVINFER_MAJOR}.0 SOVERSION ${NVINFER_MAJOR}
                                    LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/play)
 
-add_library(maskline_triton SHARED triton_shim.cpp)
+add_library(maskline_triton SHARED framework/triton_shim.cpp)
 target_link_libraries(maskline_triton PRIVATE maskline_nvinfer_headers ${CMAKE_DL_LIBS})
 if(MASKLINE_NVINFER)
   target_link_libraries(maskline_triton PRIVATE ${MASKLINE_NVINFER})
@@ -61,8 +61,8 @@ target_link_options(maskline_triton PRIVATE -Wl,-z,nodelete)
 set_target_properties(maskline_triton PROPERTIES SKIP_BUILD_RPATH ON)
 add_dependencies(maskline_triton maskline_trt)
 
-file(GLOB HARNESS_SOURCES CONFIGURE_DEPENDS harness/*.cpp)
-list(FILTER HARNESS_SOURCES EXCLUDE REGEX "(play_nvinfer|faulty)\\.cpp$")
+file(GLOB_RECURSE HARNESS_SOURCES CONFIGURE_DEPENDS testing/harness/*.cpp)
+list(FILTER HARNESS_SOURCES EXCLUDE REGEX "(played/nvinfer|faulty_launches)\\.cpp$")
 add_executable(maskline_harness ${HARNESS_SOURCES})
 target_link_libraries(
   maskline_harness PRIVATE maskline_nvinfer_headers maskline_host CUDA::cudart_static Threads::Threads ${CMAKE_DL_LIBS})

@@ -1,6 +1,6 @@
 #include "classwise_nms/plugin.h"
 
-#include "classwise_nms/kernel.h"
+#include "classwise_nms/device/kernel.h"
 
 #include <cstddef>
 #include <cstdint>

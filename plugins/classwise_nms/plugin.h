@@ -2,7 +2,7 @@
 #pragma once
 
 #include "classwise_nms/attributes.h"
-#include "common/plugin_base.h"
+#include "framework/base.h"
 
 #include <cstddef>
 #include <memory>

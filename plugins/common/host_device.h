@@ -1,4 +1,4 @@
-// What lets one file of math compile for the host, for CUDA and for the SIMT emulator of plugins/simt.
+// What lets one file of math compile for the host, for CUDA and for the SIMT emulator of testing/simt.
 #pragma once
 
 #if defined(__CUDACC__)

@@ -1,4 +1,4 @@
-#include "common/plugin_base.h"
+#include "framework/base.h"
 
 #include <algorithm>
 #include <cstddef>

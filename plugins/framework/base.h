@@ -5,9 +5,9 @@
 // an error code.
 #pragma once
 
-#include "common/plugin_fields.h"
-#include "common/plugin_log.h"
-#include "common/plugin_signature.h"
+#include "framework/fields.h"
+#include "framework/log.h"
+#include "framework/signature.h"
 
 #include <NvInferRuntime.h>
 #include <cuda_runtime_api.h>

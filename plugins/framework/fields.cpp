@@ -1,4 +1,4 @@
-#include "common/plugin_fields.h"
+#include "framework/fields.h"
 
 #include <algorithm>
 #include <cstddef>

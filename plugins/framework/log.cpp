@@ -1,4 +1,4 @@
-#include "common/plugin_log.h"
+#include "framework/log.h"
 
 #include <atomic>
 #include <cstddef>

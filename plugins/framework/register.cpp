@@ -2,7 +2,7 @@
 //
 // Nothing registers itself: TensorRT's loadLibrary fails on a plugin that is registered already.
 #include "classwise_nms/plugin.h"
-#include "common/plugin_base.h"
+#include "framework/base.h"
 #include "mask_rle/plugin.h"
 #include "proposal_nms/plugin.h"
 #include "roi_align/plugin.h"

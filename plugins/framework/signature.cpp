@@ -1,6 +1,6 @@
-#include "common/plugin_signature.h"
+#include "framework/signature.h"
 
-#include "common/plugin_fields.h"
+#include "framework/fields.h"
 
 #include <algorithm>
 #include <cstddef>

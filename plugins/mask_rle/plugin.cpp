@@ -1,6 +1,6 @@
 #include "mask_rle/plugin.h"
 
-#include "mask_rle/kernel.h"
+#include "mask_rle/device/kernel.h"
 
 #include <cstddef>
 #include <cstdint>

@@ -1,7 +1,7 @@
 // MaskRLE as a TensorRT plugin.
 #pragma once
 
-#include "common/plugin_base.h"
+#include "framework/base.h"
 #include "mask_rle/attributes.h"
 
 #include <cstddef>

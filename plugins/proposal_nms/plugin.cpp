@@ -1,6 +1,6 @@
 #include "proposal_nms/plugin.h"
 
-#include "proposal_nms/kernel.h"
+#include "proposal_nms/device/kernel.h"
 
 #include <array>
 #include <cstddef>

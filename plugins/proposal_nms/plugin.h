@@ -1,7 +1,7 @@
 // ProposalNMS as a TensorRT plugin.
 #pragma once
 
-#include "common/plugin_base.h"
+#include "framework/base.h"
 #include "proposal_nms/attributes.h"
 
 #include <cstddef>

@@ -1,6 +1,6 @@
 #include "roi_align/plugin.h"
 
-#include "roi_align/kernel.h"
+#include "roi_align/device/kernel.h"
 
 #include <algorithm>
 #include <cstddef>

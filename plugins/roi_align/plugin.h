@@ -1,7 +1,7 @@
 // MultiscaleRoIAlign as a TensorRT plugin.
 #pragma once
 
-#include "common/plugin_base.h"
+#include "framework/base.h"
 #include "roi_align/attributes.h"
 
 #include <cstddef>

@@ -21,7 +21,7 @@ PACKAGES = {
     "triton_repo/models": set(),
     "triton_repo/backends": set(),
 }
-FOLDERS = ("train", "export", "bench", "client", "triton_repo", "plugins", "common", "simt", "harness")
+FOLDERS = ("train", "export", "bench", "client", "triton_repo", "plugins", "common", "framework", "testing")
 
 
 def imported_names(path: Path) -> set[str]:

@@ -22,13 +22,13 @@ HOSTS = ("host-generic", "host-avx512")
 
 
 class Shape(ctypes.Structure):
-    """`MaskRLEShape` of plugins/mask_rle/kernel.h."""
+    """`MaskRLEShape` of plugins/mask_rle/device/kernel.h."""
 
     _fields_ = [("images", ctypes.c_int32), ("detections", ctypes.c_int32), ("side", ctypes.c_int32)]
 
 
 class Buffers(ctypes.Structure):
-    """`MaskRLEBuffers` of plugins/mask_rle/kernel.h."""
+    """`MaskRLEBuffers` of plugins/mask_rle/device/kernel.h."""
 
     _fields_ = [
         (name, ctypes.c_void_p)

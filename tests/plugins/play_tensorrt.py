@@ -1,4 +1,4 @@
-"""The program that plays TensorRT to the plugins (plugins/harness), run as a user runs it."""
+"""The program that plays TensorRT to the plugins (plugins/testing/harness), run as a user runs it."""
 
 from __future__ import annotations
 

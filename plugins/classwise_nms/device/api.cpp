@@ -1,7 +1,7 @@
 // ClasswiseNMS in the plain C interface of libmaskline_cuda.so and libmaskline_simt.so: device pointers and a stream.
 
 #include "classwise_nms/c_config.h"
-#include "classwise_nms/kernel.h"
+#include "classwise_nms/device/kernel.h"
 #include "common/export.h"
 #include "common/status.h"
 

@@ -1,8 +1,8 @@
 // From class logits to what NMS leaves of each class of each image.
 #pragma once
 
-#include "classwise_nms/plan.cuh"
-#include "common/nms.cuh"
+#include "classwise_nms/device/plan.cuh"
+#include "common/device/nms.cuh"
 
 #include <cstdint>
 

@@ -1,9 +1,9 @@
 // ClasswiseNMS: queues the kernels of classes.cuh, then takes the best D of an image.
 
-#include "classwise_nms/kernel.h"
+#include "classwise_nms/device/kernel.h"
 
-#include "classwise_nms/classes.cuh"
-#include "common/workspace.h"
+#include "classwise_nms/device/classes.cuh"
+#include "common/device/workspace.h"
 
 #include <algorithm>
 

@@ -3,9 +3,9 @@
 // A group is one class of one image: g = image * K + class.
 #pragma once
 
-#include "classwise_nms/kernel.h"
+#include "classwise_nms/device/kernel.h"
 #include "classwise_nms/math.h"
-#include "common/block_select.cuh"
+#include "common/device/block_select.cuh"
 
 #include <cstdint>
 

@@ -1,7 +1,7 @@
 // ClasswiseNMS in the plain C interface of libmaskline_host.so.
 
 #include "classwise_nms/c_config.h"
-#include "classwise_nms/host.h"
+#include "classwise_nms/host/op.h"
 #include "common/export.h"
 #include "common/status.h"
 

@@ -1,8 +1,8 @@
-#include "classwise_nms/host.h"
+#include "classwise_nms/host/op.h"
 
-#include "common/nms_host.h"
-#include "common/parallel.h"
-#include "common/simd.h"
+#include "common/host/nms.h"
+#include "common/host/parallel.h"
+#include "common/host/simd.h"
 
 #include <algorithm>
 #include <array>

@@ -1,5 +1,5 @@
-#include "classwise_nms/host.h"
-#include "common/box_math_avx512.h"
+#include "classwise_nms/host/op.h"
+#include "common/host/box_math_avx512.h"
 
 #include <cstddef>
 #include <cstdint>

@@ -5,8 +5,8 @@
 // sorted afterwards.
 #pragma once
 
+#include "common/device/launch.h"
 #include "common/host_device.h"
-#include "common/launch.h"
 
 #include <cstdint>
 

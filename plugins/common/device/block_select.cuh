@@ -1,7 +1,7 @@
 // The lowest of many distinct 64-bit keys, in order, by one block; the rules of block_ops.cuh hold.
 #pragma once
 
-#include "common/block_ops.cuh"
+#include "common/device/block_ops.cuh"
 
 #include <cstdint>
 

@@ -4,7 +4,7 @@
 #include <cstddef>
 
 #if defined(MASKLINE_SIMT)
-#include "simt/simt.h"
+#include "testing/simt/simt.h"
 #else
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

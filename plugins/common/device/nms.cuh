@@ -1,8 +1,8 @@
 // Greedy NMS by one block, 32 boxes at a time, against a list of kept boxes that grows.
 #pragma once
 
-#include "common/block_ops.cuh"
 #include "common/box_math.h"
+#include "common/device/block_ops.cuh"
 
 namespace maskline
 {

@@ -1,6 +1,6 @@
-#include "common/nms_host.h"
+#include "common/host/nms.h"
 
-#include "common/simd.h"
+#include "common/host/simd.h"
 
 #include <algorithm>
 #include <array>

@@ -1,5 +1,5 @@
-#include "common/box_math_avx512.h"
-#include "common/nms_host.h"
+#include "common/host/box_math_avx512.h"
+#include "common/host/nms.h"
 
 #include <cstddef>
 #include <cstdint>

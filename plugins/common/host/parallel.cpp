@@ -1,4 +1,4 @@
-#include "common/parallel.h"
+#include "common/host/parallel.h"
 
 #include <algorithm>
 #include <atomic>

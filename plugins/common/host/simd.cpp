@@ -1,4 +1,4 @@
-#include "common/simd.h"
+#include "common/host/simd.h"
 
 #include "common/export.h"
 

@@ -1,7 +1,7 @@
 // The C interface of MaskRLE in libmaskline_cuda.so and libmaskline_simt.so.
 #include "common/export.h"
 #include "common/status.h"
-#include "mask_rle/kernel.h"
+#include "mask_rle/device/kernel.h"
 
 #include <cstdint>
 #include <string>

@@ -1,8 +1,8 @@
 // The shared memory of a block of MaskRLE: a mask's cells, its stretches of rows, and where to look for crossings.
 #pragma once
 
-#include "common/block_ops.cuh"
-#include "common/launch.h"
+#include "common/device/block_ops.cuh"
+#include "common/device/launch.h"
 #include "mask_rle/math.h"
 
 #include <cstddef>

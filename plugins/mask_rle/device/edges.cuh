@@ -1,7 +1,7 @@
 // The edges of a mask's runs, written by a block in order, a thread a column of pixels.
 #pragma once
 
-#include "mask_rle/kernel_cells.cuh"
+#include "mask_rle/device/cells.cuh"
 
 #include <cstdint>
 

@@ -4,9 +4,9 @@
 // the block has said where they go, to write them. They are written where the counts belong, and become counts, their
 // differences, in place at the end.
 
-#include "mask_rle/kernel.h"
+#include "mask_rle/device/kernel.h"
 
-#include "mask_rle/kernel_edges.cuh"
+#include "mask_rle/device/edges.cuh"
 
 namespace maskline
 {

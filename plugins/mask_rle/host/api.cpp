@@ -1,12 +1,12 @@
 // MaskRLE of libmaskline_host.so.
 #include "common/export.h"
 #include "common/status.h"
-#include "mask_rle/host.h"
+#include "mask_rle/host/op.h"
 
 #include <cstdint>
 #include <string>
 
-//! encodeMasks (host.h): masks [N, M, M] in boxes [N, 4] of original images to COCO's compressed texts.
+//! encodeMasks (op.h): masks [N, M, M] in boxes [N, 4] of original images to COCO's compressed texts.
 //!
 //! Call it with a guess of the capacity; when offsets[N] is more, call it again with that much: it always suffices.
 MASKLINE_API int maskline_host_encode_masks(std::uint8_t const* masks, float const* boxes, std::int32_t const* sizes,

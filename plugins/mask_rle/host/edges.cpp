@@ -1,6 +1,6 @@
-#include "mask_rle/edges.h"
+#include "mask_rle/host/edges.h"
 
-#include "common/simd.h"
+#include "common/host/simd.h"
 
 #include <cstdint>
 #include <cstring>

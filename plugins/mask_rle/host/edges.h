@@ -3,7 +3,7 @@
 // Edges are column-major positions in the image: start, end, start, end, ... The run lengths are their differences.
 #pragma once
 
-#include "mask_rle/pasted_mask.h"
+#include "mask_rle/host/pasted_mask.h"
 
 #include <cstdint>
 

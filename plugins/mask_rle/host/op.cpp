@@ -1,8 +1,8 @@
-#include "mask_rle/host.h"
+#include "mask_rle/host/op.h"
 
-#include "common/parallel.h"
-#include "mask_rle/edges.h"
-#include "mask_rle/pasted_mask.h"
+#include "common/host/parallel.h"
+#include "mask_rle/host/edges.h"
+#include "mask_rle/host/pasted_mask.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,5 @@
-#include "common/simd.h"
-#include "mask_rle/pasted_mask.h"
+#include "common/host/simd.h"
+#include "mask_rle/host/pasted_mask.h"
 
 #include <algorithm>
 #include <cstdint>

@@ -2,8 +2,8 @@
 // mask's shape, and no long chain of results: that is what the time goes into otherwise.
 //
 // Calls no function of math.h: compiled here for AVX-512, it could be the one that the linker keeps for everybody.
-#include "mask_rle/edges.h"
-#include "mask_rle/pasted_mask.h"
+#include "mask_rle/host/edges.h"
+#include "mask_rle/host/pasted_mask.h"
 
 #include <cstdint>
 #include <cstring>

@@ -1,6 +1,6 @@
-// A mask's cells and its text, a vector at a time. Calls no inline function of ours, as host_avx512.cpp.
-#include "mask_rle/edges.h"
-#include "mask_rle/pasted_mask.h"
+// A mask's cells and its text, a vector at a time. Calls no inline function of ours, as strip_avx512.cpp.
+#include "mask_rle/host/edges.h"
+#include "mask_rle/host/pasted_mask.h"
 
 #include <cstddef>
 #include <cstdint>

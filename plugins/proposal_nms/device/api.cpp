@@ -3,7 +3,7 @@
 #include "common/export.h"
 #include "common/status.h"
 #include "proposal_nms/c_config.h"
-#include "proposal_nms/kernel.h"
+#include "proposal_nms/device/kernel.h"
 
 #include <cstddef>
 #include <cstdint>

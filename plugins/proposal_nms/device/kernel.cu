@@ -1,11 +1,11 @@
 // ProposalNMS: queues the kernels of select.cuh and suppress.cuh, and joins the levels.
 
-#include "proposal_nms/kernel.h"
+#include "proposal_nms/device/kernel.h"
 
-#include "common/workspace.h"
+#include "common/device/workspace.h"
 #include "proposal_nms/anchors.h"
-#include "proposal_nms/select.cuh"
-#include "proposal_nms/suppress.cuh"
+#include "proposal_nms/device/select.cuh"
+#include "proposal_nms/device/suppress.cuh"
 
 #include <algorithm>
 

@@ -3,7 +3,7 @@
 // A group is one level of one image: g = image * L + level. T is the number of candidates of a group.
 #pragma once
 
-#include "common/block_select.cuh"
+#include "common/device/block_select.cuh"
 #include "proposal_nms/attributes.h"
 #include "proposal_nms/math.h"
 

@@ -1,7 +1,7 @@
 // From logits to the best T boxes of each group, in order.
 #pragma once
 
-#include "proposal_nms/plan.cuh"
+#include "proposal_nms/device/plan.cuh"
 
 #include <cstdint>
 

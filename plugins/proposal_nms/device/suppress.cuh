@@ -1,8 +1,8 @@
 // Greedy NMS within each group.
 #pragma once
 
-#include "common/nms.cuh"
-#include "proposal_nms/plan.cuh"
+#include "common/device/nms.cuh"
+#include "proposal_nms/device/plan.cuh"
 
 #include <cstdint>
 

@@ -3,7 +3,7 @@
 #include "common/export.h"
 #include "common/status.h"
 #include "proposal_nms/c_config.h"
-#include "proposal_nms/host.h"
+#include "proposal_nms/host/op.h"
 
 #include <cstdint>
 #include <string>

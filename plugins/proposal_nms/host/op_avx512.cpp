@@ -1,5 +1,5 @@
-#include "common/box_math_avx512.h"
-#include "proposal_nms/host.h"
+#include "common/host/box_math_avx512.h"
+#include "proposal_nms/host/op.h"
 
 #include <cstddef>
 #include <cstdint>

@@ -1,7 +1,7 @@
 // The C interface of MultiscaleRoIAlign in libmaskline_cuda.so and libmaskline_simt.so.
 #include "common/export.h"
 #include "common/status.h"
-#include "roi_align/kernel.h"
+#include "roi_align/device/kernel.h"
 
 #include <string>
 

@@ -1,7 +1,7 @@
 // What one thread computes: a bin of a box for one channel (NCHW) or 8 channels (kHWC8).
 #pragma once
 
-#include "roi_align/kernel_elements.cuh"
+#include "roi_align/device/elements.cuh"
 #include "roi_align/math.h"
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // Features on the GPU: one element (NCHW) or a vector of 8 channels (kHWC8), as float32.
 #pragma once
 
-#include "common/launch.h"
+#include "common/device/launch.h"
 
 #include <cstdint>
 #include <cstring>

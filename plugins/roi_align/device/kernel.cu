@@ -4,9 +4,9 @@
 // lists lie in shared memory. Threads then run over (bin, 8 channels) with kHWC8, so that a warp reads 512 bytes in a
 // row of 256 half-precision channels and all its lanes are in one bin; or over (channel, bin) with NCHW, so that
 // writes are coalesced.
-#include "roi_align/kernel.h"
+#include "roi_align/device/kernel.h"
 
-#include "roi_align/kernel_bins.cuh"
+#include "roi_align/device/bins.cuh"
 #include "roi_align/math.h"
 
 #include <cstddef>

@@ -1,7 +1,7 @@
 // The C interface of MultiscaleRoIAlign in libmaskline_host.so.
 #include "common/export.h"
 #include "common/status.h"
-#include "roi_align/host.h"
+#include "roi_align/host/op.h"
 
 #include <string>
 

@@ -1,6 +1,6 @@
-#include "roi_align/host_generic.h"
+#include "roi_align/host/generic.h"
 
-#include "roi_align/host_elements.h"
+#include "roi_align/host/elements.h"
 
 #include <algorithm>
 #include <cstddef>

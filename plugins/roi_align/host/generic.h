@@ -1,7 +1,7 @@
 // MultiscaleRoIAlign of one box, in portable C++, for every mode, type and layout.
 #pragma once
 
-#include "roi_align/host_geometry.h"
+#include "roi_align/host/geometry.h"
 
 #include <cstdint>
 #include <vector>

@@ -1,7 +1,7 @@
 // Where a box lies in the pyramid, and lists of what its bins read: shared by the host's implementations.
 #pragma once
 
-#include "roi_align/host.h"
+#include "roi_align/host/op.h"
 #include "roi_align/math.h"
 
 #include <cstddef>

@@ -1,7 +1,7 @@
 // Sixteen features at once: how each type is loaded as float32 and stored. Only for files compiled with AVX-512.
 #pragma once
 
-#include "roi_align/host_program.h"
+#include "roi_align/host/program.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
 // GCC 12 takes the deliberately undefined source of unmasked intrinsics for a mistake (GCC bug 105593).

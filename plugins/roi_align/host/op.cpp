@@ -1,9 +1,9 @@
-#include "roi_align/host.h"
+#include "roi_align/host/op.h"
 
-#include "common/parallel.h"
-#include "common/simd.h"
-#include "roi_align/host_generic.h"
-#include "roi_align/host_plan.h"
+#include "common/host/parallel.h"
+#include "common/host/simd.h"
+#include "roi_align/host/generic.h"
+#include "roi_align/host/plan.h"
 
 #include <algorithm>
 #include <cstddef>

@@ -1,6 +1,6 @@
 // Compiled with AVX-512: only what has internal linkage, and no templates of the standard library, so that the linker
 // never picks a function from here for processors without it.
-#include "roi_align/host_strip_avx512.h"
+#include "roi_align/host/strip_avx512.h"
 
 #include <cstddef>
 #include <cstdint>

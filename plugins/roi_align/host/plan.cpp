@@ -1,4 +1,4 @@
-#include "roi_align/host_plan.h"
+#include "roi_align/host/plan.h"
 
 #include <algorithm>
 #include <cstddef>

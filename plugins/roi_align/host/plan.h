@@ -1,8 +1,8 @@
 // Prepares the averages of boxes as a program for vector instructions.
 #pragma once
 
-#include "roi_align/host_geometry.h"
-#include "roi_align/host_program.h"
+#include "roi_align/host/geometry.h"
+#include "roi_align/host/program.h"
 
 #include <cstddef>
 #include <vector>

@@ -2,7 +2,7 @@
 // AVX-512.
 #pragma once
 
-#include "roi_align/host_lanes_avx512.h"
+#include "roi_align/host/lanes_avx512.h"
 
 #include <cstdint>
 #include <immintrin.h>

@@ -1,8 +1,8 @@
-#include "harness/create.h"
+#include "testing/harness/create.h"
 
-#include "harness/expressions.h"
-#include "harness/plugin_library.h"
-#include "harness/tensors.h"
+#include "testing/harness/played/expressions.h"
+#include "testing/harness/played/plugin_library.h"
+#include "testing/harness/played/tensors.h"
 
 #include <cstddef>
 #include <cstdint>

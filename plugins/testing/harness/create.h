@@ -1,7 +1,7 @@
 // `maskline_harness create`: one plugin from fields given on the command line, and what it says to one set of shapes.
 #pragma once
 
-#include "harness/field_set.h"
+#include "testing/harness/played/field_set.h"
 
 #include <string>
 #include <vector>

@@ -2,10 +2,10 @@
 //
 // Linked to the real faces in libmaskline_faulty_simt.so. The environment variable MASKLINE_FAULT names the fault of
 // MaskRLE; the other ops do nothing at all.
-#include "classwise_nms/kernel.h"
-#include "mask_rle/kernel.h"
-#include "proposal_nms/kernel.h"
-#include "roi_align/kernel.h"
+#include "classwise_nms/device/kernel.h"
+#include "mask_rle/device/kernel.h"
+#include "proposal_nms/device/kernel.h"
+#include "roi_align/device/kernel.h"
 
 #include <algorithm>
 #include <atomic>

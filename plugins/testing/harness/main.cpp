@@ -1,7 +1,7 @@
 // maskline_harness: plays TensorRT to the plugins. See README.md of this folder.
-#include "harness/checks.h"
-#include "harness/create.h"
-#include "harness/shim.h"
+#include "testing/harness/checks/checks.h"
+#include "testing/harness/create.h"
+#include "testing/harness/shim.h"
 
 #include <algorithm>
 #include <cstddef>

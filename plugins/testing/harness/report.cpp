@@ -1,4 +1,4 @@
-#include "harness/report.h"
+#include "testing/harness/report.h"
 
 #include <algorithm>
 #include <cstddef>

@@ -1,4 +1,4 @@
-#include "harness/shim.h"
+#include "testing/harness/shim.h"
 
 #include <NvInferRuntime.h>
 

@@ -1,7 +1,7 @@
 // Kernels that show what the emulator must answer and what it must refuse; tests/plugins/test_simt.py runs them.
 
+#include "common/device/launch.h"
 #include "common/export.h"
-#include "common/launch.h"
 
 namespace maskline
 {

@@ -1,4 +1,4 @@
-#include "simt/simt.h"
+#include "testing/simt/simt.h"
 
 #include "common/export.h"
 

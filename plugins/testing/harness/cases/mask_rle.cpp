@@ -1,4 +1,4 @@
-#include "harness/op_case.h"
+#include "testing/harness/cases/op_case.h"
 
 #include <algorithm>
 #include <cmath>

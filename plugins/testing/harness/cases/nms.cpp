@@ -1,6 +1,6 @@
 #include "classwise_nms/c_config.h"
-#include "harness/op_case.h"
 #include "proposal_nms/c_config.h"
+#include "testing/harness/cases/op_case.h"
 
 #include <algorithm>
 #include <cmath>

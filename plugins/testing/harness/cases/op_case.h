@@ -4,8 +4,8 @@
 // C channels, Hi Wi level i, P pooled side, M mask side.
 #pragma once
 
-#include "harness/field_set.h"
-#include "harness/tensors.h"
+#include "testing/harness/played/field_set.h"
+#include "testing/harness/played/tensors.h"
 
 #include <cstdint>
 #include <functional>

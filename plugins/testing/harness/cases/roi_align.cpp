@@ -1,5 +1,5 @@
-#include "harness/op_case.h"
 #include "roi_align/attributes.h"
+#include "testing/harness/cases/op_case.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,10 +1,10 @@
 // What the harness checks, in the order in which TensorRT would come to it.
 #pragma once
 
-#include "harness/memory.h"
-#include "harness/op_case.h"
-#include "harness/plugin_library.h"
-#include "harness/report.h"
+#include "testing/harness/cases/op_case.h"
+#include "testing/harness/played/memory.h"
+#include "testing/harness/played/plugin_library.h"
+#include "testing/harness/report.h"
 
 #include <cstddef>
 #include <cstdint>

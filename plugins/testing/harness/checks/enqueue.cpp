@@ -1,5 +1,5 @@
-#include "harness/checks.h"
-#include "harness/execution.h"
+#include "testing/harness/checks/checks.h"
+#include "testing/harness/played/execution.h"
 
 #include <algorithm>
 #include <cstddef>

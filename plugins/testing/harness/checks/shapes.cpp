@@ -1,5 +1,5 @@
-#include "harness/checks.h"
-#include "harness/expressions.h"
+#include "testing/harness/checks/checks.h"
+#include "testing/harness/played/expressions.h"
 
 #include <cctype>
 #include <cstddef>

@@ -1,4 +1,4 @@
-#include "harness/checks.h"
+#include "testing/harness/checks/checks.h"
 
 #include <algorithm>
 #include <cstddef>

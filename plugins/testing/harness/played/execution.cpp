@@ -1,4 +1,4 @@
-#include "harness/execution.h"
+#include "testing/harness/played/execution.h"
 
 #include <algorithm>
 #include <cmath>

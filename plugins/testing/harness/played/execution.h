@@ -1,7 +1,7 @@
 // One execution context of a plugin: what TensorRT makes of an engine to run it.
 #pragma once
 
-#include "harness/checks.h"
+#include "testing/harness/checks/checks.h"
 
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,4 @@
-#include "harness/expressions.h"
+#include "testing/harness/played/expressions.h"
 
 #include <algorithm>
 #include <utility>

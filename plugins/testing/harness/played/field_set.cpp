@@ -1,4 +1,4 @@
-#include "harness/field_set.h"
+#include "testing/harness/played/field_set.h"
 
 #include <algorithm>
 #include <cstddef>

@@ -1,6 +1,6 @@
-#include "harness/memory.h"
+#include "testing/harness/played/memory.h"
 
-#include "harness/report.h"
+#include "testing/harness/report.h"
 
 #include <algorithm>
 #include <cstddef>

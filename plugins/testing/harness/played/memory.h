@@ -1,7 +1,7 @@
 // The memory that plugins run on: a GPU's, or the host's for plugins whose kernels the emulator runs.
 #pragma once
 
-#include "harness/tensors.h"
+#include "testing/harness/played/tensors.h"
 
 #include <cuda_runtime_api.h>
 

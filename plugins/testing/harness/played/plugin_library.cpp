@@ -1,4 +1,4 @@
-#include "harness/plugin_library.h"
+#include "testing/harness/played/plugin_library.h"
 
 #include <cstdint>
 #include <cstring>

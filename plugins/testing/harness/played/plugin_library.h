@@ -1,7 +1,7 @@
 // A plugin library, opened as TensorRT's registry opens it.
 #pragma once
 
-#include "harness/logger.h"
+#include "testing/harness/played/logger.h"
 
 #include <NvInferRuntime.h>
 

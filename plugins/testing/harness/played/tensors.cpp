@@ -1,4 +1,4 @@
-#include "harness/tensors.h"
+#include "testing/harness/played/tensors.h"
 
 #include <cstring>
 #include <cuda_bf16.h>
