@@ -18,7 +18,7 @@ from maskline_client.files import write_json, write_png
 from maskline_client.served_model import ServedModel
 from PIL import Image
 from support.processes import in_process
-from unit.client.test_evaluate import write_keypoint_data
+from unit.client.commands.test_evaluate import write_keypoint_data
 from unit.client.triton_double import (
     BOXES_ALONE,
     CLASSES,
