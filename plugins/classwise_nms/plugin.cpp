@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,19 +14,6 @@ namespace
 
 using nvinfer1::Dims;
 
-Signature signature(ClasswiseNMSAttributes const& attributes)
-{
-    auto const classes = static_cast<std::int64_t>(attributes.numClasses);
-    std::int64_t const detections = attributes.maxDetections;
-    return {ClasswiseNMSPlugin::kNAME,
-        {{"class_logits", TensorKind::kFLOAT32, {Dim::product('B', 'R'), classes + 1}},
-            {"box_deltas", TensorKind::kFLOAT32, {Dim::product('B', 'R'), 4 * classes}},
-            {"proposals", TensorKind::kFLOAT32, {'B', 'R', 4}}, {"num_proposals", TensorKind::kINT32, {'B'}},
-            {"image_info", TensorKind::kFLOAT32, {'B', 6}}},
-        {{"boxes", TensorKind::kFLOAT32, {'B', detections, 4}}, {"scores", TensorKind::kFLOAT32, {'B', detections}},
-            {"labels", TensorKind::kINT32, {'B', detections}}, {"num_detections", TensorKind::kINT32, {'B', 1}}}};
-}
-
 ClasswiseNMSShape shapeOf(std::vector<Dims> const& inputs)
 {
     Dims const& proposals = inputs[2];
@@ -36,34 +22,35 @@ ClasswiseNMSShape shapeOf(std::vector<Dims> const& inputs)
 
 } // namespace
 
-ClasswiseNMSPlugin::ClasswiseNMSPlugin(Attributes const& attributes)
-    : PluginBase(signature(attributes))
-    , mAttributes(attributes)
+Signature ClasswiseNMSOp::signature(Attributes const& attributes)
 {
-    visit(fields(), mAttributes);
+    auto const classes = static_cast<std::int64_t>(attributes.numClasses);
+    std::int64_t const detections = attributes.maxDetections;
+    return {kNAME,
+        {{"class_logits", TensorKind::kFLOAT32, {Dim::product('B', 'R'), classes + 1}},
+            {"box_deltas", TensorKind::kFLOAT32, {Dim::product('B', 'R'), 4 * classes}},
+            {"proposals", TensorKind::kFLOAT32, {'B', 'R', 4}}, {"num_proposals", TensorKind::kINT32, {'B'}},
+            {"image_info", TensorKind::kFLOAT32, {'B', 6}}},
+        {{"boxes", TensorKind::kFLOAT32, {'B', detections, 4}}, {"scores", TensorKind::kFLOAT32, {'B', detections}},
+            {"labels", TensorKind::kINT32, {'B', detections}}, {"num_detections", TensorKind::kINT32, {'B', 1}}}};
 }
 
-std::unique_ptr<PluginBase> ClasswiseNMSPlugin::copy() const
+std::string ClasswiseNMSOp::checkSizes(Attributes const& attributes, std::vector<Dims> const& inputs)
 {
-    return std::make_unique<ClasswiseNMSPlugin>(mAttributes);
+    return shapeOf(inputs).check(attributes);
 }
 
-std::string ClasswiseNMSPlugin::checkSizes(std::vector<Dims> const& inputs) const
+std::size_t ClasswiseNMSOp::workspaceBytes(Attributes const& attributes, std::vector<Dims> const& inputs)
 {
-    return shapeOf(inputs).check(mAttributes);
+    return classwiseNMSWorkspaceBytes(attributes, shapeOf(inputs));
 }
 
-std::size_t ClasswiseNMSPlugin::workspaceBytes(std::vector<Dims> const& inputs) const
-{
-    return classwiseNMSWorkspaceBytes(mAttributes, shapeOf(inputs));
-}
-
-cudaError_t ClasswiseNMSPlugin::launch(Launch const& launch) const
+cudaError_t ClasswiseNMSOp::launch(Attributes const& attributes, Launch const& launch)
 {
     ClasswiseNMSBuffers const buffers{launch.input<float>(0), launch.input<float>(1), launch.input<float>(2),
         launch.input<std::int32_t>(3), launch.input<float>(4), launch.output<float>(0), launch.output<float>(1),
         launch.output<std::int32_t>(2), launch.output<std::int32_t>(3)};
-    return launchClasswiseNMS(mAttributes, shapeOf(launch.shapes), buffers, launch.workspace, launch.stream);
+    return launchClasswiseNMS(attributes, shapeOf(launch.shapes), buffers, launch.workspace, launch.stream);
 }
 
 } // namespace maskline

@@ -1,11 +1,11 @@
-// ClasswiseNMS as a TensorRT plugin.
+// ClasswiseNMS as a TensorRT plugin: what framework/plugin.h asks of an op.
 #pragma once
 
 #include "classwise_nms/attributes.h"
 #include "framework/base.h"
+#include "framework/signature.h"
 
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,13 +15,10 @@ namespace maskline
 //! `ClasswiseNMS(class_logits [B*R,K+1], box_deltas [B*R,4K], proposals [B,R,4], num_proposals [B] int32,
 //! image_info [B,6]) -> boxes [B,D,4], scores [B,D], labels [B,D] int32, num_detections [B,1] int32`; FLOAT but for
 //! what says int32, so that the order of candidates never changes with an engine's precision.
-class ClasswiseNMSPlugin final : public PluginBase
+struct ClasswiseNMSOp
 {
-public:
     using Attributes = ClasswiseNMSAttributes;
     static constexpr char const* kNAME = "ClasswiseNMS";
-
-    explicit ClasswiseNMSPlugin(Attributes const& attributes);
 
     template <typename Visitor, typename AnyAttributes>
     static void visit(Visitor& visitor, AnyAttributes& attributes)
@@ -34,14 +31,10 @@ public:
         visitor("min_side", attributes.minSide);
     }
 
-protected:
-    std::unique_ptr<PluginBase> copy() const override;
-    std::string checkSizes(std::vector<nvinfer1::Dims> const& inputs) const override;
-    std::size_t workspaceBytes(std::vector<nvinfer1::Dims> const& inputs) const override;
-    cudaError_t launch(Launch const& launch) const override;
-
-private:
-    Attributes mAttributes;
+    static Signature signature(Attributes const& attributes);
+    static std::string checkSizes(Attributes const& attributes, std::vector<nvinfer1::Dims> const& inputs);
+    static std::size_t workspaceBytes(Attributes const& attributes, std::vector<nvinfer1::Dims> const& inputs);
+    static cudaError_t launch(Attributes const& attributes, Launch const& launch);
 };
 
 } // namespace maskline

@@ -1,5 +1,7 @@
 #include "framework/base.h"
 
+#include "framework/log.h"
+
 #include <algorithm>
 #include <cstddef>
 #include <exception>

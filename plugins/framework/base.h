@@ -1,12 +1,10 @@
-// What all our TensorRT plugins do alike: IPluginV3 with its three capabilities, and the creator.
+// What all our TensorRT plugins do alike: IPluginV3 with its three capabilities.
 //
-// An op derives from PluginBase and says its signature, its attributes, its workspace and its launch. Everything that
-// TensorRT may get wrong is checked here, and nothing is ever thrown at TensorRT: a failure is one line in its log and
-// an error code.
+// plugin.h makes a plugin of it from what an op says of itself. Everything that TensorRT may get wrong is checked here,
+// and nothing is ever thrown at TensorRT: a failure is one line in its log and an error code.
 #pragma once
 
 #include "framework/fields.h"
-#include "framework/log.h"
 #include "framework/signature.h"
 
 #include <NvInferRuntime.h>
@@ -125,80 +123,6 @@ private:
     Signature mSignature;
     FieldList mFields;
     std::string mText; //!< all attributes, made when first asked for
-};
-
-//! Makes plugins of one type from TensorRT's fields.
-//!
-//! `Plugin` has a type `Attributes` with `check()`, a constructor that takes one, a constant `kNAME`, and a static
-//! `visit(visitor, attributes)`.
-template <typename Plugin>
-class PluginCreator final : public nvinfer1::IPluginCreatorV3One
-{
-public:
-    PluginCreator()
-    {
-        typename Plugin::Attributes const defaults{};
-        Plugin::visit(mFields, defaults);
-    }
-
-    nvinfer1::IPluginV3* createPlugin(nvinfer1::AsciiChar const* name, nvinfer1::PluginFieldCollection const* fc,
-        nvinfer1::TensorRTPhase) noexcept override
-    {
-        std::string const layer = name == nullptr || *name == '\0' ? "" : " (layer " + std::string(name) + ")";
-        try
-        {
-            typename Plugin::Attributes attributes{};
-            FieldReader reader(Plugin::kNAME, fc);
-            Plugin::visit(reader, attributes);
-            reader.finish();
-            std::string const rule = attributes.check();
-            if (!rule.empty())
-            {
-                throw PluginError(std::string(Plugin::kNAME) + ": " + rule);
-            }
-            return new Plugin(attributes);
-        }
-        catch (std::exception const& error)
-        {
-            logError(std::string("maskline: createPlugin: ") + error.what() + layer);
-        }
-        catch (...)
-        {
-            logError(
-                "maskline: createPlugin: " + std::string(Plugin::kNAME) + ": an exception of unknown type" + layer);
-        }
-        return nullptr;
-    }
-
-    nvinfer1::PluginFieldCollection const* getFieldNames() noexcept override
-    {
-        try
-        {
-            return mFields.announcement();
-        }
-        catch (...)
-        {
-            return nullptr;
-        }
-    }
-
-    nvinfer1::AsciiChar const* getPluginName() const noexcept override
-    {
-        return Plugin::kNAME;
-    }
-
-    nvinfer1::AsciiChar const* getPluginVersion() const noexcept override
-    {
-        return kPLUGIN_VERSION;
-    }
-
-    nvinfer1::AsciiChar const* getPluginNamespace() const noexcept override
-    {
-        return kPLUGIN_NAMESPACE;
-    }
-
-private:
-    FieldList mFields;
 };
 
 } // namespace maskline

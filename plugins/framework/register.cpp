@@ -2,7 +2,8 @@
 //
 // Nothing registers itself: TensorRT's loadLibrary fails on a plugin that is registered already.
 #include "classwise_nms/plugin.h"
-#include "framework/base.h"
+#include "framework/log.h"
+#include "framework/plugin.h"
 #include "mask_rle/plugin.h"
 #include "proposal_nms/plugin.h"
 #include "roi_align/plugin.h"
@@ -11,6 +12,25 @@
 #include <cstdint>
 #include <exception>
 #include <string>
+#include <tuple>
+
+namespace maskline
+{
+namespace
+{
+
+//! A creator of each op; they live as long as the library is loaded.
+template <typename... Ops>
+std::array<nvinfer1::IPluginCreatorInterface*, sizeof...(Ops)> const& creatorsOf()
+{
+    static std::tuple<PluginCreator<Ops>...> creators;
+    static std::array<nvinfer1::IPluginCreatorInterface*, sizeof...(Ops)> const list{
+        &std::get<PluginCreator<Ops>>(creators)...};
+    return list;
+}
+
+} // namespace
+} // namespace maskline
 
 #define MASKLINE_PLUGIN_API extern "C" __attribute__((visibility("default")))
 
@@ -20,7 +40,7 @@ MASKLINE_PLUGIN_API void setLoggerFinder(nvinfer1::ILoggerFinder* finder)
     maskline::setLoggerFinder(finder);
 }
 
-//! All creators of the library; they live as long as it is loaded.
+//! All creators of the library.
 //!
 //! @param numCreators out; 0 when they could not be made.
 MASKLINE_PLUGIN_API nvinfer1::IPluginCreatorInterface* const* getCreators(std::int32_t& numCreators)
@@ -28,12 +48,8 @@ MASKLINE_PLUGIN_API nvinfer1::IPluginCreatorInterface* const* getCreators(std::i
     numCreators = 0;
     try
     {
-        static maskline::PluginCreator<maskline::RoIAlignPlugin> roiAlign;
-        static maskline::PluginCreator<maskline::ProposalNMSPlugin> proposalNMS;
-        static maskline::PluginCreator<maskline::ClasswiseNMSPlugin> classwiseNMS;
-        static maskline::PluginCreator<maskline::MaskRLEPlugin> maskRLE;
-        static std::array<nvinfer1::IPluginCreatorInterface*, 4> const creators{
-            &roiAlign, &proposalNMS, &classwiseNMS, &maskRLE};
+        auto const& creators = maskline::creatorsOf<maskline::RoIAlignOp, maskline::ProposalNMSOp,
+            maskline::ClasswiseNMSOp, maskline::MaskRLEOp>();
         numCreators = static_cast<std::int32_t>(creators.size());
         return creators.data();
     }

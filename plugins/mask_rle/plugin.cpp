@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,15 +14,6 @@ namespace
 
 using nvinfer1::DataType;
 using nvinfer1::Dims;
-
-Signature signature(MaskRLEAttributes const& attributes)
-{
-    return {MaskRLEPlugin::kNAME,
-        {{"masks", TensorKind::kREAL, {'B', 'D', 'M', 'M'}}, {"boxes", TensorKind::kFLOAT32, {'B', 'D', 4}},
-            {"num_detections", TensorKind::kINT32, {'B', 1}}, {"image_info", TensorKind::kFLOAT32, {'B', 6}}},
-        {{"counts", TensorKind::kINT32, {'B', 'D', attributes.maxCounts}},
-            {"num_counts", TensorKind::kINT32, {'B', 'D'}}, {"image_boxes", TensorKind::kFLOAT32, {'B', 'D', 4}}}};
-}
 
 MaskRLEShape shapeOf(std::vector<Dims> const& inputs)
 {
@@ -44,34 +34,31 @@ MaskType typeOf(DataType type)
 
 } // namespace
 
-MaskRLEPlugin::MaskRLEPlugin(Attributes const& attributes)
-    : PluginBase(signature(attributes))
-    , mAttributes(attributes)
+Signature MaskRLEOp::signature(Attributes const& attributes)
 {
-    visit(fields(), mAttributes);
+    return {kNAME,
+        {{"masks", TensorKind::kREAL, {'B', 'D', 'M', 'M'}}, {"boxes", TensorKind::kFLOAT32, {'B', 'D', 4}},
+            {"num_detections", TensorKind::kINT32, {'B', 1}}, {"image_info", TensorKind::kFLOAT32, {'B', 6}}},
+        {{"counts", TensorKind::kINT32, {'B', 'D', attributes.maxCounts}},
+            {"num_counts", TensorKind::kINT32, {'B', 'D'}}, {"image_boxes", TensorKind::kFLOAT32, {'B', 'D', 4}}}};
 }
 
-std::unique_ptr<PluginBase> MaskRLEPlugin::copy() const
-{
-    return std::make_unique<MaskRLEPlugin>(mAttributes);
-}
-
-std::string MaskRLEPlugin::checkSizes(std::vector<Dims> const& inputs) const
+std::string MaskRLEOp::checkSizes(Attributes const&, std::vector<Dims> const& inputs)
 {
     return shapeOf(inputs).check();
 }
 
-std::size_t MaskRLEPlugin::workspaceBytes(std::vector<Dims> const&) const
+std::size_t MaskRLEOp::workspaceBytes(Attributes const&, std::vector<Dims> const&)
 {
     return 0;
 }
 
-cudaError_t MaskRLEPlugin::launch(Launch const& launch) const
+cudaError_t MaskRLEOp::launch(Attributes const& attributes, Launch const& launch)
 {
     MaskRLEBuffers const buffers{launch.input<void>(0), launch.input<float>(1), launch.input<std::int32_t>(2),
         launch.input<float>(3), launch.output<std::int32_t>(0), launch.output<std::int32_t>(1),
         launch.output<float>(2)};
-    return launchMaskRLE(mAttributes, shapeOf(launch.shapes), typeOf(launch.type), buffers, launch.stream);
+    return launchMaskRLE(attributes, shapeOf(launch.shapes), typeOf(launch.type), buffers, launch.stream);
 }
 
 } // namespace maskline

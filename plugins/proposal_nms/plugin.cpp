@@ -5,7 +5,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,7 +15,22 @@ namespace
 
 using nvinfer1::Dims;
 
-Signature signature(ProposalNMSAttributes const& attributes)
+ProposalNMSShape shapeOf(ProposalNMSAttributes const& attributes, std::vector<Dims> const& inputs)
+{
+    ProposalNMSShape shape;
+    shape.batch = static_cast<std::int32_t>(inputs[0].d[0]);
+    shape.levels = attributes.levels();
+    for (std::size_t level = 0; level < attributes.strides.size(); ++level)
+    {
+        shape.heights[level] = static_cast<std::int32_t>(inputs[level + 1].d[2]);
+        shape.widths[level] = static_cast<std::int32_t>(inputs[level + 1].d[3]);
+    }
+    return shape;
+}
+
+} // namespace
+
+Signature ProposalNMSOp::signature(Attributes const& attributes)
 {
     std::vector<Tensor> inputs{{"image_info", TensorKind::kFLOAT32, {'B', 6}}};
     auto const addLevels = [&](std::string const& name, std::int32_t channels) {
@@ -29,53 +43,26 @@ Signature signature(ProposalNMSAttributes const& attributes)
     };
     addLevels("logits", attributes.anchors());
     addLevels("deltas", 4 * attributes.anchors());
-    return {ProposalNMSPlugin::kNAME, inputs,
+    return {kNAME, inputs,
         {{"proposals", TensorKind::kFLOAT32, {'B', attributes.maxProposals, 4}},
             {"num_proposals", TensorKind::kINT32, {'B'}}}};
 }
 
-} // namespace
-
-ProposalNMSPlugin::ProposalNMSPlugin(Attributes const& attributes)
-    : PluginBase(signature(attributes))
-    , mAttributes(attributes)
+std::string ProposalNMSOp::checkSizes(Attributes const& attributes, std::vector<Dims> const& inputs)
 {
-    visit(fields(), mAttributes);
+    return shapeOf(attributes, inputs).check(attributes);
 }
 
-ProposalNMSShape ProposalNMSPlugin::shapeOf(std::vector<Dims> const& inputs) const
+std::size_t ProposalNMSOp::workspaceBytes(Attributes const& attributes, std::vector<Dims> const& inputs)
 {
-    ProposalNMSShape shape;
-    shape.batch = static_cast<std::int32_t>(inputs[0].d[0]);
-    shape.levels = mAttributes.levels();
-    for (std::size_t level = 0; level < mAttributes.strides.size(); ++level)
-    {
-        shape.heights[level] = static_cast<std::int32_t>(inputs[level + 1].d[2]);
-        shape.widths[level] = static_cast<std::int32_t>(inputs[level + 1].d[3]);
-    }
-    return shape;
+    return proposalNMSWorkspaceBytes(attributes, shapeOf(attributes, inputs));
 }
 
-std::unique_ptr<PluginBase> ProposalNMSPlugin::copy() const
-{
-    return std::make_unique<ProposalNMSPlugin>(mAttributes);
-}
-
-std::string ProposalNMSPlugin::checkSizes(std::vector<Dims> const& inputs) const
-{
-    return shapeOf(inputs).check(mAttributes);
-}
-
-std::size_t ProposalNMSPlugin::workspaceBytes(std::vector<Dims> const& inputs) const
-{
-    return proposalNMSWorkspaceBytes(mAttributes, shapeOf(inputs));
-}
-
-cudaError_t ProposalNMSPlugin::launch(Launch const& launch) const
+cudaError_t ProposalNMSOp::launch(Attributes const& attributes, Launch const& launch)
 {
     std::array<float const*, Attributes::kMAX_LEVELS> logits{};
     std::array<float const*, Attributes::kMAX_LEVELS> deltas{};
-    std::int32_t const levels = mAttributes.levels();
+    std::int32_t const levels = attributes.levels();
     for (std::int32_t level = 0; level < levels; ++level)
     {
         logits[static_cast<std::size_t>(level)] = launch.input<float>(1 + level);
@@ -83,7 +70,7 @@ cudaError_t ProposalNMSPlugin::launch(Launch const& launch) const
     }
     ProposalNMSBuffers const buffers{
         launch.input<float>(0), logits.data(), deltas.data(), launch.output<float>(0), launch.output<std::int32_t>(1)};
-    return launchProposalNMS(mAttributes, shapeOf(launch.shapes), buffers, launch.workspace, launch.stream);
+    return launchProposalNMS(attributes, shapeOf(attributes, launch.shapes), buffers, launch.workspace, launch.stream);
 }
 
 } // namespace maskline

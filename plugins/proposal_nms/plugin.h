@@ -1,11 +1,11 @@
-// ProposalNMS as a TensorRT plugin.
+// ProposalNMS as a TensorRT plugin: what framework/plugin.h asks of an op.
 #pragma once
 
 #include "framework/base.h"
+#include "framework/signature.h"
 #include "proposal_nms/attributes.h"
 
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,13 +14,10 @@ namespace maskline
 
 //! `ProposalNMS(image_info [B,6], logits [B,A,Hi,Wi] x L, deltas [B,4A,Hi,Wi] x L) -> proposals [B,R,4], num_proposals
 //! [B] int32`; FLOAT but for what says int32, so that the order of anchors never changes with an engine's precision.
-class ProposalNMSPlugin final : public PluginBase
+struct ProposalNMSOp
 {
-public:
     using Attributes = ProposalNMSAttributes;
     static constexpr char const* kNAME = "ProposalNMS";
-
-    explicit ProposalNMSPlugin(Attributes const& attributes);
 
     template <typename Visitor, typename AnyAttributes>
     static void visit(Visitor& visitor, AnyAttributes& attributes)
@@ -36,16 +33,10 @@ public:
         visitor("min_side", attributes.minSide);
     }
 
-protected:
-    std::unique_ptr<PluginBase> copy() const override;
-    std::string checkSizes(std::vector<nvinfer1::Dims> const& inputs) const override;
-    std::size_t workspaceBytes(std::vector<nvinfer1::Dims> const& inputs) const override;
-    cudaError_t launch(Launch const& launch) const override;
-
-private:
-    ProposalNMSShape shapeOf(std::vector<nvinfer1::Dims> const& inputs) const;
-
-    Attributes mAttributes;
+    static Signature signature(Attributes const& attributes);
+    static std::string checkSizes(Attributes const& attributes, std::vector<nvinfer1::Dims> const& inputs);
+    static std::size_t workspaceBytes(Attributes const& attributes, std::vector<nvinfer1::Dims> const& inputs);
+    static cudaError_t launch(Attributes const& attributes, Launch const& launch);
 };
 
 } // namespace maskline

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -25,20 +24,6 @@ std::int32_t modeIndex(std::string const& mode)
     return static_cast<std::int32_t>(found - std::begin(kROI_ALIGN_MODE_NAMES));
 }
 
-Signature signature(RoIAlignFields const& given)
-{
-    std::vector<Tensor> inputs{{"boxes", TensorKind::kFLOAT32, {'B', 'R', 4}}};
-    for (std::size_t level = 0; level < given.strides.size(); ++level)
-    {
-        auto const i = static_cast<std::int32_t>(level);
-        inputs.push_back({"features of stride " + std::to_string(given.strides[level]), TensorKind::kFEATURES,
-            {'B', 'C', Dim::ofLevel('H', i), Dim::ofLevel('W', i)}});
-    }
-    Dim const side = given.pooledSide;
-    return {
-        RoIAlignPlugin::kNAME, inputs, {{"pooled", TensorKind::kFEATURES, {Dim::product('B', 'R'), 'C', side, side}}}};
-}
-
 FeatureType typeOf(DataType type)
 {
     switch (type)
@@ -49,7 +34,35 @@ FeatureType typeOf(DataType type)
     }
 }
 
+RoIAlignShape shapeOf(RoIAlignFields const& given, std::vector<Dims> const& inputs)
+{
+    RoIAlignShape shape{};
+    shape.images = static_cast<std::int32_t>(inputs[0].d[0]);
+    shape.boxes = static_cast<std::int32_t>(inputs[0].d[1]);
+    shape.channels = static_cast<std::int32_t>(inputs[1].d[1]);
+    for (std::size_t level = 0; level < given.strides.size(); ++level)
+    {
+        Dims const& features = inputs[level + 1];
+        shape.heights[level] = static_cast<std::int32_t>(features.d[2]);
+        shape.widths[level] = static_cast<std::int32_t>(features.d[3]);
+    }
+    return shape;
+}
+
 } // namespace
+
+Signature RoIAlignOp::signature(Attributes const& given)
+{
+    std::vector<Tensor> inputs{{"boxes", TensorKind::kFLOAT32, {'B', 'R', 4}}};
+    for (std::size_t level = 0; level < given.strides.size(); ++level)
+    {
+        auto const i = static_cast<std::int32_t>(level);
+        inputs.push_back({"features of stride " + std::to_string(given.strides[level]), TensorKind::kFEATURES,
+            {'B', 'C', Dim::ofLevel('H', i), Dim::ofLevel('W', i)}});
+    }
+    Dim const side = given.pooledSide;
+    return {kNAME, inputs, {{"pooled", TensorKind::kFEATURES, {Dim::product('B', 'R'), 'C', side, side}}}};
+}
 
 std::string RoIAlignFields::check() const
 {
@@ -79,51 +92,23 @@ RoIAlignAttributes RoIAlignFields::attributes() const
     return result;
 }
 
-RoIAlignPlugin::RoIAlignPlugin(RoIAlignFields const& given)
-    : PluginBase(signature(given))
-    , mGiven(given)
-    , mAttributes(given.attributes())
+std::string RoIAlignOp::checkSizes(Attributes const& given, std::vector<Dims> const& inputs)
 {
-    visit(fields(), mGiven);
+    return shapeOf(given, inputs).check(static_cast<std::int32_t>(given.strides.size()));
 }
 
-RoIAlignShape RoIAlignPlugin::shapeOf(std::vector<Dims> const& inputs) const
-{
-    RoIAlignShape shape{};
-    shape.images = static_cast<std::int32_t>(inputs[0].d[0]);
-    shape.boxes = static_cast<std::int32_t>(inputs[0].d[1]);
-    shape.channels = static_cast<std::int32_t>(inputs[1].d[1]);
-    for (std::int32_t level = 0; level < mAttributes.numLevels; ++level)
-    {
-        Dims const& features = inputs[static_cast<std::size_t>(level) + 1];
-        shape.heights[level] = static_cast<std::int32_t>(features.d[2]);
-        shape.widths[level] = static_cast<std::int32_t>(features.d[3]);
-    }
-    return shape;
-}
-
-std::unique_ptr<PluginBase> RoIAlignPlugin::copy() const
-{
-    return std::make_unique<RoIAlignPlugin>(mGiven);
-}
-
-std::string RoIAlignPlugin::checkSizes(std::vector<Dims> const& inputs) const
-{
-    return shapeOf(inputs).check(mAttributes.numLevels);
-}
-
-std::size_t RoIAlignPlugin::workspaceBytes(std::vector<Dims> const&) const
+std::size_t RoIAlignOp::workspaceBytes(Attributes const&, std::vector<Dims> const&)
 {
     return 0;
 }
 
-cudaError_t RoIAlignPlugin::launch(Launch const& launch) const
+cudaError_t RoIAlignOp::launch(Attributes const& given, Launch const& launch)
 {
-    RoIAlignShape shape = shapeOf(launch.shapes);
+    RoIAlignShape shape = shapeOf(given, launch.shapes);
     shape.type = typeOf(launch.type);
     shape.layout = launch.format == nvinfer1::TensorFormat::kHWC8 ? FeatureLayout::kHWC8 : FeatureLayout::kNCHW;
     return launchMultiscaleRoIAlign(
-        mAttributes, shape, launch.inputs + 1, launch.input<float>(0), launch.output<void>(0), launch.stream);
+        given.attributes(), shape, launch.inputs + 1, launch.input<float>(0), launch.output<void>(0), launch.stream);
 }
 
 } // namespace maskline

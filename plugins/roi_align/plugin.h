@@ -1,12 +1,12 @@
-// MultiscaleRoIAlign as a TensorRT plugin.
+// MultiscaleRoIAlign as a TensorRT plugin: what framework/plugin.h asks of an op.
 #pragma once
 
 #include "framework/base.h"
+#include "framework/signature.h"
 #include "roi_align/attributes.h"
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -33,13 +33,10 @@ struct RoIAlignFields
 
 //! `MultiscaleRoIAlign(boxes [B,R,4], features [B,C,Hi,Wi] x L) -> [B*R,C,P,P]`; boxes are FLOAT, features and output
 //! FLOAT, HALF or BF16 in NCHW, or HALF or BF16 with channels packed by eight, all alike.
-class RoIAlignPlugin final : public PluginBase
+struct RoIAlignOp
 {
-public:
     using Attributes = RoIAlignFields;
     static constexpr char const* kNAME = "MultiscaleRoIAlign";
-
-    explicit RoIAlignPlugin(RoIAlignFields const& given);
 
     template <typename Visitor, typename AnyFields>
     static void visit(Visitor& visitor, AnyFields& given)
@@ -53,17 +50,10 @@ public:
         visitor("mode", given.mode);
     }
 
-protected:
-    std::unique_ptr<PluginBase> copy() const override;
-    std::string checkSizes(std::vector<nvinfer1::Dims> const& inputs) const override;
-    std::size_t workspaceBytes(std::vector<nvinfer1::Dims> const& inputs) const override;
-    cudaError_t launch(Launch const& launch) const override;
-
-private:
-    RoIAlignShape shapeOf(std::vector<nvinfer1::Dims> const& inputs) const;
-
-    RoIAlignFields mGiven;
-    RoIAlignAttributes mAttributes;
+    static Signature signature(Attributes const& attributes);
+    static std::string checkSizes(Attributes const& attributes, std::vector<nvinfer1::Dims> const& inputs);
+    static std::size_t workspaceBytes(Attributes const& attributes, std::vector<nvinfer1::Dims> const& inputs);
+    static cudaError_t launch(Attributes const& attributes, Launch const& launch);
 };
 
 } // namespace maskline

@@ -44,6 +44,7 @@ STANDARD = {
     "string": "getline stod stoll string to_string",
     "system_error": "system_error",
     "thread": "thread",
+    "tuple": "get tuple",
     "type_traits": "common_type_t is_trivially_copyable",
     "utility": "move pair",
     "vector": "vector",
