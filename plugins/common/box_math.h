@@ -8,7 +8,6 @@
 #include "common/host_device.h"
 
 #include <cstdint>
-#include <cstring>
 
 namespace maskline
 {
@@ -46,20 +45,6 @@ constexpr float kEXP_P2 = 4.1665795894e-2F;
 constexpr float kEXP_P1 = 1.6666665459e-1F;
 constexpr float kEXP_P0 = 5.0000001201e-1F;
 
-MASKLINE_HD std::uint32_t bitsOf(float value)
-{
-    std::uint32_t bits = 0;
-    memcpy(&bits, &value, sizeof(bits));
-    return bits;
-}
-
-MASKLINE_HD float floatOf(std::uint32_t bits)
-{
-    float value = 0.F;
-    memcpy(&value, &bits, sizeof(value));
-    return value;
-}
-
 //! e^x for x up to 88, within 1.5 units in the last place; the C library's would differ from machine to machine.
 //!
 //! NaN stays NaN.
@@ -77,10 +62,11 @@ MASKLINE_HD float expFloat(float x)
     p = p * r + kEXP_P0;
     p = (p * (r * r) + r) + 1.F;
     // 2^whole in two factors, since below 2^-126 one would not be a normal number.
-    auto const power = static_cast<std::int32_t>(bitsOf(shifted) - bitsOf(kEXP_ROUND));
+    auto const power
+        = static_cast<std::int32_t>(sameBits<std::uint32_t>(shifted) - sameBits<std::uint32_t>(kEXP_ROUND));
     std::int32_t const half = power >> 1;
-    float const first = floatOf(static_cast<std::uint32_t>(half + 127) << 23);
-    float const second = floatOf(static_cast<std::uint32_t>(power - half + 127) << 23);
+    float const first = sameBits<float>(static_cast<std::uint32_t>(half + 127) << 23);
+    float const second = sameBits<float>(static_cast<std::uint32_t>(power - half + 127) << 23);
     return (p * first) * second;
 }
 
@@ -130,7 +116,7 @@ constexpr std::uint32_t kNAN_KEY = 0xffffffffU;
 //! A whole number that is lower for a higher value, the same for +0 and -0.
 MASKLINE_HD std::uint32_t bestFirstKey(float value)
 {
-    std::uint32_t bits = bitsOf(value);
+    std::uint32_t bits = sameBits<std::uint32_t>(value);
     if ((bits & 0x7fffffffU) > 0x7f800000U)
     {
         return kNAN_KEY;
@@ -142,7 +128,7 @@ MASKLINE_HD std::uint32_t bestFirstKey(float value)
 //! The value of a key, but for the sign of zero.
 MASKLINE_HD float valueOfKey(std::uint32_t key)
 {
-    return floatOf((key & 0x80000000U) != 0 ? key : key ^ 0x7fffffffU);
+    return sameBits<float>((key & 0x80000000U) != 0 ? key : key ^ 0x7fffffffU);
 }
 
 //! A key and what breaks ties: lower is better, and no two candidates of an image are equal.

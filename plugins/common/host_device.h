@@ -7,8 +7,20 @@
 #define MASKLINE_HD inline
 #endif
 
+#include <cstring>
+
 namespace maskline
 {
+
+//! The same bits as another type.
+template <typename To, typename From>
+MASKLINE_HD To sameBits(From from)
+{
+    static_assert(sizeof(To) == sizeof(From), "the same bits");
+    To to;
+    memcpy(static_cast<void*>(&to), &from, sizeof(to));
+    return to;
+}
 
 // std::min and std::max are not device functions; these are, on every compiler.
 template <typename T>

@@ -37,6 +37,12 @@ struct RoIAlignSample
     bool inside; //!< at most one cell outside of the map; a point further out reads 0
 };
 
+//! The greater of two; a NaN only where there is nothing else.
+MASKLINE_HD float greaterOf(float best, float value)
+{
+    return value > best || best != best ? value : best;
+}
+
 //! One cell and its share in the average of a bin on one axis.
 struct RoIAlignTap
 {

@@ -94,12 +94,6 @@ __device__ void interpolate(RoIAlignReader<T, CHANNELS> const& reader, std::int3
     }
 }
 
-//! The greater of two; a NaN only where there is nothing else.
-__device__ inline float greaterOf(float best, float value)
-{
-    return value > best || best != best ? value : best;
-}
-
 template <int CHANNELS>
 __device__ void keepGreater(float (&best)[CHANNELS], float const (&values)[CHANNELS])
 {

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "common/device/launch.h"
+#include "common/host_device.h"
 
 #include <cstdint>
-#include <cstring>
 
 namespace maskline
 {
@@ -24,15 +24,6 @@ __device__ inline RoIAlignPack loadPack(void const* from)
 __device__ inline void storePack(void* to, RoIAlignPack const& pack)
 {
     *static_cast<uint4*>(to) = make_uint4(pack.words[0], pack.words[1], pack.words[2], pack.words[3]);
-}
-
-template <typename To, typename From>
-__device__ inline To sameBits(From from)
-{
-    static_assert(sizeof(To) == sizeof(From), "the same bits");
-    To to;
-    memcpy(static_cast<void*>(&to), &from, sizeof(to));
-    return to;
 }
 
 //! How a type's elements and pairs of elements become float32, and are made of it (to nearest even).

@@ -143,12 +143,6 @@ void average(RoIAlignCall const& call, RoIAlignPlace const& place, RoIAlignScrat
     }
 }
 
-//! Keeps the greater value; a NaN only where there is nothing else.
-inline float greater(float best, float value)
-{
-    return value > best || best != best ? value : best;
-}
-
 //! The greatest interpolated value of a bin's sampling points; a point outside of the map reads 0.
 template <typename Element>
 void maximumBin(
@@ -179,13 +173,13 @@ void maximumBin(
             {
                 float const top = (1.0F - x.weight) * Element::load(a[i]) + x.weight * Element::load(b[i]);
                 float const bottom = (1.0F - x.weight) * Element::load(c[i]) + x.weight * Element::load(d[i]);
-                best[i] = greater(best[i], (1.0F - y.weight) * top + y.weight * bottom);
+                best[i] = greaterOf(best[i], (1.0F - y.weight) * top + y.weight * bottom);
             }
         }
     }
     for (std::int32_t i = 0; outside && i < view.inner; ++i)
     {
-        best[i] = greater(best[i], 0.0F);
+        best[i] = greaterOf(best[i], 0.0F);
     }
     view.write(group, bin, best);
 }
@@ -230,7 +224,7 @@ void pool(RoIAlignCall const& call, RoIAlignPlace const& place, RoIAlignScratch&
                 auto const* const from = view.cell(group, y, xs.begin);
                 for (std::int32_t i = 0; i < (xs.end - xs.begin) * view.inner; ++i)
                 {
-                    best[i % view.inner] = greater(best[i % view.inner], Element::load(from[i]));
+                    best[i % view.inner] = greaterOf(best[i % view.inner], Element::load(from[i]));
                 }
             }
             view.write(group, bin, best);
