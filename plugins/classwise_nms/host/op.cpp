@@ -50,16 +50,18 @@ std::size_t scoreRowGeneric(float const* logits, std::int32_t classes, float thr
     return count;
 }
 
-std::size_t scoreRow(float const* logits, std::int32_t classes, float thresh, std::uint32_t firstIndex, float* terms,
-    std::uint64_t* found)
+bool isSuppressedGeneric(float const* const* kept, std::int32_t const* labels, std::size_t count, Box const& box,
+    float area, std::int32_t label, float thresh)
 {
-#if defined(__x86_64__)
-    if (simd() == Simd::kAVX512)
+    for (std::size_t k = 0; k < count; ++k)
     {
-        return scoreRowAvx512(logits, classes, thresh, firstIndex, terms, found);
+        Box const chosen{kept[0][k], kept[1][k], kept[2][k], kept[3][k]};
+        if (labels[k] == label && overlaps(chosen, kept[4][k], box, area, thresh))
+        {
+            return true;
+        }
     }
-#endif
-    return scoreRowGeneric(logits, classes, thresh, firstIndex, terms, found);
+    return false;
 }
 
 //! Every (proposal, class) of an image whose score is above the threshold; index = proposal * K + class.
@@ -77,8 +79,9 @@ Candidates candidatesOf(float const* logits, std::int32_t rows, ClasswiseNMSAttr
             found.resize(2 * found.size() + classes + kSLACK);
         }
         auto const index = static_cast<std::size_t>(row) * classes;
-        count += scoreRow(logits + static_cast<std::size_t>(row) * (classes + 1), attributes.numClasses,
-            attributes.scoreThresh, static_cast<std::uint32_t>(index), terms.data(), found.data() + count);
+        count += MASKLINE_FASTEST(scoreRow)(logits + static_cast<std::size_t>(row) * (classes + 1),
+            attributes.numClasses, attributes.scoreThresh, static_cast<std::uint32_t>(index), terms.data(),
+            found.data() + count);
     }
     found.resize(count);
     return found;
@@ -116,22 +119,8 @@ public:
 private:
     bool isSuppressed(Box const& box, float area, std::int32_t label)
     {
-        float const* const areas = mBoxes.area();
-#if defined(__x86_64__)
-        if (simd() == Simd::kAVX512)
-        {
-            float const* const columns[] = {mBoxes.x0(), mBoxes.y0(), mBoxes.x1(), mBoxes.y1(), areas};
-            return isSuppressedAvx512(columns, mLabels.data(), mCount, box, area, label, mThresh);
-        }
-#endif
-        for (std::size_t k = 0; k < mCount; ++k)
-        {
-            if (mLabels[k] == label && overlaps(mBoxes.box(k), areas[k], box, area, mThresh))
-            {
-                return true;
-            }
-        }
-        return false;
+        float const* const columns[] = {mBoxes.x0(), mBoxes.y0(), mBoxes.x1(), mBoxes.y1(), mBoxes.area()};
+        return MASKLINE_FASTEST(isSuppressed)(columns, mLabels.data(), mCount, box, area, label, mThresh);
     }
 
     BoxColumns mBoxes;

@@ -10,23 +10,25 @@ namespace maskline
 namespace
 {
 
-std::size_t greedyNmsGeneric(
-    BoxColumns& boxes, std::size_t count, float thresh, std::size_t limit, BoxColumns& chosen, std::uint32_t* kept)
+std::size_t greedyNmsGeneric(float const* const* boxes, std::size_t count, float thresh, std::size_t limit,
+    float* const* keptBoxes, std::uint32_t* kept)
 {
     std::size_t found = 0;
-    float const* const areas = boxes.area();
-    float const* const chosenAreas = chosen.area();
     for (std::size_t i = 0; i < count && found < limit; ++i)
     {
-        Box const box = boxes.box(i);
+        Box const box{boxes[0][i], boxes[1][i], boxes[2][i], boxes[3][i]};
         bool alive = true;
         for (std::size_t k = 0; k < found && alive; ++k)
         {
-            alive = !overlaps(chosen.box(k), chosenAreas[k], box, areas[i], thresh);
+            Box const chosen{keptBoxes[0][k], keptBoxes[1][k], keptBoxes[2][k], keptBoxes[3][k]};
+            alive = !overlaps(chosen, keptBoxes[4][k], box, boxes[4][i], thresh);
         }
         if (alive)
         {
-            chosen.set(found, box);
+            for (int column = 0; column < 5; ++column)
+            {
+                keptBoxes[column][found] = boxes[column][i];
+            }
             kept[found++] = static_cast<std::uint32_t>(i);
         }
     }
@@ -41,16 +43,9 @@ void greedyNms(BoxColumns& boxes, std::size_t count, float thresh, std::size_t l
     limit = std::min(limit, count);
     scratch.resize(limit);
     kept.resize(limit);
-#if defined(__x86_64__)
-    if (simd() == Simd::kAVX512)
-    {
-        std::array<float const*, 5> const from{boxes.x0(), boxes.y0(), boxes.x1(), boxes.y1(), boxes.area()};
-        std::array<float*, 5> const to{scratch.x0(), scratch.y0(), scratch.x1(), scratch.y1(), scratch.area()};
-        kept.resize(greedyNmsAvx512(from.data(), count, thresh, limit, to.data(), kept.data()));
-        return;
-    }
-#endif
-    kept.resize(greedyNmsGeneric(boxes, count, thresh, limit, scratch, kept.data()));
+    std::array<float const*, 5> const from{boxes.x0(), boxes.y0(), boxes.x1(), boxes.y1(), boxes.area()};
+    std::array<float*, 5> const to{scratch.x0(), scratch.y0(), scratch.x1(), scratch.y1(), scratch.area()};
+    kept.resize(MASKLINE_FASTEST(greedyNms)(from.data(), count, thresh, limit, to.data(), kept.data()));
 }
 
 void sortCandidates(std::vector<std::uint64_t>& candidates, std::vector<std::uint64_t>& scratch)

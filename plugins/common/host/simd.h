@@ -17,3 +17,10 @@ Simd simd() noexcept;
 void limitSimd(Simd most) noexcept;
 
 } // namespace maskline
+
+//! The one of two functions of one type, NAMEAvx512 and NAMEGeneric, that is to be used: the only way paths are chosen.
+#if defined(__x86_64__)
+#define MASKLINE_FASTEST(NAME) (::maskline::simd() == ::maskline::Simd::kAVX512 ? NAME##Avx512 : NAME##Generic)
+#else
+#define MASKLINE_FASTEST(NAME) (NAME##Generic)
+#endif

@@ -82,11 +82,7 @@ char* writeTextGeneric(std::int32_t const* edges, std::int32_t count, char* text
 
 WriteText writeText() noexcept
 {
-#if defined(__x86_64__)
-    return simd() == Simd::kAVX512 ? writeTextAVX512 : writeTextGeneric;
-#else
-    return writeTextGeneric;
-#endif
+    return MASKLINE_FASTEST(writeText);
 }
 
 } // namespace mask_rle

@@ -74,7 +74,7 @@ char* writeNumber(std::int64_t value, char* text) noexcept;
 using WriteText = char* (*)(std::int32_t const* edges, std::int32_t count, char* text) noexcept;
 
 char* writeTextGeneric(std::int32_t const* edges, std::int32_t count, char* text) noexcept;
-char* writeTextAVX512(std::int32_t const* edges, std::int32_t count, char* text) noexcept;
+char* writeTextAvx512(std::int32_t const* edges, std::int32_t count, char* text) noexcept;
 
 //! The one for this processor.
 WriteText writeText() noexcept;

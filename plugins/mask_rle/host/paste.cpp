@@ -75,20 +75,12 @@ std::int32_t stripEdgesGeneric(
 
 PutCells putCells() noexcept
 {
-#if defined(__x86_64__)
-    return simd() == Simd::kAVX512 ? putCellsAVX512 : putCellsGeneric;
-#else
-    return putCellsGeneric;
-#endif
+    return MASKLINE_FASTEST(putCells);
 }
 
 StripEdges stripEdges() noexcept
 {
-#if defined(__x86_64__)
-    return simd() == Simd::kAVX512 ? stripEdgesAVX512 : stripEdgesGeneric;
-#else
-    return stripEdgesGeneric;
-#endif
+    return MASKLINE_FASTEST(stripEdges);
 }
 
 } // namespace mask_rle

@@ -33,7 +33,7 @@ void paste(std::uint8_t const* mask, std::int32_t side, float const* box, ImageS
 using PutCells = void (*)(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) noexcept;
 
 void putCellsGeneric(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) noexcept;
-void putCellsAVX512(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) noexcept;
+void putCellsAvx512(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) noexcept;
 
 //! Columns walked at once.
 constexpr int kSTRIP = 64;
@@ -50,7 +50,7 @@ using StripEdges = std::int32_t (*)(
 
 std::int32_t stripEdgesGeneric(
     PastedMask const& pasted, std::int32_t begin, std::int32_t count, std::int32_t* edges) noexcept;
-std::int32_t stripEdgesAVX512(
+std::int32_t stripEdgesAvx512(
     PastedMask const& pasted, std::int32_t begin, std::int32_t count, std::int32_t* edges) noexcept;
 
 //! The ones for this processor.

@@ -201,7 +201,7 @@ std::int32_t* writeInOrder(Crossings const& found, int begin, int end, std::int3
 
 } // namespace
 
-std::int32_t stripEdgesAVX512(
+std::int32_t stripEdgesAvx512(
     PastedMask const& pasted, std::int32_t begin, std::int32_t count, std::int32_t* edges) noexcept
 {
     // The cells of eight columns must lie in one window, one more to the right.

@@ -62,7 +62,7 @@ void makeWords(__m512i value, __m512i magnitude, Words& words) noexcept
 
 } // namespace
 
-void putCellsAVX512(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) noexcept
+void putCellsAvx512(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) noexcept
 {
     auto const stride = side + 2;
     auto const all = (std::uint64_t{1} << side) - 1;
@@ -98,7 +98,7 @@ void putCellsAVX512(std::uint8_t const* mask, std::int32_t side, PastedMask& pas
     }
 }
 
-char* writeTextAVX512(std::int32_t const* edges, std::int32_t count, char* text) noexcept
+char* writeTextAvx512(std::int32_t const* edges, std::int32_t count, char* text) noexcept
 {
     Words words;
     std::int32_t i = 0;

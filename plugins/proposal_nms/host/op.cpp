@@ -52,18 +52,6 @@ std::size_t collectGeneric(
     return count;
 }
 
-std::size_t collect(
-    ProposalLevel const& level, std::int32_t anchors, float lowest, std::uint64_t* found, std::size_t room)
-{
-#if defined(__x86_64__)
-    if (simd() == Simd::kAVX512)
-    {
-        return collectAvx512(level, anchors, lowest, found, room);
-    }
-#endif
-    return collectGeneric(level, anchors, lowest, found, room);
-}
-
 //! A logit that about `top` of the `all` logits reach, by a sample; rather too low than too high.
 float guessLowest(float const* logits, std::size_t all, std::size_t top)
 {
@@ -96,7 +84,7 @@ Candidates bestOfLevel(ProposalLevel const& level, std::int32_t anchors, std::si
     // With a good guess a few times `top`; the exact answer does not depend on the guess, only the time does.
     std::size_t room = lowest == none ? largest : std::min(largest, 8 * top + 4096);
     Candidates candidates(room);
-    std::size_t count = collect(level, anchors, lowest, candidates.data(), room);
+    std::size_t count = MASKLINE_FASTEST(collect)(level, anchors, lowest, candidates.data(), room);
     if (count < top && lowest != none)
     {
         lowest = none;
@@ -105,7 +93,7 @@ Candidates bestOfLevel(ProposalLevel const& level, std::int32_t anchors, std::si
     if (count + kVECTOR > room)
     {
         candidates.resize(largest);
-        count = collect(level, anchors, lowest, candidates.data(), largest);
+        count = MASKLINE_FASTEST(collect)(level, anchors, lowest, candidates.data(), largest);
     }
     candidates.resize(count);
     if (count > 4 * top)
@@ -120,17 +108,22 @@ Candidates bestOfLevel(ProposalLevel const& level, std::int32_t anchors, std::si
 }
 
 std::size_t decodeGeneric(ProposalLevel const& level, Box const* corners, std::int32_t anchors,
-    Candidates const& candidates, float imageHeight, float imageWidth, float minSide, LevelResult& result)
+    std::uint64_t const* candidates, std::size_t count, float imageHeight, float imageWidth, float minSide,
+    float* const* columns, std::uint32_t* keys)
 {
     std::size_t left = 0;
-    for (auto const candidate : candidates)
+    for (std::size_t i = 0; i < count; ++i)
     {
-        auto const flat = static_cast<std::int32_t>(candidate & 0xffffffffU);
+        auto const flat = static_cast<std::int32_t>(candidates[i] & 0xffffffffU);
         Box const box = proposalAt(level, corners, anchors, flat, imageHeight, imageWidth);
         if (isLargeEnough(box, minSide, imageHeight, imageWidth))
         {
-            result.boxes.set(left, box);
-            result.keys[left++] = static_cast<std::uint32_t>(candidate >> 32);
+            float const values[] = {box.x0, box.y0, box.x1, box.y1, areaOf(box)};
+            for (std::size_t column = 0; column < 5; ++column)
+            {
+                columns[column][left] = values[column];
+            }
+            keys[left++] = static_cast<std::uint32_t>(candidates[i] >> 32);
         }
     }
     return left;
@@ -139,18 +132,12 @@ std::size_t decodeGeneric(ProposalLevel const& level, Box const* corners, std::i
 std::size_t decode(ProposalLevel const& level, Box const* corners, std::int32_t anchors, Candidates const& candidates,
     float imageHeight, float imageWidth, float minSide, LevelResult& result)
 {
-    result.boxes.resize(candidates.size());
+    BoxColumns& boxes = result.boxes;
+    boxes.resize(candidates.size());
     result.keys.resize(candidates.size() + BoxColumns::kVECTOR);
-#if defined(__x86_64__)
-    if (simd() == Simd::kAVX512)
-    {
-        BoxColumns& boxes = result.boxes;
-        float* const columns[] = {boxes.x0(), boxes.y0(), boxes.x1(), boxes.y1(), boxes.area()};
-        return decodeAvx512(level, corners, anchors, candidates.data(), candidates.size(), imageHeight, imageWidth,
-            minSide, columns, result.keys.data());
-    }
-#endif
-    return decodeGeneric(level, corners, anchors, candidates, imageHeight, imageWidth, minSide, result);
+    float* const columns[] = {boxes.x0(), boxes.y0(), boxes.x1(), boxes.y1(), boxes.area()};
+    return MASKLINE_FASTEST(decode)(level, corners, anchors, candidates.data(), candidates.size(), imageHeight,
+        imageWidth, minSide, columns, result.keys.data());
 }
 
 LevelResult runLevel(ProposalNMSAttributes const& attributes, Corners const& allCorners, ProposalNMSShape const& shape,

@@ -115,24 +115,11 @@ void runPrograms(RoIAlignCall const& call, std::vector<RoIAlignProgram> const& p
     });
 }
 
-bool runsAsPrograms(RoIAlignCall const& call)
+//! Averages in NCHW run as programs, the rest as everywhere.
+[[maybe_unused]] void runAvx512(RoIAlignCall const& call, std::vector<RoIAlignPlace> const& places, int threads)
 {
-#if defined(__x86_64__)
     bool const average = call.attributes.mode == RoIAlignMode::kALIGN_AVG || call.attributes.mode == RoIAlignMode::kWARP;
-    return average && call.shape.layout == FeatureLayout::kNCHW && simd() == Simd::kAVX512;
-#else
-    static_cast<void>(call);
-    return false;
-#endif
-}
-
-} // namespace
-
-void multiscaleRoIAlign(RoIAlignCall const& call, int threads)
-{
-    threads = threadCount(threads);
-    std::vector<RoIAlignPlace> const places = placesOf(call);
-    if (runsAsPrograms(call))
+    if (average && call.shape.layout == FeatureLayout::kNCHW)
     {
         runPrograms(call, programsOf(call, places, threads), threads);
     }
@@ -140,6 +127,14 @@ void multiscaleRoIAlign(RoIAlignCall const& call, int threads)
     {
         runGeneric(call, places, threads);
     }
+}
+
+} // namespace
+
+void multiscaleRoIAlign(RoIAlignCall const& call, int threads)
+{
+    threads = threadCount(threads);
+    MASKLINE_FASTEST(run)(call, placesOf(call), threads);
 }
 
 } // namespace maskline
