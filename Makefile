@@ -52,8 +52,17 @@ test: lint type pytest ## everything that CI runs
 lint: $(READY) ## ruff: rules and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
+# Triton loads each model's folder `1` as a package, which is no name of one: mypy sees them under the models' names,
+# with the binding that `assemble` puts there. A backend's folder is on Triton's path: its files are modules.
+SERVED := build/served
+MODELS := $(patsubst triton_repo/models/%/1/model.py,%,$(wildcard triton_repo/models/*/1/model.py))
 type: $(READY) ## mypy, strict
 	@$(BIN)/mypy
+	@rm -rf $(SERVED)
+	@for model in $(MODELS); do mkdir -p $(SERVED)/$$model && \
+		ln -s $(CURDIR)/triton_repo/models/$$model/1/*.py $(CURDIR)/plugins/maskline_host $(SERVED)/$$model; done
+	@MYPYPATH=$(SERVED) $(BIN)/mypy --explicit-package-bases $(SERVED)
+	@for backend in triton_repo/backends/*/; do $(BIN)/mypy $$backend || exit 1; done
 
 # Two workers with one thread each: two threads on the tiny models of the tests spin more than they compute.
 pytest: plugins ## the tests, the real Triton server included

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
+from PIL import Image
 
 from . import images
 
@@ -23,17 +24,18 @@ class TritonPythonModel:
         """Read the parameters of config.pbtxt; a missing or wrong one fails the load with its name."""
         config = json.loads(args["model_config"])
         text = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
-        sides = ("shorter_side_px", "longer_side_px")
         limits = ("max_image_bytes", "max_image_pixels", "max_image_side_px")
         try:
             self._geometry = images.Geometry(
-                *(_number(text, key) for key in sides), images.parse_canvases(text.get("canvases", ""))
+                _number(text, "shorter_side_px"),
+                _number(text, "longer_side_px"),
+                images.parse_canvases(text.get("canvases", "")),
             )
             self._limits = images.Limits(*(_number(text, key) for key in limits))
         except ValueError as error:
             raise pb_utils.TritonModelException(f"preprocess: config.pbtxt: parameter {error}") from error
         # Our limits take the place of Pillow's, which would print a warning from 89 megapixels on.
-        images.Image.MAX_IMAGE_PIXELS = None
+        Image.MAX_IMAGE_PIXELS = None
         self._threads = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1), "decode")
 
     def execute(self, requests: list[Any]) -> list[Any]:
