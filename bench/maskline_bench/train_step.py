@@ -173,7 +173,7 @@ def run(setting: Setting, *, warmup: int, rounds: int, threads: int, console: Co
     """Check, time, measure memory; returns the JSON-ready result."""
     torch.set_num_threads(threads)
     head = describe(threads)
-    print_head(console, "training step, ResNet-50-FPN, float32", head)
+    print_head(console, "T0 training step, ResNet-50-FPN, float32", head)
     console.print(
         f"batch {setting.batch}, canvas {setting.height}x{setting.width}, {setting.objects} made objects an image on "
         "scikit-image's photographs; random weights, the same on both sides"

@@ -1,4 +1,4 @@
-"""The import direction: train <- export; host (the binding of the host library) <- serve; the client and host stand alone;
+"""The import direction: train <- export; host (the binding of the host library) <- serve; client and host stand alone;
 the benchmarks import all and are imported by none; folder names are no import names."""
 
 import ast

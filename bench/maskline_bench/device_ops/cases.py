@@ -41,7 +41,7 @@ class Case:
     """One line of the table.
 
     Attributes:
-        name: G3 to G7 of the targets, batch and type.
+        name: G3 to G7 of the list in docs/benchmarks/README.md, sizes, batch.
         target_us: an image; None where there is none.
         images: the batch, by which times are divided.
         bytes_moved: what cannot be avoided: inputs that are needed and outputs, once.
@@ -57,7 +57,9 @@ class Case:
     gates: dict[str, tuple[Callable[[], float], float]]
 
 
-def roi_align_case(ops: DeviceOps, size: Size, where: str, batch: int, boxes: int, side: int, target: float) -> Case:
+def roi_align_case(
+    ops: DeviceOps, size: Size, where: str, batch: int, boxes: int, side: int, target: float | None
+) -> Case:
     """G3 (box head) and G4 (mask head): ours in half precision and float32, torchvision's in three ways."""
     generator = torch.Generator().manual_seed(0)
     maps = [

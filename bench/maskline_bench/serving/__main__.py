@@ -212,7 +212,7 @@ def run(setting: Setting, *, warmup: int, rounds: int, threads: int, console: Co
         os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:threads]))
     torch.set_num_threads(threads)
     head = describe(threads)
-    print_head(console, "serving, ResNet-50-FPN, float32: JPEG in, COCO RLE out", head)
+    print_head(console, "C7 serving, ResNet-50-FPN, float32: JPEG in, COCO RLE out", head)
     with console.status("calibrating random weights") as status:
         images, same_pixels = make_images(setting)
         peer, objects = make_peer(setting, images)
