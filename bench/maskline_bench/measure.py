@@ -21,10 +21,6 @@ from torch.utils.flop_counter import FlopCounterMode
 PACKAGES = ("maskline", "torch", "torchvision", "numpy", "onnxruntime", "nvidia-pytriton", "pycocotools", "pillow")
 
 
-class BenchmarkError(RuntimeError):
-    """The two sides do not compute the same thing, so their times must not be compared."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Timing:
     """Seconds of each repetition of one side."""

@@ -34,8 +34,8 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
 
+from maskline_bench.errors import BenchmarkError, in_one_line
 from maskline_bench.measure import (
-    BenchmarkError,
     describe,
     gflop,
     interleave,
@@ -248,11 +248,8 @@ def main(
     setting = Setting(128, 160, 1, 4) if quick else Setting(height, width, batch, objects)
     if quick:
         rounds, warmup = 2, 1
-    try:
+    with in_one_line("bench-train"):
         result = run(setting, warmup=warmup, rounds=rounds, threads=threads, console=Console())
-    except BenchmarkError as error:
-        Console(stderr=True).print(f"bench-train: {error}", style="red", soft_wrap=True)
-        raise typer.Exit(1) from error
     if json_file is not None:
         write_json(json_file, {**result, "quick": quick})
 

@@ -27,6 +27,7 @@ from maskline_bench.device_ops.cases import (
 )
 from maskline_bench.device_ops.library import CUDA_FILE, EMULATOR_FILE, DeviceOps
 from maskline_bench.device_ops.timing import captured, describe, interleave
+from maskline_bench.errors import BenchmarkError, in_one_line
 from maskline_bench.result_file import write_json
 
 # Microseconds an image by the images of a call, on one H200: the figures of docs/benchmarks/README.md.
@@ -50,13 +51,15 @@ def check(case: Case) -> dict[str, float]:
     """The largest difference of each side of ours to the peer.
 
     Raises:
-        RuntimeError: one is larger than it may be.
+        BenchmarkError: one is larger than it may be.
     """
     found = {}
     for name, (apart, limit) in case.gates.items():
         found[name] = apart()
         if not found[name] <= limit:
-            raise RuntimeError(f"{case.name}, {name}: got a difference of {found[name]:g}, expected at most {limit:g}")
+            raise BenchmarkError(
+                f"{case.name}, {name}: got a difference of {found[name]:g}, expected at most {limit:g}"
+            )
     return found
 
 
@@ -118,11 +121,8 @@ def main(
     where = "cuda" if torch.cuda.is_available() else "cpu"
     ops = DeviceOps(build / (CUDA_FILE if where == "cuda" else EMULATOR_FILE))
     cases = make_cases(ops, SMALL if dry_run else Size(), where, tuple(batch))
-    try:
+    with in_one_line("bench-device"):
         differences = {case.name: check(case) for case in cases}
-    except RuntimeError as error:
-        Console(stderr=True).print(f"bench-device: {error}", style="red", soft_wrap=True)
-        raise typer.Exit(1) from error
     for name, found in differences.items():
         console.print(f"{name}: " + ", ".join(f"{side} {value:.2g}" for side, value in found.items()), highlight=False)
     if dry_run:

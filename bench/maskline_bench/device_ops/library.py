@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from maskline_host import classwise_nms, proposal_nms, roi_align
 
+from maskline_bench.errors import BenchmarkError
+
 CUDA_FILE, EMULATOR_FILE = "libmaskline_cuda.so", "libmaskline_simt.so"
 _TYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 _MASK_TYPES = {torch.uint8: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3}
@@ -130,7 +132,7 @@ class DeviceOps:
 
     def _check(self, status: int) -> None:
         if status != 0:
-            raise RuntimeError(self._library.maskline_last_error().decode())
+            raise BenchmarkError(self._library.maskline_last_error().decode())
 
 
 def _addresses(tensors: Sequence[torch.Tensor]) -> ctypes.Array[ctypes.c_void_p]:

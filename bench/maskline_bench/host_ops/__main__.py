@@ -15,8 +15,9 @@ import torch
 import typer
 from rich.console import Console
 
+from maskline_bench.errors import in_one_line
 from maskline_bench.host_ops import mask_rle, proposal_nms, roi_align
-from maskline_bench.measure import BenchmarkError, describe, print_head
+from maskline_bench.measure import describe, print_head
 from maskline_bench.result_file import write_json
 
 
@@ -44,15 +45,12 @@ def main(
     """
     console = Console()
     torch.set_num_threads(threads)
-    try:
+    with in_one_line("bench-ops"):
         head = describe(threads)
         print_head(console, "Ops on the CPU", head)
         results = []
         for chosen in op:
             results += RUN[chosen](warmup=warmup, rounds=rounds, threads=threads, console=console)
-    except BenchmarkError as error:
-        Console(stderr=True).print(f"bench-ops: {error}", style="red", soft_wrap=True)
-        raise typer.Exit(1) from error
     if json_file is not None:
         write_json(json_file, {**head, "cases": results})
 

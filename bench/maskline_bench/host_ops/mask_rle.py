@@ -31,7 +31,9 @@ from maskline_train.evaluation.paste import encode_masks
 from rich.console import Console
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from maskline_bench.measure import BenchmarkError, Timing, interleave, timing_table
+from maskline_bench.errors import BenchmarkError
+from maskline_bench.host_ops.show import show
+from maskline_bench.measure import Timing, interleave
 
 OURS, NUMPY, TORCHVISION = "maskline", "maskline, numpy", "torchvision"
 NUMBER, SIDE = 100, 28
@@ -160,11 +162,8 @@ def run(*, warmup: int, rounds: int, threads: int, console: Console) -> list[dic
     results = []
     for size, boxes in CASES:
         result, timings = run_case(size, boxes, warmup=warmup, rounds=rounds, threads=threads, tell=lambda line: None)
-        columns = {"p99 s": [f"{entry['p99_s']:.4g}" for entry in result["timings"].values()]}
         title = f"C4: {NUMBER} masks to RLE, {result['what']}: {result['text_bytes'] / 1e3:.0f} kB of text"
-        console.print(timing_table(title, timings, columns))
-        for name, ratio in result["ratio_of_medians"].items():
-            aim = f", target {result['target']:g}" if name == TORCHVISION and result["target"] else ""
-            console.print(f"[bold]C4 {result['what']}: {ratio:.0f} times as fast as {name}[/bold] (medians{aim})")
+        targets = {TORCHVISION: TARGETS[boxes]} if boxes in TARGETS else {}
+        show(console, title, f"C4 {result['what']}", result, timings, targets)
         results.append(result)
     return results

@@ -29,8 +29,10 @@ from torchvision.models.detection.rpn import (
     concat_box_prediction_layers,
 )
 
+from maskline_bench.errors import BenchmarkError
 from maskline_bench.host_ops.exported_body import session_of_body
-from maskline_bench.measure import BenchmarkError, Timing, interleave, timing_table
+from maskline_bench.host_ops.show import show
+from maskline_bench.measure import Timing, interleave
 
 Array = npt.NDArray[np.float32]
 OURS, RUNTIME, TORCHVISION = "maskline", "onnxruntime", "torchvision"
@@ -202,11 +204,7 @@ def run(*, warmup: int, rounds: int, threads: int, console: Console) -> list[dic
         result, timings = run_case(
             kind, warmup=warmup, rounds=rounds, threads=threads, tell=lambda line: console.log(line, highlight=False)
         )
-        columns = {"p99 s": [f"{entry['p99_s']:.4g}" for entry in result["timings"].values()]}
         title = f"C3: {result['anchors']} anchors to {result['proposals']} proposals, {kind}"
-        console.print(timing_table(title, timings, columns))
-        for name, ratio in result["ratio_of_medians"].items():
-            aim = f", target {TARGETS[name]:g}" if name in TARGETS else ""
-            console.print(f"[bold]C3 {kind}: {ratio:.1f} times as fast as {name}[/bold] (medians{aim})")
+        show(console, title, f"C3 {kind}", result, timings, TARGETS)
         results.append(result)
     return results

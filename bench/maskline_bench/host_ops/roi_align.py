@@ -24,8 +24,10 @@ from maskline_host.roi_align import multiscale_roi_align
 from onnx import TensorProto, helper
 from rich.console import Console
 
+from maskline_bench.errors import BenchmarkError
 from maskline_bench.host_ops.exported_body import session_of_body
-from maskline_bench.measure import BenchmarkError, Timing, interleave, timing_table
+from maskline_bench.host_ops.show import show
+from maskline_bench.measure import Timing, interleave
 
 Array = npt.NDArray[np.float32]
 OURS, RUNTIME, TORCHVISION = "maskline", "onnxruntime", "torchvision"
@@ -185,13 +187,7 @@ def run(*, warmup: int, rounds: int, threads: int, console: Console) -> list[dic
         result, timings = run_case(
             case, warmup=warmup, rounds=rounds, threads=threads, tell=lambda line: console.log(line, highlight=False)
         )
-        columns = {
-            "p99 s": [f"{entry['p99_s']:.4g}" for entry in result["timings"].values()],
-            "least GB/s": [f"{rate:.1f}" for rate in result["gb_s"].values()],
-        }
-        console.print(timing_table(f"{case.name}: {case.what}", timings, columns))
-        for name, ratio in result["ratio_of_medians"].items():
-            aim = f", target {case.targets[name]:g}" if name in case.targets else ""
-            console.print(f"[bold]{case.name}: {ratio:.1f} times as fast as {name}[/bold] (medians{aim})")
+        rates = {"least GB/s": [f"{rate:.1f}" for rate in result["gb_s"].values()]}
+        show(console, f"{case.name}: {case.what}", case.name, result, timings, case.targets, rates)
         results.append(result)
     return results

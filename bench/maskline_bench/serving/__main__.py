@@ -33,8 +33,8 @@ from PIL import Image
 from rich.console import Console
 from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
 
+from maskline_bench.errors import BenchmarkError, in_one_line
 from maskline_bench.measure import (
-    BenchmarkError,
     Timing,
     describe,
     gflop,
@@ -320,13 +320,9 @@ def main(
         return
     if quick:
         rounds, warmup = 2, 1
-    try:
-        with tempfile.TemporaryDirectory(prefix="maskline-bench-") as folder:
-            setting = QUICK if quick else FULL
-            result = run(setting, warmup=warmup, rounds=rounds, threads=threads, console=Console(), folder=Path(folder))
-    except BenchmarkError as error:
-        Console(stderr=True).print(f"bench-serve: {error}", style="red", soft_wrap=True)
-        raise typer.Exit(1) from error
+    with in_one_line("bench-serve"), tempfile.TemporaryDirectory(prefix="maskline-bench-") as folder:
+        setting = QUICK if quick else FULL
+        result = run(setting, warmup=warmup, rounds=rounds, threads=threads, console=Console(), folder=Path(folder))
     if json_file is not None:
         write_json(json_file, {**result, "quick": quick})
 

@@ -13,7 +13,7 @@ import numpy as np
 import pycocotools.mask
 from numpy.typing import NDArray
 
-from maskline_bench.measure import BenchmarkError
+from maskline_bench.errors import BenchmarkError
 from maskline_bench.serving.eager import Found
 
 MATCH_IOU = 0.9  # of boxes

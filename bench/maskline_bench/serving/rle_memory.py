@@ -17,7 +17,8 @@ import tritonclient.grpc as triton
 from maskline_client.bench.machine import ProcessMemory, server_memory
 from numpy.typing import NDArray
 
-from maskline_bench.measure import BenchmarkError, memory_mib, reset_peak
+from maskline_bench.errors import BenchmarkError
+from maskline_bench.measure import memory_mib, reset_peak
 
 HEIGHT, WIDTH = 3000, 4000  # 12 megapixels
 LIMIT_MIB = 100.0 * 1e6 / 2**20  # what it may add: 100 MB

@@ -1,0 +1,23 @@
+"""What ends a benchmark, and how a command says so."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import typer
+from rich.console import Console
+
+
+class BenchmarkError(RuntimeError):
+    """The two sides do not compute the same thing, so their times must not be compared."""
+
+
+@contextlib.contextmanager
+def in_one_line(command: str) -> Iterator[None]:
+    """Within: a BenchmarkError becomes one line on stderr and exit status 1."""
+    try:
+        yield
+    except BenchmarkError as error:
+        Console(stderr=True).print(f"{command}: {error}", style="red", soft_wrap=True)
+        raise typer.Exit(1) from error
