@@ -71,13 +71,7 @@ def fit_command(
 
     build = load_recipe(recipe)
     train_set, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
-    chosen = build(train_set.classes)
-    training = chosen.training
-    if total_batch is not None:
-        training = training.with_total_batch(total_batch)
-    if steps is not None:
-        training = dataclasses.replace(training, steps=steps)
-    chosen = dataclasses.replace(chosen, training=training)
+    chosen = build(train_set.classes).adjusted(steps, total_batch)
     with process_group() as processes:
         try:
             metrics = fit(chosen, train_set, val_set, out, processes, init=init, resume=resume)

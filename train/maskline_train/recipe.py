@@ -117,6 +117,13 @@ class Recipe:
     augmentation: Augmentation
     training: TrainingSpec
 
+    def adjusted(self, steps: int | None, total_batch: int | None) -> Recipe:
+        """The recipe with what a command line may say otherwise: images a step, then steps; None keeps the recipe's."""
+        training = self.training if total_batch is None else self.training.with_total_batch(total_batch)
+        if steps is not None:
+            training = dataclasses.replace(training, steps=steps)
+        return dataclasses.replace(self, training=training)
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready record, for `recipe.json`."""
         return {

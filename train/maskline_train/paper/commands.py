@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,11 +66,7 @@ def four_step_command(
     from maskline_train.training.interruption import Interrupted
 
     train_set, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
-    chosen = load_recipe(recipe)(train_set.classes)
-    training = chosen.training if total_batch is None else chosen.training.with_total_batch(total_batch)
-    if steps is not None:
-        training = dataclasses.replace(training, steps=steps)
-    chosen = dataclasses.replace(chosen, training=training)
+    chosen = load_recipe(recipe)(train_set.classes).adjusted(steps, total_batch)
     with process_group() as processes:
         try:
             four_step(chosen, train_set, val_set, out, processes, init=init, resume=resume, shared=not unshared)
@@ -164,11 +159,7 @@ def ablate_command(
     chosen = load_table(table)
     build, kind = load_recipe(recipe or chosen.small), annotations or chosen.annotations
     train_set, val_set = (CocoDataset(data, split, kind) for split in (train_split, val_split))
-    base = build(train_set.classes)
-    training = base.training if total_batch is None else base.training.with_total_batch(total_batch)
-    if steps is not None:
-        training = dataclasses.replace(training, steps=steps)
-    base = dataclasses.replace(base, training=training)
+    base = build(train_set.classes).adjusted(steps, total_batch)
     with process_group() as processes:
         say = _say if processes.is_main else (lambda _: None)
         try:
