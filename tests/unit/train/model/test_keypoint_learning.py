@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from margins import SEED, Margins
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
 from maskline_train.data.made.figures import FLIP_PAIRS, KEYPOINTS, SIGMAS, make_figures
@@ -63,6 +64,7 @@ def recipe() -> Recipe:
             optimizer=AdamW(),
             clip_norm=5.0,
             workers=0,
+            seed=SEED,
             log_every=1,
             checkpoint_every=1000,
             evaluate_every=1000,
@@ -77,24 +79,26 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.learns
 @pytest.mark.slow
-def test_a_few_pictures_are_learned_by_heart(data: Path, tmp_path: Path) -> None:
+def test_a_few_pictures_are_learned_by_heart(data: Path, tmp_path: Path, margins: Margins) -> None:
     pictures = CocoDataset(data, "train", annotations="person_keypoints")
     assert sum(len(record.annotations) for record in pictures) >= 4
     metrics = fit(recipe(), pictures, pictures, tmp_path / "run", ALONE)
     assert metrics is not None
     assert metrics.keypoint is not None
     assert metrics.keypoint["AP"] is not None
-    assert metrics.keypoint["AP"] > 0.9, metrics.summary()
+    margins.below("1 - keypoint AP", 1 - metrics.keypoint["AP"], 0.3, wrong=1.0)  # an untrained network finds nothing
     losses = [float(entry["keypoint"]) for entry in read_metrics(tmp_path / "run" / "metrics.jsonl") if "loss" in entry]
     assert losses[0] > 6  # nearly log(56 * 56) = 8.05, the loss of knowing nothing
-    assert losses[-1] < 3
+    margins.below("keypoint loss, last to first", losses[-1] / losses[0], 0.33, wrong=1.0)
     assert (tmp_path / "run" / "pictures" / f"step-{STEPS:08d}.png").is_file()
     assert (tmp_path / "run" / "best" / "model.json").is_file()
 
 
+@pytest.mark.learns
 @pytest.mark.long
-def test_corners_of_shapes_in_pictures_never_seen_are_found(tmp_path: Path) -> None:
+def test_corners_of_shapes_in_pictures_never_seen_are_found(tmp_path: Path, margins: Margins) -> None:
     """The keypoint recipe's network and loop on smaller canvases, from the demo's trunk; flips swap left and right."""
     data = write_shapes(tmp_path / "shapes", {"train": 160, "val": 24}, most=1, sides_px=(28, 72), all_corners=True)
     train_set, val_set = CocoDataset(data, "train"), CocoDataset(data, "val")
@@ -107,14 +111,21 @@ def test_corners_of_shapes_in_pictures_never_seen_are_found(tmp_path: Path) -> N
         keypoint_head=KeypointHeadSpec(CORNERS, CORNER_PAIRS, num_convs=2, channels=32),
     )
     training = dataclasses.replace(
-        base.training, steps=200, total_batch=4, reference_batch=4, base_lr=2e-3, warmup_steps=10, evaluate_every=1000
+        base.training,
+        seed=SEED,
+        steps=200,
+        total_batch=4,
+        reference_batch=4,
+        base_lr=2e-3,
+        warmup_steps=10,
+        evaluate_every=1000,
     )
     chosen = dataclasses.replace(base, model=model, training=training, augmentation=Augmentation(flip_probability=0.5))
     metrics = fit(chosen, train_set, val_set, tmp_path / "run", ALONE, init=DEMO_BASE)
     assert metrics is not None
     assert metrics.keypoint is not None
     assert metrics.keypoint["AP"] is not None
-    assert metrics.keypoint["AP"] > 0.9, metrics.summary()
+    margins.below("1 - keypoint AP", 1 - metrics.keypoint["AP"], 0.3, wrong=1.0)  # an untrained network finds nothing
 
 
 def test_data_without_the_models_keypoints_is_refused_before_anything_is_written(data: Path, tmp_path: Path) -> None:

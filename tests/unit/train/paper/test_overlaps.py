@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from margins import SEED
 from maskline_train.checkpoint import load_model
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.made.digits import make_digits
@@ -90,15 +91,17 @@ def test_results_without_masks_are_refused(blocks):
         score_overlaps(blocks, [bare], 1)
 
 
+@pytest.mark.learns
 @pytest.mark.slow
-def test_masks_of_a_trained_network_keep_off_overlapping_neighbours(tmp_path):
-    make_digits(tmp_path / "digits", seed=11, train_images=1, val_images=40)
+def test_masks_of_a_trained_network_keep_off_overlapping_neighbours(tmp_path, margins):
+    make_digits(tmp_path / "digits", seed=11 + SEED, train_images=1, val_images=40)
     dataset = CocoDataset(tmp_path / "digits", "val")
     metrics = evaluate(load_model(BASE), dataset, Processes(0, 1, torch.device("cpu")))
     found = score_overlaps(dataset, metrics.results, len(dataset))
     assert found[OTHER_CLASS].found > 20
-    # 18 % of what a box of overlapping objects holds is another's, and some 6 % of their masks: the limit is half.
-    assert found[OTHER_CLASS].on_others < 0.5 * found[OTHER_CLASS].unseparated
+    # Wrong: a mask that does not separate them, all of the box. 18 % of it is another's, and some 6 % of their masks.
+    separated = found[OTHER_CLASS].unseparated - found[OTHER_CLASS].on_others
+    margins.above("share of others' pixels that the masks leave out", separated / found[OTHER_CLASS].unseparated, 0.5)
     assert found[ALONE].on_others < 0.01
     # They fit some 9 points worse than masks of objects alone (boxes 3): overlap is not free, but no failure either.
-    assert found[OTHER_CLASS].mask_iou > found[ALONE].mask_iou - 0.15
+    margins.below("mask IoU that overlap costs", found[ALONE].mask_iou - found[OTHER_CLASS].mask_iou, 0.2)

@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
 import torch
+from margins import SEED, Margins
 from maskline_train.checkpoint import load_model, save_model
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes
@@ -13,6 +15,7 @@ from maskline_train.fit import NonFiniteLossError, fit
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.recipe import Recipe
 from maskline_train.training.metrics_log import MetricsLog, read_metrics
+from maskline_train.training.schedule import Cosine
 from maskline_train.training.state import Averages, step_generator
 from PIL import Image
 from support.data.shapes_data import write_shapes
@@ -42,13 +45,18 @@ def entries(out: Path, kind: str) -> list[dict]:
 def finished(data: tuple[CocoDataset, CocoDataset], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of 30 steps with two evaluations."""
     out = tmp_path_factory.mktemp("fit") / "run"
-    fit(recipe(data, steps=30, evaluate_every=15, log_every=5), *data, out, ALONE)
+    chosen = recipe(
+        data, steps=30, evaluate_every=15, log_every=5, seed=SEED, base_lr=0.03, decay=Cosine(final_factor=0.05)
+    )
+    fit(chosen, *data, out, ALONE)
     return out
 
 
-def test_losses_fall(finished: Path) -> None:
-    losses = [entry["loss"] for entry in entries(finished, "train")]
-    assert losses[-1] < 0.8 * losses[0]
+@pytest.mark.learns
+def test_losses_fall(finished: Path, margins: Margins) -> None:
+    """The mask loss, which begins at that of a coin; those of the RPN and the boxes need longer."""
+    last = entries(finished, "train")[-1]["mask"]
+    margins.below("mask loss of the last five steps, in coins", last / math.log(2), 0.33, wrong=1.0)
 
 
 def test_the_folder_of_a_run_holds_what_the_page_says(finished: Path) -> None:
@@ -130,16 +138,18 @@ def test_random_streams_differ_by_step_and_process_and_repeat() -> None:
     assert all(draw(*key) == value for key, value in draws.items())
 
 
+@pytest.mark.learns
 @pytest.mark.parametrize("amp", ["off", "bf16"])
 def test_steps_in_bf16_and_channels_last_stay_close_to_float32(
-    data: tuple[CocoDataset, CocoDataset], tmp_path: Path, amp: str
+    data: tuple[CocoDataset, CocoDataset], tmp_path: Path, amp: str, margins: Margins
 ) -> None:
     """Losses of the first step: the same weights and images; bf16 has 8 bits, so a few percent."""
     for name, options in (("plain", {}), ("other", {"amp": amp, "channels_last": True})):
-        fit(recipe(data, steps=1, evaluate_images=1, **options), *data, tmp_path / name, ALONE)
+        fit(recipe(data, steps=1, evaluate_images=1, seed=SEED, **options), *data, tmp_path / name, ALONE)
     plain, other = (entries(tmp_path / name, "train")[0] for name in ("plain", "other"))
     for name in ("rpn_objectness", "classifier", "mask"):
-        assert other[name] == pytest.approx(plain[name], rel=0.05 if amp == "bf16" else 1e-3), name
+        difference = abs(other[name] / plain[name] - 1)
+        margins.below(f"relative difference of {name}", difference, 0.05 if amp == "bf16" else 1e-3)
 
 
 def test_a_non_finite_loss_stops_with_step_term_and_advice_and_the_checkpoint_stays(

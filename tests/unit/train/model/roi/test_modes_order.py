@@ -8,6 +8,7 @@ import math
 
 import pytest
 import torch
+from margins import SEED
 from maskline_train.model.roi.multiscale import roi_align_flat
 from maskline_train.spec import RoIAlignSpec
 from torch import nn
@@ -59,13 +60,13 @@ def targets_of(masks, boxes):
 
 def overlaps(mode, features, masks, boxes):
     """IoU of the masks that a head, trained with this operator, gives for objects that it has not seen."""
-    torch.manual_seed(1)
+    torch.manual_seed(1000 * SEED + 1)
     head = nn.Sequential(
         *(nn.Conv2d(32, 48, 3, padding=1), nn.ReLU(), nn.Conv2d(48, 48, 3, padding=1), nn.ReLU()),
         *(nn.ConvTranspose2d(48, 24, 2, stride=2), nn.ReLU(), nn.Conv2d(24, 1, 1)),
     )
     optimizer = torch.optim.Adam(head.parameters())
-    generator, spec = torch.Generator().manual_seed(3), RoIAlignSpec(mode=mode)
+    generator, spec = torch.Generator().manual_seed(1000 * SEED + 3), RoIAlignSpec(mode=mode)
     for step in range(STEPS):
         optimizer.param_groups[0]["lr"] = 6e-3 * (1 - step / STEPS)
         rows = torch.randint(0, TRAIN, (32,), generator=generator)
@@ -86,22 +87,29 @@ def overlaps(mode, features, masks, boxes):
 @pytest.fixture(scope="module")
 def shares():
     """For each operator the share of test masks with an IoU of at least 0.5 and of at least 0.75."""
-    images, masks, boxes = made_shapes(TRAIN + TEST, torch.Generator().manual_seed(0))
+    images, masks, boxes = made_shapes(TRAIN + TEST, torch.Generator().manual_seed(1000 * SEED))
     features = random_features(images)
     found = {mode: overlaps(mode, features, masks, boxes) for mode in MODES}
     return {mode: [(iou >= t).float().mean().item() for t in (0.5, 0.75)] for mode, iou in found.items()}
 
 
-def test_align_is_far_better_than_the_quantised_operators_at_high_overlap(shares):
-    for align in ("align_avg", "align_max"):
-        for quantising in ("pool", "warp"):
-            assert shares[align][1] > 1.5 * shares[quantising][1] + 0.1
+@pytest.mark.learns
+def test_align_is_far_better_than_the_quantised_operators_at_high_overlap(shares, margins):
+    worst_align = min(shares[mode][1] for mode in ("align_avg", "align_max"))
+    best_quantising = max(shares[mode][1] for mode in ("pool", "warp"))
+    margins.above("share of masks with IoU 0.75, align's less the others'", worst_align - best_quantising, 0.2)
 
 
-def test_at_low_overlap_the_operators_hardly_differ(shares):
-    assert min(share[0] for share in shares.values()) > 0.9
+@pytest.mark.learns
+def test_at_low_overlap_the_operators_hardly_differ(shares, margins):
+    # Wrong: a mask of a half everywhere, which a network that has learned nothing gives, overlaps nothing.
+    margins.below("share of masks below IoU 0.5", 1 - min(share[0] for share in shares.values()), 0.1, wrong=1.0)
 
 
-def test_warp_is_on_par_with_pool_and_maximum_with_average(shares):
-    assert abs(shares["warp"][1] - shares["pool"][1]) < 0.12
-    assert abs(shares["align_max"][1] - shares["align_avg"][1]) < 0.12
+@pytest.mark.learns
+def test_warp_is_on_par_with_pool_and_maximum_with_average(shares, margins):
+    """On par: what they differ by is small beside what alignment brings."""
+    gain = (shares["align_avg"][1] + shares["align_max"][1] - shares["warp"][1] - shares["pool"][1]) / 2
+    for one, other in (("warp", "pool"), ("align_max", "align_avg")):
+        share = abs(shares[one][1] - shares[other][1]) / gain
+        margins.below(f"{one} to {other}, in gains of alignment", share, 0.33, wrong=1.0)
