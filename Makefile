@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env plugins demo test test-long test-compilers test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-ops bench-device clean
+.PHONY: help env plugins demo test test-long test-compilers test-settings test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-ops bench-device clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,7 +47,7 @@ plugins: $(READY) ## build the TensorRT plugins and the host library into build/
 demo: $(READY) ## train, export, serve and evaluate on this machine; writes out/demo/report.html
 	@$(BIN)/python demo/run_demo.py --out $(OUT)
 
-test: lint type pytest ## everything that CI runs
+test: lint type pytest test-settings ## everything that CI runs
 
 lint: $(READY) ## ruff: rules and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -68,6 +68,14 @@ type: $(READY) ## mypy, strict
 pytest: plugins ## the tests, the real Triton server included
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 -m 'not long'
 	@echo "left out: the tests marked long, variations of what was tested above; make test-long runs them"
+
+# A training ends elsewhere with other kernels and another number of threads; docs/machines.md measures how far off.
+test-settings: $(READY) ## the tests that train, as a processor without AVX-512 and two threads compute them
+	@ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE \
+		$(BIN)/python -m pytest -n 2 --dist loadfile -m 'learns and not long' tests/unit/train
+
+test-machines: plugins ## the same and every tolerance under 18 settings and 3 seeds; writes docs/machines.md (hours; resumes)
+	@PYTHONPATH=tests $(BIN)/python -m machines.run $(MACHINES)
 
 test-long: plugins ## what `make test` leaves out to stay short: more variants, a longer training
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 -m long
