@@ -1,1 +1,6 @@
 """Our ONNX ops, one file an op: attributes, function bodies, numpy reference."""
+
+from maskline_export.custom_ops import classwise_nms, multiscale_roi_align, proposal_nms
+
+# What exported graphs carry, by name. MaskRLE is a plugin only.
+NAMES = frozenset({multiscale_roi_align.NAME, proposal_nms.NAME, classwise_nms.NAME})

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from maskline_export import custom_ops
 from maskline_export.engine import plugin_library
 from maskline_export.engine.engine_manifest import PLUGINS, EngineInfo, load_engines
 from maskline_export.engine.tensorrt_module import first_gpu, import_tensorrt, make_logger
@@ -38,8 +39,7 @@ class TensorRTStages:
         for plugin in self.manifest.plugins:
             _check_file(folder / PLUGINS / plugin.file, plugin.sha256)
         if self.manifest.plugins:
-            layers = {"MultiscaleRoIAlign", "ProposalNMS", "ClasswiseNMS"}
-            plugin_library.load(trt, folder / PLUGINS / plugin_library.FILE, layers)
+            plugin_library.load(trt, folder / PLUGINS / plugin_library.FILE, set(custom_ops.NAMES))
         self._logger = make_logger(trt)
         runtime = trt.Runtime(self._logger)
         self._dtypes = {

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from maskline_export.custom_ops import classwise_nms, proposal_nms
 from maskline_export.custom_ops.body import DOMAIN, OPSET
 from maskline_export.errors import ContractError
 from maskline_export.manifest import Precision, StageInfo, TensorInfo
@@ -32,7 +33,8 @@ _FOLLOWING_OPS = frozenset(
 )
 # Inputs that stay float32 although their node is low: sizes, not data.
 _SIZES = {"Resize": (1, 2)}
-_GEOMETRY = frozenset({"ProposalNMS", "ClasswiseNMS"})
+# Ops that take boxes and scores only, as float32; the others take features too.
+_GEOMETRY = frozenset({proposal_nms.NAME, classwise_nms.NAME})
 
 
 @dataclasses.dataclass(frozen=True)
