@@ -98,8 +98,7 @@ public:
         }
         catch (...)
         {
-            logError(
-                "maskline: createPlugin: " + std::string(Op::kNAME) + ": an exception of unknown type" + layer);
+            logError("maskline: createPlugin: " + std::string(Op::kNAME) + ": an exception of unknown type" + layer);
         }
         return nullptr;
     }

@@ -179,8 +179,7 @@ MASKLINE_HD RoIAlignRange samplesOf(RoIAlignAxis const& axis, std::int32_t poole
 //! @param taps of the bin so far; two more must fit.
 //! @param found how many there are.
 //! @return how many there are now.
-MASKLINE_HD std::int32_t addSample(
-    RoIAlignSample const& sample, float share, RoIAlignTap* taps, std::int32_t found)
+MASKLINE_HD std::int32_t addSample(RoIAlignSample const& sample, float share, RoIAlignTap* taps, std::int32_t found)
 {
     if (!sample.inside)
     {
@@ -217,8 +216,7 @@ MASKLINE_HD std::int32_t addSample(
 //!
 //! @param taps room for 2 * S, or for one more than the bin has cells, at least 3, with adaptive sampling.
 //! @return how many there are; 0 when the bin lies outside of the map.
-MASKLINE_HD std::int32_t tapsOf(
-    RoIAlignAxis const& axis, std::int32_t pooledSide, std::int32_t bin, RoIAlignTap* taps)
+MASKLINE_HD std::int32_t tapsOf(RoIAlignAxis const& axis, std::int32_t pooledSide, std::int32_t bin, RoIAlignTap* taps)
 {
     RoIAlignRange const range = samplesOf(axis, pooledSide, bin);
     float const share = 1.0F / static_cast<float>(axis.count);

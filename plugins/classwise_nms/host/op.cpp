@@ -79,9 +79,9 @@ Candidates candidatesOf(float const* logits, std::int32_t rows, ClasswiseNMSAttr
             found.resize(2 * found.size() + classes + kSLACK);
         }
         auto const index = static_cast<std::size_t>(row) * classes;
-        count += MASKLINE_FASTEST(scoreRow)(logits + static_cast<std::size_t>(row) * (classes + 1),
-            attributes.numClasses, attributes.scoreThresh, static_cast<std::uint32_t>(index), terms.data(),
-            found.data() + count);
+        count
+            += MASKLINE_FASTEST(scoreRow)(logits + static_cast<std::size_t>(row) * (classes + 1), attributes.numClasses,
+                attributes.scoreThresh, static_cast<std::uint32_t>(index), terms.data(), found.data() + count);
     }
     found.resize(count);
     return found;

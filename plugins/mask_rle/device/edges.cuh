@@ -20,8 +20,7 @@ class RunMaker
 public:
     __device__ explicit RunMaker(Run& run)
         : mRun(run)
-    {
-    }
+    {}
 
     //! Takes a crossing: in, out, in, out, ...
     __device__ void operator()(std::int32_t row)

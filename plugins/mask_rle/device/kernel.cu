@@ -1,8 +1,8 @@
 // MaskRLE: a block a detection, a thread a column of pixels.
 //
-// Strip by strip of neighbouring columns, each thread solves its column twice: to count its edges, and, when a scan over
-// the block has said where they go, to write them. They are written where the counts belong, and become counts, their
-// differences, in place at the end.
+// Strip by strip of neighbouring columns, each thread solves its column twice: to count its edges, and, when a scan
+// over the block has said where they go, to write them. They are written where the counts belong, and become counts,
+// their differences, in place at the end.
 
 #include "mask_rle/device/kernel.h"
 
@@ -64,8 +64,8 @@ __device__ __forceinline__ void writeHead(Answer const& answer, std::int32_t num
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kTHREADS) maskRLEKernel(
-    MaskRLEShape shape, std::int32_t maxCounts, MaskRLEBuffers buffers)
+__global__ void __launch_bounds__(kTHREADS)
+    maskRLEKernel(MaskRLEShape shape, std::int32_t maxCounts, MaskRLEBuffers buffers)
 {
     MASKLINE_DYNAMIC_SHARED(double, memory);
     auto const slot = static_cast<std::int64_t>(blockIdx.x);
@@ -102,8 +102,8 @@ __global__ void __launch_bounds__(kTHREADS) maskRLEKernel(
 }
 
 template <typename T>
-cudaError_t launchFor(MaskRLEAttributes const& attributes, MaskRLEShape const& shape, MaskRLEBuffers const& buffers,
-    cudaStream_t stream)
+cudaError_t launchFor(
+    MaskRLEAttributes const& attributes, MaskRLEShape const& shape, MaskRLEBuffers const& buffers, cudaStream_t stream)
 {
     auto const blocks = static_cast<unsigned>(shape.images) * static_cast<unsigned>(shape.detections);
     return launch(maskRLEKernel<T>, dim3(blocks), dim3(kTHREADS), sharedBytes(shape.side), stream, shape,
@@ -121,14 +121,10 @@ cudaError_t launchMaskRLE(MaskRLEAttributes const& attributes, MaskRLEShape cons
     }
     switch (type)
     {
-    case MaskType::kUINT8:
-        return launchFor<std::uint8_t>(attributes, shape, buffers, stream);
-    case MaskType::kFLOAT32:
-        return launchFor<float>(attributes, shape, buffers, stream);
-    case MaskType::kFLOAT16:
-        return launchFor<__half>(attributes, shape, buffers, stream);
-    case MaskType::kBFLOAT16:
-        return launchFor<__nv_bfloat16>(attributes, shape, buffers, stream);
+    case MaskType::kUINT8: return launchFor<std::uint8_t>(attributes, shape, buffers, stream);
+    case MaskType::kFLOAT32: return launchFor<float>(attributes, shape, buffers, stream);
+    case MaskType::kFLOAT16: return launchFor<__half>(attributes, shape, buffers, stream);
+    case MaskType::kBFLOAT16: return launchFor<__nv_bfloat16>(attributes, shape, buffers, stream);
     }
     return cudaErrorInvalidValue;
 }

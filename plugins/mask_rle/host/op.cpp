@@ -149,8 +149,8 @@ std::string PlacedMasks::check() const
     {
         if (makeImageSize(sizes[2 * i], sizes[2 * i + 1]).height == 0)
         {
-            return "sizes: got " + std::to_string(sizes[2 * i]) + " x " + std::to_string(sizes[2 * i + 1]) + " for mask "
-                + std::to_string(i) + ", expected 1 to 2147483647 pixels";
+            return "sizes: got " + std::to_string(sizes[2 * i]) + " x " + std::to_string(sizes[2 * i + 1])
+                + " for mask " + std::to_string(i) + ", expected 1 to 2147483647 pixels";
         }
     }
     return checkSide(side);

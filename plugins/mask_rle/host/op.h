@@ -27,8 +27,7 @@ struct PlacedMasks
 //! @param threads to use at most, as many as pay for themselves; 0: as the process may use.
 //! @param text [capacity] out. Nothing is written when all texts together are longer.
 //! @param offsets [N + 1] out, always: text i is text[offsets[i]] .. text[offsets[i + 1] - 1].
-void encodeMasks(
-    PlacedMasks const& placed, int threads, char* text, std::int64_t capacity, std::int64_t* offsets);
+void encodeMasks(PlacedMasks const& placed, int threads, char* text, std::int64_t capacity, std::int64_t* offsets);
 
 //! Inputs and outputs of the op; all arrays contiguous, row-major. See README.md.
 struct MaskRLEArrays

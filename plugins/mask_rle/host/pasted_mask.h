@@ -45,8 +45,8 @@ constexpr int kSTRIP_EDGES = kSTRIP * PastedMask::kSTRETCHES + 16;
 //!
 //! @param edges [kSTRIP_EDGES] out.
 //! @return their number.
-using StripEdges = std::int32_t (*)(
-    PastedMask const& pasted, std::int32_t begin, std::int32_t count, std::int32_t* edges) noexcept;
+using StripEdges
+    = std::int32_t (*)(PastedMask const& pasted, std::int32_t begin, std::int32_t count, std::int32_t* edges) noexcept;
 
 std::int32_t stripEdgesGeneric(
     PastedMask const& pasted, std::int32_t begin, std::int32_t count, std::int32_t* edges) noexcept;

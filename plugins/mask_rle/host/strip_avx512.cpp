@@ -48,8 +48,8 @@ void makeColumns(PastedMask const& pasted, std::int32_t begin, std::int32_t coun
     auto const& box = pasted.columns;
     auto const side = _mm512_set1_pd(box.side);
     auto const half = _mm512_set1_pd(0.5);
-    auto pixel = _mm256_add_epi32(
-        _mm256_set1_epi32(box.pixels.first + begin), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    auto pixel
+        = _mm256_add_epi32(_mm256_set1_epi32(box.pixels.first + begin), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
     for (std::int32_t i = 0; i < count; i += kLANES)
     {
         auto const centre = _mm512_add_pd(_mm512_cvtepi32_pd(pixel), half);
@@ -79,8 +79,8 @@ std::uint64_t mixedBetween(PastedMask const& pasted, std::int32_t first, std::in
 //! Appends the crossings of a group of `count` columns, which lie within a window of cells.
 //!
 //! @return how many crossings there are now.
-int findCrossings(
-    PastedMask const& pasted, std::int32_t const* left, double const* fractions, int count, int number, Crossings& found) noexcept
+int findCrossings(PastedMask const& pasted, std::int32_t const* left, double const* fractions, int count, int number,
+    Crossings& found) noexcept
 {
     auto const stretches = mixedBetween(pasted, left[0], left[count - 1]);
     auto const stride = pasted.columns.side + 2;
@@ -150,7 +150,8 @@ std::int32_t* append(__m512i edges, std::uint32_t mask, std::int32_t* out) noexc
 //! Writes a group's crossings lane by lane, each lane's from top to bottom.
 //!
 //! @param top position of the first lane's first pixel.
-std::int32_t* writeInOrder(Crossings const& found, int begin, int end, std::int32_t top, std::int32_t height, std::int32_t* out) noexcept
+std::int32_t* writeInOrder(
+    Crossings const& found, int begin, int end, std::int32_t top, std::int32_t height, std::int32_t* out) noexcept
 {
     constexpr int kTWO = 2;
     constexpr int kFOUR = 4;
@@ -166,8 +167,7 @@ std::int32_t* writeInOrder(Crossings const& found, int begin, int end, std::int3
     {
         auto const order = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
         auto const lane = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-        auto const tops = _mm512_add_epi32(
-            _mm512_set1_epi32(top), _mm512_mullo_epi32(lane, _mm512_set1_epi32(height)));
+        auto const tops = _mm512_add_epi32(_mm512_set1_epi32(top), _mm512_mullo_epi32(lane, _mm512_set1_epi32(height)));
         auto const second = number == kTWO ? _pdep_u32(lanes[1], 0xaaaaU) : 0U;
         auto const all = _mm512_permutexvar_epi32(order, _mm512_loadu_si512(rows));
         return append(_mm512_add_epi32(all, tops), _pdep_u32(lanes[0], 0x5555U) | second, out);
@@ -176,8 +176,7 @@ std::int32_t* writeInOrder(Crossings const& found, int begin, int end, std::int3
     {
         auto const order = _mm512_setr_epi32(0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27);
         auto const lane = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-        auto const tops = _mm512_add_epi32(
-            _mm512_set1_epi32(top), _mm512_mullo_epi32(lane, _mm512_set1_epi32(height)));
+        auto const tops = _mm512_add_epi32(_mm512_set1_epi32(top), _mm512_mullo_epi32(lane, _mm512_set1_epi32(height)));
         auto const low = _mm512_loadu_si512(rows);
         auto const high = _mm512_loadu_si512(rows + kTWO * kLANES);
         auto const fourth = number == kFOUR ? _pdep_u32(lanes[3], 0x88888888U) : 0U;

@@ -88,8 +88,8 @@ void putCellsAvx512(std::uint8_t const* mask, std::int32_t side, PastedMask& pas
         auto const below = _mm512_loadu_si512(inside + k + 1);
         auto const any = _mm512_or_si512(above, below);
         auto const both = _mm512_and_si512(above, below);
-        auto const mixed = _mm512_andnot_si512(_mm512_and_si512(both, _mm512_slli_epi64(both, 1)),
-            _mm512_or_si512(any, _mm512_slli_epi64(any, 1)));
+        auto const mixed = _mm512_andnot_si512(
+            _mm512_and_si512(both, _mm512_slli_epi64(both, 1)), _mm512_or_si512(any, _mm512_slli_epi64(any, 1)));
         for (std::int32_t left = 0; left <= side; ++left)
         {
             auto const bit = _mm512_set1_epi64(static_cast<long long>(std::uint64_t{1} << left));

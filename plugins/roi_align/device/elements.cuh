@@ -174,8 +174,8 @@ struct RoIAlignVector<float, 8>
         for (int i = 0; i < 2; ++i)
         {
             storePack(to + 4 * i,
-                {{__float_as_uint(values[4 * i]), __float_as_uint(values[4 * i + 1]), __float_as_uint(values[4 * i + 2]),
-                    __float_as_uint(values[4 * i + 3])}});
+                {{__float_as_uint(values[4 * i]), __float_as_uint(values[4 * i + 1]),
+                    __float_as_uint(values[4 * i + 2]), __float_as_uint(values[4 * i + 3])}});
         }
     }
 

@@ -132,8 +132,8 @@ __device__ void fillTables(BoxTables const& tables, RoIAlignAttributes const& at
         RoIAlignAxis const axis = vertical ? axes.rows : axes.columns;
         if (KIND == BinKind::kPOOL)
         {
-            table.ranges[bin] = poolOf(
-                attributes, vertical ? box.y0 : box.x0, vertical ? box.y1 : box.x1, stride, axis.cells, bin);
+            table.ranges[bin]
+                = poolOf(attributes, vertical ? box.y0 : box.x0, vertical ? box.y1 : box.x1, stride, axis.cells, bin);
         }
         else
         {

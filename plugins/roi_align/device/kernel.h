@@ -14,7 +14,7 @@ namespace maskline
 //!
 //! @param attributes must pass check().
 //! @param shape must pass check().
-//! @param features L device pointers (the array itself lies on the host), [B, C, Hi, Wi] each, 16-byte aligned when kHWC8.
+//! @param features L device pointers in an array on the host, [B, C, Hi, Wi] each, 16-byte aligned when kHWC8.
 //! @param boxes device pointer, float32 [B, R, 4] xyxy, px, 16-byte aligned.
 //! @param output device pointer, [B * R, C, P, P] in the type and layout of the features.
 //! @return cudaSuccess, also when there is no box; or why the launch was refused.

@@ -27,11 +27,11 @@ struct View
         , width(call.shape.widths[place.level])
         , plane(std::int64_t{call.shape.heights[place.level]} * width)
         , pooledSide(call.attributes.pooledSide)
-        , map(static_cast<Raw const*>(call.features[place.level]) + place.image * imageElements(call.shape, place.level))
+        , map(static_cast<Raw const*>(call.features[place.level])
+              + place.image * imageElements(call.shape, place.level))
         , output(static_cast<Raw*>(call.output)
               + std::int64_t{place.row} * storedChannels(call.shape) * pooledSide * pooledSide)
-    {
-    }
+    {}
 
     //! The elements of a cell in a group of channels.
     Raw const* cell(std::int64_t group, std::int32_t y, std::int32_t x) const
@@ -145,8 +145,7 @@ void average(RoIAlignCall const& call, RoIAlignPlace const& place, RoIAlignScrat
 
 //! The greatest interpolated value of a bin's sampling points; a point outside of the map reads 0.
 template <typename Element>
-void maximumBin(
-    View<Element> const& view, RoIAlignAxis const& rows, RoIAlignAxis const& columns, std::int64_t group,
+void maximumBin(View<Element> const& view, RoIAlignAxis const& rows, RoIAlignAxis const& columns, std::int64_t group,
     std::int32_t bin, RoIAlignScratch& scratch)
 {
     RoIAlignRange const ys = samplesOf(rows, view.pooledSide, bin / view.pooledSide);
@@ -211,8 +210,8 @@ void pool(RoIAlignCall const& call, RoIAlignPlace const& place, RoIAlignScratch&
     float* const best = scratch.sums.data();
     for (std::int32_t bin = 0; bin < view.pooledSide * view.pooledSide; ++bin)
     {
-        RoIAlignRange const ys = poolOf(attributes, place.box.y0, place.box.y1, stride,
-            call.shape.heights[place.level], bin / view.pooledSide);
+        RoIAlignRange const ys = poolOf(
+            attributes, place.box.y0, place.box.y1, stride, call.shape.heights[place.level], bin / view.pooledSide);
         RoIAlignRange const xs
             = poolOf(attributes, place.box.x0, place.box.x1, stride, view.width, bin % view.pooledSide);
         bool const empty = ys.end <= ys.begin || xs.end <= xs.begin;

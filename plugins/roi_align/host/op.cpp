@@ -55,17 +55,16 @@ void runGeneric(RoIAlignCall const& call, std::vector<RoIAlignPlace> const& plac
     auto const count = static_cast<std::int64_t>(places.size());
     parallelFor(count, std::min<std::int64_t>(kBOXES_A_RANGE, (count + threads - 1) / threads), threads,
         [&](std::int64_t begin, std::int64_t end) {
-            RoIAlignScratch scratch;
-            for (std::int64_t i = begin; i < end; ++i)
-            {
-                roiAlignGeneric(call, places[static_cast<std::size_t>(i)], scratch);
-            }
-        });
+        RoIAlignScratch scratch;
+        for (std::int64_t i = begin; i < end; ++i)
+        {
+            roiAlignGeneric(call, places[static_cast<std::size_t>(i)], scratch);
+        }
+    });
 }
 
 //! Programs of `kBOXES_A_RANGE` boxes each; boxes that fit none are run here.
-std::vector<RoIAlignProgram> programsOf(
-    RoIAlignCall const& call, std::vector<RoIAlignPlace> const& places, int threads)
+std::vector<RoIAlignProgram> programsOf(RoIAlignCall const& call, std::vector<RoIAlignPlace> const& places, int threads)
 {
     auto const count = static_cast<std::int64_t>(places.size());
     std::vector<RoIAlignProgram> programs(static_cast<std::size_t>((count + kBOXES_A_RANGE - 1) / kBOXES_A_RANGE));
@@ -118,7 +117,8 @@ void runPrograms(RoIAlignCall const& call, std::vector<RoIAlignProgram> const& p
 //! Averages in NCHW run as programs, the rest as everywhere.
 [[maybe_unused]] void runAvx512(RoIAlignCall const& call, std::vector<RoIAlignPlace> const& places, int threads)
 {
-    bool const average = call.attributes.mode == RoIAlignMode::kALIGN_AVG || call.attributes.mode == RoIAlignMode::kWARP;
+    bool const average
+        = call.attributes.mode == RoIAlignMode::kALIGN_AVG || call.attributes.mode == RoIAlignMode::kWARP;
     if (average && call.shape.layout == FeatureLayout::kNCHW)
     {
         runPrograms(call, programsOf(call, places, threads), threads);

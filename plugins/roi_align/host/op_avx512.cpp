@@ -50,8 +50,7 @@ struct Parts
         , weights(offsets + pairs)
         , rowsRead(weights + pairs)
         , strips(rowsRead + blocksOf(static_cast<std::size_t>(head.rows)))
-    {
-    }
+    {}
 
     RoIAlignBoxHead const& head;
     std::size_t pairs;

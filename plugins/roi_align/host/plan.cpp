@@ -35,8 +35,7 @@ Windows grown(Windows windows, bool empty, RoIAlignTap const* taps, std::int32_t
             windows.second = cell;
         }
         bool const inFirst = cell >= windows.first && cell < windows.first + kROI_ALIGN_LANES;
-        bool const inSecond
-            = windows.second >= 0 && cell >= windows.second && cell < windows.second + kROI_ALIGN_LANES;
+        bool const inSecond = windows.second >= 0 && cell >= windows.second && cell < windows.second + kROI_ALIGN_LANES;
         windows.fits = windows.fits && (inFirst || inSecond);
         windows.last = std::max(windows.last, cell);
     }

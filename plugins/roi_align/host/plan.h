@@ -28,7 +28,7 @@ struct RoIAlignPlanScratch
 //!
 //! @return false, and nothing is appended, when the box does not fit the scheme: a bin outside of the map, or one whose
 //!     cells are too far apart for two windows. Such boxes are rare; the generic implementation takes them.
-bool appendBox(RoIAlignCall const& call, RoIAlignPlace const& place, RoIAlignPlanScratch& scratch,
-    RoIAlignProgram& program);
+bool appendBox(
+    RoIAlignCall const& call, RoIAlignPlace const& place, RoIAlignPlanScratch& scratch, RoIAlignProgram& program);
 
 } // namespace maskline

@@ -6,8 +6,8 @@
 // windows hold are cut into strips of neighbouring bins.
 //
 // A program is a sequence of 64-byte blocks: for each box a RoIAlignBoxHead, P * rowTaps offsets, P * rowTaps weights
-// and `rows` offsets of the feature rows read (each rounded up to blocks), and for each strip a RoIAlignStripHead, `taps`
-// blocks of lane numbers and `taps` blocks of weights.
+// and `rows` offsets of the feature rows read (each rounded up to blocks), and for each strip a RoIAlignStripHead,
+// `taps` blocks of lane numbers and `taps` blocks of weights.
 #pragma once
 
 #include <cstddef>
@@ -25,15 +25,15 @@ struct alignas(64) RoIAlignBlock
 
 struct alignas(64) RoIAlignBoxHead
 {
-    void const* map;       //!< the first channel's plane
-    std::int64_t plane;    //!< elements of a plane
-    std::int32_t row;      //!< of the output
-    std::int32_t rowTaps;  //!< pairs of each pooled row; short rows repeat a cell with weight 0
+    void const* map;      //!< the first channel's plane
+    std::int64_t plane;   //!< elements of a plane
+    std::int32_t row;     //!< of the output
+    std::int32_t rowTaps; //!< pairs of each pooled row; short rows repeat a cell with weight 0
     std::int32_t strips;
-    std::int32_t blocks;   //!< of this box in the program
-    std::int32_t rows;     //!< different feature rows that the box reads
+    std::int32_t blocks; //!< of this box in the program
+    std::int32_t rows;   //!< different feature rows that the box reads
     std::int32_t firstColumn;
-    std::int32_t columns;  //!< from the first column to the last one that the box reads
+    std::int32_t columns; //!< from the first column to the last one that the box reads
 };
 
 //! How the lanes of a strip are made.
@@ -47,7 +47,7 @@ enum class RoIAlignStripKind : std::int32_t
 struct alignas(64) RoIAlignStripHead
 {
     RoIAlignStripKind kind;
-    std::int32_t taps;       //!< pairs of each bin; short bins repeat a cell with weight 0
+    std::int32_t taps; //!< pairs of each bin; short bins repeat a cell with weight 0
     std::int32_t firstBin;
     std::int32_t bins;
     std::int32_t windows[2]; //!< first column of each window

@@ -88,8 +88,7 @@ struct Picker<0>
 {
     explicit Picker(Columns const& columns)
         : mColumns(columns)
-    {
-    }
+    {}
 
     MASKLINE_INLINE __m512 sum(__m512 first, __m512 second) const
     {
