@@ -49,8 +49,11 @@ demo: $(READY) ## train, export, serve and evaluate on this machine; writes out/
 
 test: lint type pytest test-settings ## everything that CI runs
 
-lint: $(READY) ## ruff: rules and format
+CXX_FILES = $(shell find plugins -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+
+lint: $(READY) ## ruff: rules and format; clang-format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
 
 # Triton loads each model's folder `1` as a package, which is no name of one: mypy sees them under the models' names,
 # with the binding that `assemble` puts there. A backend's folder is on Triton's path: its files are modules.
@@ -95,8 +98,9 @@ with-%: $(READY)
 	@MASKLINE_PLUGINS_BUILD=$(CURDIR)/build/with/$* MASKLINE_HOST_LIBRARY=$(CURDIR)/build/with/$*/libmaskline_host.so \
 		OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not long' tests/plugins
 
-format: $(READY) ## let ruff rewrite what it can
+format: $(READY) ## let ruff and clang-format rewrite what they can
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+	@$(BIN)/clang-format -i $(CXX_FILES)
 
 bench-train: $(READY) ## a training step of ResNet-50-FPN, ours and torchvision's in turn
 	@$(BIN)/python -m maskline_bench.train_step
