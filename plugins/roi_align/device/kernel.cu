@@ -193,10 +193,9 @@ __global__ void __launch_bounds__(kTHREADS) roiAlignKernel(Task const task)
     std::int32_t const stride = attributes.strides[level];
     BoxAxes const axes{axisOf(attributes, box.y0, box.y1, stride, task.shape.heights[level]),
         axisOf(attributes, box.x0, box.x1, stride, task.shape.widths[level])};
-    bool const tabled = !ADAPTIVE
-        || greatest(axes.rows.count, axes.columns.count) <= kROI_ALIGN_MAX_SAMPLING_RATIO;
-    BoxTables const tables{tableAt<KIND>(shared, attributes),
-        tableAt<KIND>(shared + bytesOf<KIND>(attributes), attributes)};
+    bool const tabled = !ADAPTIVE || greatest(axes.rows.count, axes.columns.count) <= kROI_ALIGN_MAX_SAMPLING_RATIO;
+    BoxTables const tables{
+        tableAt<KIND>(shared, attributes), tableAt<KIND>(shared + bytesOf<KIND>(attributes), attributes)};
     if (exists && tabled) // the same for all threads of the block
     {
         fillTables<KIND>(tables, attributes, box, axes, stride);
