@@ -88,6 +88,14 @@ def test_another_total_batch_sees_as_many_images_at_a_rate_in_proportion() -> No
         PAPER.with_total_batch(0)
 
 
+def test_a_command_lines_batch_stretches_the_schedule_and_its_steps_count_as_they_are() -> None:
+    recipe = load_recipe("mask_rcnn_r50_fpn")(("thing",))
+    assert recipe.adjusted(None, None) == recipe
+    assert recipe.adjusted(None, 8).training == recipe.training.with_total_batch(8)
+    both = recipe.adjusted(7, 8).training
+    assert (both.steps, both.total_batch, both.peak_lr) == (7, 8, recipe.training.peak_lr / 2)
+
+
 @pytest.mark.parametrize("kind", [Sgd(momentum=0.8), AdamW()])
 def test_weights_decay_and_vectors_do_not(kind: Sgd | AdamW) -> None:
     model = tiny_model()
