@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from maskline_train.options import Data, Kind, RecipeName, TotalBatch, TrainSplit, ValSplit
 from maskline_train.paper.commands import (
     ablate_command,
     cityscapes_command,
@@ -31,19 +32,14 @@ app = typer.Typer(
 data_app = typer.Typer(help="Make and check data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-Data = Annotated[Path, typer.Option(help="Folder with annotations/instances_SPLIT.json and SPLIT/.")]
-Kind = Annotated[
-    str, typer.Option("--annotations", help="annotations/KIND_SPLIT.json; with keypoints: person_keypoints.")
-]
-
 
 @app.command("fit")
 def fit_command(
-    recipe: Annotated[str, typer.Argument(help="A name from `maskline-train recipes`, or a .py file.")],
+    recipe: RecipeName,
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, metrics, pictures.")],
-    train_split: Annotated[str, typer.Option(help="What is learned from.")] = "train",
-    val_split: Annotated[str, typer.Option(help="What is evaluated on.")] = "val",
+    train_split: TrainSplit = "train",
+    val_split: ValSplit = "val",
     annotations: Kind = "instances",
     init: Annotated[
         Path | None, typer.Option(help="Start from a checkpoint folder, or a file of ResNet or model weights.")
@@ -52,9 +48,7 @@ def fit_command(
         bool, typer.Option("--resume", help="Go on from OUT/last; begin where there is none yet.")
     ] = False,
     steps: Annotated[int | None, typer.Option(help="Stop after so many steps instead of the recipe's.")] = None,
-    total_batch: Annotated[
-        int | None, typer.Option(help="Images a step over all processes; rate and schedule follow linearly.")
-    ] = None,
+    total_batch: TotalBatch = None,
 ) -> None:
     """Train a model by a recipe.
 

@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from maskline_train.options import Data, Kind, RecipeName, TotalBatch, TrainSplit, ValSplit
+
 if TYPE_CHECKING:
     from maskline_train.evaluation.cityscapes_metric import CityscapesMetrics
 
@@ -34,23 +36,19 @@ def cityscapes_command(
 
 
 def four_step_command(
-    recipe: Annotated[str, typer.Argument(help="A name from `maskline-train recipes`, or a .py file.")],
-    data: Annotated[Path, typer.Option(help="Folder with annotations/instances_SPLIT.json and SPLIT/.")],
+    recipe: RecipeName,
+    data: Data,
     out: Annotated[Path, typer.Option(help="Folder of the four runs.")],
-    train_split: Annotated[str, typer.Option(help="What is learned from.")] = "train",
-    val_split: Annotated[str, typer.Option(help="What is evaluated on.")] = "val",
-    annotations: Annotated[
-        str, typer.Option(help="annotations/KIND_SPLIT.json; with keypoints: person_keypoints.")
-    ] = "instances",
+    train_split: TrainSplit = "train",
+    val_split: ValSplit = "val",
+    annotations: Kind = "instances",
     init: Annotated[Path | None, typer.Option(help="What both trunks start from, usually ResNet weights.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on in the stage that was interrupted.")] = False,
     unshared: Annotated[
         bool, typer.Option("--unshared", help="Only the first two stages: two networks that share nothing.")
     ] = False,
     steps: Annotated[int | None, typer.Option(help="Steps of each stage instead of the recipe's.")] = None,
-    total_batch: Annotated[
-        int | None, typer.Option(help="Images a step over all processes; rate and schedule follow linearly.")
-    ] = None,
+    total_batch: TotalBatch = None,
 ) -> None:
     """Train in stages: RPN, heads, then both again on one frozen trunk. `fit` trains end to end.
 
@@ -83,9 +81,7 @@ def distil_command(
     out: Annotated[Path, typer.Option(help="Folder to make: labelled and generated annotations in one set.")],
     train_split: Annotated[str, typer.Option(help="What the checkpoint was trained on.")] = "train",
     val_split: Annotated[str, typer.Option(help="Taken over as it is.")] = "val",
-    annotations: Annotated[
-        str, typer.Option(help="annotations/KIND_SPLIT.json; with keypoints: person_keypoints.")
-    ] = "instances",
+    annotations: Kind = "instances",
 ) -> None:
     """Annotate unlabelled images with a model, by test-time augmentation, to train it again on both.
 
@@ -133,11 +129,9 @@ def ablate_command(
     ] = None,
     row: Annotated[list[str], typer.Option(help="Only this row; may be given several times.")] = [],  # noqa: B006
     steps: Annotated[int | None, typer.Option(help="Train so many steps instead of the recipe's.")] = None,
-    total_batch: Annotated[
-        int | None, typer.Option(help="Images a step over all processes; rate and schedule follow linearly.")
-    ] = None,
-    train_split: Annotated[str, typer.Option(help="What is learned from.")] = "train",
-    val_split: Annotated[str, typer.Option(help="What is evaluated on.")] = "val",
+    total_batch: TotalBatch = None,
+    train_split: TrainSplit = "train",
+    val_split: ValSplit = "val",
     annotations: Annotated[
         str | None, typer.Option(help="annotations/KIND_SPLIT.json; default: what the table needs.")
     ] = None,
