@@ -4,6 +4,7 @@ import signal
 
 import pytest
 from margins import Margins
+from support import sources  # noqa: F401 - it takes the sources' hash now, before anything of ours is imported
 
 # A shell's background job ignores SIGINT, and so would every process that a test starts: tests of Ctrl-C need it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

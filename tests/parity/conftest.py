@@ -7,6 +7,7 @@ import os
 import pytest
 from filelock import FileLock
 from support.export.exported import Exported, export_tiny
+from support.export.kept_traces import kept_traces
 
 
 @pytest.fixture(scope="session")
@@ -15,5 +16,5 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         root = root.parent
-    with FileLock(root / "exported.lock"):
+    with FileLock(root / "exported.lock"), kept_traces():
         return export_tiny(root / "exported")

@@ -33,6 +33,7 @@ from parity.test_engine_compare import stages as rounding_stages
 from parity.test_engine_rtx import build as build_rtx
 from PIL import Image
 from serve.same_answer import check_served
+from support.export.kept_traces import kept_traces
 from support.models.tiny import tiny_model
 from support.models.variants import RAGGED, VARIANTS
 from support.processes.in_process import call
@@ -94,7 +95,8 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     torch.nn.init.ones_(model.box_head.class_logits.bias)
     folder = tmp_path_factory.mktemp(name)
     save_model(folder / "checkpoint", model)
-    export_checkpoint(folder / "checkpoint", folder / "artifact", bodies)
+    with kept_traces():
+        export_checkpoint(folder / "checkpoint", folder / "artifact", bodies)
     return Case(model, folder / "checkpoint", folder / "artifact")
 
 

@@ -19,6 +19,7 @@ from maskline_export.verify.stages_verifier import Verifier
 from maskline_train.checkpoint import load_model, save_model
 from onnx import numpy_helper
 from support.data.shapes_data import write_shapes
+from support.export.kept_traces import kept_traces
 from support.models.tiny import tiny_model
 from support.processes.in_process import call
 
@@ -27,7 +28,8 @@ from support.processes.in_process import call
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     root = tmp_path_factory.mktemp("verify")
     save_model(root / "checkpoint", tiny_model())
-    export_checkpoint(root / "checkpoint", root / "artifact")
+    with kept_traces():
+        export_checkpoint(root / "checkpoint", root / "artifact")
     return root / "checkpoint", root / "artifact"
 
 

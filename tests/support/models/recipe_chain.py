@@ -16,6 +16,7 @@ from maskline_train.recipe import Recipe
 from maskline_train.recipes import load_recipe
 from maskline_train.spec import ModelSpec
 from maskline_train.training.metrics_log import read_metrics
+from support.export.kept_traces import kept_traces
 from support.models.small_recipes import SHRUNK, MadeData, fields, parts, small
 from support.models.tiny import tiny_model
 from support.processes.in_process import call
@@ -84,7 +85,8 @@ class RecipeChain:
     def export_and_verify(self, name: str) -> None:
         """The commands of a user, on the trained checkpoint and the validation images."""
         checkpoint, artifact = self.root / name / "run" / "last", self.root / name / "artifact"
-        assert call(export_main, "onnx", str(checkpoint), str(artifact)) == 0
+        with kept_traces():
+            assert call(export_main, "onnx", str(checkpoint), str(artifact)) == 0
         report = self.root / name / "parity.json"
         val_set = self.data.of(name)[1]
         images = [word for record in val_set for word in ("--images", str(val_set.image_folder / record.file_name))]
