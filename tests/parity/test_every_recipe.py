@@ -6,16 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from maskline_train.recipes import load_recipe, recipe_names
-from support.models.recipe_chain import RecipeChain
+from support.models.recipe_chain import RecipeChain, with_every_part
 from support.models.small_recipes import few_blocks, parts
-
-
-def num_parts(name: str) -> int:
-    return len(parts(load_recipe(name)(("any",)).model))
-
-
-# Those of most parts first: what they export need not be exported again for those of fewer.
-NAMES = sorted(recipe_names(), key=lambda name: (-num_parts(name), name))
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +17,12 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecipeChain]:
         yield RecipeChain(tmp_path_factory.mktemp("recipes"))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", recipe_names())
 def test_a_recipe_trains_a_step_exports_and_verifies(name: str, chain: RecipeChain) -> None:
     chain.check(name)
+
+
+def test_the_exported_recipes_have_every_part() -> None:
+    of = {name: parts(load_recipe(name)(("any",)).model) for name in recipe_names()}
+    chosen = with_every_part()
+    assert frozenset().union(*(of[name] for name in chosen)) == frozenset().union(*of.values())

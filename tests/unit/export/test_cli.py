@@ -6,20 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from maskline_export.cli import main
 from maskline_export.errors import ContractError, ExportError
 from maskline_export.onnx_stages.to_onnx import export_checkpoint
 from maskline_train.checkpoint import save_model
 from support.models.tiny import tiny_model, tiny_spec
-
-
-def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "maskline_export.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+from support.processes.in_process import call
 
 
 @pytest.fixture
@@ -29,24 +21,24 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def test_help_shows_an_example() -> None:
-    done = command("onnx", "--help")
+    command = [sys.executable, "-m", "maskline_export.cli", "onnx", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0
     assert "Example: maskline-export onnx runs/digits/best artifacts/digits" in done.stdout
 
 
-def test_a_missing_checkpoint_is_one_line(tmp_path: Path) -> None:
-    done = command("onnx", tmp_path / "nothing", tmp_path / "out")
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.strip().splitlines()[-1].startswith(f"error: {tmp_path / 'nothing'}: no model.json; expected")
-    assert "Traceback" not in done.stderr
+def test_a_missing_checkpoint_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(main, "onnx", str(tmp_path / "nothing"), str(tmp_path / "out")) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.strip().splitlines()[-1].startswith(f"error: {tmp_path / 'nothing'}: no model.json; expected")
+    assert "Traceback" not in said.err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_flag_is_refused(tmp_path: Path) -> None:
-    done = command("onnx", tmp_path, tmp_path / "out", "--bodies", "sparse")
-    assert done.returncode == 2
-    assert "sparse" in done.stderr
+def test_a_wrong_flag_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(main, "onnx", str(tmp_path), str(tmp_path / "out"), "--bodies", "sparse") == 2
+    assert "sparse" in capsys.readouterr().err
 
 
 def test_damaged_weights_are_refused(checkpoint: Path) -> None:
