@@ -67,9 +67,12 @@ type: $(READY) ## mypy, strict
 	@MYPYPATH=$(SERVED) $(BIN)/mypy --explicit-package-bases $(SERVED)
 	@for backend in triton_repo/backends/*/; do $(BIN)/mypy $$backend || exit 1; done
 
-# Two workers with one thread each: two threads on the tiny models of the tests spin more than they compute.
+# Two workers with one thread each: two threads on the tiny models of the tests spin more than they compute. Files in
+# the order of the folders: the slow ones come first; xdist's own order has them last, where one worker waits.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 pytest: plugins ## the tests, the real Triton server included
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 -m 'not long'
+	@$(PYTEST) --durations=15 -m 'not long'
 	@echo "left out: the tests marked long, variations of what was tested above; make test-long runs them"
 
 # A training ends elsewhere with other kernels and another number of threads; docs/machines.md measures how far off.
@@ -81,7 +84,7 @@ test-machines: plugins ## the same and every tolerance under 18 settings and 3 s
 	@PYTHONPATH=tests $(BIN)/python -m machines.run $(MACHINES)
 
 test-long: plugins ## what `make test` leaves out to stay short: more variants, a longer training
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 -m long
+	@$(PYTEST) --durations=15 -m long
 
 # The compilers to try besides the machine's own, and the options of clang where its own C++ library is installed.
 OTHER_CXX ?= g++-13 g++-14 clang++-16 clang++-17 clang++-18 clang++-19
@@ -96,7 +99,7 @@ with-%: $(READY)
 	@echo "== $* $(call CXX_OPTIONS,$*)"
 	@$(MAKE) --no-print-directory plugins PLUGINS=build/with/$* CXX=$* CXXFLAGS=$(call CXX_OPTIONS,$*)
 	@MASKLINE_PLUGINS_BUILD=$(CURDIR)/build/with/$* MASKLINE_HOST_LIBRARY=$(CURDIR)/build/with/$*/libmaskline_host.so \
-		OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not long' tests/plugins
+		$(PYTEST) -q -m 'not long' tests/plugins
 
 format: $(READY) ## let ruff and clang-format rewrite what they can
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
