@@ -67,18 +67,20 @@ type: $(READY) ## mypy, strict
 	@MYPYPATH=$(SERVED) $(BIN)/mypy --explicit-package-bases $(SERVED)
 	@for backend in triton_repo/backends/*/; do $(BIN)/mypy $$backend || exit 1; done
 
-# Two workers with one thread each: two threads on the tiny models of the tests spin more than they compute. Files in
-# the order of the folders: the slow ones come first; xdist's own order has them last, where one worker waits.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Two workers with one thread each: two threads on the tiny models of the tests spin more than they compute; with
+# THREADS=2 they sleep instead. Files in the order of the folders: the slow ones come first; xdist's own order has them
+# last, where one worker waits.
+THREADS ?= 1
+PYTEST = OMP_NUM_THREADS=$(THREADS) OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 pytest: plugins ## the tests, the real Triton server included
 	@$(PYTEST) --durations=15 -m 'not long'
 	@echo "left out: the tests marked long, variations of what was tested above; make test-long runs them"
 
 # A training ends elsewhere with other kernels and another number of threads; docs/machines.md measures how far off.
+test-settings: THREADS = 2
 test-settings: $(READY) ## the tests that train, as a processor without AVX-512 and two threads compute them
-	@ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE \
-		$(BIN)/python -m pytest -n 2 --dist loadfile -m 'learns and not long' tests/unit/train
+	@ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) -m 'learns and not long' tests/unit/train
 
 test-machines: plugins ## the same and every tolerance under 18 settings and 3 seeds; writes docs/machines.md (hours; resumes)
 	@PYTHONPATH=tests $(BIN)/python -m machines.run $(MACHINES)
