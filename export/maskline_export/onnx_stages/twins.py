@@ -10,7 +10,7 @@ C channels, H W canvas, Hi Wi level i, P pooled side, M mask side.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -169,13 +169,13 @@ class MaskStage(nn.Module):
         """
         pooled = _pool(self.pool, boxes, features)  # [B*D, C, P, P]
         flat_labels = labels.reshape(-1).to(torch.int64)
-        if self.skip_padding:
-            rows = torch.nonzero(flat_labels >= 0).squeeze(1)  # [N]
-            levels = torch.zeros((flat_labels.shape[0], self.mask_side**2))
-            levels = levels.index_put((rows,), self._levels_of(rows, pooled, flat_labels))
-        else:
-            every = self._levels(pooled, flat_labels.clamp(min=0))
-            levels = torch.where((flat_labels >= 0).unsqueeze(1), every, 0.0)
+        levels = _real_rows(
+            flat_labels >= 0,
+            (self.mask_side**2,),
+            self.skip_padding,
+            every=lambda: self._levels(pooled, flat_labels.clamp(min=0)),
+            some=lambda rows: self._levels_of(rows, pooled, flat_labels),
+        )
         # The cast comes last: TensorRT knows uint8 as an input or output only.
         return levels.reshape(labels.shape[0], labels.shape[1], self.mask_side, self.mask_side).to(torch.uint8)
 
@@ -222,17 +222,40 @@ class KeypointStage(nn.Module):
         """
         pooled = _pool(self.pool, boxes, features)  # [B*D, C, P, P]
         real, flat_boxes = labels.reshape(-1) >= 0, boxes.reshape(-1, 4)
-        if self.skip_padding:
-            rows = torch.nonzero(real).squeeze(1)
-            found = torch.zeros((real.shape[0], self.num_keypoints, 3))
-            found = found.index_put((rows,), self._keypoints(pooled[rows], flat_boxes[rows]))
-        else:
-            found = torch.where(real[:, None, None], self._keypoints(pooled, flat_boxes), 0.0)
+        found = _real_rows(
+            real,
+            (self.num_keypoints, 3),
+            self.skip_padding,
+            every=lambda: self._keypoints(pooled, flat_boxes),
+            some=lambda rows: self._keypoints(pooled[rows], flat_boxes[rows]),
+        )
         return found.reshape(labels.shape[0], labels.shape[1], self.num_keypoints, 3)
 
     def _keypoints(self, pooled: Tensor, boxes: Tensor) -> Tensor:
         logits: Tensor = self.head(pooled)
         return decode_heatmaps(logits, boxes)
+
+
+def _real_rows(
+    real: Tensor,
+    shape: tuple[int, ...],
+    skip_padding: bool,
+    every: Callable[[], Tensor],
+    some: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """What a branch says of each detection, [B*D, *shape] float32; zero in the rows of padding.
+
+    Args:
+        real: [B*D] bool, False for padding.
+        shape: of a row.
+        skip_padding: ask `some` and not `every`.
+        every: the answers of all rows.
+        some: the answers of the rows whose numbers [N] int64 it gets.
+    """
+    if not skip_padding:
+        return torch.where(real[(slice(None), *[None] * len(shape))], every(), 0.0)
+    rows = torch.nonzero(real).squeeze(1)
+    return torch.zeros((real.shape[0], *shape)).index_put((rows,), some(rows))
 
 
 def _folded(stage: nn.Module | None) -> nn.Module:
