@@ -56,12 +56,25 @@ def planned(settings: Sequence[Setting], seeds: int, groups: Sequence[str]) -> l
     return found + [Run(group, setting, seed) for seed in range(1, seeds) for group in trained for setting in settings]
 
 
-def measure(run: Run, scratch: Path) -> dict[str, Any]:
-    """The rows of one run, and how it ended."""
+def measure(run: Run, scratch: Path, workers: int) -> dict[str, Any]:
+    """The rows of one run by so many processes, and how it ended."""
     rows = scratch / "rows.jsonl"
     rows.unlink(missing_ok=True)
     own = {"MASKLINE_TEST_SEED": str(run.seed), "MASKLINE_MARGINS": str(rows), "PYTHONPATH": "tests"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "machines.tolerances", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "machines.tolerances",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        str(workers),
+        "--dist",
+        "loadfile",
+    ]
     with (scratch / "last_run.log").open("w") as log:
         start = time.monotonic()
         environment = {**os.environ, **run.setting.environment, **own}
@@ -70,7 +83,9 @@ def measure(run: Run, scratch: Path) -> dict[str, Any]:
         ).returncode
     found = [json.loads(line) for line in rows.read_text().splitlines()] if rows.exists() else []
     # 0 and 1 are pytest's own: all passed, some failed. Anything else ended before its end, a crash for one.
-    failed = [row["failed"] for row in found if "failed" in row] + ([] if status in (0, 1) else [f"status {status}"])
+    failed = sorted({row["failed"] for row in found if "failed" in row}) + (
+        [] if status in (0, 1) else [f"status {status}"]
+    )
     kept = [row for row in found if "failed" not in row]
     return {"key": run.key, "seconds": round(time.monotonic() - start), "failed": failed, "rows": kept}
 
@@ -96,6 +111,7 @@ def main(
     few: Annotated[bool, typer.Option("--few", help="Eight settings instead of all eighteen.")] = False,
     group: Annotated[list[str] | None, typer.Option(help=f"Repeatable, of {', '.join(GROUPS)}; default: all.")] = None,
     store: Annotated[Path, typer.Option(help="Results by run; what is there is not run again.")] = Path("out/machines"),
+    workers: Annotated[int, typer.Option(min=1, help="Processes a run.")] = 2,
     minutes: Annotated[float, typer.Option(help="No run starts after so long; the report says what was run.")] = 1e9,
 ) -> None:
     """Measure what is missing, report, and judge."""
@@ -108,7 +124,7 @@ def main(
         if time.monotonic() > end:
             break
         print(f"{number}/{len(left)} {run.key}", end="", flush=True)  # noqa: T201
-        results.append(measure(run, store))
+        results.append(measure(run, store, workers))
         print(f": {results[-1]['seconds']} s, failed: {results[-1]['failed'] or 'none'}", flush=True)  # noqa: T201
         with kept.open("a") as file:
             file.write(json.dumps(results[-1]) + "\n")

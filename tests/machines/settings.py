@@ -41,7 +41,8 @@ class Setting:
 
 
 ALL = [Setting(*parts) for parts in itertools.product(CAPABILITIES, ISAS, (1, 2))]
-# Four that differ from each other in every part: the first ones that a short time is spent on.
+# Where a short time is spent first: five training steps in float32 on an AMD EPYC (Zen 4) gave other bits under each of
+# these, the same bits under AVX512_CORE and AVX512_CORE_BF16, and the same under avx2 and avx512 with AVX2.
 FEW = [
     Setting(capability, isa, threads)
     for threads in (1, 2)
@@ -49,6 +50,6 @@ FEW = [
         ("avx512", "AVX512_CORE_BF16"),
         ("avx2", "AVX2"),
         ("default", "AVX512_CORE"),
-        ("avx512", "AVX2"),
+        ("avx2", "AVX512_CORE"),
     )
 ]

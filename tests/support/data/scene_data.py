@@ -58,7 +58,7 @@ def slim_network(classes: tuple[str, ...], mask_head: MaskHeadSpec) -> ModelSpec
     return ModelSpec(
         classes=classes,
         preprocessing=PreprocessingSpec(shorter_side_px=SIDE, longer_side_px=SIDE, canvases=((SIDE, SIDE),)),
-        backbone=BackboneSpec(depth=18, base_channels=8, norm="batch", frozen_stages=0, fpn_channels=16),
+        backbone=BackboneSpec(depth=18, base_channels=8, norm="group", frozen_stages=0, fpn_channels=16),
         anchors=AnchorSpec(sizes_px=(8.0, 16.0, 32.0, 64.0, 128.0)),
         proposals=ProposalSpec(pre_nms_per_level=50, max_proposals=20),
         box_head=BoxHeadSpec(hidden=32),
@@ -80,7 +80,7 @@ def learned(spec: ModelSpec, dataset: CocoDataset, steps: int, batch: int = 6) -
     generator = torch.Generator().manual_seed(SEED)
     for step in range(steps):
         rows = torch.randint(0, count, (batch,), generator=generator)
-        optimizer.param_groups[0]["lr"] = 6e-3 * min(1.0, (step + 1) / 10) * (1 - step / steps)
+        optimizer.param_groups[0]["lr"] = 4e-3 * min(1.0, (step + 1) / 10) * (1 - step / steps)
         losses = model(canvases[rows], info, [targets[row] for row in rows], generator)
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
