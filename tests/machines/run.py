@@ -33,6 +33,7 @@ GROUPS = {
     "learns-long": ("-m", "learns and long", "tests/unit/train"),
     "tolerances": ("-m", "not learns and not long", "tests/unit/train", "tests/unit/export", "tests/parity"),
 }
+PYTEST = ("-q", "-p", "machines.tolerances", "-p", "no:cacheprovider", "--dist", "loadfile")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,31 +62,16 @@ def measure(run: Run, scratch: Path, workers: int) -> dict[str, Any]:
     rows = scratch / "rows.jsonl"
     rows.unlink(missing_ok=True)
     own = {"MASKLINE_TEST_SEED": str(run.seed), "MASKLINE_MARGINS": str(rows), "PYTHONPATH": "tests"}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "machines.tolerances",
-        "-p",
-        "no:cacheprovider",
-        "-n",
-        str(workers),
-        "--dist",
-        "loadfile",
-    ]
+    command = [sys.executable, "-m", "pytest", *PYTEST, "-n", str(workers), *GROUPS[run.group]]
     with (scratch / "last_run.log").open("w") as log:
         start = time.monotonic()
         environment = {**os.environ, **run.setting.environment, **own}
-        status = subprocess.run(
-            [*command, *GROUPS[run.group]], cwd=ROOT, env=environment, stdout=log, stderr=log
-        ).returncode
+        status = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=log).returncode
     found = [json.loads(line) for line in rows.read_text().splitlines()] if rows.exists() else []
     # 0 and 1 are pytest's own: all passed, some failed. Anything else ended before its end, a crash for one.
-    failed = sorted({row["failed"] for row in found if "failed" in row}) + (
-        [] if status in (0, 1) else [f"status {status}"]
-    )
+    failed = sorted({row["failed"] for row in found if "failed" in row})
+    if status not in (0, 1):
+        failed.append(f"status {status}")
     kept = [row for row in found if "failed" not in row]
     return {"key": run.key, "seconds": round(time.monotonic() - start), "failed": failed, "rows": kept}
 
