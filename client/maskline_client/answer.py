@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tritonclient.grpc as triton
 
-from maskline_client.contract import IMAGE, TensorSpec
+from maskline_client.contract import ARTIFACT_PARAMETER, IMAGE, TensorSpec
 from maskline_client.detections import Detections
 from maskline_client.errors import ContractMismatch
 from maskline_client.served_model import ServedModel, fit_shape, shape_text
@@ -26,6 +26,11 @@ def request_inputs(image: bytes) -> list[triton.InferInput]:
 def request_outputs(model: ServedModel) -> list[triton.InferRequestedOutput]:
     """The outputs to ask for: all that the model answers."""
     return [triton.InferRequestedOutput(spec.name) for spec in model.outputs]
+
+
+def request_parameters(model: ServedModel) -> dict[str, str]:
+    """Which model the request is meant for: a server with another one refuses it instead of answering."""
+    return {ARTIFACT_PARAMETER: model.artifact} if model.artifact else {}
 
 
 def parse_answer(result: triton.InferResult, model: ServedModel) -> Detections:

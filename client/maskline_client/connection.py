@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 from tritonclient.utils import InferenceServerException
 
-from maskline_client.errors import ClientError, from_status
+from maskline_client.errors import ClientError, ModelChanged, from_status
 
 DEFAULT_URL = "127.0.0.1:8001"
 DEFAULT_DEADLINE_S = 60.0  # a ResNet-50-FPN on two cores takes about 5 s an image, and a queue stands before it
@@ -100,6 +100,13 @@ class Connection:
         if left <= 0:
             raise self.too_late()
         return left
+
+    def changing(self, attempts: int) -> ClientError:
+        """The error of a call that met another model on every attempt."""
+        return ModelChanged(
+            f"{self.url}: got answers of different models in {attempts} attempts, expected one; are several servers "
+            "with different models behind this address?"
+        )
 
     def too_late(self) -> ClientError:
         """The error of a deadline that passed on our side."""

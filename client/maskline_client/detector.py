@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -12,12 +13,13 @@ from typing import Self
 
 import tritonclient.grpc as triton
 
-from maskline_client.answer import parse_answer, request_inputs, request_outputs
+from maskline_client.answer import parse_answer, request_inputs, request_outputs, request_parameters
 from maskline_client.connection import DEFAULT_DEADLINE_S, DEFAULT_RETRIES, DEFAULT_URL, Connection, Tls
 from maskline_client.contract import MASKRCNN
 from maskline_client.detections import Detections
-from maskline_client.errors import ClientError
+from maskline_client.errors import ClientError, ModelChanged
 from maskline_client.images import ImageSource, encode
+from maskline_client.known_model import ATTEMPTS, KnownModel, check_same
 from maskline_client.served_model import ServedModel, read_model
 
 IN_FLIGHT = 8  # enough to fill a server's batch while the next one travels
@@ -41,7 +43,8 @@ class Outcome:
 class Detector:
     """A connection to a served Mask R-CNN; safe to share between threads.
 
-    The first call checks that the server is the one this client can read, and fetches the class names.
+    The first call checks that the server is the one this client can read, and fetches the class names. A server that is
+    replaced by one with another model is noticed: the names are always those of the model that answered.
 
     Args:
         url: host:port of the gRPC endpoint.
@@ -69,11 +72,11 @@ class Detector:
         self._connection = Connection(url, deadline_s, retries, tls)
         self._client = triton.InferenceServerClient(**self._connection.client_arguments())
         self._lock = threading.Lock()
-        self._model: ServedModel | None = None
+        self._known = KnownModel()
 
     @property
     def model(self) -> ServedModel:
-        """What is served: class names, masks or not, the names of keypoints; asks the server once.
+        """What is served, as far as known: class names, masks or not, the names of keypoints; asks a new server.
 
         Raises:
             ClientError: the server is not there, or not one this client can read.
@@ -98,19 +101,7 @@ class Detector:
             DeadlineExceeded: no answer in time.
             ContractMismatch: the server is not one this client can read.
         """
-        data = encode(image)
-        start = time.monotonic()
-        model = self._known_model(start)
-        try:
-            result = self._client.infer(
-                MASKRCNN.name,
-                request_inputs(data),
-                outputs=request_outputs(model),
-                client_timeout=self._connection.left_s(start),
-            )
-        except triton.InferenceServerException as failure:
-            raise self._connection.error(failure) from failure
-        return parse_answer(result, model)
+        return self._detect(image, None)
 
     def detect_many(self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT) -> Iterator[Detections]:
         """The detections of each image, in the order of `images`; the first error ends the iteration by raising it.
@@ -122,11 +113,20 @@ class Detector:
         for outcome in self.try_detect_many(images, in_flight):
             yield outcome.unwrap()
 
-    def try_detect_many(self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT) -> Iterator[Outcome]:
-        """As `detect_many`, with an image's failure as its outcome instead of the end of all."""
+    def try_detect_many(
+        self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT, of: ServedModel | None = None
+    ) -> Iterator[Outcome]:
+        """As `detect_many`, with an image's failure as its outcome instead of the end of all.
+
+        Args:
+            images: as `detect_many`.
+            in_flight: as `detect_many`.
+            of: the model that all answers must be of, for runs whose results belong together; an answer of another one
+                becomes a ContractMismatch.
+        """
         if in_flight < 1:
             raise ValueError(f"in_flight: got {in_flight}, expected 1 or more")
-        return self._outcomes(images, in_flight)
+        return self._outcomes(images, in_flight, of)
 
     def close(self) -> None:
         """Close the connection; calls under way fail."""
@@ -138,13 +138,13 @@ class Detector:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _outcomes(self, images: Iterable[ImageSource], in_flight: int) -> Iterator[Outcome]:
+    def _outcomes(self, images: Iterable[ImageSource], in_flight: int, of: ServedModel | None) -> Iterator[Outcome]:
         """Keep a window of requests under way and hand their outcomes on in order."""
         window: collections.deque[Future[Outcome]] = collections.deque()
         pool = ThreadPoolExecutor(in_flight, thread_name_prefix="maskline-detect")
         try:
             for image in images:
-                window.append(pool.submit(self._outcome, image))
+                window.append(pool.submit(self._outcome, image, of))
                 if len(window) == in_flight:
                     yield window.popleft().result()
             while window:
@@ -153,23 +153,54 @@ class Detector:
             # Without waiting: a caller who stops early, by Ctrl-C too, is not held up by calls until their deadline.
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _outcome(self, image: ImageSource) -> Outcome:
+    def _outcome(self, image: ImageSource, of: ServedModel | None) -> Outcome:
         """Detect, with the error as a value."""
         try:
-            return Outcome(image, detections=self.detect(image))
+            return Outcome(image, detections=self._detect(image, of))
         except ClientError as error:
             return Outcome(image, error=error)
 
-    def _known_model(self, start: float) -> ServedModel:
-        """What is served; threads wait for one check together, each until its own deadline from `start` on."""
-        if self._model is not None:
-            return self._model
+    def _detect(self, image: ImageSource, of: ServedModel | None) -> Detections:
+        """Send an image until it is sure which model answered; `of` None takes any."""
+        data = encode(image)
+        start = time.monotonic()
+        for _ in range(ATTEMPTS):
+            model = self._known_model(start)
+            check_same(model, of, self._connection.url)
+            try:
+                result = self._infer(data, model, start)
+            except ModelChanged:
+                self._known = self._known.without(model)
+                continue
+            if self._known_model(start, since_s=time.monotonic()) == model:
+                return parse_answer(result, model)
+        raise self._connection.changing(ATTEMPTS)
+
+    def _infer(self, data: bytes, model: ServedModel, start: float) -> triton.InferResult:
+        """One request, meant for `model`."""
+        try:
+            return self._client.infer(
+                MASKRCNN.name,
+                request_inputs(data),
+                outputs=request_outputs(model),
+                client_timeout=self._connection.left_s(start),
+                parameters=request_parameters(model),
+            )
+        except triton.InferenceServerException as failure:
+            raise self._connection.error(failure) from failure
+
+    def _known_model(self, start: float, since_s: float = -math.inf) -> ServedModel:
+        """What is served since `since_s`; threads wait for one check together, each until its own deadline."""
+        if (model := self._known.at(since_s)) is not None:
+            return model
         if not self._lock.acquire(timeout=self._connection.left_s(start)):
             raise self._connection.too_late()
         try:
-            if self._model is None:
-                self._model = self._check_contract(start)
-            return self._model
+            if (model := self._known.at(since_s)) is None:
+                asked_s = time.monotonic()
+                model = self._check_contract(start)
+                self._known = KnownModel(model, asked_s)
+            return model
         finally:
             self._lock.release()
 

@@ -37,6 +37,10 @@ class ContractMismatch(ClientError):
     exit_code = 4
 
 
+class ModelChanged(ContractMismatch):
+    """The server serves another model than the one that this request, or this run, was made for."""
+
+
 class DeadlineExceeded(ClientError):
     """No answer within the deadline of the call."""
 
@@ -44,7 +48,8 @@ class DeadlineExceeded(ClientError):
 
 
 _QUEUE_TEXTS = ("maximum queue size", "Request timeout expired")  # what Triton's scheduler answers, both UNAVAILABLE
-_OTHER_OUTPUTS = "unexpected inference output"  # Triton's answer to a request for an output that the model lacks
+# Triton's answer to a request for an output that the model lacks, and our model's to one that names another artifact.
+_OTHER_MODEL = ("unexpected inference output", "artifact_sha256: got")
 
 
 def from_status(status: str, details: str, url: str, deadline_s: float) -> ClientError:
@@ -58,9 +63,9 @@ def from_status(status: str, details: str, url: str, deadline_s: float) -> Clien
     """
     code = status.removeprefix("StatusCode.")
     text = " ".join(details.split()) or "no further text"
-    if code == "INVALID_ARGUMENT" and _OTHER_OUTPUTS in text:
-        return ContractMismatch(
-            f"{url}: the model changed while this client was connected ({text}), expected the outputs it had before; "
+    if code == "INVALID_ARGUMENT" and any(known in text for known in _OTHER_MODEL):
+        return ModelChanged(
+            f"{url}: the model changed while this client was connected ({text}), expected the one it had before; "
             "connect anew"
         )
     if code == "INVALID_ARGUMENT":

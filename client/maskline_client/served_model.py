@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from maskline_client.contract import (
+    ARTIFACT_PARAMETER,
     BATCH,
     KEYPOINTS,
     KEYPOINTS_PARAMETER,
@@ -59,12 +60,14 @@ class ServedModel:
         outputs: what the ensemble answers; without masks for boxes alone.
         max_detections: D.
         keypoints: None for a model without a keypoint branch.
+        artifact: sha256 of the manifest it was made of; empty of repositories assembled by releases that did not say.
     """
 
     classes: tuple[str, ...]
     outputs: tuple[TensorSpec, ...]
     max_detections: int
     keypoints: KeypointNames | None = None
+    artifact: str = ""
 
     @property
     def has_masks(self) -> bool:
@@ -98,7 +101,7 @@ def read_model(metadata: Any, config: Any, spec: EnsembleSpec) -> ServedModel:
             f"{sizes['J']}, one for each row of the output {KEYPOINTS.name}; assemble the repository with "
             "`maskline-serve assemble`"
         )
-    return ServedModel(class_names(config), outputs, sizes["D"], keypoints)
+    return ServedModel(class_names(config), outputs, sizes["D"], keypoints, _parameter(config, ARTIFACT_PARAMETER))
 
 
 def check_ensemble(metadata: Any, spec: EnsembleSpec) -> dict[str, int]:

@@ -206,6 +206,7 @@ def test_preprocess_carries_the_baselines_geometry_and_the_documented_limits() -
         "max_image_bytes": str(mib * 2**20),
         "max_image_pixels": str(megapixels * 10**6),
         "max_image_side_px": str(side),
+        "artifact_sha256": "",  # `maskline-serve assemble` fills it
     }
 
 

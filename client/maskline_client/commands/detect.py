@@ -105,7 +105,7 @@ def run(
         ClientError: the server failed; pictures drawn so far stay.
     """
     report = Report([], [])
-    outcomes = detector.try_detect_many((job.path for job in jobs), in_flight)
+    outcomes = detector.try_detect_many((job.path for job in jobs), in_flight, detector.model)
     for job, outcome in zip(jobs, outcomes, strict=True):
         if isinstance(outcome.error, InvalidImage):
             report.errors.append(_named(outcome.error, job.path))

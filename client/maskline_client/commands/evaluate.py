@@ -153,14 +153,14 @@ def evaluate(
         ClientError: an image failed; a score over the others would mislead.
     """
     results: list[dict[str, Any]] = []
-    outcomes = detector.try_detect_many(split.paths, in_flight)
+    model = detector.model
+    outcomes = detector.try_detect_many(split.paths, in_flight, model)
     for image_id, path, outcome in zip(split.image_ids, split.paths, outcomes, strict=True):
         if outcome.error is not None:
             error = outcome.error
             raise type(error)(f"image {path.name}: {error}") from error
         results += outcome.unwrap().to_coco_results(image_id, split.category_ids)
         advance()
-    model = detector.model
     return score(split, results, masks=model.has_masks, keypoints=model.keypoints), results
 
 

@@ -51,7 +51,7 @@ class Shards:
 
     Args:
         folder: made if it does not exist.
-        model: what is served; a folder begun with other classes, keypoints, or masks or none, is refused.
+        model: what is served; a folder begun with another artifact, other classes, keypoints or masks is refused.
         shard_lines: lines of a file; a folder begun with another number keeps its own.
 
     Raises:
@@ -59,7 +59,7 @@ class Shards:
     """
 
     def __init__(self, folder: Path, model: ServedModel, shard_lines: int = SHARD_LINES) -> None:
-        self._folder = folder
+        self._folder, self.model = folder, model
         self._shard_lines = _begin(folder, model, shard_lines)
         self._file: IO[bytes] | None = None
         self.done: set[str] = set()
@@ -115,7 +115,7 @@ def predict(
             todo.append(path)
     refused = 0
     try:
-        for path, outcome in zip(todo, detector.try_detect_many(todo, in_flight), strict=True):
+        for path, outcome in zip(todo, detector.try_detect_many(todo, in_flight, shards.model), strict=True):
             shards.append(_record(path.relative_to(root).as_posix(), outcome))
             refused += outcome.error is not None
             advance()
@@ -152,6 +152,7 @@ def _begin(folder: Path, model: ServedModel, shard_lines: int) -> int:
         "classes": list(model.classes),
         "masks": model.has_masks,
         "keypoints": list(model.keypoint_names),
+        "artifact": model.artifact,
     }
     if not path.exists():
         if any(folder.glob("predictions-*.jsonl")):
@@ -161,8 +162,9 @@ def _begin(folder: Path, model: ServedModel, shard_lines: int) -> int:
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
         lines = int(header["shard_lines"])
-        # Headers from before there were models without masks, or with keypoints, do not speak of them.
-        found = {"masks": True, "keypoints": [], **{key: header[key] for key in expected if key in header}}
+        # Headers of older releases do not speak of models without masks, of keypoints, or of the artifact.
+        older = {"masks": True, "keypoints": [], "artifact": model.artifact}
+        found = {**older, **{key: header[key] for key in expected if key in header}}
         different = [key for key in expected if found[key] != expected[key]]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a header of predictions ({error!r}); use another --out") from error

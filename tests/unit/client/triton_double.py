@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import struct
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import numpy as np
@@ -39,6 +42,7 @@ class Script:
     points_shift: float = 0.0  # added to all three numbers of each keypoint
     labels: str = json.dumps(CLASSES)
     keypoints: str = json.dumps(KEYPOINTS)
+    artifact: str = ""  # the parameter artifact_sha256; requests for another one are refused
     calls: int = 0
     under_way: int = 0
     most_under_way: int = 0
@@ -130,6 +134,8 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.script.over.wait(self.script.config_sleep_s)
         response = service_pb2.ModelConfigResponse()
         response.config.parameters["labels"].string_value = self.script.labels
+        if self.script.artifact:
+            response.config.parameters["artifact_sha256"].string_value = self.script.artifact
         if self.script.keypoints:
             response.config.parameters["keypoints"].string_value = self.script.keypoints
         return response
@@ -153,6 +159,9 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
             script.over.wait(script.sleep_s)
             if fails:
                 context.abort(script.code, script.details)
+            asked = request.parameters["artifact_sha256"].string_param
+            if script.artifact and asked not in ("", script.artifact):
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"artifact_sha256: got a request for {asked!r}")
             raw = request.raw_input_contents[0]
             image = raw[4 : 4 + struct.unpack("<I", raw[:4])[0]]
             script.images.append(image)
@@ -171,6 +180,20 @@ class Server:
 
     url: str
     script: Script
+
+
+@contextlib.contextmanager
+def serving(script: Script, port: int = 0) -> Iterator[Server]:
+    """A server that plays the script, gone afterwards; port 0 takes a free one."""
+    running = grpc.server(ThreadPoolExecutor(32), options=[("grpc.max_receive_message_length", -1)])
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Servicer(script), running)
+    port = running.add_insecure_port(f"127.0.0.1:{port}")
+    running.start()
+    try:
+        yield Server(f"127.0.0.1:{port}", script)
+    finally:
+        script.over.set()
+        running.stop(None).wait(5)
 
 
 def file_with(objects: int, size: int = 32) -> bytes:

@@ -35,6 +35,7 @@ class Target(enum.StrEnum):
 # requests overlap. Beyond the server's own 64 MiB they would silently go through memory of the host.
 POOL_BATCHES = 2
 POOL_UNIT_BYTES = 256 << 20
+ARTIFACT = "artifact_sha256"  # the parameter by which clients know which model answers them
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
 
@@ -193,6 +194,8 @@ def _configured(text: str, name: str, cut: config_parts.Cut, artifact: Artifact,
     if name in ENSEMBLES and artifact.keypoints is not None:
         described = json.dumps(dataclasses.asdict(artifact.keypoints), ensure_ascii=False, allow_nan=False)
         text = config.with_parameter(text, "keypoints", described, where)
+    if name in (*ENSEMBLES, "preprocess"):
+        text = config.with_parameter(text, ARTIFACT, artifact.manifest_sha256, where)
     if name == "preprocess":
         for key, value in _preprocessing(artifact).items():
             text = config.with_parameter(text, key, value, where)

@@ -15,6 +15,7 @@ from . import images
 # Pillow gives the interpreter free while it decodes and resizes. More threads than this would only raise the peak
 # of memory: a picture of 48 megapixels takes 210 (JPEG) to 740 MiB (WebP) while it is decoded.
 _MAX_THREADS = 4
+_ARTIFACT = "artifact_sha256"  # parameter of the model, and of requests that are meant for one model alone
 
 
 class TritonPythonModel:
@@ -24,6 +25,7 @@ class TritonPythonModel:
         """Read the parameters of config.pbtxt; a missing or wrong one fails the load with its name."""
         config = json.loads(args["model_config"])
         text = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+        self._artifact = text.get(_ARTIFACT, "")
         limits = ("max_image_bytes", "max_image_pixels", "max_image_side_px")
         try:
             self._geometry = images.Geometry(
@@ -40,12 +42,20 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Decode the images of all requests in parallel; a bad one fails its own request alone."""
-        pending = [self._submit(request) for request in requests]
-        return [self._respond(futures) for futures in pending]
+        pending = [self._other_model(request) or self._submit(request) for request in requests]
+        return [self._respond(futures) if isinstance(futures, list) else futures for futures in pending]
 
     def finalize(self) -> None:
         """Stop the decoding threads."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _other_model(self, request: Any) -> Any:
+        """The refusal of a request that is meant for another model: its client would read our answer by old names."""
+        asked = json.loads(request.parameters() or "{}").get(_ARTIFACT, self._artifact)
+        if asked == self._artifact:
+            return None
+        text = f"{_ARTIFACT}: got a request for {asked!r}, expected {self._artifact!r}; ask for the model's names again"
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, pb_utils.TritonError.INVALID_ARG))
 
     def _submit(self, request: Any) -> list[Future[Any]]:
         files = pb_utils.get_input_tensor_by_name(request, "image").as_numpy().reshape(-1)

@@ -1,0 +1,109 @@
+"""A server that is replaced behind its address: the names of an answer are those of the model that gave it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from maskline_client import AsyncDetector, ContractMismatch, Detector
+from maskline_client.commands.predict import Shards, predict
+from unit.client.triton_double import CLASSES, Script, Server, file_with, serving
+
+OTHER = CLASSES[::-1]
+# Of the first and the second server; empty: assembled by a release that does not say.
+ARTIFACTS = {"both say": ("a" * 64, "b" * 64), "neither says": ("", ""), "only the second": ("", "b" * 64)}
+
+
+@contextlib.contextmanager
+def replaced(server: Server, artifact: str = "") -> Iterator[Server]:
+    """Another server with the same tensors and the class names reversed, at the same address."""
+    script = Script(labels=json.dumps(OTHER), artifact=artifact)
+    with serving(script, int(server.url.rpartition(":")[2])) as other:
+        yield other
+
+
+@pytest.mark.parametrize("kind", ARTIFACTS)
+def test_the_names_are_those_of_the_model_that_answered(kind: str) -> None:
+    first, second = ARTIFACTS[kind]
+    with contextlib.ExitStack() as stack:
+        with serving(Script(artifact=first)) as server:
+            detector = stack.enter_context(Detector(server.url, deadline_s=30))
+            assert detector.detect(file_with(2)).names == CLASSES[:2]
+        stack.enter_context(replaced(server, second))
+        assert detector.detect(file_with(2)).names == OTHER[:2]
+        assert detector.classes == OTHER
+
+
+@pytest.mark.parametrize("kind", ARTIFACTS)
+def test_the_asyncio_client_does_so_too(kind: str) -> None:
+    first, second = ARTIFACTS[kind]
+
+    async def call() -> None:
+        with contextlib.ExitStack() as stack:
+            with serving(Script(artifact=first)) as server:
+                detector = AsyncDetector(server.url, deadline_s=30)
+                assert (await detector.detect(file_with(2))).names == CLASSES[:2]
+            stack.enter_context(replaced(server, second))
+            assert (await detector.detect(file_with(2))).names == OTHER[:2]
+            assert await detector.classes() == OTHER
+            await detector.close()
+
+    asyncio.run(call())
+
+
+def test_an_older_server_in_the_place_of_a_newer_one_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not look at the artifact of a request; the time since the contract was read tells it."""
+    with contextlib.ExitStack() as stack:
+        with serving(Script(artifact="a" * 64)) as server:
+            detector = stack.enter_context(Detector(server.url, deadline_s=30))
+            assert detector.detect(file_with(2)).names == CLASSES[:2]
+        stack.enter_context(replaced(server))
+        monkeypatch.setattr("maskline_client.known_model.TRUST_S", 0.0)  # as if its start had taken its time
+        assert detector.detect(file_with(2)).names == OTHER[:2]
+
+
+def test_a_server_that_says_its_artifact_is_asked_for_its_contract_once_for_many_answers() -> None:
+    with serving(Script(artifact="a" * 64)) as server, Detector(server.url) as detector:
+        asked = []
+        check = detector._check_contract
+        detector._check_contract = lambda start: asked.append(start) or check(start)  # type: ignore[method-assign]
+        for _ in range(5):  # well within the half second for which the contract is trusted
+            detector.detect(file_with(1))
+        assert len(asked) <= 2
+
+
+@pytest.mark.parametrize("artifacts", [("a" * 64, "b" * 64), ("", "")])
+def test_a_run_over_many_images_ends_when_the_model_changes(artifacts: tuple[str, str]) -> None:
+    with contextlib.ExitStack() as stack:
+        with serving(Script(artifact=artifacts[0])) as server:
+            detector = stack.enter_context(Detector(server.url, deadline_s=30))
+            model = detector.model
+            (first,) = detector.try_detect_many([file_with(2)], of=model)
+            assert first.unwrap().names == CLASSES[:2]
+        stack.enter_context(replaced(server, artifacts[1]))
+        (second,) = detector.try_detect_many([file_with(2)], of=model)
+        with pytest.raises(ContractMismatch, match=r"changed during this run: .*star, square, circle"):
+            second.unwrap()
+
+
+def test_predictions_of_two_models_are_not_mixed(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for i in range(3):
+        (images / f"{i}.png").write_bytes(file_with(2))
+    paths = sorted(images.iterdir())
+    with contextlib.ExitStack() as stack:
+        with serving(Script(artifact="a" * 64)) as server:
+            detector = stack.enter_context(Detector(server.url, deadline_s=30))
+            shards = Shards(tmp_path / "out", detector.model)
+            predict(detector, images, paths[:1], shards)
+        # The same names this time: only the hash tells the models apart.
+        stack.enter_context(serving(Script(artifact="b" * 64), int(server.url.rpartition(":")[2])))
+        with pytest.raises(ContractMismatch, match="changed during this run"):
+            predict(detector, images, paths, shards)
+        with pytest.raises(ValueError, match=r"got predictions with the artifact aaaa.*use another --out"):
+            Shards(tmp_path / "out", detector.model)
