@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 import math
+import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ DEFAULT_DEADLINE_S = 60.0  # a ResNet-50-FPN on two cores takes about 5 s an ima
 DEFAULT_RETRIES = 4  # gRPC caps a call at 5 attempts
 
 _UNLIMITED = -1
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # environment variables, in the order in which gRPC looks
+_NO_PROXIES = ("no_grpc_proxy", "no_proxy")
 # gRPC retries only what it still holds; its default of 256 KiB is less than a photograph.
 _RETRY_BUFFER_BYTES = 64 << 20
 _KEEPALIVE_MS = 330_000  # Triton closes a connection that pings more often than every 300 s
@@ -78,17 +83,23 @@ class Connection:
         if not 0 <= self.retries <= DEFAULT_RETRIES:
             raise ValueError(f"retries: got {self.retries}, expected 0 to {DEFAULT_RETRIES}, the most that gRPC makes")
 
+    @property
+    def host(self) -> str:
+        """The name or address in `url`."""
+        return self.url.rpartition(":")[0].strip("[]")
+
     def client_arguments(self) -> dict[str, Any]:
         """Keyword arguments of tritonclient's `InferenceServerClient`, the sync and the asyncio one."""
         return {
             "url": self.url,
             "creds": self.tls.credentials() if self.tls else None,
-            "channel_args": channel_args(self.retries),
+            "channel_args": channel_args(self.retries, proxies=not is_loopback(self.host)),
         }
 
     def error(self, failure: InferenceServerException) -> ClientError:
         """The failure of a call as one of our errors."""
-        return from_status(str(failure.status()), str(failure.message()), self.url, self.deadline_s)
+        proxy = proxy_variable(self.host, os.environ)
+        return from_status(str(failure.status()), str(failure.message()), self.url, self.deadline_s, proxy)
 
     def left_s(self, start: float) -> float:
         """Seconds left of the deadline of something that began at `start` (of `time.monotonic`); more than 0.
@@ -113,7 +124,33 @@ class Connection:
         return from_status("DEADLINE_EXCEEDED", "", self.url, self.deadline_s)
 
 
-def channel_args(retries: int) -> list[tuple[str, str | int]]:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself, which no proxy can reach in our place."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def proxy_variable(host: str, environ: Mapping[str, str]) -> str | None:
+    """The environment variable whose proxy gRPC uses for a host, None for none."""
+    used = next((name for name in _PROXIES if environ.get(name)), None)
+    spared = next((environ[name] for name in _NO_PROXIES if environ.get(name)), "").split(",")
+    direct = is_loopback(host) or any(_matches(host, entry.strip()) for entry in spared)
+    return None if direct else used
+
+
+def _matches(host: str, entry: str) -> bool:
+    """Whether an entry of no_proxy means a host: the end of a name, or a range of addresses."""
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return bool(entry) and host.endswith(entry)
+
+
+def channel_args(retries: int, *, proxies: bool = True) -> list[tuple[str, str | int]]:
     """All channel options; tritonclient drops its own defaults when it is given any, message sizes included."""
     args: list[tuple[str, str | int]] = [
         ("grpc.max_send_message_length", _UNLIMITED),
@@ -122,6 +159,7 @@ def channel_args(retries: int) -> list[tuple[str, str | int]]:
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.initial_reconnect_backoff_ms", 200),  # the default of 1 s would outlast the retries of a restart
         ("grpc.max_reconnect_backoff_ms", 2_000),
+        ("grpc.enable_http_proxy", int(proxies)),
     ]
     if retries == 0:
         return [*args, ("grpc.enable_retries", 0)]

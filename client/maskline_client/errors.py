@@ -48,11 +48,15 @@ class DeadlineExceeded(ClientError):
 
 
 _QUEUE_TEXTS = ("maximum queue size", "Request timeout expired")  # what Triton's scheduler answers, both UNAVAILABLE
+_NOT_LOADED = ("unknown model", "not ready", "Server exiting", "Server is stopping")
+_NO_MORE = "has no available versions"  # NOT_FOUND: a model that the server knows and has unloaded, as when it stops
+# What gRPC says where something answers that does not speak HTTP/2, such as Triton's HTTP port.
+_NO_GRPC = ("failed to connect", ("Socket closed", "HTTP/2", "http1"))
 # Triton's answer to a request for an output that the model lacks, and our model's to one that names another artifact.
 _OTHER_MODEL = ("unexpected inference output", "artifact_sha256: got")
 
 
-def from_status(status: str, details: str, url: str, deadline_s: float) -> ClientError:
+def from_status(status: str, details: str, url: str, deadline_s: float, proxy: str | None = None) -> ClientError:
     """The error for a failed gRPC call.
 
     Args:
@@ -60,6 +64,7 @@ def from_status(status: str, details: str, url: str, deadline_s: float) -> Clien
         details: the server's or the channel's text.
         url: host:port that was called.
         deadline_s: the call's deadline in seconds.
+        proxy: the environment variable whose proxy the call went through; None for a direct one.
     """
     code = status.removeprefix("StatusCode.")
     text = " ".join(details.split()) or "no further text"
@@ -70,11 +75,11 @@ def from_status(status: str, details: str, url: str, deadline_s: float) -> Clien
         )
     if code == "INVALID_ARGUMENT":
         return InvalidImage(f"{url} refused the image: {text}")
-    if code == "UNAVAILABLE":
-        return _unavailable(text, url)
+    if code == "UNAVAILABLE" or (code == "NOT_FOUND" and _NO_MORE in text):
+        return _unavailable(text, url, proxy)
     if code == "DEADLINE_EXCEEDED":
         return DeadlineExceeded(
-            f"{url}: got no answer within {deadline_s:g} s; raise the deadline or lower the load "
+            f"{url}: got no answer within {deadline_s:g} s{_through(proxy)}; raise the deadline or lower the load "
             "(`maskline-client health` shows whether the server is up)"
         )
     if code in ("NOT_FOUND", "UNIMPLEMENTED"):
@@ -85,12 +90,28 @@ def from_status(status: str, details: str, url: str, deadline_s: float) -> Clien
     return ClientError(f"{url}: the call failed with {code} ({text}); look at the server's log")
 
 
-def _unavailable(text: str, url: str) -> ClientError:
-    """UNAVAILABLE means three things in Triton: its text tells them apart."""
+def _through(proxy: str | None) -> str:
+    """How the call went, for an error text."""
+    return (
+        f" through the proxy of ${proxy} (unset it, or name the host in $no_proxy, if it should not)" if proxy else ""
+    )
+
+
+def _unavailable(text: str, url: str, proxy: str | None) -> ClientError:
+    """UNAVAILABLE means several things: the text of Triton or gRPC tells them apart."""
     if any(known in text for known in _QUEUE_TEXTS):
         return QueueFull(f"{url}: the server's queue is full ({text}); send fewer requests at a time or retry later")
-    if "unknown model" in text or "not ready" in text:
-        return ServerUnavailable(f"{url}: the model is not loaded ({text}); look at the server's log")
+    if any(known in text for known in _NOT_LOADED):
+        return ServerUnavailable(
+            f"{url}: the model is not loaded ({text}): the server stops, or could not load it; try again later, or "
+            "look at its log"
+        )
+    if _NO_GRPC[0] in text and any(known in text for known in _NO_GRPC[1]):
+        return ServerUnavailable(
+            f"{url}: something answers there, and not by gRPC ({text}){_through(proxy)}; is it the HTTP port? "
+            "Triton's gRPC port is 8001 where its HTTP port is 8000"
+        )
     return ServerUnavailable(
-        f"{url}: no server answers ({text}); start one with `maskline-serve run REPO`, or name another with --url"
+        f"{url}: no server answers{_through(proxy)} ({text}); start one with `maskline-serve run REPO`, or name "
+        "another with --url"
     )

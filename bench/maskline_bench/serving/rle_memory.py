@@ -15,6 +15,7 @@ import numpy as np
 import pycocotools.mask
 import tritonclient.grpc as triton
 from maskline_client.bench.machine import ProcessMemory, server_memory
+from maskline_client.connection import Connection
 from numpy.typing import NDArray
 
 from maskline_bench.errors import BenchmarkError
@@ -56,7 +57,7 @@ def measure_rle_memory(url: str) -> RleMemory:
         BenchmarkError: no such process to be seen, or the answer is wrong.
     """
     process = _postprocess_of(url)
-    client = triton.InferenceServerClient(url)
+    client = triton.InferenceServerClient(**Connection(url).client_arguments())
     try:
         config = client.get_model_config("postprocess").config
         slots, side = next(tuple(tensor.dims)[:2] for tensor in config.input if tensor.name == "masks")

@@ -1,4 +1,4 @@
-"""The real server with another artifact in the place of the first: no answer is read by the names of the other model."""
+"""The real server with another artifact in the place of the first: no answer is read by the other model's names."""
 
 from __future__ import annotations
 

@@ -16,6 +16,13 @@ from maskline_serve.server.logs import tail
 from maskline_serve.server.process import Ports, ServerProcess, listening
 
 POLL_SECONDS = 0.1
+# No proxy stands between us and a server on this machine, whatever the environment says. tritonclient drops its own
+# limits of message sizes when it is given any option: they are none here too.
+CHANNEL = [
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+]
 PORT_ATTEMPTS = 3  # another process may take a free port in the moment between finding and using it
 
 
@@ -110,7 +117,7 @@ class TritonServer:
 
     def _wait_until_right(self, deadline: float) -> None:
         """Wait for readiness, then for the canary."""
-        with triton.InferenceServerClient(self.grpc_url) as client:
+        with triton.InferenceServerClient(self.grpc_url, channel_args=CHANNEL) as client:
             while not _ready(client):
                 self.raise_if_ended()
                 if time.monotonic() > deadline:
