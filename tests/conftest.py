@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import os
 import signal
 
 import pytest
@@ -8,6 +9,7 @@ from support import sources  # noqa: F401 - it takes the sources' hash now, befo
 
 # A shell's background job ignores SIGINT, and so would every process that a test starts: tests of Ctrl-C need it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # tests load ONNX Runtime before any package of ours
 
 
 @pytest.fixture

@@ -1,1 +1,6 @@
 """maskline_serve: assemble a Triton model repository of an artifact, serve it, examine it."""
+
+import os
+
+# Before anything loads ONNX Runtime, which since 1.29 sends usage data unless told not to; set it to 0 to let it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -5,14 +5,18 @@ Ref: https://github.com/triton-inference-server/onnxruntime_backend (README, "Mo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 from external_data import refuse_external_data
+
+# Before the import: since 1.29 it sends usage data unless told not to. Here too, for a server that others start.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime as ort
 
 Arrays = dict[str, npt.NDArray[Any]]
 

@@ -5,6 +5,9 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 
+# ONNX Runtime, for models beside these, sends usage data since 1.29 unless told not to.
+export ORT_DISABLE_TELEMETRY="${ORT_DISABLE_TELEMETRY:-1}"
+
 # A plan of another TensorRT or GPU would fail one model at a time, deep in the log.
 python3 "$here/check_engines.py"
 

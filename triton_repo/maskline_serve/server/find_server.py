@@ -191,7 +191,7 @@ def environment(installation: Installation) -> dict[str, str]:
     The stub runs an isolated Python (no PYTHON* variable counts) and finds its packages by looking for `python3` on
     PATH, so the running Python's folder comes first.
     """
-    environ = dict(os.environ)
+    environ = {"ORT_DISABLE_TELEMETRY": "1", **os.environ}  # for a server with an ONNX Runtime of its own
     if installation.libraries:
         extra = [str(folder) for folder in installation.libraries]
         environ["LD_LIBRARY_PATH"] = ":".join(extra + [e for e in [environ.get("LD_LIBRARY_PATH", "")] if e])
