@@ -22,12 +22,12 @@ from torch.nn.parallel import DistributedDataParallel
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.loader import Batch, check_keypoints, train_loader
 from maskline_train.distributed import Processes, average_norm_statistics, barrier, mean_over_processes
-from maskline_train.evaluation.evaluate import Metrics, evaluate
-from maskline_train.evaluation.predict import write_sheet
+from maskline_train.evaluation.evaluate import Metrics
 from maskline_train.files import replace_file
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.recipe import Recipe, TrainingSpec
 from maskline_train.starting_weights import start_from
+from maskline_train.training.evaluation import evaluate_step
 from maskline_train.training.interruption import Interrupted, Signals
 from maskline_train.training.metrics_log import MetricsLog
 from maskline_train.training.stage import Stage
@@ -37,6 +37,7 @@ from maskline_train.training.state import (
     has_checkpoint,
     restore,
     save_checkpoint,
+    save_evaluation,
     step_generator,
 )
 
@@ -79,7 +80,7 @@ def fit(
     Raises:
         ValueError: a recipe, data set, checkpoint or folder that does not fit; nothing has been changed.
         NonFiniteLossError: training diverged; the checkpoints are those from before.
-        Interrupted: a signal came; `out/last` holds the finished step.
+        Interrupted: a signal came; `out/last` holds the finished step, and whether its evaluation is still due.
     """
     training = recipe.training
     state = _set_up(recipe, processes, stage)
@@ -99,34 +100,48 @@ def fit(
         out.mkdir(parents=True, exist_ok=True)
         replace_file(out / "recipe.json", (json.dumps(recipe.to_dict(), indent=2) + "\n").encode())
     log = MetricsLog(out, first_step=state.step, steps=training.steps, active=processes.is_main)
-    with log, Signals() as signals:
+    with log, Signals(announce=processes.is_main) as signals:
         log.say(train_set.describe())
         log.say(beginning)
         log.say(_describe(recipe, state.model, processes))
         network = _distribute(state.model if stage is None else stage.network(state.model), processes)
         batches = _batches(recipe, train_set, processes, state.step)
         metrics = None
-        while state.step < training.steps:
-            batch = next(batches).to(processes.device)
-            values, stop = _train_step(network, state, batch, training, processes, signals)
-            state.step += 1
-            log.count(state.step, training.total_batch)
-            if state.step % training.log_every == 0 or state.step == training.steps:
-                log.train(state.step, values)
-
-            started = time.perf_counter()
-            best = False
-            if state.step % training.evaluate_every == 0 or state.step == training.steps:
-                metrics, best = _evaluate(state, val_set, training, processes, log, out, stage)
-            if best or stop or state.step % training.checkpoint_every == 0 or state.step == training.steps:
-                average_norm_statistics(state.model)
-                if processes.is_main:
-                    save_checkpoint(out, state, best=best)
+        while state.step < training.steps or state.evaluation_due:
+            stop = 0
+            if not state.evaluation_due:  # else the run was stopped before or in the evaluation of this step
+                batch = next(batches).to(processes.device)
+                values, stop = _train_step(network, state, batch, training, processes, signals)
+                state.step += 1
+                log.count(state.step, training.total_batch)
+                if state.step % training.log_every == 0 or state.step == training.steps:
+                    log.train(state.step, values)
+                evaluates = stage is None or stage.evaluates
+                due = state.step % training.evaluate_every == 0 or state.step == training.steps
+                state.evaluation_due = evaluates and due
+                _save(out, state, processes, log, needed=stop > 0 or due or state.step % training.checkpoint_every == 0)
+            if state.evaluation_due and not stop:
+                started = time.perf_counter()
+                metrics, best, stop = evaluate_step(state, val_set, training, processes, log, out, stage, signals)
+                if not stop and processes.is_main:
+                    save_evaluation(out, state, best=best)
                 barrier()
-            log.pause(time.perf_counter() - started)
-            if stop and state.step < training.steps:
+                log.pause(time.perf_counter() - started)
+            if stop and (state.step < training.steps or state.evaluation_due):
                 raise Interrupted(stop, state.step)
     return metrics
+
+
+def _save(out: Path, state: TrainingState, processes: Processes, log: MetricsLog, *, needed: bool) -> None:
+    """Write a checkpoint where it is needed: before an evaluation, which may take long and be stopped."""
+    if not needed:
+        return
+    started = time.perf_counter()
+    average_norm_statistics(state.model)
+    if processes.is_main:
+        save_checkpoint(out, state)
+    barrier()
+    log.pause(time.perf_counter() - started)
 
 
 def _set_up(recipe: Recipe, processes: Processes, stage: Stage | None) -> TrainingState:
@@ -266,38 +281,3 @@ def _batches(recipe: Recipe, train_set: CocoDataset, processes: Processes, step:
         start_batch=step,
         pin_memory=processes.device.type == "cuda",
     )
-
-
-def _evaluate(
-    state: TrainingState,
-    val_set: CocoDataset,
-    training: TrainingSpec,
-    processes: Processes,
-    log: MetricsLog,
-    out: Path,
-    stage: Stage | None,
-) -> tuple[Metrics | None, bool]:
-    """Evaluate (the averages, where there are any), draw pictures; True where the main AP is the best so far."""
-    if stage is not None and not stage.evaluates:
-        return None, False
-    if state.averages is not None:
-        state.averages.swap(state.model)
-    average_norm_statistics(state.model)
-    metrics = evaluate(
-        state.model,
-        val_set,
-        processes,
-        workers=training.workers,
-        max_images=training.evaluate_images,
-        detect=None if stage is None else stage.detect(state.model),
-    )
-    if processes.is_main:
-        picture = out / "pictures" / f"step-{state.step:08d}.png"
-        write_sheet(picture, val_set, metrics.results, metrics.num_images)
-    if state.averages is not None:
-        state.averages.swap(state.model)
-    log.evaluation(state.step, metrics.scalars())
-    log.say(f"step {state.step}: {metrics.summary()} on {metrics.num_images} images")
-    best = metrics.main_ap > state.best_ap
-    state.best_ap = max(state.best_ap, metrics.main_ap)
-    return metrics, best

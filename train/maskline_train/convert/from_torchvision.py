@@ -24,8 +24,9 @@ from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.spec import AnchorSpec, BackboneSpec, KeypointHeadSpec, MaskHeadSpec, ModelSpec, RoIAlignSpec
 
 # torchvision's published detection weights (COCO_V1) were trained with a batch norm that adds nothing to the variance;
-# a model that `maskrcnn_resnet50_fpn(weights=None)` makes adds 1e-5, as ours does.
+# a model that `maskrcnn_resnet50_fpn(weights=None)` makes, with `weights_backbone` or not, adds 1e-5, as ours does.
 PUBLISHED_NORM_EPS = 0.0
+BUILT_NORM_EPS = 1e-5
 
 # Theirs to ours; the first that fits counts, so the older layout stands below the newer one.
 _PREFIXES = {
@@ -71,16 +72,16 @@ def torchvision_spec(classes: Sequence[str], masks: bool = True, keypoints: bool
     )
 
 
-def import_torchvision(
-    state_dict: Mapping[str, Tensor], classes: Sequence[str], norm_eps: float = PUBLISHED_NORM_EPS
-) -> MaskRCNN:
+def import_torchvision(state_dict: Mapping[str, Tensor], classes: Sequence[str], norm_eps: float) -> MaskRCNN:
     """A model that computes what torchvision's does with these weights.
 
     Args:
         state_dict: of `torchvision.models.detection.maskrcnn_resnet50_fpn`, `keypointrcnn_resnet50_fpn` or
             `fasterrcnn_resnet50_fpn`; its names tell which branches the model has.
         classes: names of labels 1..K; the published COCO weights have K = 90 with gaps, name those too.
-        norm_eps: what the source adds to the variance in its batch norms.
+        norm_eps: what the source adds to the variance in its batch norms, which no state dict tells and a wrong guess
+            shows in no error: `PUBLISHED_NORM_EPS` for torchvision's own COCO weights and what was fine-tuned of
+            them, `BUILT_NORM_EPS` for a model built without them.
 
     Returns:
         A model in evaluation mode.

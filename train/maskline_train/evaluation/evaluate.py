@@ -81,6 +81,14 @@ class Metrics:
         }
 
 
+class EvaluationStopped(Exception):  # noqa: N818 (no error: it ended as it was asked to)
+    """Whoever follows the evaluation asked for its end; `number` is what they said."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"evaluation stopped ({number})")
+        self.number = number
+
+
 def evaluate(
     model: MaskRCNN,
     dataset: CocoDataset,
@@ -91,6 +99,7 @@ def evaluate(
     max_images: int | None = None,
     detect: Callable[[Tensor, Tensor], Detections] | None = None,
     views: Sequence[View] = (),
+    advance: Callable[[int, int], int] = lambda done, count: 0,
 ) -> Metrics:
     """Detect on a split and score; the images are shared out over the processes, every process gets the result.
 
@@ -105,8 +114,11 @@ def evaluate(
         max_images: only the first so many, by image id.
         detect: finds objects in a batch, `(canvas, image_info)`; None: `model.detect`.
         views: look at each image in these ways instead and combine what is found (test-time augmentation).
+        advance: called after each image with how many of this process's share are done, and of how many about; an
+            answer other than 0, in any process, stops the evaluation in all of them.
 
     Raises:
+        EvaluationStopped: with the answer of `advance`.
         ValueError: the data set has other classes or keypoints than the model.
     """
     spec = model.spec
@@ -121,14 +133,23 @@ def evaluate(
     image_ids = dataset.image_ids[:count]
     was_training = model.training
     model.eval()
+    found: dict[int, list[Result]] = {}
+    stop = 0
     try:
         if views:
-            found = dict(_detect_augmented(model, dataset, count, processes, views))
+            pairs = _detect_augmented(model, dataset, count, processes, views)
         else:
-            found = dict(_detect_all(model, dataset, set(image_ids), processes, batch, workers, detect))
+            pairs = _detect_all(model, dataset, set(image_ids), processes, batch, workers, detect)
+        for key, own in pairs:
+            found[key] = own
+            if stop := advance(len(found), -(-count // processes.world)):
+                break
     finally:
         model.train(was_training)
-    everyone = {key: results for part in gather_objects(found) for key, results in part.items()}
+    parts = gather_objects((found, stop))
+    if stop := max(number for _, number in parts):
+        raise EvaluationStopped(stop)
+    everyone = {key: own for part, _ in parts for key, own in part.items()}
     results = [result for key in image_ids for result in everyone[key]]
     return score(dataset, results, image_ids, masks=spec.mask_head is not None, keypoint_head=spec.keypoint_head)
 

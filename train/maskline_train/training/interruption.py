@@ -1,7 +1,8 @@
-"""How a run is stopped from outside: SIGINT (Ctrl-C) and SIGTERM are noted and acted on between two steps."""
+"""How a run is stopped: SIGINT (Ctrl-C) and SIGTERM are noted and acted on between two steps or evaluated images."""
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from types import FrameType, TracebackType
@@ -28,7 +29,9 @@ class Signals:
     Under torchrun one Ctrl-C arrives twice, from the terminal and from torchrun: not yet a sign of impatience.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, announce: bool = False) -> None:
+        """`announce`: answer the first signal with a line on stderr."""
+        self._announce, self._pid = announce, os.getpid()
         self.received = 0  # the signal's number; 0 before one came
         self._received_at = 0.0
         self._before: dict[int, Any] = {}
@@ -47,9 +50,15 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
+        if os.getpid() != self._pid:  # a loading process, which inherits this: it ends when we do
+            return
         now = time.monotonic()
         if not self.received:
             self.received, self._received_at = number, now
+            if self._announce:
+                # Not by `print`, which a signal may interrupt in the middle of another one.
+                name = signal.Signals(number).name
+                os.write(2, f"\n{name}: ending this step or evaluation; once more ends at once\n".encode())
         elif now - self._received_at > ECHO_S:
             self._restore()
             signal.raise_signal(number)

@@ -16,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from maskline_train.files import replace_file
 
 METRICS, LOG, TENSORBOARD = "metrics.jsonl", "train.log", "tensorboard"
+TELL_EVERY_S = 60.0
 
 
 class MetricsLog:
@@ -35,6 +36,7 @@ class MetricsLog:
         self._board = SummaryWriter(str(out / TENSORBOARD), purge_step=first_step + 1)
         self._console = Console(soft_wrap=True, highlight=False)
         self._since, self._images = time.perf_counter(), 0
+        self._told = self._since
         self._first_step, self._started, self._paused = first_step, time.perf_counter(), 0.0
         text = TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
         columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(12), text)
@@ -90,6 +92,17 @@ class MetricsLog:
         self._write_log(line)
         if not self._console.is_terminal:
             self._console.print(line, markup=False)
+
+    def evaluating(self, step: int, done: int, count: int) -> int:
+        """Show how far the evaluation after step `step` is; elsewhere than on a terminal a line a minute. Returns 0."""
+        if self._active:
+            text = f"evaluating: {done} of {count} images"
+            self._progress.update(self._task, text=text)
+            now = time.perf_counter()
+            if not self._console.is_terminal and now - self._told > TELL_EVERY_S:
+                self._console.print(f"step {step}: {text}", markup=False)
+                self._told = now
+        return 0
 
     def evaluation(self, step: int, values: Mapping[str, float]) -> None:
         """Record the metrics of an evaluation after step `step`."""

@@ -1,6 +1,6 @@
 """Checkpoints of a run: written whole or not at all, the last and the best kept, resumed exactly.
 
-    DIR/checkpoints/step-00004000/   model.safetensors model.json training_state.pt
+    DIR/checkpoints/step-00004000/   model.safetensors model.json training_state.pt evaluation.json
     DIR/last, DIR/best               symbolic links into checkpoints/
 
 A checkpoint is written under a temporary name, flushed to the disk and renamed, then the link is swapped by one
@@ -11,6 +11,7 @@ its random numbers from the seed and its own number (`step_generator`).
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
 from maskline_train.checkpoint import save_model
-from maskline_train.files import flush, point
+from maskline_train.files import flush, point, replace_file
 from maskline_train.model.mask_rcnn import MaskRCNN
 
 CHECKPOINTS, LAST, BEST = "checkpoints", "last", "best"
+EVALUATION = "evaluation.json"  # in a checkpoint that was written before its evaluation, once that is done
 
 
 class Averages:
@@ -67,6 +69,7 @@ class TrainingState:
     averages: Averages | None
     step: int = 0
     best_ap: float = -1.0  # mask AP of the best evaluation, 0..1; -1 before the first
+    evaluation_due: bool = False  # of this step; true in checkpoints that are written before it
 
     def renew_averages(self) -> None:
         """Begin the averages anew, after the model was given other weights."""
@@ -79,8 +82,8 @@ def step_generator(seed: int, step: int, rank: int) -> torch.Generator:
     return torch.Generator().manual_seed(((seed * 1_000_003 + step) * 1_009 + rank) % 2**63)
 
 
-def save_checkpoint(out: Path, state: TrainingState, *, best: bool) -> Path:
-    """Write the state of the run as `out/last`, and as `out/best` too where `best`.
+def save_checkpoint(out: Path, state: TrainingState) -> Path:
+    """Write the state of the run as `out/last`.
 
     With averages, `model.safetensors` holds the averaged weights and `training_state.pt` the trained ones.
     Checkpoints that are neither last nor best are removed.
@@ -88,10 +91,18 @@ def save_checkpoint(out: Path, state: TrainingState, *, best: bool) -> Path:
     folder = out / CHECKPOINTS / f"step-{state.step:08d}"
     if not folder.exists():
         _write_folder(folder, state)
-    for link in (LAST, BEST) if best else (LAST,):
-        point(out / link, folder)
+    point(out / LAST, folder)
     _remove_others(out)
     return folder
+
+
+def save_evaluation(out: Path, state: TrainingState, *, best: bool) -> None:
+    """Note in `out/last` that its evaluation is done, and make it `out/best` too where `best`."""
+    folder = (out / LAST).resolve()
+    if best:
+        point(out / BEST, folder)
+    replace_file(folder / EVALUATION, (json.dumps({"best_ap": state.best_ap}) + "\n").encode())
+    _remove_others(out)
 
 
 def restore(out: Path, state: TrainingState) -> None:
@@ -118,6 +129,10 @@ def restore(out: Path, state: TrainingState) -> None:
         state.averages.updates = saved["averaged"]["updates"]
         state.averages.values = {name: shown[name].to(value.device) for name, value in state.averages.values.items()}
     state.step, state.best_ap = saved["step"], saved["best_ap"]
+    state.evaluation_due = saved.get("evaluation_due", False)  # older releases wrote after the evaluation alone
+    if state.evaluation_due and (folder / EVALUATION).is_file():
+        state.best_ap = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))["best_ap"]
+        state.evaluation_due = False
 
 
 def has_checkpoint(out: Path) -> bool:
@@ -142,6 +157,7 @@ def _write_folder(folder: Path, state: TrainingState) -> None:
     saved = {
         "step": state.step,
         "best_ap": state.best_ap,
+        "evaluation_due": state.evaluation_due,
         "optimizer": state.optimizer.state_dict(),
         "scaler": state.scaler.state_dict(),
         "averaged": averaged,

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from maskline_train.convert.from_torchvision import import_torchvision
+from maskline_train.convert.from_torchvision import BUILT_NORM_EPS, PUBLISHED_NORM_EPS, import_torchvision
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.targets import SamplingSpec
 from maskline_train.spec import ModelSpec
@@ -46,7 +46,7 @@ def theirs():
 
 @pytest.fixture(scope="module")
 def ours(theirs):
-    model = import_torchvision(theirs.state_dict(), CLASSES, norm_eps=1e-5)
+    model = import_torchvision(theirs.state_dict(), CLASSES, norm_eps=BUILT_NORM_EPS)
     model.sampling = SamplingSpec(
         rpn_samples=EVERY_ONE, roi_samples=EVERY_ONE, pre_nms_per_level=NUM_PROPOSALS, max_proposals=NUM_PROPOSALS
     )
@@ -207,7 +207,7 @@ def test_a_91_class_model_has_the_published_number_of_parameters(spec, published
 
 def test_published_norms_add_nothing_to_the_variance(theirs):
     state = theirs.state_dict()
-    body = import_torchvision(state, CLASSES).backbone.body
+    body = import_torchvision(state, CLASSES, PUBLISHED_NORM_EPS).backbone.body
     x = torch.rand(1, 64, 4, 4)
     norm = theirs.backbone.body.layer1[0].bn1
     expected = (x - norm.running_mean[:, None, None]) * (norm.weight / norm.running_var.sqrt())[:, None, None]
@@ -217,6 +217,13 @@ def test_published_norms_add_nothing_to_the_variance(theirs):
     assert torch.allclose(body.layer1[0].bn1.after(identity, x), expected, atol=1e-5)  # float32
     other = import_torchvision(state, CLASSES, norm_eps=0.1).backbone.body.layer1[0].bn1.after(identity, x)
     assert not torch.allclose(other, expected, atol=1e-3)
+
+
+def test_where_weights_are_from_has_to_be_said(theirs):
+    """Either value is silently wrong for the other kind: features of a built model were off by 240 % with 0."""
+    with pytest.raises(TypeError, match="norm_eps"):
+        import_torchvision(theirs.state_dict(), CLASSES)
+    assert theirs.backbone.body.layer1[0].bn1.eps == BUILT_NORM_EPS
 
 
 def test_the_older_layout_of_the_published_file_is_read(theirs, ours):
@@ -250,4 +257,4 @@ def test_weights_that_do_not_fit_are_named(theirs, change, classes, message):
     state = theirs.state_dict()
     change(state)
     with pytest.raises(ValueError, match=message):
-        import_torchvision(state, classes)
+        import_torchvision(state, classes, BUILT_NORM_EPS)

@@ -65,6 +65,7 @@ def test_the_folder_of_a_run_holds_what_the_page_says(finished: Path) -> None:
             "model.safetensors",
             "model.json",
             "training_state.pt",
+            "evaluation.json",
         }
         torch.load(finished / link / "training_state.pt", weights_only=True)
     assert json.loads((finished / "recipe.json").read_text())["training"]["steps"] == 30
