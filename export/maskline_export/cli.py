@@ -7,9 +7,10 @@ import enum
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
+from maskline_train.files import error_line
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -245,9 +246,19 @@ def main() -> None:
     """Run the command; a failure that we know is one line on stderr and exit code 1."""
     try:
         app()
-    except ExportError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False, style="red")
-        sys.exit(1)
+    except ModuleNotFoundError as error:
+        _fail(f"no Python package {error.name}; `pip install 'maskline[export]'`")
+    except OSError as error:
+        _fail(error_line(error))
+    except (ExportError, ValueError) as error:  # ValueError: of the checkpoint, or of the data of `verify --data`
+        _fail(str(error))
+
+
+def _fail(text: str) -> NoReturn:
+    """One line on stderr and exit status 1."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(f"error: {' '.join(text.split())}", markup=False, style="red")
+    sys.exit(1)
 
 
 if __name__ == "__main__":

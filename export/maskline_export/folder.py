@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
+import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from maskline_train.files import naming
 
 from maskline_export.errors import ExportError
 
@@ -25,10 +28,14 @@ def written_whole(out: Path, marker: str, kind: str) -> Iterator[Path]:
     if out.exists() and not (out.is_dir() and ((out / marker).is_file() or not any(out.iterdir()))):
         raise ExportError(f"{out}: exists and is not {kind}; expected a new folder, or {kind} to replace")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-        folder = Path(scratch) / "new"
-        folder.mkdir()
-        yield folder
+    scratch = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    folder = scratch / "new"
+    try:
+        folder.mkdir(parents=True)
+        with naming(out):
+            yield folder
         if out.exists():
-            out.rename(Path(scratch) / "replaced")  # removed with the scratch folder
+            out.rename(scratch / "replaced")  # removed with the scratch folder
         folder.rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -65,11 +65,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Tensors of a .safetensors file, or of a .pth file that holds nothing but tensors; floats as float32.
 
     Raises:
-        FileNotFoundError: no such file.
+        OSError: no such file, or no permission to read it.
         ValueError: a damaged file, or one that holds more than a dict of tensors.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected weights as .safetensors or .pth")
+    with path.open("rb"):  # a file that may not be read says so itself, and is not called damaged
+        pass
     try:
         if path.suffix == ".safetensors":
             content = load_file(path)

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from maskline_train.files import error_line
 from maskline_train.options import Data, Kind, RecipeName, TotalBatch, TrainSplit, ValSplit
 from maskline_train.paper.commands import (
     ablate_command,
@@ -22,6 +23,7 @@ from maskline_train.paper.commands import (
     show_cityscapes,
     tables_command,
 )
+from maskline_train.training.interruption import NonFiniteLossError
 
 app = typer.Typer(
     help="Train and evaluate Mask R-CNN on COCO-format data.",
@@ -270,11 +272,15 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """Run the command line; an expected failure is one line on stderr and exit status 1."""
-    from maskline_train.fit import NonFiniteLossError
-
     try:
         app()
-    except (ValueError, OSError, NonFiniteLossError) as error:
+    except ModuleNotFoundError as error:
+        _say(f"maskline-train: no Python package {error.name}; `pip install 'maskline[train]'`")
+        sys.exit(1)
+    except OSError as error:
+        _say(f"maskline-train: {error_line(error)}")
+        sys.exit(1)
+    except (ValueError, NonFiniteLossError) as error:
         _say(f"maskline-train: {error}")
         sys.exit(1)
 

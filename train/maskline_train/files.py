@@ -3,23 +3,60 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+FULL_BYTES = 1 << 20  # a disk with less left counts as full where a library does not say why it failed
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place once the block has ended without an error."""
+    """A temporary path beside `path` that takes its place once the block has ended without an error.
+
+    Whatever library writes it, the file has the mode that the umask gives, and a failure is an OSError with the name.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
+        with naming(path):
+            temporary.touch()
+            mode = temporary.stat().st_mode
+            yield temporary
+            temporary.chmod(mode)  # safetensors makes a file of its own, for its owner alone
         flush(temporary)  # so that a power cut cannot leave the new name with old or no bytes
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turn what libraries raise when they cannot write into an OSError with the file's name."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+    except Exception as error:
+        # safetensors has an error of its own, torch.save raises RuntimeError.
+        said = " ".join(str(error).split())
+        known = ("os error", "PytorchStreamWriter", "iostream error", "No space left", "unexpected pos")
+        if not any(text in said for text in known):
+            raise
+        full = "No space left" in said or shutil.disk_usage(path.parent).free < FULL_BYTES
+        number = errno.ENOSPC if full else errno.EIO
+        raise OSError(number, f"{os.strerror(number)} ({said})", str(path)) from error
+
+
+def error_line(error: OSError) -> str:
+    """What an OSError says, the file first."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}"
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -47,10 +84,10 @@ def whole_folder(out: Path, error: type[ValueError]) -> Iterator[Path]:
     """
     refuse_existing(out, error)
     out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    scratch = out.with_name(f".{out.name}.{secrets.token_hex(4)}")  # not mkdtemp, whose folders nobody else can enter
+    scratch.mkdir()
     try:
         yield scratch
-        scratch.chmod(0o755)  # mkdtemp's 0700 would hide the folder from other users
         scratch.rename(out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -28,7 +28,7 @@ from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.recipe import Recipe, TrainingSpec
 from maskline_train.starting_weights import start_from
 from maskline_train.training.evaluation import evaluate_step
-from maskline_train.training.interruption import Interrupted, Signals
+from maskline_train.training.interruption import Interrupted, NonFiniteLossError, Signals
 from maskline_train.training.metrics_log import MetricsLog
 from maskline_train.training.stage import Stage
 from maskline_train.training.state import (
@@ -44,10 +44,6 @@ from maskline_train.training.state import (
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # What may differ between a run and its continuation; more `steps` stretch the rest of a cosine, nothing else changes.
 FREE_TO_CHANGE = ("steps", "workers", "log_every", "checkpoint_every", "evaluate_every", "evaluate_images")
-
-
-class NonFiniteLossError(RuntimeError):
-    """A loss or gradient is NaN or infinite; the text gives the step, the term and advice."""
 
 
 def fit(

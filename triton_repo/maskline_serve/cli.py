@@ -16,8 +16,16 @@ def main() -> None:
         sys.exit(1)
     try:
         app()
-    except (ServeError, OSError) as error:  # OSError: no permission, no space left, no such terminal any more
+    except OSError as error:  # no permission, no space left, no such terminal any more
+        said = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
+        sys.stderr.write(f"maskline-serve: {said}\n")
+        sys.exit(1)
+    except ServeError as error:
         sys.stderr.write(f"maskline-serve: {error}\n")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -16,7 +16,7 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes, barrier
 from maskline_train.evaluation.evaluate import Metrics, evaluate, percent
 from maskline_train.evaluation.many_views import PAPER_VIEWS, View
-from maskline_train.files import replace_file
+from maskline_train.files import replace_file, replacing
 from maskline_train.fit import FREE_TO_CHANGE, fit
 from maskline_train.paper.four_step import FOLDERS, four_step
 from maskline_train.paper.table import EVERYTHING, Row
@@ -111,7 +111,8 @@ class Bench:
                     f"expected a checkpoint folder of maskline"
                 )
             folder.mkdir(parents=True, exist_ok=True)
-            save_file(taken, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+            with replacing(folder / WEIGHTS_FILE) as path:
+                save_file(taken, path, metadata={"format": "pt"})
             replace_file(folder / SPEC_FILE, (self.init / SPEC_FILE).read_bytes())
         barrier()
         return folder

@@ -23,6 +23,10 @@ class Interrupted(Exception):  # noqa: N818 (no error: the run ended as it was a
         self.exit_code = 128 + number
 
 
+class NonFiniteLossError(RuntimeError):
+    """A loss or gradient is NaN or infinite, which ends a run; the text gives the step, the term and advice."""
+
+
 class Signals:
     """Notes SIGINT and SIGTERM while it is open; another one, some seconds later, acts at once.
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Column
 from torch.utils.tensorboard import SummaryWriter
 
-from maskline_train.files import replace_file
+from maskline_train.files import naming, replace_file
 
 METRICS, LOG, TENSORBOARD = "metrics.jsonl", "train.log", "tensorboard"
 TELL_EVERY_S = 60.0
@@ -26,7 +26,7 @@ class MetricsLog:
     """
 
     def __init__(self, out: Path, *, first_step: int, steps: int, active: bool) -> None:
-        self._active = active
+        self._active, self._out = active, out
         self._steps = steps
         if not active:
             return
@@ -55,8 +55,9 @@ class MetricsLog:
         """Close the files and the progress line."""
         if self._active:
             self._progress.stop()
-            for file in (self._metrics, self._log, self._board):
-                file.close()
+            for name, file in ((METRICS, self._metrics), (LOG, self._log), (TENSORBOARD, self._board)):
+                with naming(self._out / name):
+                    file.close()
 
     def say(self, text: str) -> None:
         """One line on the console and in train.log."""
@@ -110,15 +111,17 @@ class MetricsLog:
             self._record({"kind": "evaluation", "step": step, **values})
 
     def _record(self, entry: dict[str, float | str]) -> None:
-        self._metrics.write(json.dumps(entry) + "\n")
-        self._metrics.flush()
+        with naming(self._out / METRICS):
+            self._metrics.write(json.dumps(entry) + "\n")
+            self._metrics.flush()
         for name, value in entry.items():
             if name not in ("kind", "step"):
                 self._board.add_scalar(f"{entry['kind']}/{name}", value, entry["step"])
 
     def _write_log(self, text: str) -> None:
-        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-        self._log.flush()
+        with naming(self._out / LOG):
+            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+            self._log.flush()
 
 
 def read_metrics(path: Path) -> list[dict[str, float | str]]:

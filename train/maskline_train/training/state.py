@@ -22,7 +22,7 @@ from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
 from maskline_train.checkpoint import save_model
-from maskline_train.files import flush, point, replace_file
+from maskline_train.files import flush, naming, point, replace_file
 from maskline_train.model.mask_rcnn import MaskRCNN
 
 CHECKPOINTS, LAST, BEST = "checkpoints", "last", "best"
@@ -144,6 +144,16 @@ def _write_folder(folder: Path, state: TrainingState) -> None:
     """Write a checkpoint folder under a temporary name, flush it, rename it."""
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        _fill(temporary, folder, state)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    flush(folder.parent)
+
+
+def _fill(temporary: Path, folder: Path, state: TrainingState) -> None:
+    """Write the files of a checkpoint that will be `folder`."""
     temporary.mkdir(parents=True)
     averaged = None
     if state.averages is None:
@@ -162,12 +172,11 @@ def _write_folder(folder: Path, state: TrainingState) -> None:
         "scaler": state.scaler.state_dict(),
         "averaged": averaged,
     }
-    torch.save(saved, temporary / "training_state.pt")
+    with naming(folder / "training_state.pt"):
+        torch.save(saved, temporary / "training_state.pt")
     for path in temporary.iterdir():
         flush(path)
     flush(temporary)
-    temporary.rename(folder)
-    flush(folder.parent)
 
 
 def _remove_others(out: Path) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import importlib.metadata
 import json
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -36,6 +37,11 @@ class Target(enum.StrEnum):
 POOL_BATCHES = 2
 POOL_UNIT_BYTES = 256 << 20
 ARTIFACT = "artifact_sha256"  # the parameter by which clients know which model answers them
+# git and object storage know no empty folders, and an ensemble without its version folder does not load.
+KEEP, KEEP_TEXT = (
+    "ensemble.txt",
+    "An ensemble has no files of its own; this one keeps its version folder in git and object storage.\n",
+)
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
 
@@ -93,9 +99,9 @@ def assemble(
     engines = _read_engines(engines_folder, artifact, target)
     folder = repository_folder.resolve()  # a link stays, what it points to is replaced
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    staging.mkdir()  # not mkdtemp, whose folders a server under another user could not enter
     try:
-        staging.chmod(0o755)  # mkdtemp's 0700 would hide the repository from a server under another user
         repository = _write(artifact, engines, staging)
         if not _must_replace(folder, repository, force):
             return False
@@ -139,7 +145,9 @@ def _write(artifact: Artifact, engines: Engines | None, folder: Path) -> Reposit
         text = _configured(path.read_text(encoding="utf-8"), path.parent.name, cut, artifact, engines)
         path.write_text(text, encoding="utf-8")
     for ensemble in ENSEMBLES:
-        (folder / "models" / ensemble / "1").mkdir(exist_ok=True)  # Triton wants a version folder, if an empty one
+        version = folder / "models" / ensemble / "1"  # Triton wants a version folder, if an empty one
+        version.mkdir(exist_ok=True)
+        (version / KEEP).write_text(KEEP_TEXT, encoding="utf-8")
     repository = Repository(
         folder=folder,
         maskline=importlib.metadata.version("maskline"),
