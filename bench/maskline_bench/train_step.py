@@ -228,8 +228,8 @@ def run(setting: Setting, *, warmup: int, rounds: int, threads: int, console: Co
 
 def main(
     quick: Annotated[bool, typer.Option("--quick", help="A smoke run of seconds on a tiny canvas.")] = False,
-    height: Annotated[int, typer.Option(help="Canvas height, a multiple of 32.")] = 800,
-    width: Annotated[int, typer.Option(help="Canvas width, a multiple of 32.")] = 1088,
+    height: Annotated[int, typer.Option(min=32, help="Canvas height, a multiple of 32.")] = 800,
+    width: Annotated[int, typer.Option(min=32, help="Canvas width, a multiple of 32.")] = 1088,
     batch: Annotated[int, typer.Option(min=1, max=5, help="Images a step.")] = 2,
     objects: Annotated[int, typer.Option(min=1, help="Made objects an image.")] = 10,
     rounds: Annotated[int, typer.Option(min=1, help="Counted steps of each side.")] = 7,

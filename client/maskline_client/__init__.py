@@ -1,18 +1,24 @@
 """Call a served Mask R-CNN over gRPC: `Detector`, its asyncio twin, and what they return and raise."""
 
-from maskline_client.async_detector import AsyncDetector
-from maskline_client.connection import Tls
-from maskline_client.detections import Detection, Detections
-from maskline_client.detector import Detector, Outcome
-from maskline_client.errors import (
-    ClientError,
-    ContractMismatch,
-    DeadlineExceeded,
-    InvalidImage,
-    QueueFull,
-    ServerUnavailable,
-)
-from maskline_client.served_model import KeypointNames, ServedModel
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maskline_client.async_detector import AsyncDetector
+    from maskline_client.connection import Tls
+    from maskline_client.detections import Detection, Detections
+    from maskline_client.detector import Detector, Outcome
+    from maskline_client.errors import (
+        ClientError,
+        ContractMismatch,
+        DeadlineExceeded,
+        InvalidImage,
+        QueueFull,
+        ServerUnavailable,
+    )
+    from maskline_client.served_model import KeypointNames, ServedModel
 
 __all__ = [
     "AsyncDetector",
@@ -30,3 +36,27 @@ __all__ = [
     "ServerUnavailable",
     "Tls",
 ]
+
+_HOMES = {
+    "AsyncDetector": "async_detector",
+    "ClientError": "errors",
+    "ContractMismatch": "errors",
+    "DeadlineExceeded": "errors",
+    "Detection": "detections",
+    "Detections": "detections",
+    "Detector": "detector",
+    "InvalidImage": "errors",
+    "KeypointNames": "served_model",
+    "Outcome": "detector",
+    "QueueFull": "errors",
+    "ServedModel": "served_model",
+    "ServerUnavailable": "errors",
+    "Tls": "connection",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name when it is asked for: gRPC is not needed to say that it is missing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -7,6 +7,7 @@ full, 4 another contract, 5 deadline.
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +36,22 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(bench)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"maskline-client {importlib.metadata.version('maskline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What every command takes."""
+
 
 InFlight = Annotated[int, typer.Option(min=1, help="Requests under way at a time.")]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import importlib.metadata
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from maskline_train.files import error_line
@@ -15,9 +16,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from maskline_export.engine.engine_manifest import EngineManifest
 from maskline_export.errors import ExportError
-from maskline_export.manifest import Manifest
+
+if TYPE_CHECKING:  # they need onnx, and --help does not
+    from maskline_export.engine.engine_manifest import EngineManifest
+    from maskline_export.manifest import Manifest
 
 app = typer.Typer(
     help="Export a Mask R-CNN checkpoint to ONNX and TensorRT.",
@@ -26,6 +29,21 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"maskline-export {importlib.metadata.version('maskline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What every command takes."""
 
 
 class BodiesChoice(enum.StrEnum):

@@ -81,5 +81,5 @@ def test_the_four_commands_are_declared(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     entry_points = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
     text = archive.read(entry_points).decode()
-    for name in ("train", "export", "serve", "client"):
-        assert f"maskline-{name} = maskline_{name}.cli:main" in text
+    for name, module in {"train": "cli", "export": "cli", "serve": "cli", "client": "commands.main"}.items():
+        assert f"maskline-{name} = maskline_{name}.{module}:main" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import json
 import shlex
 import sys
@@ -35,6 +36,21 @@ data_app = typer.Typer(help="Make and check data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"maskline-train {importlib.metadata.version('maskline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What every command takes."""
+
+
 @app.command("fit")
 def fit_command(
     recipe: RecipeName,
@@ -49,7 +65,7 @@ def fit_command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from OUT/last; begin where there is none yet.")
     ] = False,
-    steps: Annotated[int | None, typer.Option(help="Stop after so many steps instead of the recipe's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps instead of the recipe's.")] = None,
     total_batch: TotalBatch = None,
 ) -> None:
     """Train a model by a recipe.
@@ -88,8 +104,8 @@ def evaluate_command(
     json_out: Annotated[
         Path | None, typer.Option("--json", help="Also write the metrics and all COCO results to this file.")
     ] = None,
-    max_images: Annotated[int | None, typer.Option(help="Only the first so many images.")] = None,
-    batch: Annotated[int, typer.Option(help="Images of one forward pass.")] = 4,
+    max_images: Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images of one forward pass.")] = 4,
     tta: Annotated[
         bool, typer.Option("--tta", help="Test-time augmentation: nine scales, mirrored too, 20 times the work.")
     ] = False,
@@ -167,9 +183,9 @@ def evaluate_command(
 @app.command("predict")
 def predict_command(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint folder, e.g. out/run/best.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders with images.")],
     out: Annotated[Path, typer.Option(help="Folder for the drawn pictures.")],
-    score: Annotated[float, typer.Option(help="Draw detections from this score on.")] = 0.5,
+    score: Annotated[float, typer.Option(min=0, max=1, help="Draw detections from this score on.")] = 0.5,
 ) -> None:
     """Draw what a checkpoint finds in images.
 
@@ -206,9 +222,9 @@ app.command("tables")(tables_command)
 @data_app.command("digits")
 def digits_command(
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
-    seed: Annotated[int, typer.Option(help="Another seed makes another set.")] = 0,
-    train_images: Annotated[int, typer.Option(help="Images of the train split.")] = 2000,
-    val_images: Annotated[int, typer.Option(help="Images of the val split.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes another set.")] = 0,
+    train_images: Annotated[int, typer.Option(min=1, help="Images of the train split.")] = 2000,
+    val_images: Annotated[int, typer.Option(min=1, help="Images of the val split.")] = 200,
 ) -> None:
     """Make a COCO-format set of handwritten digits on photographs, from images that scikit-learn and scikit-image ship.
 
@@ -222,9 +238,9 @@ def digits_command(
 @data_app.command("figures")
 def figures_command(
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
-    seed: Annotated[int, typer.Option(help="Another seed makes another set.")] = 0,
-    train_images: Annotated[int, typer.Option(help="Images of the train split.")] = 1000,
-    val_images: Annotated[int, typer.Option(help="Images of the val split.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes another set.")] = 0,
+    train_images: Annotated[int, typer.Option(min=1, help="Images of the train split.")] = 1000,
+    val_images: Annotated[int, typer.Option(min=1, help="Images of the val split.")] = 100,
 ) -> None:
     """Make a set of stick figures with keypoints on photographs, in the format of COCO's person_keypoints files.
 

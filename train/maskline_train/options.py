@@ -15,5 +15,5 @@ Kind = Annotated[
     str, typer.Option("--annotations", help="annotations/KIND_SPLIT.json; with keypoints: person_keypoints.")
 ]
 TotalBatch = Annotated[
-    int | None, typer.Option(help="Images a step over all processes; rate and schedule follow linearly.")
+    int | None, typer.Option(min=1, help="Images a step over all processes; rate and schedule follow linearly.")
 ]

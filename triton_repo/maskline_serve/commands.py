@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import signal
 import time
 from pathlib import Path
@@ -27,6 +28,22 @@ POLL_SECONDS = 0.2
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode="markdown")
 # Paths and names are printed as they are: neither [words] nor :words: in them mean anything.
 out = Console(highlight=False, markup=False, emoji=False)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"maskline-serve {importlib.metadata.version('maskline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What every command takes."""
+
 
 RepositoryFolder = Annotated[Path, typer.Argument(metavar="REPO", help="An assembled model repository.")]
 Port = typer.Option(min=0, max=65535, help="0 takes a free one.")

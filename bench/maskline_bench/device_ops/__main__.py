@@ -104,7 +104,7 @@ def main(
     build: Annotated[Path, typer.Option(help="Folder of the build: `make plugins`.")] = Path("build/plugins"),
     rounds: Annotated[int, typer.Option(min=1, help="Counted calls of each side.")] = 200,
     warmup: Annotated[int, typer.Option(min=1, help="Uncounted calls of each side.")] = 20,
-    batch: Annotated[list[int], typer.Option(help="Images of a call; may be given several times.")] = [1, 8],  # noqa: B006
+    batch: Annotated[list[int], typer.Option(min=1, help="Images of a call; may be given several times.")] = [1, 8],  # noqa: B006
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only the checks, at small sizes; without a GPU in the emulator.")

@@ -24,6 +24,7 @@ from maskline_train.model.mask_rcnn import MaskRCNN
 
 MIN_SCORE = 0.5  # of what a sheet shows: below, an untrained model would hide the picture
 SHEET_IMAGES = 8
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")  # of the images in a folder
 TILE_PX = 400  # longest side of a picture on the sheet
 
 
@@ -75,29 +76,42 @@ def predict_files(
 
     Args:
         model: in evaluation mode, on `device`.
-        images: files; each becomes `out/<name>.png`.
+        images: files, each of which becomes `out/<name>.png`, or folders, whose images keep their place in them.
         out: made if it does not exist.
         min_score: of what is drawn.
         device: where the model is.
 
     Raises:
-        ValueError: two files would have the same output.
+        ValueError: two files would have the same output, or a folder holds no image.
         ImageError: a file cannot be decoded.
     """
-    targets = [out / f"{path.stem}.png" for path in images]
+    jobs = [job for path in images for job in _jobs(path, out)]
+    targets = [target for _, target in jobs]
     twice = next((target for i, target in enumerate(targets) if target in targets[:i]), None)
     if twice is not None:
         raise ValueError(f"{twice}: two images would be written there; give them other names or use two --out")
     out.mkdir(parents=True, exist_ok=True)
     classes = model.spec.classes
-    for path, target in zip(images, targets, strict=True):
+    for path, target in jobs:
         image = decode_image(path)
         canvas, info = preprocess_batch([image], model.spec.preprocessing)
         detections = model.detect(torch.from_numpy(canvas).to(device), torch.from_numpy(info).to(device))
         (results,) = to_results(detections, info, [0], range(len(classes)))
+        target.parent.mkdir(parents=True, exist_ok=True)
         _save_png(target, draw_results(image, results, classes, range(len(classes)), min_score))
         names = [classes[result["category_id"]] for result in results if result["score"] >= min_score]
         yield f"{target}: {len(names)} objects" + (f" ({', '.join(names)})" if names else "")
+
+
+def _jobs(path: Path, out: Path) -> list[tuple[Path, Path]]:
+    """Image files and where their drawn pictures go; pictures of earlier runs below `out` are left out."""
+    if not path.is_dir():
+        return [(path, out / f"{path.stem}.png")]
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    found = [file for file in found if not file.resolve().is_relative_to(out.resolve())]
+    if not found:
+        raise ValueError(f"{path}: got a folder without images, expected some of {', '.join(SUFFIXES)} in it")
+    return [(file, out / file.relative_to(path).with_suffix(".png")) for file in found]
 
 
 def _save_png(path: Path, picture: Image.Image) -> None:

@@ -47,7 +47,7 @@ def four_step_command(
     unshared: Annotated[
         bool, typer.Option("--unshared", help="Only the first two stages: two networks that share nothing.")
     ] = False,
-    steps: Annotated[int | None, typer.Option(help="Steps of each stage instead of the recipe's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each stage instead of the recipe's.")] = None,
     total_batch: TotalBatch = None,
 ) -> None:
     """Train in stages: RPN, heads, then both again on one frozen trunk. `fit` trains end to end.
@@ -128,7 +128,7 @@ def ablate_command(
         Path | None, typer.Option(help="Start every row from the trunk of this checkpoint, or from these weights.")
     ] = None,
     row: Annotated[list[str], typer.Option(help="Only this row; may be given several times.")] = [],  # noqa: B006
-    steps: Annotated[int | None, typer.Option(help="Train so many steps instead of the recipe's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Train so many steps instead of the recipe's.")] = None,
     total_batch: TotalBatch = None,
     train_split: TrainSplit = "train",
     val_split: ValSplit = "val",
