@@ -1,5 +1,16 @@
+<<<<<<< ours
 """The import direction: train <- export; host (the binding of the host library) <- serve; client and host stand alone;
 the benchmarks import all and are imported by none; folder names are no import names."""
+||||||| base
+"""The import direction: train <- export; serve and client stand alone; maskline_host (the binding of the host library)
+imports none of ours; none of ours imports the benchmarks; folder names are no import names."""
+=======
+"""The import direction: train <- export; serve and client stand alone.
+
+maskline_host (the binding of the host library) and maskline_coco (by which training and client read COCO files) import
+none of ours; none of ours imports the benchmarks; folder names are no import names.
+"""
+>>>>>>> theirs
 
 import ast
 import subprocess
@@ -9,14 +20,31 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = {"maskline_train", "maskline_export", "maskline_serve", "maskline_client", "maskline_host", "maskline_bench"}
+OURS = {
+    "maskline_train",
+    "maskline_coco",
+    "maskline_export",
+    "maskline_serve",
+    "maskline_client",
+    "maskline_host",
+    "maskline_bench",
+}
 TORCH = {"torch", "torchvision"}
 PACKAGES = {
     "plugins/maskline_host": {"maskline_host"},
+<<<<<<< ours
     "train/maskline_train": {"maskline_train"},
     "export/maskline_export": {"maskline_export", "maskline_train"},
+||||||| base
+    "train/maskline_train": {"maskline_train"},
+    "export/maskline_export": {"maskline_export", "maskline_train", "maskline_host"},
+=======
+    "train/maskline_coco": {"maskline_coco"},
+    "train/maskline_train": {"maskline_train", "maskline_coco"},
+    "export/maskline_export": {"maskline_export", "maskline_train", "maskline_host"},
+>>>>>>> theirs
     "triton_repo/maskline_serve": {"maskline_serve", "maskline_host"},
-    "client/maskline_client": {"maskline_client"},
+    "client/maskline_client": {"maskline_client", "maskline_coco"},
     "bench/maskline_bench": OURS,
     "triton_repo/models": set(),
     "triton_repo/backends": set(),
@@ -44,7 +72,7 @@ def test_a_package_imports_only_what_its_place_in_the_line_allows(folder: str) -
         assert not foreign, f"{path.relative_to(ROOT)} imports {', '.join(sorted(foreign))}"
 
 
-@pytest.mark.parametrize("folder", ["triton_repo", "client"])
+@pytest.mark.parametrize("folder", ["triton_repo", "client", "train/maskline_coco"])
 def test_serving_and_client_never_import_torch(folder: str) -> None:
     for path in sorted((ROOT / folder).rglob("*.py")):
         assert not imported_names(path) & TORCH, f"{path.relative_to(ROOT)} imports torch"

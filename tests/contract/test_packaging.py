@@ -1,4 +1,4 @@
-"""The wheel: five packages, the served models inside, no folder name that would become an import name."""
+"""The wheel: six packages, the served models inside, no folder name that would become an import name."""
 
 import subprocess
 import sys
@@ -22,7 +22,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_our_packages_and_nothing_else_at_the_top(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     packages = {top for top in tops if not top.endswith(".dist-info")}
-    assert packages == {"maskline_train", "maskline_export", "maskline_serve", "maskline_client", "maskline_host"}
+    commands = {"maskline_train", "maskline_export", "maskline_serve", "maskline_client"}
+    assert packages == commands | {"maskline_coco", "maskline_host"}
 
 
 def test_an_installed_wheel_holds_no_library_and_says_so(wheel: Path, tmp_path: Path) -> None:

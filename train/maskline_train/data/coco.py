@@ -11,9 +11,7 @@ Ref: https://cocodataset.org/#format-data
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,13 +19,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from maskline_coco.annotation import Annotation
+from maskline_coco.annotation_file import ImageRecord, read_instances
+from maskline_coco.segmentation import rasterise
+from maskline_coco.truth import Categories, ground_truth
 from PIL import Image
 
-from maskline_train.data.coco_json import Annotation, ImageRecord, read_instances
 from maskline_train.data.errors import DataError, ImageError
 from maskline_train.data.images import FORMATS, ORIENTATION_TAG, SIDES_SWAPPED, Pixels, decode_image
 from maskline_train.data.packed import PackedList
-from maskline_train.data.segmentation import rasterise
 
 PIXEL_CENTRE = 0.5  # from a keypoint's pixel index in a COCO file to continuous pixels
 
@@ -139,23 +139,8 @@ class CocoDataset:
             raise DataError(f"{problems[0]} ({len(problems)} of {len(self)} images have such a problem)")
 
     def coco_api(self) -> Any:
-        """The split as a quiet `pycocotools.coco.COCO`, the ground truth of the reference metric.
-
-        It holds every annotation, crowd regions and boxes without area included, but those without any polygon:
-        pycocotools cannot make a mask of them. A missing `iscrowd` is 0, a missing `area` that of the mask.
-        """
-        from pycocotools.coco import COCO
-
-        coco = COCO()
-        coco.dataset = {
-            "info": {},
-            "images": [{"id": r.id, "file_name": r.file_name, "height": r.height, "width": r.width} for r in self],
-            "annotations": [self._coco_annotation(a, r) for r in self for a in r.annotations if a.segmentation],
-            "categories": [{"id": i, "name": name} for i, name in zip(self.category_ids, self.classes, strict=True)],
-        }
-        with contextlib.redirect_stdout(io.StringIO()):
-            coco.createIndex()
-        return coco
+        """The split as a quiet `pycocotools.coco.COCO`, the ground truth of the reference metric."""
+        return ground_truth(self, Categories(self.category_ids, self.classes, self.keypoint_names))
 
     def describe(self) -> str:
         """One line: images, objects, what is not used and why."""
@@ -173,20 +158,6 @@ class CocoDataset:
         keypoints = keypoints.reshape(-1, len(self.keypoint_names), 3)
         centres = keypoints + np.array([PIXEL_CENTRE, PIXEL_CENTRE, 0], np.float32)
         return np.where(keypoints[..., 2:] > 0, centres, np.float32(0))
-
-    def _coco_annotation(self, annotation: Annotation, record: ImageRecord) -> dict[str, Any]:
-        keypoints = list(annotation.keypoints) or [0.0] * (3 * len(self.keypoint_names))
-        with_keypoints = {"keypoints": keypoints, "num_keypoints": sum(v > 0 for v in keypoints[2::3])}
-        return {
-            "id": annotation.id,
-            "image_id": record.id,
-            "category_id": self.category_ids[annotation.label],
-            "bbox": list(annotation.bbox_xywh),
-            "area": annotation.area_px,
-            "iscrowd": int(annotation.iscrowd),
-            "segmentation": annotation.segmentation,
-            **(with_keypoints if self.keypoint_names else {}),
-        }
 
     def _check_folders(self) -> None:
         for path, kind in ((self.annotation_file, "file"), (self.image_folder, "folder")):

@@ -1,11 +1,5 @@
 """What the data package raises: `DataError` for a dataset, `ImageError` for one image."""
 
-from __future__ import annotations
+from maskline_coco.errors import DataError, ImageError
 
-
-class DataError(ValueError):
-    """A dataset cannot be used; the text says what, got, expected and the next step."""
-
-
-class ImageError(DataError):
-    """An image file cannot be decoded, or is beyond the limits."""
+__all__ = ["DataError", "ImageError"]

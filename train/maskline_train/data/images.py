@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from maskline_coco.image_limits import LIMITS, ImageLimits, check_bytes, check_pixels
 from PIL import Image, UnidentifiedImageError
 
 from maskline_train.data.errors import ImageError
-from maskline_train.data.image_limits import LIMITS, ImageLimits, check_bytes, check_pixels
 
 Pixels = npt.NDArray[np.uint8]
 

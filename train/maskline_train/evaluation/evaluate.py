@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from maskline_coco.metric import average_precision, without
 from torch import Tensor
 
 from maskline_train.data.canvas import image_info
 from maskline_train.data.coco import PIXEL_CENTRE, CocoDataset
 from maskline_train.data.loader import check_keypoints, eval_loader
 from maskline_train.distributed import Processes, gather_objects
-from maskline_train.evaluation.coco_metric import average_precision, without
 from maskline_train.evaluation.many_views import View, detect_augmented
 from maskline_train.evaluation.paste import encode_masks
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN

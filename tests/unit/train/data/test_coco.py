@@ -5,10 +5,10 @@ import pickle
 import numpy as np
 import pytest
 import reference
+from maskline_coco.segmentation import decode_counts, parse_segmentation, rasterise
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError, ImageError
 from maskline_train.data.packed import PackedList
-from maskline_train.data.segmentation import decode_counts, parse_segmentation, rasterise
 from PIL import Image
 from pycocotools import mask as coco_mask
 from support.data.coco_files import HEIGHT, WIDTH, annotation, square, write
@@ -62,7 +62,13 @@ def test_what_training_leaves_out_is_counted_and_kept_for_evaluation(tmp_path):
     assert objects.boxes.tolist() == [[26, 16, 30, 20]]
     assert objects.masks[0].sum() == 16
     coco = dataset.coco_api()
-    assert sorted(coco.anns) == [1, 2, 3, 4, 7]
+    assert [found["bbox"] for found in coco.dataset["annotations"]] == [
+        [4, 5, 6, 6],
+        [4, 5, 0, 6],
+        [4, 5, 6, -1],
+        [40, 5, 6, 6],
+        [26, 16, 6, 6],
+    ]
     assert coco.anns[1]["iscrowd"] == 1
     assert coco.annToMask(coco.anns[1]).sum() == 60
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from maskline_coco.image_limits import ImageLimits
 from maskline_train.data.canvas import choose_canvas, preprocess, preprocess_batch, resize_geometry
 from maskline_train.data.errors import ImageError
-from maskline_train.data.image_limits import ImageLimits
 from maskline_train.data.images import FORMATS, decode_image
 from maskline_train.spec import PreprocessingSpec
 from PIL import Image

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
+
+from maskline_coco.fields import MAX_COORDINATE_PX, is_coordinate, short
+
+# pycocotools draws an outline point by point: 82 bytes of memory a pixel of its length, however small the file is.
+MAX_OUTLINE_PX = 2_000_000
+_MAX_COUNT_BITS = 35  # more than any run of an image; a number of a million groups would take minutes to add up
 
 Segmentation = list[list[float]] | dict[str, Any]
 
@@ -25,21 +30,32 @@ def parse_segmentation(value: Any, height: int, width: int) -> tuple[Segmentatio
     if isinstance(value, list):
         polygons = [_check_polygon(polygon) for polygon in value]
         kept = [polygon for polygon in polygons if len(polygon) >= 6]
+        _check_outlines(kept)
         return kept, "" if kept else "with polygons of less than 3 points"
     if isinstance(value, dict):
         return _check_rle(value, height, width), ""
     raise ValueError(f"segmentation: got {type(value).__name__}, expected a list of polygons or an RLE object")
 
 
+def area_px(segmentation: Segmentation, height: int, width: int) -> int:
+    """How many pixels `rasterise` sets."""
+    return int(coco_mask.area(to_rle(segmentation, height, width))) if segmentation else 0
+
+
 def rasterise(segmentation: Segmentation, height: int, width: int) -> npt.NDArray[np.uint8]:
     """[H, W] uint8, 0 or 1; what lies outside the image is cut off; no polygon gives zeros."""
+    if not segmentation:
+        return np.zeros((height, width), np.uint8)
+    return np.asarray(coco_mask.decode(to_rle(segmentation, height, width)))
+
+
+def to_rle(segmentation: Segmentation, height: int, width: int) -> Any:
+    """The compressed RLE of a mask, as pycocotools has it; of a segmentation that is not empty."""
     if isinstance(segmentation, list):
-        if not segmentation:
-            return np.zeros((height, width), np.uint8)
-        return np.asarray(coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))))
+        return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
     if isinstance(segmentation["counts"], list):
-        segmentation = coco_mask.frPyObjects(segmentation, height, width)
-    return np.asarray(coco_mask.decode(segmentation))
+        return coco_mask.frPyObjects(segmentation, height, width)
+    return segmentation
 
 
 def decode_counts(text: str) -> list[int]:
@@ -62,6 +78,10 @@ def decode_counts(text: str) -> list[int]:
         value |= (bits & 31) << shift
         shift += 5
         if bits & 32:
+            if shift >= _MAX_COUNT_BITS:
+                raise ValueError(
+                    f"segmentation.counts: got a number of more than {_MAX_COUNT_BITS} bits, expected less"
+                )
             continue
         if bits & 16:
             value -= 1 << shift
@@ -77,16 +97,41 @@ def _check_polygon(polygon: Any) -> list[float]:
         raise ValueError(f"segmentation: got a {type(polygon).__name__} as a polygon, expected [x0, y0, x1, y1, ...]")
     if len(polygon) % 2:
         raise ValueError(f"segmentation: got a polygon of {len(polygon)} numbers, expected pairs of x and y")
-    for number in polygon:
-        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-            raise ValueError(f"segmentation: got {number!r} in a polygon, expected a finite number")
+    if not set(map(type, polygon)) <= {int, float} or not _are_coordinates(polygon):
+        wrong = next(number for number in polygon if not is_coordinate(number))
+        raise ValueError(
+            f"segmentation: got {short(wrong)} in a polygon, expected pixels, each within {MAX_COORDINATE_PX} of 0"
+        )
     return polygon
+
+
+def _are_coordinates(polygon: list[float]) -> bool:
+    """`is_coordinate` of all numbers at once; a data set has millions of them."""
+    try:
+        return not polygon or bool(np.abs(np.array(polygon, np.float64)).max() <= MAX_COORDINATE_PX)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
+
+
+def _check_outlines(polygons: list[list[float]]) -> None:
+    """Refuse outlines that would take more memory to draw than any image's objects do."""
+    length = sum(map(_outline_px, polygons))
+    if length > MAX_OUTLINE_PX:
+        raise ValueError(
+            f"segmentation: got outlines of {length:.0f} px, expected at most {MAX_OUTLINE_PX}; is a coordinate wrong?"
+        )
+
+
+def _outline_px(polygon: list[float]) -> float:
+    """The points that pycocotools draws, in pixels: of each edge the longer of its width and height."""
+    points = np.array(polygon, np.float64).reshape(-1, 2)
+    return float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())
 
 
 def _check_rle(rle: dict[str, Any], height: int, width: int) -> dict[str, Any]:
     """Check sizes and run lengths: pycocotools would write past its buffer for runs longer than the image."""
     if rle.get("size") != [height, width]:
-        raise ValueError(f"segmentation.size: got {rle.get('size')!r}, expected the image's {[height, width]}")
+        raise ValueError(f"segmentation.size: got {short(rle.get('size'))}, expected the image's {[height, width]}")
     counts = rle.get("counts")
     if not isinstance(counts, str | list):
         raise ValueError(f"segmentation.counts: got {type(counts).__name__}, expected a list or a string")

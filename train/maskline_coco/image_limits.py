@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from maskline_train.data.errors import ImageError
+from maskline_coco.errors import ImageError
 
 
 @dataclasses.dataclass(frozen=True)
