@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from maskline_train.data.check import check_command
 from maskline_train.files import error_line
 from maskline_train.options import Data, Kind, RecipeName, TotalBatch, TrainSplit, ValSplit
 from maskline_train.paper.commands import (
@@ -137,6 +138,7 @@ def evaluate_command(
     if tta and rpn is not None:
         raise ValueError("--tta: got --rpn too, expected one of them; test-time augmentation takes a whole model")
     dataset = CocoDataset(data, split, annotations)
+    dataset.check_headers(range(len(dataset))[:max_images])
     model = load_model(checkpoint)
     with process_group() as processes:
         model = model.to(processes.device)
@@ -252,24 +254,7 @@ def figures_command(
     make_figures(out, seed=seed, train_images=train_images, val_images=val_images)
 
 
-@data_app.command("check")
-def check_command(
-    data: Annotated[Path, typer.Argument(help="Folder with annotations/instances_SPLIT.json and SPLIT/.")],
-    split: Annotated[list[str], typer.Option(help="Split to check; may be given several times.")] = ["train", "val"],  # noqa: B006
-    annotations: Kind = "instances",
-) -> None:
-    """Check annotations and image headers of a data set, and say what training will not use.
-
-    Example: maskline-train data check coco --split train2017 --split val2017
-    """
-    from maskline_train.data.coco import CocoDataset
-
-    for name in split:
-        dataset = CocoDataset(data, name, annotations)
-        dataset.check_images()
-        typer.echo(dataset.describe())
-
-
+data_app.command("check")(check_command)
 data_app.command("cityscapes")(cityscapes_command)
 app.command("four-step")(four_step_command)
 app.command("distil")(distil_command)

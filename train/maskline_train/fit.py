@@ -220,6 +220,7 @@ def _check(
             )
         if recipe.model.keypoint_head is not None:
             check_keypoints(dataset, recipe.model.keypoint_head)
+        dataset.check_headers(range(processes.rank, len(dataset), processes.world))
     if recipe.training.amp == "fp16" and processes.device.type != "cuda":
         raise ValueError("amp: got 'fp16' without a GPU, expected 'bf16' or 'off' there; change the recipe")
     if not has_checkpoint(out):

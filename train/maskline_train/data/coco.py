@@ -12,23 +12,27 @@ Ref: https://cocodataset.org/#format-data
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from maskline_coco.annotation import Annotation
-from maskline_coco.annotation_file import ImageRecord, read_instances
+from maskline_coco.annotation_file import ImageRecord
+from maskline_coco.image_headers import check_headers, raise_problems, size_problem
 from maskline_coco.segmentation import rasterise
-from maskline_coco.truth import Categories, ground_truth
-from PIL import Image
+from maskline_coco.split import read_split
+from maskline_coco.truth import ground_truth
 
 from maskline_train.data.errors import DataError, ImageError
-from maskline_train.data.images import FORMATS, ORIENTATION_TAG, SIDES_SWAPPED, Pixels, decode_image
+from maskline_train.data.images import FORMATS, Pixels, decode_image
 from maskline_train.data.packed import PackedList
 
+_DECODING = 8  # images that a check decodes at a time, each of up to 50 million pixels
 PIXEL_CENTRE = 0.5  # from a keypoint's pixel index in a COCO file to continuous pixels
 
 
@@ -46,7 +50,7 @@ class CocoDataset:
     """Images in the order of their ids, with their annotations.
 
     Everything that the json alone can show is checked here, so that nothing is left to find out in step 5000;
-    `check_images` also opens each image's header. What cannot be trained on, but is no mistake (crowd regions, boxes
+    `check_headers` also opens each image's header. What cannot be trained on, but is no mistake (crowd regions, boxes
     without area, objects outside their image), is counted in `unused` and left out of `objects`; the evaluation
     (`coco_api`) sees it.
 
@@ -72,13 +76,12 @@ class CocoDataset:
         """
         self.root = Path(root)
         self.split = split
-        self.annotation_file = self.root / "annotations" / f"{annotations}_{split}.json"
-        self.image_folder = self.root / split
-        self._check_folders()
-        categories, self.keypoint_names, records = read_instances(self.annotation_file)
-        self._check_files(records)
-        self.category_ids = tuple(categories)
-        self.classes = tuple(categories.values())
+        found = read_split(self.root, split, annotations)
+        self.annotation_file, self.image_folder, records = found.annotation_file, found.image_folder, found.records
+        self._categories = found.categories
+        self.category_ids = tuple(found.categories.ids)
+        self.classes = tuple(found.categories.names)
+        self.keypoint_names = tuple(found.categories.keypoint_names)
         self.unused: Mapping[str, int] = dict(
             Counter(a.unused for record in records for a in record.annotations if a.unused)
         )
@@ -111,8 +114,9 @@ class CocoDataset:
         record = self[index]
         path = self.image_folder / record.file_name
         pixels = decode_image(path)
-        if pixels.shape[:2] != (record.height, record.width):
-            raise ImageError(_size_mismatch(path, pixels.shape[1], pixels.shape[0], record))
+        problem = size_problem(path, (pixels.shape[0], pixels.shape[1]), record)
+        if problem:
+            raise ImageError(problem)
         return pixels
 
     def objects(self, index: int) -> Objects:
@@ -128,19 +132,30 @@ class CocoDataset:
         keypoints = self._keypoints(usable)
         return Objects(boxes[kept], labels[kept], masks[kept], None if keypoints is None else keypoints[kept])
 
-    def check_images(self) -> None:
-        """Open the header of each image (no pixel is decoded; about 0.1 ms a file).
+    def check_headers(self, indices: range | None = None) -> None:
+        """Open the headers of these images, or of all: no pixel is decoded, about 0.1 ms a file.
 
         Raises:
-            DataError: an image that is none, or of another size than the json says; the first is named, all counted.
+            DataError: an image that is none, beyond the limits, or of another size than the json says; the first is
+                named, all are counted.
         """
-        problems = [problem for record in self if (problem := self._header_problem(record))]
-        if problems:
-            raise DataError(f"{problems[0]} ({len(problems)} of {len(self)} images have such a problem)")
+        chosen = range(len(self)) if indices is None else indices
+        check_headers(self.image_folder, (self[index] for index in chosen), FORMATS)
+
+    def check_images(self, advance: Callable[[], None] = lambda: None) -> None:
+        """Decode each image, on all processors, as training will: about 10 ms a file and processor.
+
+        Args:
+            advance: called after each image.
+
+        Raises:
+            DataError: as `check_headers`, and a file that is cut off.
+        """
+        raise_problems(self._image_problems(advance))
 
     def coco_api(self) -> Any:
         """The split as a quiet `pycocotools.coco.COCO`, the ground truth of the reference metric."""
-        return ground_truth(self, Categories(self.category_ids, self.classes, self.keypoint_names))
+        return ground_truth(self, self._categories)
 
     def describe(self) -> str:
         """One line: images, objects, what is not used and why."""
@@ -148,6 +163,24 @@ class CocoDataset:
         line = f"{self.split}: {len(self)} images ({sum(self.usable)} with usable objects), {total} annotations"
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.unused.items()))
         return f"{line}; not used in training: {reasons}" if reasons else line
+
+    def _image_problems(self, advance: Callable[[], None]) -> Iterator[str]:
+        """Of each image, why it cannot be decoded; "" of a good one."""
+        workers = min(os.cpu_count() or 1, _DECODING)  # Pillow's decoders let other threads work
+        with ThreadPoolExecutor(workers) as threads:
+            for problem in threads.map(self._image_problem, range(len(self))):
+                advance()
+                yield problem
+
+    def _image_problem(self, index: int) -> str:
+        try:
+            self.image(index)
+        except PermissionError:
+            path = self.image_folder / self[index].file_name
+            return f"{path}: permission denied, expected an image that this user may read; change its mode or owner"
+        except (DataError, OSError) as error:
+            return str(error)
+        return ""
 
     def _keypoints(self, annotations: list[Annotation]) -> npt.NDArray[np.float32] | None:
         """[G, J, 3] in continuous pixels; None where the data set has no keypoints."""
@@ -158,46 +191,6 @@ class CocoDataset:
         keypoints = keypoints.reshape(-1, len(self.keypoint_names), 3)
         centres = keypoints + np.array([PIXEL_CENTRE, PIXEL_CENTRE, 0], np.float32)
         return np.where(keypoints[..., 2:] > 0, centres, np.float32(0))
-
-    def _check_folders(self) -> None:
-        for path, kind in ((self.annotation_file, "file"), (self.image_folder, "folder")):
-            if not (path.is_file() if kind == "file" else path.is_dir()):
-                prefix = self.annotation_file.stem.removesuffix(self.split)
-                stems = sorted(file.stem for file in self.root.glob("annotations/*.json"))
-                splits = [stem.removeprefix(prefix) for stem in stems if stem.startswith(prefix)]
-                others = [stem for stem in stems if not stem.startswith(prefix)]
-                hint = f" (for {', '.join(others)} see --annotations)" if others else ""
-                raise DataError(
-                    f"{path}: no such {kind}; expected ROOT/annotations/{self.annotation_file.name} and "
-                    f"ROOT/{self.split}/; splits with annotations there: {', '.join(splits) or 'none'}{hint}"
-                )
-
-    def _check_files(self, records: list[ImageRecord]) -> None:
-        missing = [record for record in records if not (self.image_folder / record.file_name).is_file()]
-        if missing:
-            raise DataError(
-                f"{self.image_folder / missing[0].file_name}: no such image (id {missing[0].id}); {len(missing)} of "
-                f"{len(records)} images are missing; put them into {self.image_folder} or remove them from "
-                f"{self.annotation_file}"
-            )
-
-    def _header_problem(self, record: ImageRecord) -> str:
-        path = self.image_folder / record.file_name
-        try:
-            with Image.open(path, formats=FORMATS) as image:
-                width, height = image.size
-                if image.getexif().get(ORIENTATION_TAG, 1) in SIDES_SWAPPED:
-                    width, height = height, width
-        except Exception as error:  # Pillow's readers raise anything on a broken header
-            return f"{path}: not an image ({error}); replace it or remove it from {self.annotation_file}"
-        return _size_mismatch(path, width, height, record) if (height, width) != (record.height, record.width) else ""
-
-
-def _size_mismatch(path: Path, width: int, height: int, record: ImageRecord) -> str:
-    return (
-        f"{path}: got {width}x{height} pixels (EXIF orientation applied), expected {record.width}x{record.height} "
-        f"as the json says for image id {record.id}; correct width and height, or the image"
-    )
 
 
 def _clip(annotation: Annotation, record: ImageRecord) -> tuple[float, float, float, float]:

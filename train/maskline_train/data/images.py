@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from maskline_coco.image_headers import ORIENTATION_TAG
 from maskline_coco.image_limits import LIMITS, ImageLimits, check_bytes, check_pixels
 from PIL import Image, UnidentifiedImageError
 
@@ -26,8 +27,6 @@ FORMATS = (
     "GIF",
 )  # what data sets hold; the server takes the first three
 
-ORIENTATION_TAG = 0x0112  # of EXIF
-SIDES_SWAPPED = (5, 6, 7, 8)  # orientations of pictures whose sides are stored the other way round
 # Orientation -> how Pillow turns the stored picture upright; 1, and anything unknown: as it is.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from maskline_train.data.sampler import Draw, TrainSampler, item_rng
 from maskline_train.data.transforms import Augmentation, Sample, augment
 from maskline_train.spec import CANVAS_MULTIPLE, KeypointHeadSpec, PreprocessingSpec
 from maskline_train.target import Target
+
+UNREADABLE = (DataError, OSError)  # what an image file can do to its reader
+Item = TypeVar("Item")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,11 +109,13 @@ def train_loader(
     groups = [int(dataset.sizes[index][0] > dataset.sizes[index][1]) for index in indices]
     sampler = TrainSampler(indices, groups, batch_size, seed, rank, world_size, start_batch)
     return iter(
-        DataLoader(
-            _TrainItems(dataset, spec, augmentation, seed, keypoint_head),
-            batch_sampler=sampler,
-            collate_fn=_collate,
-            **_worker_options(workers, pin_memory),
+        Batches(
+            DataLoader(
+                _TrainItems(dataset, spec, augmentation, seed, keypoint_head),
+                batch_sampler=sampler,
+                collate_fn=_collate,
+                **_worker_options(workers, pin_memory),
+            )
         )
     )
 
@@ -137,7 +142,7 @@ def eval_loader(
     rank: int = 0,
     world_size: int = 1,
     pin_memory: bool = False,
-) -> DataLoader[Any]:
+) -> Batches:
     """All images once, in id order, prepared exactly as the server does; no targets.
 
     Process `rank` of `world_size` takes each `world_size`-th image. `len` is the number of batches; a process may
@@ -145,12 +150,36 @@ def eval_loader(
     """
     indices = range(rank, len(dataset), world_size)
     batches = [list(indices[start : start + batch_size]) for start in range(0, len(indices), batch_size)]
-    return DataLoader(
-        _EvalItems(dataset),
-        batch_sampler=batches,
-        collate_fn=_EvalCollate(spec),
-        **_worker_options(workers, pin_memory),
+    return Batches(
+        DataLoader(
+            _EvalItems(dataset),
+            batch_sampler=batches,
+            collate_fn=_EvalCollate(spec),
+            **_worker_options(workers, pin_memory),
+        )
     )
+
+
+class Batches:
+    """The batches of a loader. What went wrong in a worker is raised here as it was there.
+
+    `DataLoader` itself raises an error whose text is the worker's traceback, 30 lines with the file's name among them;
+    therefore an item that cannot be read travels as its error, in the batch's place.
+    """
+
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        self._loader = loader
+
+    def __len__(self) -> int:
+        """The number of batches."""
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches; raises DataError or OSError where an image cannot be read."""
+        for batch in self._loader:
+            if isinstance(batch, Exception):
+                raise batch
+            yield batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,14 +190,20 @@ class _TrainItem:
 
 
 @dataclasses.dataclass(frozen=True)
-class _TrainItems(Dataset[_TrainItem]):
+class _TrainItems(Dataset[_TrainItem | Exception]):
     dataset: CocoDataset
     spec: PreprocessingSpec
     augmentation: Augmentation
     seed: int
     keypoint_head: KeypointHeadSpec | None
 
-    def __getitem__(self, draw: Draw) -> _TrainItem:
+    def __getitem__(self, draw: Draw) -> _TrainItem | Exception:
+        try:
+            return self._item(draw)
+        except UNREADABLE as error:
+            return error
+
+    def _item(self, draw: Draw) -> _TrainItem:
         image, objects = self.dataset.image(draw.index), self.dataset.objects(draw.index)
         head, rng = self.keypoint_head, item_rng(self.seed, draw)
         keypoints = None if head is None else objects.keypoints
@@ -179,23 +214,40 @@ class _TrainItems(Dataset[_TrainItem]):
 
 
 @dataclasses.dataclass(frozen=True)
-class _EvalItems(Dataset[tuple[Pixels, int]]):
+class _EvalItems(Dataset[tuple[Pixels, int] | Exception]):
     dataset: CocoDataset
 
-    def __getitem__(self, index: int) -> tuple[Pixels, int]:
-        return self.dataset.image(index), self.dataset.image_ids[index]
+    def __getitem__(self, index: int) -> tuple[Pixels, int] | Exception:
+        try:
+            return self.dataset.image(index), self.dataset.image_ids[index]
+        except UNREADABLE as error:
+            return error
 
 
 @dataclasses.dataclass(frozen=True)
 class _EvalCollate:
     spec: PreprocessingSpec
 
-    def __call__(self, items: Sequence[tuple[Pixels, int]]) -> Batch:
-        canvas, info = preprocess_batch([image for image, _ in items], self.spec)
-        return Batch(torch.from_numpy(canvas), torch.from_numpy(info), (), tuple(key for _, key in items))
+    def __call__(self, items: Sequence[tuple[Pixels, int] | Exception]) -> Batch | Exception:
+        good, errors = _parted(items)
+        if errors:
+            return errors[0]
+        canvas, info = preprocess_batch([image for image, _ in good], self.spec)
+        return Batch(torch.from_numpy(canvas), torch.from_numpy(info), (), tuple(key for _, key in good))
 
 
-def _collate(items: Sequence[_TrainItem]) -> Batch:
+def _parted(items: Sequence[Item | Exception]) -> tuple[list[Item], list[Exception]]:
+    """What was read, and what went wrong."""
+    good = [item for item in items if not isinstance(item, Exception)]
+    return good, [item for item in items if isinstance(item, Exception)]
+
+
+def _collate(items: Sequence[_TrainItem | Exception]) -> Batch | Exception:
+    good, errors = _parted(items)
+    return errors[0] if errors else _batch(good)
+
+
+def _batch(items: Sequence[_TrainItem]) -> Batch:
     sizes = [(item.sample.image.shape[0], item.sample.image.shape[1]) for item in items]
     height, width = (
         CANVAS_MULTIPLE * math.ceil(max(size[axis] for size in sizes) / CANVAS_MULTIPLE) for axis in (0, 1)

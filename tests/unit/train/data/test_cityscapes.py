@@ -75,7 +75,7 @@ def test_a_converted_set_trains_on_objects_and_knows_groups_as_crowds(tmp_path):
         "aachen/aachen_000000_000019_leftImg8bit.png",
         "zurich/zurich_000001_000019_leftImg8bit.png",
     ]
-    dataset.check_images()
+    dataset.check_headers()
     assert np.array_equal(dataset.image(0), id_map(STREET)[1])
     objects = dataset.objects(0)
     assert [CLASSES[label] for label in objects.labels] == ["person", "rider", "car", "car", "bus", "bicycle"]

@@ -31,7 +31,7 @@ def test_images_come_in_id_order_and_categories_with_gaps_become_classes(tmp_pat
     empty = dataset.objects(1)
     assert empty.boxes.shape == (0, 4)
     assert empty.masks.shape == (0, HEIGHT, WIDTH)
-    dataset.check_images()
+    dataset.check_headers()
     assert dataset.describe() == "train: 2 images (1 with usable objects), 2 annotations"
 
 
@@ -181,7 +181,7 @@ def test_images_that_differ_from_the_json_are_found_up_front(tmp_path):
     Image.new("RGB", (HEIGHT, WIDTH)).save(tmp_path / "train" / "a.png")  # sides swapped
     (tmp_path / "train" / "b.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"a\.png: got 20x30 .* expected 30x20 .*\(2 of 2 images"):
-        dataset.check_images()
+        dataset.check_headers()
     with pytest.raises(ImageError, match="expected 30x20"):
         dataset.image(0)
     with pytest.raises(ImageError, match=r"b\.png: cannot be decoded"):
@@ -194,7 +194,7 @@ def test_the_size_check_knows_exif(tmp_path):
     exif[0x0112] = 6
     Image.new("RGB", (HEIGHT, WIDTH)).save(tmp_path / "train" / "a.png", exif=exif)  # upright it is 30 wide, 20 high
     dataset = CocoDataset(tmp_path, "train")
-    dataset.check_images()
+    dataset.check_headers()
     assert dataset.image(0).shape == (HEIGHT, WIDTH, 3)
 
 

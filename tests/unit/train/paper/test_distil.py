@@ -61,7 +61,7 @@ def test_unlabelled_images_get_as_many_objects_as_labelled_ones_have(data, tmp_p
     assert report.objects == round(objects / 4 * 3)
     assert report.labelled_mean == objects / 4
     joint = CocoDataset(tmp_path / "out", "train")
-    joint.check_images()
+    joint.check_headers()
     assert (len(joint), joint.classes) == (7, labelled.classes)
     generated = [a for record in joint if record.file_name.startswith("unlabelled/") for a in record.annotations]
     assert len(generated) == report.objects

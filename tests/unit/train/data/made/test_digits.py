@@ -49,7 +49,7 @@ def test_more_images_leave_the_first_ones_as_they_are(tmp_path, root):
 @pytest.mark.parametrize(("split", "count"), [("train", NUM_TRAIN), ("val", NUM_VAL)])
 def test_a_split_is_a_clean_coco_set(root, split, count):
     dataset = CocoDataset(root, split)
-    dataset.check_images()
+    dataset.check_headers()
     assert len(dataset) == count
     assert dataset.classes == CLASSES
     assert dataset.unused == {}

@@ -43,7 +43,7 @@ def test_two_runs_give_the_same_bytes_and_another_seed_others(tmp_path: Path, ro
 @pytest.mark.parametrize(("split", "count"), [("train", NUM_TRAIN), ("val", NUM_VAL)])
 def test_a_split_is_a_clean_coco_keypoint_set(root: Path, split: str, count: int) -> None:
     dataset = CocoDataset(root, split, annotations="person_keypoints")
-    dataset.check_images()
+    dataset.check_headers()
     assert len(dataset) == count
     assert (dataset.classes, dataset.keypoint_names, dataset.unused) == (("figure",), KEYPOINTS, {})
     for index, record in enumerate(dataset):

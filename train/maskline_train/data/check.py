@@ -1,0 +1,43 @@
+"""`maskline-train data check`: everything that training would stumble over, before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+
+def check_command(
+    data: Annotated[Path, typer.Argument(help="Folder with annotations/instances_SPLIT.json and SPLIT/.")],
+    split: Annotated[list[str], typer.Option(help="Split to check; may be given several times.")] = ["train", "val"],  # noqa: B006
+    annotations: Annotated[
+        str, typer.Option("--annotations", help="annotations/KIND_SPLIT.json; with keypoints: person_keypoints.")
+    ] = "instances",
+    headers: Annotated[
+        bool, typer.Option("--headers", help="Look at image headers alone: soon done, finds no file that is cut off.")
+    ] = False,
+) -> None:
+    """Check annotations and images of a data set: decode each image, and say what training will not use.
+
+    Example: maskline-train data check coco --split train2017 --split val2017
+    """
+    from maskline_train.data.coco import CocoDataset
+
+    for name in split:
+        dataset = CocoDataset(data, name, annotations)
+        dataset.check_headers()
+        if not headers:
+            _decode(dataset.check_images, len(dataset), name)
+        typer.echo(dataset.describe())
+
+
+def _decode(check: Callable[[Callable[[], None]], None], total: int, split: str) -> None:
+    """Decode all images under a bar on a terminal's stderr."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"decode {split}", total=total)
+        check(lambda: progress.advance(task))
