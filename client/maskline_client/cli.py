@@ -117,6 +117,8 @@ def evaluate(
         import pycocotools  # noqa: F401
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}, expected it for this command; `pip install pycocotools`") from error
+    from maskline_coco.metric import STATISTICS
+
     from maskline_client.commands import evaluate as evaluation
 
     part = evaluation.read_split(data, split, max_images, annotations)
@@ -126,17 +128,19 @@ def evaluate(
         if unknown:
             _fail(f"note: the model does not know {len(unknown)} classes of the data, AP 0 each: {', '.join(unknown)}")
         task = progress.add_task(f"evaluate {split}", total=len(part.image_ids))
-        scores, detections = evaluation.evaluate(detector, part, in_flight, lambda: progress.advance(task))
-    table = Table("", *evaluation.STATISTICS, title=f"AP x 100, {scores.num_images} images of {split}, served")
+        detections = evaluation.collect(detector, part, in_flight, lambda: progress.advance(task))
+        model = detector.model
+    if results is not None:  # first, so that they are there whatever becomes of the score
+        write_json(results, detections)
+    scores = evaluation.score(part, detections, masks=model.has_masks, keypoints=model.keypoints)
+    table = Table("", *STATISTICS, title=f"AP x 100, {scores.num_images} images of {split}, served")
     for kind, values in (("box", scores.box), ("mask", scores.mask), ("keypoint", scores.keypoint)):
         if values is not None:
-            found = (values.get(name) for name in evaluation.STATISTICS)
+            found = (values.get(name) for name in STATISTICS)
             table.add_row(kind, *("-" if value is None else f"{100 * value:.2f}" for value in found))
     _out.print(table)
     if json_path is not None:
         write_json(json_path, dataclasses.asdict(scores))
-    if results is not None:
-        write_json(results, detections)
 
 
 @app.command()

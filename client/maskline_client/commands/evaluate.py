@@ -1,28 +1,29 @@
 """COCO average precision of what the server answers, image files in; boxes, RLE masks and keypoints out.
 
 Boxes and masks are matched by IoU, keypoints by OKS (object keypoint similarity). AP is a fraction 0..1; None where no
-ground truth counts. pycocotools is imported here only when needed: the commands that measure nothing work without it.
+ground truth counts. Files are read and scored by `maskline_coco`, as in training. It needs pycocotools: this module is
+imported only by its command, and those that measure nothing work without.
 
 Letters: J keypoints.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from maskline_coco import split as coco_split
+from maskline_coco.image_headers import check_headers
+from maskline_coco.metric import average_precision, without
+from maskline_coco.truth import ground_truth
 
 from maskline_client.detector import IN_FLIGHT, Detector
+from maskline_client.images import FORMATS
 from maskline_client.served_model import KeypointNames, ServedModel
 
-STATISTICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")  # the first six of COCOeval.stats, in its order
-KEYPOINT_STATISTICS = ("AP", "AP50", "AP75", "APm", "APl")  # small persons have no keypoints in COCO
 DEFAULT_SIGMA = 0.05  # of a keypoint that the model gives none for, as in training
 
 
@@ -65,7 +66,7 @@ class Evaluation:
 
 
 def read_split(root: Path, split: str, max_images: int | None = None, annotations: str = "instances") -> DataSplit:
-    """Read `ROOT/annotations/KIND_SPLIT.json`; the images lie in `ROOT/SPLIT/`.
+    """Read `ROOT/annotations/KIND_SPLIT.json` by the rules of training, and the headers of the images in `ROOT/SPLIT/`.
 
     Args:
         root: the data folder.
@@ -74,38 +75,19 @@ def read_split(root: Path, split: str, max_images: int | None = None, annotation
         annotations: KIND, "person_keypoints" for keypoints.
 
     Raises:
-        ValueError: no such file, not COCO annotations, no image, an image without its file, two categories of one
-            name, or with other keypoints.
+        DataError: a missing file, a mistake in the json, an image that the server would refuse, or one of another size
+            than the json says: boxes and masks of its answer would be scored against others.
     """
-    from pycocotools.coco import COCO
-
-    path = root / "annotations" / f"{annotations}_{split}.json"
-    if not path.is_file():
-        raise ValueError(
-            f"--data: got no {path}, expected COCO annotations there; check --data, --split and --annotations"
-        )
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            coco = COCO(str(path))
-        image_ids = tuple(sorted(coco.imgs))[:max_images]
-        paths = tuple(root / split / coco.imgs[i]["file_name"] for i in image_ids)
-        names = [category["name"] for category in coco.loadCats(sorted(coco.cats))]
-        keypoints = {tuple(category["keypoints"]) for category in coco.cats.values() if category.get("keypoints")}
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AssertionError, TypeError) as error:
-        raise ValueError(
-            f"{path}: not COCO annotations ({error!r}), expected images, annotations, categories"
-        ) from error
-    missing = [file for file in paths if not file.is_file()]
-    if not image_ids or missing:
-        got = f"no file {missing[0]}" if missing else "no image"
-        raise ValueError(f"{path}: got {got} ({len(missing)} of {len(paths)} files missing), expected all images")
-    if len(set(names)) != len(names):
-        raise ValueError(f"{path}: got two categories of one name, expected names to tell classes apart")
-    if len(keypoints) > 1:
-        raise ValueError(f"{path}: got categories with different keypoints, expected one set of them")
-    (keypoint_names,) = keypoints or {()}
-    _fill_keypoints(path, coco, len(keypoint_names))
-    return DataSplit(coco, image_ids, paths, dict(zip(names, sorted(coco.cats), strict=True)), keypoint_names)
+    found = coco_split.read_split(root, split, annotations)
+    records = found.records[:max_images]
+    check_headers(found.image_folder, records, FORMATS)
+    return DataSplit(
+        ground_truth(found.records, found.categories),
+        tuple(record.id for record in records),
+        tuple(found.image_folder / record.file_name for record in records),
+        dict(zip(found.categories.names, found.categories.ids, strict=True)),
+        tuple(found.categories.keypoint_names),
+    )
 
 
 def check_keypoints(split: DataSplit, model: ServedModel) -> None:
@@ -132,22 +114,16 @@ def unknown_names(split: DataSplit, classes: Sequence[str]) -> list[str]:
     return missing
 
 
-def evaluate(
-    detector: Detector,
-    split: DataSplit,
-    in_flight: int = IN_FLIGHT,
-    advance: Callable[[], None] = lambda: None,
-) -> tuple[Evaluation, list[dict[str, Any]]]:
-    """Send every image of a split and score the answers.
+def collect(
+    detector: Detector, split: DataSplit, in_flight: int = IN_FLIGHT, advance: Callable[[], None] = lambda: None
+) -> list[dict[str, Any]]:
+    """Send every image of a split; the detections as COCO results, in the order of the image ids.
 
     Args:
         detector: connected to the server.
         split: from `read_split`.
         in_flight: requests under way at a time.
         advance: called after each image.
-
-    Returns:
-        The evaluation, and all detections as COCO results in the order of the image ids.
 
     Raises:
         ClientError: an image failed; a score over the others would mislead.
@@ -161,7 +137,7 @@ def evaluate(
             raise type(error)(f"image {path.name}: {error}") from error
         results += outcome.unwrap().to_coco_results(image_id, split.category_ids)
         advance()
-    return score(split, results, masks=model.has_masks, keypoints=model.keypoints), results
+    return results
 
 
 def score(
@@ -180,15 +156,11 @@ def score(
         len(results),
         box=_score(split, results, "bbox"),
         # Without the box, whose area pycocotools would else take for the size of the mask or of the person.
-        mask=_score(split, _without(results, "bbox"), "segm") if masks else None,
+        mask=_score(split, without(results, "bbox"), "segm") if masks else None,
         keypoint=None
         if keypoints is None
-        else _score(split, _without(results, "bbox", "segmentation"), "keypoints", oks_sigmas(keypoints)),
+        else _score(split, without(results, "bbox", "segmentation"), "keypoints", oks_sigmas(keypoints)),
     )
-
-
-def _without(results: list[dict[str, Any]], *keys: str) -> list[dict[str, Any]]:
-    return [{key: value for key, value in result.items() if key not in keys} for result in results]
 
 
 def oks_sigmas(keypoints: KeypointNames) -> tuple[float, ...]:
@@ -197,39 +169,8 @@ def oks_sigmas(keypoints: KeypointNames) -> tuple[float, ...]:
 
 
 def _score(
-    split: DataSplit, results: list[dict[str, Any]], iou_type: str, sigmas: tuple[float, ...] = ()
+    split: DataSplit, results: list[dict[str, Any]], kind: str, sigmas: tuple[float, ...] = ()
 ) -> dict[str, float | None]:
-    """Run COCOeval over the images of the split, quietly; the sigmas are those of keypoints."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        # pycocotools cannot load an empty list: for no result, an index of nothing.
-        found = split.coco.loadRes([dict(result) for result in results]) if results else COCO()
-        scorer = COCOeval(split.coco, found, iou_type)
-        scorer.params.imgIds = list(split.image_ids)
-        if sigmas:
-            scorer.params.kpt_oks_sigmas = np.array(sigmas)
-        scorer.evaluate()
-        scorer.accumulate()
-        scorer.summarize()
-    names = KEYPOINT_STATISTICS if sigmas else STATISTICS
-    values = np.asarray(scorer.stats, np.float64)[: len(names)]
-    return {name: None if value < 0 else float(value) for name, value in zip(names, values, strict=True)}
-
-
-def _fill_keypoints(path: Path, coco: Any, num_keypoints: int) -> None:
-    """Give annotations that say nothing of keypoints as many that are not labelled: COCOeval asks each for them.
-
-    Raises:
-        ValueError: an annotation with another number of them than its category names.
-    """
-    for annotation in coco.anns.values() if num_keypoints else ():
-        points = annotation.get("keypoints") or [0] * (3 * num_keypoints)
-        if not isinstance(points, list) or len(points) != 3 * num_keypoints:
-            got = f"{len(points)} values" if isinstance(points, list) else repr(points)[:60]
-            raise ValueError(
-                f"{path}: annotation {annotation.get('id')}: got keypoints of {got}, expected a list of "
-                f"{3 * num_keypoints}: x, y, visibility of each of the category's {num_keypoints}"
-            )
-        annotation["keypoints"], annotation["num_keypoints"] = points, sum(known > 0 for known in points[2::3])
+    """The statistics of "bbox", "segm" or "keypoints"; the sigmas are those of keypoints."""
+    found, _ = average_precision(split.coco, results, kind, split.image_ids, np.array(sigmas) if sigmas else None)
+    return found

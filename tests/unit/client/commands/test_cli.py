@@ -164,7 +164,7 @@ def test_detect_goes_on_after_a_refused_image_and_says_so_at_the_end(server: Ser
         (("detect", ".", "--url", "http://x"), 2, "expected host:port"),
         (("health", "--url", "127.0.0.1:1"), 3, "no server answers"),
         (("predict", "missing", "--out", "o"), 2, "missing: got no folder of that name"),
-        (("evaluate", "--url", "127.0.0.1:1", "--data", "missing"), 2, "expected COCO annotations there"),
+        (("evaluate", "--url", "127.0.0.1:1", "--data", "missing"), 2, "no such file; expected ROOT/annotations"),
         (("health", "--tls-ca", "missing.pem"), 2, "missing.pem cannot be read"),
     ],
 )

@@ -1,14 +1,26 @@
 """Average precision of served answers on a hand-made data set, whose score can be told in advance."""
 
+import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from maskline_client import Detector, InvalidImage, rle
-from maskline_client.commands.evaluate import check_keypoints, evaluate, oks_sigmas, read_split, unknown_names
+from maskline_client.commands.evaluate import (
+    DataSplit,
+    Evaluation,
+    check_keypoints,
+    collect,
+    oks_sigmas,
+    read_split,
+    score,
+    unknown_names,
+)
 from maskline_client.served_model import KeypointNames
 from maskline_train.evaluation.evaluate import DEFAULT_SIGMA
+from PIL import Image
 from unit.client.triton_double import (
     BOXES_ALONE,
     CLASSES,
@@ -17,10 +29,23 @@ from unit.client.triton_double import (
     SIZE,
     WITH_KEYPOINTS,
     Server,
-    file_with,
     mask_of,
     points_of,
 )
+
+
+def picture(objects: int, size: tuple[int, int] = SIZE) -> bytes:
+    """A real picture, behind whose end a byte says how many objects the scripted server finds."""
+    out = io.BytesIO()
+    Image.new("RGB", size[::-1]).save(out, "PNG")
+    return out.getvalue() + bytes([objects])
+
+
+def evaluate(
+    detector: Detector, split: DataSplit, in_flight: int = 1, advance: Callable[[], None] = lambda: None
+) -> tuple[Evaluation, list[dict]]:
+    results = collect(detector, split, in_flight, advance)
+    return score(split, results, masks=detector.model.has_masks, keypoints=detector.model.keypoints), results
 
 
 def write_data(root: Path, names: tuple[str, ...] = CLASSES, image_ids: tuple[int, ...] = (7, 3)) -> Path:
@@ -30,7 +55,7 @@ def write_data(root: Path, names: tuple[str, ...] = CLASSES, image_ids: tuple[in
     ids = {name: 10 * (len(names) - i) for i, name in enumerate(names)}
     annotations = []
     for image_id in image_ids:
-        (root / "val" / f"{image_id}.png").write_bytes(file_with(3))
+        (root / "val" / f"{image_id}.png").write_bytes(picture(3))
         for row in range(3):
             counts = rle.from_mask(mask_of(row)).decode()
             annotations.append(
@@ -90,7 +115,7 @@ def test_misplaced_masks_lower_the_mask_ap_alone(server: Server, tmp_path: Path)
 
 def test_nothing_found_scores_zero(server: Server, tmp_path: Path) -> None:
     root = write_data(tmp_path, image_ids=(3,))
-    (root / "val" / "3.png").write_bytes(file_with(0))
+    (root / "val" / "3.png").write_bytes(picture(0))
     with Detector(server.url) as detector:
         scores, results = evaluate(detector, read_split(root, "val"))
     assert results == []
@@ -108,19 +133,35 @@ def test_only_the_first_images_count_when_asked(server: Server, tmp_path: Path) 
 
 
 def test_a_refused_image_voids_the_evaluation_and_is_named(server: Server, tmp_path: Path) -> None:
-    root = write_data(tmp_path)
-    (root / "val" / "7.png").write_bytes(b"text")
+    split = read_split(write_data(tmp_path), "val")
+    (tmp_path / "val" / "7.png").write_bytes(b"text")
     with Detector(server.url) as detector, pytest.raises(InvalidImage, match=r"image 7\.png"):
-        evaluate(detector, read_split(root, "val"))
+        evaluate(detector, split)
+
+
+def turn(path: Path) -> None:
+    """A camera held upright: the stored picture is as the json says, what a viewer and the server see is not."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", SIZE[::-1]).save(path, exif=exif)
 
 
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        (lambda root: (root / "annotations" / "instances_val.json").unlink(), "expected COCO annotations there"),
-        (lambda root: (root / "annotations" / "instances_val.json").write_text("{"), "not COCO annotations"),
-        (lambda root: (root / "annotations" / "instances_val.json").write_text("[]"), "not COCO annotations"),
-        (lambda root: (root / "val" / "3.png").unlink(), r"got no file .*3\.png \(1 of 2 files missing\)"),
+        (
+            lambda root: (root / "annotations" / "instances_val.json").unlink(),
+            "no such file; expected ROOT/annotations",
+        ),
+        (lambda root: (root / "annotations" / "instances_val.json").write_text("{"), "not a whole JSON file"),
+        (lambda root: (root / "annotations" / "instances_val.json").write_text("[]"), "expected an object with images"),
+        (lambda root: (root / "val" / "3.png").unlink(), r"3\.png: no such image \(id 3\); 1 of 2 images are missing"),
+        (lambda root: (root / "val" / "3.png").write_bytes(b"text"), r"3\.png: not a JPEG, PNG, WEBP file"),
+        (
+            lambda root: (root / "val" / "3.png").write_bytes(picture(3, (30, 20))),
+            r"3\.png: got 20x30 .*expected 30x20",
+        ),
+        (lambda root: turn(root / "val" / "3.png"), r"3\.png: got 20x30 .*EXIF orientation applied.*expected 30x20"),
     ],
 )
 def test_data_that_cannot_be_scored_is_refused_before_anything_is_sent(tmp_path: Path, damage, text: str) -> None:
@@ -200,7 +241,7 @@ def test_objects_without_labelled_keypoints_do_not_count(server: Server, tmp_pat
 def test_no_keypoints_found_score_zero(server: Server, tmp_path: Path) -> None:
     root = write_keypoint_data(tmp_path)
     for path in (root / "val").iterdir():
-        path.write_bytes(file_with(0))
+        path.write_bytes(picture(0))
     server.script.outputs = WITH_KEYPOINTS
     with Detector(server.url) as detector:
         scores, _ = evaluate(detector, read_split(root, "val", annotations="person_keypoints"))
@@ -236,7 +277,7 @@ def test_categories_of_different_keypoints_are_refused(tmp_path: Path) -> None:
     data = json.loads(path.read_text())
     data["categories"][1]["keypoints"] = ["a"]
     path.write_text(json.dumps(data))
-    with pytest.raises(ValueError, match="got categories with different keypoints"):
+    with pytest.raises(ValueError, match="expected those of the other categories"):
         read_split(tmp_path, "val", annotations="person_keypoints")
 
 
@@ -244,10 +285,10 @@ def test_an_annotation_with_too_few_keypoints_is_named(tmp_path: Path) -> None:
     path = write_keypoint_data(tmp_path) / "annotations" / "person_keypoints_val.json"
     data = json.loads(path.read_text())
     annotation = next(item for item in data["annotations"] if item.get("keypoints"))
-    for wrong, text in (([1.0, 2.0], "keypoints of 2 values"), ("nose", "keypoints of 'nose'")):
+    for wrong, text in (([1.0, 2.0], r"keypoints \[1.0, 2.0\]"), ("nose", "keypoints 'nose'")):
         annotation["keypoints"] = wrong
         path.write_text(json.dumps(data))
-        with pytest.raises(ValueError, match=f"annotation {annotation['id']}: got {text}, expected a list of"):
+        with pytest.raises(ValueError, match=rf"\(id {annotation['id']}\): got {text}, expected 9 numbers"):
             read_split(tmp_path, "val", annotations="person_keypoints")
 
 
