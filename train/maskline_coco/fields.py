@@ -39,8 +39,8 @@ def integer(entry: Any, name: str, where: str, at_least: int = -MAX_ID) -> int:
     """A whole number of 64 bits."""
     value = field(entry, name, where)
     if isinstance(value, bool) or not isinstance(value, int) or not at_least <= value <= MAX_ID:
-        bound = " of 64 bits" if at_least < 0 else f" of at least {at_least}"
-        raise MistakeError(f"{where}: got {name} {short(value)}, expected a whole number{bound}")
+        bound = "" if at_least < 0 else f" and at least {at_least}"
+        raise MistakeError(f"{where}: got {name} {short(value)}, expected a whole number of at most 64 bits{bound}")
     return value
 
 

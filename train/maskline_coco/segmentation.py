@@ -139,5 +139,5 @@ def _check_rle(rle: dict[str, Any], height: int, width: int) -> dict[str, Any]:
     if not all(isinstance(run, int) and not isinstance(run, bool) and run >= 0 for run in runs):
         raise ValueError("segmentation.counts: got a negative or fractional run, expected whole numbers of pixels")
     if sum(runs) != height * width:
-        raise ValueError(f"segmentation.counts: got runs of {sum(runs)} pixels, expected {height * width}")
+        raise ValueError(f"segmentation.counts: got runs of {short(sum(runs))} pixels, expected {height * width}")
     return {"size": [height, width], "counts": counts}
