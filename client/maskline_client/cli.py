@@ -20,7 +20,7 @@ from rich.table import Table
 
 from maskline_client.bench.cli import bench
 from maskline_client.commands.connection_options import with_connection
-from maskline_client.commands.detect import JSON_NAME, Report, plan, run
+from maskline_client.commands.detect import JSON_NAME, Report, common_folder, plan, run
 from maskline_client.connection import Connection
 from maskline_client.detector import IN_FLIGHT, Detector
 from maskline_client.errors import ClientError
@@ -80,7 +80,7 @@ def detect(
         report = run(detector, jobs, score_thresh, in_flight, lambda: progress.advance(task))
     _out.print(_found_table(report))
     if out is not None:
-        write_json(out / JSON_NAME, report.to_coco(detector.model))
+        write_json(out / JSON_NAME, report.to_coco(detector.model, common_folder(images)))
         _out.print(
             f"{len(report.answers)} drawn pictures and {JSON_NAME} in {out}",
             soft_wrap=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from maskline_client.errors import InvalidImage
 ImageSource = str | Path | bytes | Image.Image | npt.NDArray[Any]
 
 FORMATS = ("JPEG", "PNG", "WEBP")  # as Pillow names what the server takes; its other readers are never tried
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")  # looked for in folders; a single file may have any name
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")  # looked for in folders; a single file may have any name
 _HEAD_BYTES = 12  # holds the longest signature, WebP's
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # Pillow writes these without loss
 # What Pillow raises on files that are broken or too large; SyntaxError is its word for a broken PNG.
@@ -82,21 +83,36 @@ def check_signature(head: bytes, what: str) -> None:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Image files in a folder and below, by name; hidden files and folders are left out.
+    """Image files in a folder and below, linked folders too, by name; hidden files and folders are left out.
 
     Raises:
-        InvalidImage: no image in it.
+        InvalidImage: no image in it, or a folder that cannot be read.
     """
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    try:
+        found = sorted(_images_below(folder, ()))
+    except PermissionError as error:
+        raise InvalidImage(
+            f"{error.filename}: permission denied, expected a folder that this user may read; change its mode, or name "
+            "the folders beside it"
+        ) from error
     if not found:
         raise InvalidImage(f"{folder}: got a folder without images, expected some of {', '.join(SUFFIXES)} in it")
     return found
+
+
+def _images_below(folder: Path, around: tuple[Path, ...]) -> Iterator[Path]:
+    """Image files in a folder and below; `around`: the folders on the way here, none of which is entered again.
+
+    A link to nothing is among them: its reader says so.
+    """
+    here = folder.resolve()
+    for path in [] if here in around else folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _images_below(path, (*around, here))
+        elif path.suffix.lower() in SUFFIXES and (path.is_file() or path.is_symlink()):
+            yield path
 
 
 def decode_rgb(data: bytes) -> Image.Image:

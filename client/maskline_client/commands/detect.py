@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,26 +48,31 @@ class Report:
     answers: list[Answer]
     errors: list[InvalidImage]
 
-    def to_coco(self, model: ServedModel) -> dict[str, Any]:
+    def to_coco(self, model: ServedModel, folder: Path) -> dict[str, Any]:
         """A COCO data set of the answers, each annotation with its score; category id = label + 1.
 
-        Keypoints are as in COCO's results: pixel indices, and the probability where annotations have the visibility.
+        It can be read back as annotations of `folder`: file names are below it, the visibility of every keypoint is 2,
+        and what the model thinks of each is in `keypoint_scores`.
+
+        Args:
+            model: that is served.
+            folder: with all files in it or below.
         """
         annotations: list[dict[str, Any]] = []
         images = []
         for image_id, answer in enumerate(self.answers, 1):
             height, width = answer.detections.image_size
-            images.append({"id": image_id, "file_name": str(answer.path), "height": height, "width": width})
+            images.append({"id": image_id, "file_name": _below(answer.path, folder), "height": height, "width": width})
             results = answer.detections.to_coco_results(image_id)
             for found, result in zip(answer.detections, results, strict=True):
                 area = result["bbox"][2] * result["bbox"][3] if found.rle is None else found.area()
-                count = {"num_keypoints": len(found.keypoint_names)} if found.keypoint_names else {}
-                annotations.append({"id": len(annotations) + 1, **result, **count, "area": area, "iscrowd": 0})
-        points = {}
+                points = _as_annotated(result["keypoints"]) if "keypoints" in result else {}
+                annotations.append({"id": len(annotations) + 1, **result, **points, "area": area, "iscrowd": 0})
+        named: dict[str, Any] = {}
         if model.keypoints is not None:
             lines = [[a + 1, b + 1] for a, b in lines_between(model.keypoint_names)]  # COCO counts from 1 here
-            points = {"keypoints": list(model.keypoint_names), "skeleton": lines}
-        categories = [{"id": label, "name": name, **points} for label, name in enumerate(model.classes, 1)]
+            named = {"keypoints": list(model.keypoint_names), "skeleton": lines}
+        categories = [{"id": label, "name": name, **named} for label, name in enumerate(model.classes, 1)]
         return {"images": images, "categories": categories, "annotations": annotations}
 
 
@@ -90,6 +96,21 @@ def plan(images: Sequence[Path], out: Path | None) -> list[Job]:
             below = path.relative_to(named) if named.is_dir() else Path(path.name)
             jobs.append(Job(path, None if out is None else _free_name(out / below, taken)))
     return jobs
+
+
+def common_folder(images: Sequence[Path]) -> Path:
+    """The folder that all of these files and folders are in; one folder alone is itself."""
+    return Path(os.path.commonpath([(named if named.is_dir() else named.parent).absolute() for named in images]))
+
+
+def _below(path: Path, folder: Path) -> str:
+    return path.absolute().relative_to(folder).as_posix()
+
+
+def _as_annotated(found: list[float]) -> dict[str, Any]:
+    """The keypoints of a result as an annotation has them."""
+    points = [value for x, y in zip(found[0::3], found[1::3], strict=True) for value in (x, y, 2)]
+    return {"keypoints": points, "num_keypoints": len(found) // 3, "keypoint_scores": found[2::3]}
 
 
 def run(

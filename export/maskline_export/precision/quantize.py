@@ -28,7 +28,7 @@ from maskline_export.onnx_file import load_onnx
 
 MIN_IMAGES = 8  # fewer see too little of what the network answers with; some hundred are better
 TRUNK = "backbone."  # weights of body and FPN start with it, as in `MaskRCNN.state_dict()`
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")
 _LEVELS = 127  # symmetric int8: -127..127
 
 Tensors = dict[str, npt.NDArray[np.generic]]

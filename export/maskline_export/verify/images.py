@@ -45,4 +45,4 @@ def named_images(paths: list[Path]) -> Iterator[tuple[str, Pixels]]:
             yield file.name, decode_image(file)
 
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")

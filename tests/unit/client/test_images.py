@@ -1,6 +1,7 @@
 """What is checked and encoded before anything is sent."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,34 @@ def test_a_folder_lists_its_images_in_order_and_hides_what_is_hidden(tmp_path: P
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"")
     assert [str(path.relative_to(tmp_path)) for path in list_images(tmp_path)] == ["a.jpg", "b.PNG", "sub/c.webp"]
+
+
+def test_a_folder_is_listed_whole(tmp_path: Path) -> None:
+    """Linked folders too, but none of those around them; a link to nothing is not passed over in silence."""
+    inside, beside = tmp_path / "in", tmp_path / "beside"
+    for path in (inside / "a.jfif", inside / "b.jpe", beside / "c.jpg"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    (inside / "linked").symlink_to(beside)
+    (inside / "around").symlink_to(tmp_path)
+    (inside / "gone.png").symlink_to(tmp_path / "nothing")
+    names = [str(path.relative_to(inside)) for path in list_images(inside)]
+    assert names == ["a.jfif", "around/beside/c.jpg", "b.jpe", "gone.png", "linked/c.jpg"]
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.jpg").write_bytes(b"")
+    listing = Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path.name == "closed":  # not by chmod: root may read everything
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(InvalidImage, match="closed: permission denied, expected a folder that this user may read"):
+        list_images(tmp_path)
 
 
 def test_a_folder_without_images_says_so(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from maskline_train.evaluation.many_views import PAPER_VIEWS, View, detect_augme
 from maskline_train.files import refuse_existing, whole_folder
 from maskline_train.model.mask_rcnn import MaskRCNN
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
 VISIBLE, HIDDEN = 2, 0  # COCO's visibility of a keypoint: labelled and visible; not labelled
 
 

@@ -86,9 +86,9 @@ def test_detect_writes_pictures_and_coco_json(server: Server, tmp_path: Path) ->
     assert Image.open(out / "b.png").size == (SIZE[1] * 24, SIZE[0] * 24)  # 20 px become 480
     data = json.loads((out / "detections.json").read_text())
     assert [image["file_name"] for image in data["images"]] == [
-        str(tmp_path / "in" / "a.png"),
-        str(tmp_path / "in" / "sub" / "a.png"),
-        str(tmp_path / "b.png"),
+        "in/a.png",
+        "in/sub/a.png",
+        "b.png",
     ]
     assert {c["id"]: c["name"] for c in data["categories"]} == {1: "circle", 2: "square", 3: "star"}
     assert all(a["score"] >= 0.5 and a["area"] == 35 for a in data["annotations"])
@@ -106,7 +106,8 @@ def test_detect_writes_what_a_model_of_keypoints_tells(server: Server, tmp_path:
     assert "segmentation" not in data["annotations"][0]
     assert data["annotations"][0]["area"] == 35
     assert data["annotations"][0]["num_keypoints"] == 3
-    assert data["annotations"][1]["keypoints"] == [5.0, 0.5, 0.75, 1.5, 5.5, 0.5, 8.5, 5.5, 0.25]
+    assert data["annotations"][1]["keypoints"] == [5.0, 0.5, 2, 1.5, 5.5, 2, 8.5, 5.5, 2]
+    assert data["annotations"][1]["keypoint_scores"] == [0.75, 0.5, 0.25]
     picture = np.asarray(Image.open(tmp_path / "out" / "a.png"))
     for j, (x, y, _) in enumerate(points_of(2)):
         assert tuple(picture[int(24 * y), int(24 * x)]) == PALETTE[j]
@@ -131,7 +132,7 @@ def test_an_area_is_the_masks_or_the_boxs(counts: bytes | None, area: int) -> No
     masks = None if counts is None else (counts,)
     found = Detections(box, np.ones(1, np.float32), label, ("circle",), masks, SIZE)
     model = ServedModel(CLASSES, BOXES_ALONE if counts is None else WITH_MASKS, 5)
-    (annotation,) = Report([Answer(Path("a.png"), found)], []).to_coco(model)["annotations"]
+    (annotation,) = Report([Answer(Path("a.png"), found)], []).to_coco(model, Path.cwd())["annotations"]
     assert annotation["area"] == area
 
 
