@@ -21,7 +21,9 @@ def check_command(
         bool, typer.Option("--headers", help="Look at image headers alone: soon done, finds no file that is cut off.")
     ] = False,
 ) -> None:
-    """Check annotations and images of a data set: decode each image, and say what training will not use.
+    """Check annotations and images of a data set: decode each image, say what training will not use.
+
+    What is no mistake and hardly meant, such as boxes in another format, is a warning.
 
     Example: maskline-train data check coco --split train2017 --split val2017
     """
@@ -33,6 +35,8 @@ def check_command(
         if not headers:
             _decode(dataset.check_images, len(dataset), name)
         typer.echo(dataset.describe())
+        for line in dataset.suspicions():
+            typer.echo(f"warning: {dataset.annotation_file}: {line}", err=True)
 
 
 def _decode(check: Callable[[Callable[[], None]], None], total: int, split: str) -> None:

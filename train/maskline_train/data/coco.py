@@ -26,6 +26,7 @@ from maskline_coco.annotation_file import ImageRecord
 from maskline_coco.image_headers import check_headers, raise_problems, size_problem
 from maskline_coco.segmentation import rasterise
 from maskline_coco.split import read_split
+from maskline_coco.suspicions import suspicions
 from maskline_coco.truth import ground_truth
 
 from maskline_train.data.errors import DataError, ImageError
@@ -163,6 +164,10 @@ class CocoDataset:
         line = f"{self.split}: {len(self)} images ({sum(self.usable)} with usable objects), {total} annotations"
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.unused.items()))
         return f"{line}; not used in training: {reasons}" if reasons else line
+
+    def suspicions(self) -> Iterator[str]:
+        """A line for each thing that is no mistake and hardly meant: boxes in another format, a first class unused."""
+        return suspicions(self, self._categories)
 
     def _image_problems(self, advance: Callable[[], None]) -> Iterator[str]:
         """Of each image, why it cannot be decoded; "" of a good one."""
