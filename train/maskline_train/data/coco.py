@@ -24,14 +24,16 @@ import numpy.typing as npt
 from maskline_coco.annotation import Annotation
 from maskline_coco.annotation_file import ImageRecord
 from maskline_coco.image_headers import check_headers, raise_problems, size_problem
-from maskline_coco.segmentation import rasterise
+from maskline_coco.segmentation import to_rle
 from maskline_coco.split import read_split
 from maskline_coco.suspicions import suspicions
 from maskline_coco.truth import ground_truth
+from pycocotools import mask as coco_mask
 
 from maskline_train.data.errors import DataError, ImageError
 from maskline_train.data.images import FORMATS, Pixels, decode_image
 from maskline_train.data.packed import PackedList
+from maskline_train.data.rle_masks import RleMasks
 
 _DECODING = 8  # images that a check decodes at a time, each of up to 50 million pixels
 PIXEL_CENTRE = 0.5  # from a keypoint's pixel index in a COCO file to continuous pixels
@@ -43,8 +45,13 @@ class Objects:
 
     boxes: npt.NDArray[np.float32]  # [G, 4] xyxy, px of the original image, inside it, x0 < x1
     labels: npt.NDArray[np.int64]  # [G] class index
-    masks: npt.NDArray[np.uint8]  # [G, H, W] 0 or 1, at the original size
+    each_mask: RleMasks  # G of [H, W] 0 or 1, at the original size
     keypoints: npt.NDArray[np.float32] | None  # [G, J, 3] x, y px, visibility 0, 1, 2; zeros where not labelled
+
+    @property
+    def masks(self) -> npt.NDArray[np.uint8]:
+        """[G, H, W] 0 or 1, drawn now: of large images with many objects take `each_mask`."""
+        return self.each_mask.array()
 
 
 class CocoDataset:
@@ -126,12 +133,13 @@ class CocoDataset:
         usable = [annotation for annotation in record.annotations if not annotation.unused]
         boxes = np.array([_clip(a, record) for a in usable], np.float32).reshape(-1, 4)
         labels = np.array([a.label for a in usable], np.int64)
-        masks = np.zeros((len(usable), record.height, record.width), np.uint8)
-        for mask, annotation in zip(masks, usable, strict=True):
-            mask[:] = rasterise(annotation.segmentation, record.height, record.width)
-        kept = masks.any(axis=(1, 2)) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # float32 can close a thin box
+        size = record.height, record.width
+        rles = [to_rle(a.segmentation, *size) for a in usable]
+        kept = np.array([coco_mask.area(rle) > 0 for rle in rles], bool)
+        kept &= (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # float32 can close a thin box
         keypoints = self._keypoints(usable)
-        return Objects(boxes[kept], labels[kept], masks[kept], None if keypoints is None else keypoints[kept])
+        masks = RleMasks([rle for rle, good in zip(rles, kept, strict=True) if good], size)
+        return Objects(boxes[kept], labels[kept], masks, None if keypoints is None else keypoints[kept])
 
     def check_headers(self, indices: range | None = None) -> None:
         """Open the headers of these images, or of all: no pixel is decoded, about 0.1 ms a file.

@@ -20,7 +20,7 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
 from maskline_train.data.images import Pixels
 from maskline_train.data.sampler import Draw, TrainSampler, item_rng
-from maskline_train.data.transforms import Augmentation, Sample, augment
+from maskline_train.data.transforms import Augmentation, Sample, as_array, augment
 from maskline_train.spec import CANVAS_MULTIPLE, KeypointHeadSpec, PreprocessingSpec
 from maskline_train.target import Target
 
@@ -207,7 +207,7 @@ class _TrainItems(Dataset[_TrainItem | Exception]):
         image, objects = self.dataset.image(draw.index), self.dataset.objects(draw.index)
         head, rng = self.keypoint_head, item_rng(self.seed, draw)
         keypoints = None if head is None else objects.keypoints
-        sample = Sample(image, objects.boxes, objects.labels, objects.masks, keypoints)
+        sample = Sample(image, objects.boxes, objects.labels, objects.each_mask, keypoints)
         sample = augment(sample, self.augmentation, self.spec, rng, () if head is None else head.flip_order)
         original = self.dataset.sizes[draw.index]
         return _TrainItem(sample, original, self.dataset.image_ids[draw.index])
@@ -260,7 +260,7 @@ def _batch(items: Sequence[_TrainItem]) -> Batch:
 
 def _target(sample: Sample, canvas: Size) -> Target:
     masks = np.zeros((len(sample.masks), *canvas), np.uint8)
-    masks[:, : sample.image.shape[0], : sample.image.shape[1]] = sample.masks
+    masks[:, : sample.image.shape[0], : sample.image.shape[1]] = as_array(sample.masks)
     keypoints = None if sample.keypoints is None else torch.from_numpy(sample.keypoints)
     return Target(torch.from_numpy(sample.boxes), torch.from_numpy(sample.labels), torch.from_numpy(masks), keypoints)
 

@@ -15,6 +15,7 @@ from PIL import Image, ImageEnhance
 
 from maskline_train.data.canvas import Size, resize_image, scaled_size
 from maskline_train.data.images import Pixels
+from maskline_train.data.rle_masks import RleMasks
 from maskline_train.spec import PreprocessingSpec
 
 
@@ -25,7 +26,7 @@ class Sample:
     image: Pixels  # [H, W, 3] uint8 RGB
     boxes: npt.NDArray[np.float32]  # [G, 4] xyxy px
     labels: npt.NDArray[np.int64]  # [G]
-    masks: npt.NDArray[np.uint8]  # [G, H, W], 0 or 1
+    masks: npt.NDArray[np.uint8] | RleMasks  # [G, H, W], 0 or 1; as run lengths until they have the network's size
     keypoints: npt.NDArray[np.float32] | None = None  # [G, J, 3] x, y px and visibility
 
 
@@ -75,6 +76,11 @@ def augment(
     return sample
 
 
+def as_array(masks: npt.NDArray[np.uint8] | RleMasks) -> npt.NDArray[np.uint8]:
+    """[G, H, W]."""
+    return masks.array() if isinstance(masks, RleMasks) else masks
+
+
 def flip_horizontal(sample: Sample, flip_order: Sequence[int] = ()) -> Sample:
     """Mirror left and right: x becomes width - x, so x0 and x1 change places.
 
@@ -93,7 +99,7 @@ def flip_horizontal(sample: Sample, flip_order: Sequence[int] = ()) -> Sample:
         np.ascontiguousarray(sample.image[:, ::-1]),
         boxes,
         sample.labels,
-        np.ascontiguousarray(sample.masks[:, :, ::-1]),
+        np.ascontiguousarray(as_array(sample.masks)[:, :, ::-1]),
         keypoints,
     )
 

@@ -6,7 +6,7 @@ Letters: G objects, J keypoints, H W image.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ def draw_objects(
     boxes: npt.ArrayLike,
     labels: Sequence[int],
     classes: Sequence[str],
-    masks: npt.NDArray[np.generic] | None = None,
+    masks: Iterable[npt.NDArray[np.generic]] | None = None,
     scores: Sequence[float] | None = None,
     keypoints: npt.NDArray[np.floating[Any]] | None = None,
 ) -> Image.Image:

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from maskline_train.data.canvas import preprocess_batch
 from maskline_train.data.coco import PIXEL_CENTRE, CocoDataset
 from maskline_train.data.images import Pixels, decode_image
+from maskline_train.data.rle_masks import RleMasks
 from maskline_train.evaluation.evaluate import Result, to_results
 from maskline_train.evaluation.pictures import contact_sheet, draw_objects
 from maskline_train.files import replace_file
@@ -42,7 +42,7 @@ def write_sheet(path: Path, dataset: CocoDataset, results: Sequence[Result], num
         image, truth = dataset.image(index), dataset.objects(index)
         labels = truth.labels.tolist()
         pictures.append(
-            draw_objects(image, truth.boxes, labels, dataset.classes, truth.masks, keypoints=truth.keypoints)
+            draw_objects(image, truth.boxes, labels, dataset.classes, truth.each_mask, keypoints=truth.keypoints)
         )
         found = [result for result in results if result["image_id"] == dataset.image_ids[index]]
         pictures.append(draw_results(image, found, dataset.classes, dataset.category_ids, MIN_SCORE))
@@ -62,7 +62,8 @@ def draw_results(
     masks = keypoints = None
     if shown and "segmentation" in shown[0]:
         rles = [result["segmentation"] for result in shown]
-        masks = np.stack([coco_mask.decode({**rle, "counts": rle["counts"].encode("ascii")}) for rle in rles])
+        encoded = [{**rle, "counts": rle["counts"].encode("ascii")} for rle in rles]
+        masks = RleMasks(encoded, (image.shape[0], image.shape[1]))
     if shown and "keypoints" in shown[0]:
         points = np.array([result["keypoints"] for result in shown]).reshape(len(shown), -1, 3)
         keypoints = points + np.array([PIXEL_CENTRE, PIXEL_CENTRE, 0.0])

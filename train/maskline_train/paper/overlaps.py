@@ -107,7 +107,7 @@ def draw_overlaps(path: Path, dataset: CocoDataset, results: Sequence[Result], n
     for index in sorted(range(num_images), key=counts.__getitem__, reverse=True)[:4]:
         image, truth = dataset.image(index), dataset.objects(index)
         mine = [result for result in results if result["image_id"] == dataset.image_ids[index]]
-        pictures.append(draw_objects(image, truth.boxes, truth.labels.tolist(), dataset.classes, truth.masks))
+        pictures.append(draw_objects(image, truth.boxes, truth.labels.tolist(), dataset.classes, truth.each_mask))
         pictures.append(draw_results(image, mine, dataset.classes, dataset.category_ids, MIN_SCORE))
     height, width = (min(TILE_PX, max(getattr(picture, side) for picture in pictures)) for side in ("height", "width"))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,8 +136,11 @@ def _fit(objects: Objects, i: int, results: Sequence[Result]) -> _Fit | None:
     best = int(ious.argmax())
     if ious[best] < MIN_BOX_IOU:
         return None
-    mask, truth = _decoded(results[best]), objects.masks[i].astype(bool)
-    others = np.delete(objects.masks, i, axis=0).any(axis=0) & ~truth
+    mask, truth = _decoded(results[best]), objects.each_mask[i].astype(bool)
+    others = np.zeros_like(truth)
+    for mask_of_other in (objects.each_mask[j] for j in range(len(objects.each_mask)) if j != i):
+        others |= mask_of_other.astype(bool)
+    others &= ~truth
     x0, y0, x1, y1 = np.floor(box + 0.5).astype(int)
     others_inside = others[y0:y1, x0:x1].sum()
     return (

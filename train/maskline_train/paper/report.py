@@ -107,7 +107,7 @@ def _sheet(found: Sequence[RowResult], val_set: CocoDataset) -> Image.Image:
         image, truth = val_set.image(index), val_set.objects(index)
         labels = truth.labels.tolist()
         pictures.append(
-            draw_objects(image, truth.boxes, labels, val_set.classes, truth.masks, keypoints=truth.keypoints)
+            draw_objects(image, truth.boxes, labels, val_set.classes, truth.each_mask, keypoints=truth.keypoints)
         )
         for result in found:
             mine = [entry for entry in result.results if entry["image_id"] == val_set.image_ids[index]]
