@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,11 @@ from maskline_coco.annotation import Annotation, read_annotation
 from maskline_coco.errors import DataError, ImageError
 from maskline_coco.fields import MistakeError, field, integer, optional, short, text_line
 from maskline_coco.image_limits import LIMITS, check_pixels
+
+# What is made of them later is large, however short the file is: COCOeval keeps 194 kB a category, and an annotation
+# that says nothing of keypoints has all of them, not labelled.
+MAX_CATEGORIES = 10_000
+MAX_KEYPOINTS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +80,7 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of the file; of a key that is there twice, JSON readers take the last without a word."""
     entry = dict(pairs)
     if len(entry) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
         values = " and ".join(short(value) for key, value in pairs if key == twice)
         raise MistakeError(f"an object has the key {short(twice)} twice ({values}), expected each key once")
     return entry
@@ -94,8 +99,8 @@ def _read_categories(entries: list[Any]) -> dict[int, str]:
             raise MistakeError(f"{where}: the category name {name!r} is there twice, expected one id a name")
         names[key] = name
         taken.add(name)
-    if not names:
-        raise MistakeError("got no category, expected at least one")
+    if not 0 < len(names) <= MAX_CATEGORIES:
+        raise MistakeError(f"got {len(names) or 'no'} category, expected 1 to {MAX_CATEGORIES}")
     return dict(sorted(names.items()))
 
 
@@ -106,8 +111,10 @@ def _read_keypoint_names(entries: list[Any]) -> tuple[str, ...]:
         if not isinstance(names, list):
             raise MistakeError(f"{where}: got keypoints {short(names)}, expected a list of names, each once")
         names = [text_line(name, "keypoint", where) for name in names]
-        if len(set(names)) != len(names):
-            raise MistakeError(f"{where}: got keypoints {short(names)}, expected a list of names, each once")
+        if len(set(names)) != len(names) or len(names) > MAX_KEYPOINTS:
+            raise MistakeError(
+                f"{where}: got keypoints {short(names)}, expected a list of names, each once, at most {MAX_KEYPOINTS}"
+            )
         if names and found and tuple(names) != found:
             raise MistakeError(
                 f"{where}: got the keypoints {', '.join(names)}, expected those of the other categories "

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from typing import Any
 
 MAX_COORDINATE_PX = 1_000_000  # 50 times the longest side of an image that is taken
 MAX_ID = 2**63 - 1  # what COCOeval's arrays hold
 MAX_NAME_LENGTH = 1000  # characters
+
+_SHOWN = 80  # characters of a value in a message
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = _SHOWN
+_REPR.maxlist = _REPR.maxdict = 20
 
 
 class MistakeError(ValueError):
@@ -15,9 +21,9 @@ class MistakeError(ValueError):
 
 
 def short(value: Any) -> str:
-    """A value as a message shows it: on one line, the middle left out where it is long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
+    """A value as a message shows it: on one line, cut where it is long; of a list of millions a few are looked at."""
+    text = _REPR.repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def field(entry: Any, name: str, where: str) -> Any:

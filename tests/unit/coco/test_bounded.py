@@ -85,3 +85,19 @@ def test_ordinary_outlines_are_taken() -> None:
     outline = np.stack([2000 + 1900 * np.cos(angles), 2000 + 1900 * np.sin(angles)], axis=1)
     polygons = [outline.ravel().tolist()] * 100
     assert parse_segmentation(polygons, 4000, 4000)[1] == ""
+
+
+def test_names_are_counted(tmp_path: Path) -> None:
+    """COCOeval would take 19 GB for a hundred thousand categories, which a file of 4 MB can name."""
+    many = [{"id": i, "name": f"c{i}"} for i in range(10_001)]
+    assert "expected 1 to 10000" in refused(write(tmp_path, categories=many, annotations=[]))
+    points = [{"id": 3, "name": "cat", "keypoints": [f"p{i}" for i in range(1001)]}]
+    assert "each once, at most 1000" in refused(write(tmp_path, categories=points, annotations=[]))
+
+
+def test_an_object_of_many_keys_of_which_one_is_there_twice_is_soon_found(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text("{" + ",".join(f'"{i}":0' for i in range(200_000)) + ',"199999":0}')
+    started = time.process_time()
+    assert "the key '199999' twice (0 and 0)" in refused(path)
+    assert time.process_time() - started < 10  # comparing each with each takes half an hour
