@@ -1,16 +1,8 @@
-<<<<<<< ours
-"""The import direction: train <- export; host (the binding of the host library) <- serve; client and host stand alone;
-the benchmarks import all and are imported by none; folder names are no import names."""
-||||||| base
-"""The import direction: train <- export; serve and client stand alone; maskline_host (the binding of the host library)
-imports none of ours; none of ours imports the benchmarks; folder names are no import names."""
-=======
-"""The import direction: train <- export; serve and client stand alone.
+"""The import direction: train <- export; host (the binding of the host library) <- serve; coco <- train, export, client.
 
-maskline_host (the binding of the host library) and maskline_coco (by which training and client read COCO files) import
-none of ours; none of ours imports the benchmarks; folder names are no import names.
+coco (what COCO files say) and host stand alone; the benchmarks import all and are imported by none; folder names are no
+import names.
 """
->>>>>>> theirs
 
 import ast
 import subprocess
@@ -32,17 +24,9 @@ OURS = {
 TORCH = {"torch", "torchvision"}
 PACKAGES = {
     "plugins/maskline_host": {"maskline_host"},
-<<<<<<< ours
-    "train/maskline_train": {"maskline_train"},
-    "export/maskline_export": {"maskline_export", "maskline_train"},
-||||||| base
-    "train/maskline_train": {"maskline_train"},
-    "export/maskline_export": {"maskline_export", "maskline_train", "maskline_host"},
-=======
     "train/maskline_coco": {"maskline_coco"},
     "train/maskline_train": {"maskline_train", "maskline_coco"},
-    "export/maskline_export": {"maskline_export", "maskline_train", "maskline_host"},
->>>>>>> theirs
+    "export/maskline_export": {"maskline_export", "maskline_train", "maskline_coco"},
     "triton_repo/maskline_serve": {"maskline_serve", "maskline_host"},
     "client/maskline_client": {"maskline_client", "maskline_coco"},
     "bench/maskline_bench": OURS,
