@@ -213,10 +213,13 @@ def test_losses_are_float32_under_autocast(dtype):
 
 @pytest.mark.learns
 def test_a_few_steps_learn_one_tiny_image(margins):
-    """A rate that falls to zero: at a constant one the last step decides by how many pixels the boxes are off."""
-    steps, rate = 120, 6e-3
+    """A rate that falls to zero, or the last step decides by how many pixels the boxes are off; group norms, since the
+    running statistics of batch norms lag behind: with them the boxes were up to 21 px off."""
+    steps, rate = 120, 4e-3
     torch.manual_seed(SEED)
-    model = MaskRCNN(tiny_spec(), SamplingSpec(roi_samples=64)).train()
+    spec = tiny_spec()
+    spec = dataclasses.replace(spec, backbone=dataclasses.replace(spec.backbone, norm="group"))
+    model = MaskRCNN(spec, SamplingSpec(roi_samples=64)).train()
     canvas = torch.full((1, 96, 128, 3), 40, dtype=torch.uint8)
     canvas[:, 30:70, 20:60] = torch.tensor([230, 30, 30], dtype=torch.uint8)
     canvas[:, 20:52, 80:112] = torch.tensor([30, 230, 30], dtype=torch.uint8)
@@ -230,13 +233,16 @@ def test_a_few_steps_learn_one_tiny_image(margins):
         total = sum(losses.values())
         optimiser.zero_grad()
         total.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimiser.step()
         history.append(total.item())
     margins.below("loss, last to first five", sum(history[-5:]) / sum(history[:5]), 0.25, wrong=1.0)
     found = model.eval().detect(canvas, info((96, 128)))
     assert found.num_detections[0] >= 2
-    best = {int(label): row for row, label in reversed(list(enumerate(found.labels[0, :5].tolist())))}
-    rows = [best[label] for label in target.labels.tolist()]
+    rows = []  # of each object the sure detection that fits it best: a second one beside it is no failure to learn
+    for box, label in zip(target.boxes, target.labels.tolist(), strict=True):
+        sure = (found.labels[0] == label) & (found.scores[0] > 0.5)
+        rows.append(int((found.boxes[0] - box).abs().amax(dim=1).where(sure, torch.inf).argmin()))
     # The wrong values are an untrained network's best: boxes 25 px off, a score of 0.31, masks of a half everywhere.
     margins.below("box error, px", (found.boxes[0, rows] - target.boxes).abs().max().item(), 5.0, wrong=25.0)
     margins.below("1 - score", 1 - found.scores[0, rows].min().item(), 0.22, wrong=0.69)
