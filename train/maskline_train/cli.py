@@ -8,7 +8,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -130,7 +130,6 @@ def evaluate_command(
     from maskline_train.evaluation.cityscapes_metric import score_cityscapes
     from maskline_train.evaluation.evaluate import evaluate, percent
     from maskline_train.evaluation.many_views import PAPER_VIEWS
-    from maskline_train.files import replace_file
     from maskline_train.paper.overlaps import as_rich as overlaps_as_rich
     from maskline_train.paper.overlaps import draw_overlaps, score_overlaps
     from maskline_train.training.stage import detect_with
@@ -168,6 +167,7 @@ def evaluate_command(
         classes.add_row(name, *[percent(values[kind]) for kind in metrics.kinds()])
     Console().print(classes)
     content = {"checkpoint": str(checkpoint), "split": split, **metrics.to_dict()}
+    _write_metrics(json_out, content)  # before what may fail of the rest, and after it anew
     if cityscapes is not None:
         found = score_cityscapes(dataset, metrics.results, dataset.image_ids[: metrics.num_images], cityscapes)
         show_cityscapes(found)
@@ -177,9 +177,16 @@ def evaluate_command(
         groups = score_overlaps(dataset, metrics.results, metrics.num_images)
         Console().print(overlaps_as_rich(groups))
         content["overlaps"] = {name: dataclasses.asdict(group) for name, group in groups.items()}
-    if json_out is not None:
-        json_out.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(json_out, (json.dumps(content) + "\n").encode())
+    _write_metrics(json_out, content)
+
+
+def _write_metrics(path: Path | None, content: dict[str, Any]) -> None:
+    """Write the file of `--json`, if it was asked for."""
+    from maskline_train.files import replace_file
+
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, (json.dumps(content) + "\n").encode())
 
 
 @app.command("predict")
