@@ -16,16 +16,14 @@ from maskline_export.errors import ContractError, ParityError
 from maskline_export.manifest import load_artifact
 from maskline_export.precision.low_types import is_feature
 from maskline_export.precision.to_typed import type_artifact
+from maskline_export.verify import engines_command
 from maskline_export.verify.compare import StageRow
 from maskline_export.verify.engines import RunStage, compare_engines
 from maskline_export.verify.onnx_runtime import OnnxPipeline, Tensors
 from maskline_export.verify.parity_table import parity_table
-from maskline_export.verify.stages_verifier import engines_command
 from rich.console import Console
 from serve import standin
 from support.export.exported import Exported
-
-SCRIPT = Path(__file__).parents[1] / "engines_command.py"
 
 
 @pytest.fixture(scope="module")
