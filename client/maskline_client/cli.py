@@ -154,7 +154,8 @@ def predict(
 ) -> None:
     """Write the detections of a folder of images as JSON lines; run it again after a stop, and it goes on from there.
 
-    Images that the server refuses become lines with their error.
+    Images that the server refuses become lines with their error; those that cannot be read are named, and the next run
+    tries them again.
 
     Example: maskline-client predict photos/ --out out/predictions --in-flight 16
     """
@@ -174,6 +175,10 @@ def predict(
         soft_wrap=True,
         markup=False,
     )
+    for text in result.unread:
+        _fail(text)
+    if result.unread:
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -206,7 +211,10 @@ def main() -> None:
     except ClientError as error:
         _fail(str(error))
         sys.exit(error.exit_code)
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        _fail(str(error) if error.filename is None else f"{error.filename}: {error.strerror}")
+        sys.exit(2)
+    except ValueError as error:
         _fail(str(error))
         sys.exit(2)
 

@@ -5,6 +5,7 @@ Letters: N objects found (at most D, the server's detections an image), J keypoi
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -20,7 +21,7 @@ _NO_MASKS = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Detection:
     """One object.
 
@@ -43,6 +44,10 @@ class Detection:
     image_size: tuple[int, int]
     keypoints: npt.NDArray[np.float32] | None = None
     keypoint_names: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """One line: class, score, box in px."""
+        return f"Detection({self.name} {self.score:.2f}, box {' '.join(f'{side:.1f}' for side in self.box)})"
 
     def mask(self) -> npt.NDArray[np.bool_]:
         """[H, W] bool; ValueError where the model has no masks."""
@@ -69,7 +74,7 @@ class Detection:
         return self.rle
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Detections:
     """The objects of one image, best score first; all fields have N rows, N may be 0.
 
@@ -112,6 +117,15 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __repr__(self) -> str:
+        """One line: how many objects of which classes, the best score, the size of the image."""
+        height, width = self.image_size
+        counts = ", ".join(f"{count} {name}" for name, count in collections.Counter(self.names).items())
+        best = f", best score {float(self.scores.max()):.2f}" if len(self) else ""
+        kinds = [*(["masks"] if self.rle is not None else []), *(["keypoints"] if self.keypoints is not None else [])]
+        of = f" with {' and '.join(kinds)}" if kinds else ""
+        return f"Detections({len(self)} objects{of}{f': {counts}' if counts else ''}{best}; image {width}x{height})"
 
     def __getitem__(self, index: int) -> Detection:
         return Detection(

@@ -21,6 +21,10 @@ class InvalidImage(ClientError):
     exit_code = 2
 
 
+class RefusedImage(InvalidImage):
+    """The server refused the image; the same bytes would be refused again."""
+
+
 class ServerUnavailable(ClientError):
     """No server at the address, the connection broke, or the model is not loaded (UNAVAILABLE)."""
 
@@ -74,7 +78,7 @@ def from_status(status: str, details: str, url: str, deadline_s: float, proxy: s
             "connect anew"
         )
     if code == "INVALID_ARGUMENT":
-        return InvalidImage(f"{url} refused the image: {text}")
+        return RefusedImage(f"{url} refused the image: {text}")
     if code == "UNAVAILABLE" or (code == "NOT_FOUND" and _NO_MORE in text):
         return _unavailable(text, url, proxy)
     if code == "DEADLINE_EXCEEDED":

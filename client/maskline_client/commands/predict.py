@@ -5,7 +5,8 @@
 crash at most the last line is torn; the next run cuts it off and goes on behind it.
 
 A line: {"file": name below the folder, "image_size": [h, w], "boxes": [[x0, y0, x1, y1]], "scores": [], "labels": [],
-"names": [], "rle": []}, or {"file": ..., "error": ...} for an image that was refused; neither is sent again. Of a model
+"names": [], "rle": []}, or {"file": ..., "error": ...} for an image that the server refused; neither is sent again.
+An image that could not be read, or is none, has no line: the next run tries it again. Of a model
 for boxes alone there is no "rle"; one with keypoints adds "keypoints", of each object 3J numbers as in COCO's results
 (x, y as pixel indices, probability), and their names to `predictions.json`.
 
@@ -22,7 +23,7 @@ from typing import IO, Any
 
 from maskline_client.detections import Detections
 from maskline_client.detector import IN_FLIGHT, Detector, Outcome
-from maskline_client.errors import InvalidImage
+from maskline_client.errors import InvalidImage, RefusedImage
 from maskline_client.files import write_json
 from maskline_client.served_model import ServedModel
 
@@ -38,12 +39,14 @@ class Progress:
     Attributes:
         done_before: images that earlier runs had finished.
         predicted: images this run got detections for.
-        refused: images this run got an error for, as lines.
+        refused: images that the server refused in this run, as lines.
+        unread: what was wrong with images that were not sent; without lines.
     """
 
     done_before: int
     predicted: int
     refused: int
+    unread: tuple[str, ...] = ()
 
 
 class Shards:
@@ -113,20 +116,23 @@ def predict(
             done_before += 1
         else:
             todo.append(path)
-    refused = 0
+    refused, unread = 0, []
     try:
         for path, outcome in zip(todo, detector.try_detect_many(todo, in_flight, shards.model), strict=True):
-            shards.append(_record(path.relative_to(root).as_posix(), outcome))
-            refused += outcome.error is not None
+            if isinstance(outcome.error, InvalidImage) and not isinstance(outcome.error, RefusedImage):
+                unread.append(str(outcome.error) if str(path) in str(outcome.error) else f"{path}: {outcome.error}")
+            else:
+                shards.append(_record(path.relative_to(root).as_posix(), outcome))
+                refused += outcome.error is not None
             advance()
     finally:
         shards.close()
-    return Progress(done_before, len(todo) - refused, refused)
+    return Progress(done_before, len(todo) - refused - len(unread), refused, tuple(unread))
 
 
 def _record(name: str, outcome: Outcome) -> dict[str, Any]:
     """The line of one image; an error that another try could mend is raised instead."""
-    if isinstance(outcome.error, InvalidImage):
+    if isinstance(outcome.error, RefusedImage):
         return {"file": name, "error": str(outcome.error)}
     found: Detections = outcome.unwrap()
     record = {

@@ -129,3 +129,10 @@ def test_masks_are_refused_where_nothing_was_found_too() -> None:
 def test_keypoints_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected \(3, 2, 3\): an object a row, a name each"):
         dataclasses.replace(with_keypoints(), keypoints=np.zeros(shape, np.float32))
+
+
+def test_printing_is_one_line_whatever_was_found() -> None:
+    found = detections()
+    assert str(found) == "Detections(3 objects with masks: 1 a, 1 b, 1 c, best score 0.90; image 8x6)"
+    assert str(detections(0)) == "Detections(0 objects with masks; image 8x6)"
+    assert repr(found[1]) == "Detection(b 0.70, box 1.0 1.0 3.5 5.0)"

@@ -7,7 +7,7 @@ from maskline_client import errors
 @pytest.mark.parametrize(
     ("status", "details", "kind", "exit_code", "text"),
     [
-        ("INVALID_ARGUMENT", "image 0: truncated", errors.InvalidImage, 2, "refused the image: image 0: truncated"),
+        ("INVALID_ARGUMENT", "image 0: truncated", errors.RefusedImage, 2, "refused the image: image 0: truncated"),
         ("INVALID_ARGUMENT", "unexpected inference output 'x'", errors.ModelChanged, 4, "connect anew"),
         ("UNAVAILABLE", "failed to connect", errors.ServerUnavailable, 3, "no server answers"),
         ("UNAVAILABLE", "Exceeds maximum queue size", errors.QueueFull, 3, "send fewer requests at a time"),

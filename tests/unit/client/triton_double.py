@@ -23,6 +23,7 @@ WITH_MASKS = tuple(spec for spec in contract.MASKRCNN.outputs if spec is not con
 WITH_KEYPOINTS = (*BOXES_ALONE, contract.KEYPOINTS)
 WITH_BOTH = contract.MASKRCNN.outputs
 ROWS = 5  # D of this server
+REFUSED = b"\x89PNG\r\n\x1a\nbroken"  # how an image begins that the server refuses
 SIZE = (20, 30)
 
 
@@ -165,6 +166,8 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
             raw = request.raw_input_contents[0]
             image = raw[4 : 4 + struct.unpack("<I", raw[:4])[0]]
             script.images.append(image)
+            if image.startswith(REFUSED):
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, "image 0: truncated")
             for asked in {output.name for output in request.outputs} - {output.name for output in script.outputs}:
                 text = f"unexpected inference output '{asked}' for model '{request.model_name}'"  # Triton's own words
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)

@@ -1,8 +1,10 @@
 """Resumable predictions: what is done is not sent again, and a torn line is mended."""
 
 import dataclasses
+import errno
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from maskline_client import Detector, ServerUnavailable
@@ -12,6 +14,7 @@ from unit.client.triton_double import (
     BOXES_ALONE,
     CLASSES,
     POINTS,
+    REFUSED,
     ROWS,
     WITH_BOTH,
     WITH_KEYPOINTS,
@@ -30,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     for i in range(5):
         (root / f"{i}.png").write_bytes(file_with(i))
     (root / "sub" / "0.png").write_bytes(file_with(3))
-    (root / "bad.png").write_bytes(b"text")
+    (root / "bad.png").write_bytes(REFUSED)
     return root
 
 
@@ -54,7 +57,7 @@ def test_every_image_gets_one_line_in_shards_of_equal_length(server: Server, fol
     assert list(found) == ["0.png", "1.png", "2.png", "3.png", "4.png", "bad.png", "sub/0.png"]
     assert found["2.png"]["names"] == ["circle", "square"]
     assert found["0.png"]["boxes"] == []
-    assert "expected JPEG, PNG or WebP" in found["bad.png"]["error"]
+    assert "refused the image" in found["bad.png"]["error"]
 
 
 def test_a_line_holds_what_the_model_tells(server: Server, folder: Path, tmp_path: Path) -> None:
@@ -153,3 +156,33 @@ def test_a_line_that_is_no_prediction_is_named(server: Server, folder: Path, tmp
     (tmp_path / "out" / "predictions-00001.jsonl").write_text('{"file": "x"}\nnonsense\n')
     with pytest.raises(ValueError, match=r"predictions-00001\.jsonl:2: not a prediction"):
         Shards(tmp_path / "out", MODEL)
+
+
+@pytest.mark.parametrize("kind", ["unreadable", "no image"])
+def test_what_was_not_sent_is_tried_again_by_the_next_run(
+    server: Server, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A network drive that was away, a file half copied: only what the server refused is remembered."""
+    broken = folder / "3.png"
+    if kind == "no image":
+        broken.write_bytes(bytes(100))
+    else:
+        opened = Path.open
+
+        def refuse(
+            path: Path, *arguments: Any, **named: Any
+        ) -> object:  # root, as whom tests may run, is refused nothing
+            if path == broken:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return opened(path, *arguments, **named)
+
+        monkeypatch.setattr(Path, "open", refuse)
+    first = run(server, folder, tmp_path / "out")
+    monkeypatch.undo()
+    assert (first.predicted, first.refused) == (5, 1)
+    (said,) = first.unread
+    assert "3.png" in said
+    assert "3.png" not in lines(tmp_path / "out")
+    broken.write_bytes(file_with(3))
+    assert run(server, folder, tmp_path / "out") == Progress(done_before=6, predicted=1, refused=0)
+    assert len(lines(tmp_path / "out")["3.png"]["names"]) == 3
