@@ -27,6 +27,8 @@ from maskline_client.errors import ClientError
 from maskline_client.files import write_json
 from maskline_client.images import list_images
 
+WIDE = 4096
+
 app = typer.Typer(
     name="maskline-client",
     help="Find objects with a served Mask R-CNN. Exit codes: 1 the server failed, 2 wrong usage or bad input, "
@@ -55,7 +57,8 @@ def _common(
 
 InFlight = Annotated[int, typer.Option(min=1, help="Requests under way at a time.")]
 
-_out = Console(emoji=False)  # a name like a:x:b.jpg is printed as it is
+# A name like a:x:b.jpg is printed as it is. What is no terminal has no width at which a table would have to be cut.
+_out = Console(emoji=False, width=None if sys.stdout.isatty() else WIDE)
 _err = Console(stderr=True, emoji=False)
 
 
@@ -67,10 +70,14 @@ def detect(
     out: Annotated[Path | None, typer.Option(help="Folder for the drawn pictures and detections.json (COCO).")] = None,
     score_thresh: Annotated[float, typer.Option(min=0, max=1, help="Lowest score to show, draw and write.")] = 0.5,
     in_flight: InFlight = IN_FLIGHT,
+    json_lines: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON an image, as `predict` writes.")
+    ] = False,
 ) -> None:
     """Find the objects of images: print them, draw them, write them as COCO JSON.
 
-    An image that is refused is named on stderr; the others are done, and the command then exits with 2.
+    A terminal gets a table; a pipe or a file a line an object, its columns parted by tabs. An image that is refused is
+    named on stderr; the others are done, and the command then exits with 2.
 
     Example: maskline-client detect photo.jpg holiday/ --out out/found --score-thresh 0.7
     """
@@ -78,10 +85,14 @@ def detect(
     with _detector(connection) as detector, _progress() as progress:
         task = progress.add_task("detect", total=len(jobs))
         report = run(detector, jobs, score_thresh, in_flight, lambda: progress.advance(task))
-    _out.print(_found_table(report))
+    if json_lines or not _out.is_terminal:
+        for line in report.json_lines() if json_lines else report.lines():
+            typer.echo(line)
+    else:
+        _out.print(_found_table(report))
     if out is not None:
         write_json(out / JSON_NAME, report.to_coco(detector.model, common_folder(images)))
-        _out.print(
+        (_err if json_lines else _out).print(
             f"{len(report.answers)} drawn pictures and {JSON_NAME} in {out}",
             soft_wrap=True,
             markup=False,

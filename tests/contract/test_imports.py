@@ -1,4 +1,4 @@
-"""The import direction: train <- export; host (the binding of the host library) <- serve; coco <- train, export, client.
+"""The import direction: train <- export; host (binding of the host library) <- serve; coco <- train, export, client.
 
 coco (what COCO files say) and host stand alone; the benchmarks import all and are imported by none; folder names are no
 import names.

@@ -13,6 +13,8 @@ from maskline_client.bench.results import BenchResults, Run
 from maskline_client.bench.settings import Scenario
 from maskline_client.files import write_text
 
+LONG_TEXT = 24  # characters of a cell that stay on one line
+
 
 def write_report(path: Path, results: BenchResults) -> None:
     """Write report.html."""
@@ -108,12 +110,18 @@ def _charts(results: BenchResults) -> list[str]:
 
 def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> str:
     """A section with a table; nothing when there are no rows."""
-    lines = ["<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows]
+    lines = ["<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows]
     if not lines:
         return ""
     heading = "".join(f"<th>{_text(name)}</th>" for name in head)
     under = f'<p class="soft">{_text(note)}</p>' if note else ""
     return f"<section><h2>{_text(title)}</h2>{under}<table><tr>{heading}</tr>{''.join(lines)}</table></section>"
+
+
+def _cell(value: object) -> str:
+    """A cell; long text may break into lines, or it would be cut where the page ends."""
+    kind = ' class="words"' if isinstance(value, str) and len(value) > LONG_TEXT else ""
+    return f"<td{kind}>{_text(value)}</td>"
 
 
 def _latency_table(runs: Sequence[Run]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from maskline_client.commands.predict import as_record
 from maskline_client.detections import Detections
 from maskline_client.detector import Detector
 from maskline_client.draw.coco_person import lines_between
@@ -47,6 +49,21 @@ class Report:
 
     answers: list[Answer]
     errors: list[InvalidImage]
+
+    def lines(self) -> Iterator[str]:
+        """One line an object: file, class, score, box, mask's pixels; one for a file in which nothing was found."""
+        for answer in self.answers:
+            if not len(answer.detections):
+                yield f"{answer.path}\tnothing found"
+            for found in answer.detections:
+                area = [] if found.rle is None else [str(found.area())]
+                box = " ".join(f"{value:.1f}" for value in found.box)
+                yield "\t".join([str(answer.path), found.name, f"{found.score:.3f}", box, *area])
+
+    def json_lines(self) -> Iterator[str]:
+        """One line of JSON an image, with what was found in it."""
+        for answer in self.answers:
+            yield json.dumps(as_record(str(answer.path), answer.detections), allow_nan=False)
 
     def to_coco(self, model: ServedModel, folder: Path) -> dict[str, Any]:
         """A COCO data set of the answers, each annotation with its score; category id = label + 1.

@@ -134,7 +134,11 @@ def _record(name: str, outcome: Outcome) -> dict[str, Any]:
     """The line of one image; an error that another try could mend is raised instead."""
     if isinstance(outcome.error, RefusedImage):
         return {"file": name, "error": str(outcome.error)}
-    found: Detections = outcome.unwrap()
+    return as_record(name, outcome.unwrap())
+
+
+def as_record(name: str, found: Detections) -> dict[str, Any]:
+    """The line of an image with detections."""
     record = {
         "file": name,
         "image_size": list(found.image_size),

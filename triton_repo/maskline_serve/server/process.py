@@ -6,6 +6,7 @@ import collections
 import contextlib
 import dataclasses
 import os
+import resource
 import shlex
 import shutil
 import signal
@@ -18,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
-from maskline_serve.errors import PortTakenError
+from maskline_serve.errors import PortTakenError, ServerFailedError
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import find_server
 from maskline_serve.server.logs import LogReader
@@ -26,6 +27,7 @@ from maskline_serve.server.logs import LogReader
 # Each model's region starts with this much, all of it really taken, and grows to its largest batch: 80 MB of feature
 # maps an 800x1344 image and edge. A larger start takes memory from the small models too and made nothing faster.
 SHM_BYTES = 16 << 20
+OPEN_FILES = 1024  # a server with the three ensembles has some 150 open; each connection and request takes more
 DRAIN_MARGIN_SECONDS = 5  # unloading takes a few seconds after the last request is through
 STOP_MARGIN_SECONDS = DRAIN_MARGIN_SECONDS + 10.0  # the supervisor's own ending: stubs, shared memory, files
 NO_SERVICES = ("--allow-grpc=false", "--allow-http=false", "--allow-metrics=false")  # for a server that only starts
@@ -70,6 +72,23 @@ def _bind(stack: contextlib.ExitStack, host: str, port: int, name: str) -> int:
             f"stop what uses it or choose another with --{name.lower()}-port (0: any free one)"
         ) from None
     return int(listener.getsockname()[1])
+
+
+def claim_open_files() -> None:
+    """Make sure that the server may open the files it needs; where it may not, it speaks of ports in use.
+
+    Raises:
+        ServerFailedError: the limit is lower and may not be raised.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if soft == unlimited or soft >= OPEN_FILES:
+        return
+    if hard != unlimited and hard < OPEN_FILES:
+        raise ServerFailedError(
+            f"open files: got a limit of {hard}, expected {OPEN_FILES} or more; raise it (`ulimit -n {OPEN_FILES}`)"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
 
 
 def listening(host: str, ports: Ports) -> list[str]:

@@ -13,7 +13,7 @@ from maskline_serve.errors import ModelNotLoadedError, PortTakenError, ServerFai
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import canary, find_server
 from maskline_serve.server.logs import tail
-from maskline_serve.server.process import Ports, ServerProcess, listening
+from maskline_serve.server.process import Ports, ServerProcess, claim_open_files, listening
 
 POLL_SECONDS = 0.1
 # No proxy stands between us and a server on this machine, whatever the environment says. tritonclient drops its own
@@ -103,6 +103,7 @@ class TritonServer:
 
     def _start(self) -> TritonServer:
         """One attempt to start."""
+        claim_open_files()
         self._ports = Ports.claim(self._host, *self._asked)
         services = listening(self._host, self._ports)
         self._process = ServerProcess(

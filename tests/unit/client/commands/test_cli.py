@@ -263,3 +263,17 @@ def test_names_are_printed_as_they_are(server: Server, tmp_path: Path, monkeypat
     result = run("detect", "in", "--out", "o[old]:100:", "--url", server.url)
     assert "in/a:x:[bold].png" in result.stdout
     assert "in o[old]:100:\n" in result.stdout
+
+
+def test_a_pipe_gets_whole_lines_and_json_on_demand(server: Server, tmp_path: Path) -> None:
+    """Paths were cut to fit a width that a pipe does not have."""
+    path = photo(tmp_path / ("a very long name " * 10) / "a.png")
+    rows = [line.split("\t") for line in run("detect", path, "--url", server.url).stdout.splitlines()]
+    assert [row[:3] for row in rows[:2]] == [[str(path), "circle", "0.900"], [str(path), "square", "0.800"]]
+    assert rows[0][3:] == ["0.0 0.0 7.0 5.0", "35"]
+    out = tmp_path / "out"
+    (line,) = run("detect", path, "--url", server.url, "--json", "--out", out).stdout.splitlines()
+    record = json.loads(line)
+    assert record["file"] == str(path)
+    assert record["names"][:2] == ["circle", "square"]
+    assert record["boxes"][0] == [0, 0, 7, 5]

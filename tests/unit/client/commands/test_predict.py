@@ -169,9 +169,7 @@ def test_what_was_not_sent_is_tried_again_by_the_next_run(
     else:
         opened = Path.open
 
-        def refuse(
-            path: Path, *arguments: Any, **named: Any
-        ) -> object:  # root, as whom tests may run, is refused nothing
+        def refuse(path: Path, *arguments: Any, **named: Any) -> object:
             if path == broken:
                 raise PermissionError(errno.EACCES, "Permission denied", str(path))
             return opened(path, *arguments, **named)
