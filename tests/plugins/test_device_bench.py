@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 import device
+import pytest
+import torch
+from maskline_bench.device_ops.as_sets import UNMATCHED_SHARE, unmatched_share
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -28,3 +31,20 @@ def test_without_a_gpu_nothing_is_timed() -> None:
     result = _run()
     assert result.returncode == 1
     assert "got no GPU, expected one; nothing was timed" in result.stderr
+
+
+def test_one_more_box_shifts_the_rows_and_is_no_difference() -> None:
+    """As sets: a box kept at NMS's threshold by one side alone pushes every later row one further."""
+    corners = 20.0 * torch.arange(200)
+    theirs = torch.stack([corners, corners, corners + 15, corners + 15], dim=1)
+    extra = torch.tensor([[0.0, 0.0, 15.0, 9.0]])  # IoU 0.6 with the first
+    ours = torch.cat([theirs[:1], extra, theirs[1:] + 0.001])
+    assert unmatched_share(ours, theirs) == pytest.approx(1 / 201)
+    assert UNMATCHED_SHARE > 1 / 201
+    assert unmatched_share(theirs, theirs + 1.0) == 1.0
+    assert unmatched_share(theirs, theirs[:100]) == 0.5
+    labels = torch.zeros(200, dtype=torch.long)
+    assert unmatched_share(theirs, theirs, labels, labels) == 0.0
+    assert unmatched_share(theirs, theirs, labels, labels + 1) == 1.0
+    assert unmatched_share(theirs, theirs[:0]) == 1.0
+    assert unmatched_share(theirs[:0], theirs[:0]) == 0.0

@@ -19,6 +19,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads, paste_masks_in_image
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
+from maskline_bench.device_ops.as_sets import UNMATCHED_SHARE, unmatched_share
 from maskline_bench.device_ops.library import DeviceOps
 
 OURS = "maskline"
@@ -157,17 +158,11 @@ def proposals_case(ops: DeviceOps, size: Size, where: str, batch: int, target: f
 
     def apart() -> float:
         run()
-        worst = 0.0
-        for image, theirs in enumerate(peer()):
-            if int(number[image]) != len(theirs):
-                return float("inf")
-            worst = max(worst, float((found[image, : len(theirs)] - theirs).abs().max()))
-        return worst
+        return max(unmatched_share(found[i, : int(number[i])], theirs) for i, theirs in enumerate(peer()))
 
     moved = sum(tensor.numel() * 4 for tensor in logits) + batch * len(RPN_STRIDES) * top * 16 + found.numel() * 4
     name = f"G5 proposals of {sum(h * w for h, w in sizes) * ANCHORS} anchors, batch {batch}"
-    # Boxes of some hundred px through an exponential in float32.
-    return Case(name, target, batch, moved, {OURS: run, "torchvision": peer}, {OURS: (apart, 5e-3)})
+    return Case(name, target, batch, moved, {OURS: run, "torchvision": peer}, {OURS: (apart, UNMATCHED_SHARE)})
 
 
 def _torchvision_proposals(
@@ -224,19 +219,17 @@ def detections_case(ops: DeviceOps, size: Size, where: str, batch: int, target: 
 
     def apart() -> float:
         run()
-        their_boxes, their_scores, their_labels = peer()
-        worst = 0.0
+        their_boxes, _, their_labels = peer()
+        shares = []
         for image in range(batch):
             n = int(count[image, 0])
-            if n != len(their_boxes[image]) or not torch.equal(labels[image, :n].long(), their_labels[image] - 1):
-                return float("inf")
-            worst = max(worst, float((boxes[image, :n] - their_boxes[image]).abs().max()))
-            worst = max(worst, float((scores[image, :n] - their_scores[image]).abs().max()))
-        return worst
+            own = boxes[image, :n], labels[image, :n].long()
+            shares.append(unmatched_share(own[0], their_boxes[image], own[1], their_labels[image] - 1))
+        return max(shares)
 
     moved = inputs[0].numel() * 4 + len(chosen) * 32 + sum(t.numel() * 4 for t in (boxes, scores, labels))
     name = f"G6 detections of {rows} x {CLASSES}, batch {batch}"
-    return Case(name, target, batch, moved, {OURS: run, "torchvision": peer}, {OURS: (apart, 5e-3)})
+    return Case(name, target, batch, moved, {OURS: run, "torchvision": peer}, {OURS: (apart, UNMATCHED_SHARE)})
 
 
 def masks_case(ops: DeviceOps, size: Size, where: str, target: float | None) -> Case:
