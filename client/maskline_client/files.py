@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -38,8 +39,21 @@ def write_png(path: Path, image: Image.Image) -> None:
     Raises:
         OSError: as `write_text`.
     """
+    data = io.BytesIO()  # Pillow takes a short write of a disk that runs full for a whole one
+    image.save(data, "PNG", compress_level=4)
     with replacing(path) as temporary:
-        image.save(temporary, "PNG", compress_level=4)
+        temporary.write_bytes(data.getvalue())
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an OSError the name of the file that was to be written, where it has none: a full disk names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 @contextlib.contextmanager
@@ -51,7 +65,8 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        temporary.replace(path)
+        with naming(path):
+            yield temporary
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

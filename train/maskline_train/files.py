@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from PIL import Image
 
 FULL_BYTES = 1 << 20  # a disk with less left counts as full where a library does not say why it failed
 
@@ -57,6 +61,18 @@ def error_line(error: OSError) -> str:
     if error.filename is None or error.strerror is None:
         return str(error)
     return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+
+
+def save_image(path: Path, image: Image.Image, image_format: str, **options: Any) -> None:
+    """Write a picture, whole or not at all: Pillow takes a short write of a disk that runs full for a whole one."""
+    data = io.BytesIO()
+    image.save(data, image_format, **options)
+    try:
+        with naming(path):
+            path.write_bytes(data.getvalue())
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -16,7 +16,9 @@ Letters: J keypoints.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -24,7 +26,7 @@ from typing import IO, Any
 from maskline_client.detections import Detections
 from maskline_client.detector import IN_FLIGHT, Detector, Outcome
 from maskline_client.errors import InvalidImage, RefusedImage
-from maskline_client.files import write_json
+from maskline_client.files import naming, write_json
 from maskline_client.served_model import ServedModel
 
 FORMAT = "maskline-predictions/1"
@@ -77,9 +79,13 @@ class Shards:
         index, position = divmod(self._count, self._shard_lines)
         if self._file is None or position == 0:
             self.close()
-            self._file = (self._folder / f"predictions-{index:05d}.jsonl").open("ab")
-        self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
-        self._file.flush()
+            # Without a buffer: what a full disk did not take would be tried again on closing, and fail again.
+            self._file = (self._folder / f"predictions-{index:05d}.jsonl").open("ab", buffering=0)
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        with naming(Path(self._file.name)):
+            written = self._file.write(line)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._count += 1
 
     def close(self) -> None:

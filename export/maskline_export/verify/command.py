@@ -53,6 +53,10 @@ def run(
     except (ValueError, OSError) as error:
         raise ContractError(str(error)) from error
     _check_same_weights(checkpoint, manifest)
+    if data is not None and (found := _dataset(data, split, model).classes) != model.spec.classes:
+        raise ContractError(
+            f"{data}: got the classes {', '.join(found[:5])}, expected the model's: {', '.join(model.spec.classes[:5])}"
+        )
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("PyTorch against ONNX Runtime", total=len(sources))
         report = verify(model, artifact, manifest, (pixels for _, pixels in sources), lambda: progress.advance(task))

@@ -24,6 +24,7 @@ from maskline_train.data.coco import CocoDataset, Objects
 from maskline_train.evaluation.evaluate import Result, percent
 from maskline_train.evaluation.pictures import contact_sheet, draw_objects
 from maskline_train.evaluation.predict import MIN_SCORE, TILE_PX, draw_results
+from maskline_train.files import save_image
 
 GROUPS = ("alone", "overlaps another class", "overlaps its own class")
 MIN_COVERED = 0.1  # share of an object's box under another's box, from which on it overlaps
@@ -111,7 +112,7 @@ def draw_overlaps(path: Path, dataset: CocoDataset, results: Sequence[Result], n
         pictures.append(draw_results(image, mine, dataset.classes, dataset.category_ids, MIN_SCORE))
     height, width = (min(TILE_PX, max(getattr(picture, side) for picture in pictures)) for side in ("height", "width"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(pictures, columns=4, tile=(height, width)).save(path)
+    save_image(path, contact_sheet(pictures, columns=4, tile=(height, width)), "PNG")
 
 
 def as_rich(found: dict[str, Overlap]) -> Table:

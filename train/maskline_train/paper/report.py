@@ -20,7 +20,7 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.evaluation.evaluate import percent
 from maskline_train.evaluation.pictures import contact_sheet, draw_objects
 from maskline_train.evaluation.predict import MIN_SCORE, draw_results
-from maskline_train.files import replace_file
+from maskline_train.files import replace_file, save_image
 from maskline_train.paper.row import SHEET_IMAGES, RowResult
 from maskline_train.paper.table import METRICS, Table
 
@@ -69,7 +69,7 @@ def write_report(table: Table, found: Found, val_set: CocoDataset, out: Path) ->
     replace_file(out / "table.json", (json.dumps(content, indent=1) + "\n").encode())
     shown = [result for result in found if result is not None]
     if shown:
-        _sheet(shown, val_set).save(out / "sheet.png")
+        save_image(out / "sheet.png", _sheet(shown, val_set), "PNG")
 
 
 def _block(table: Table, found: Found, kind: str) -> tuple[list[str], list[list[str]]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
+import errno
 import importlib.metadata
 import json
+import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +105,27 @@ def assemble(
     staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     staging.mkdir()  # not mkdtemp, whose folders a server under another user could not enter
     try:
-        repository = _write(artifact, engines, staging)
+        with _naming(folder):
+            repository = _write(artifact, engines, staging)
         if not _must_replace(folder, repository, force):
             return False
         _swap(staging, folder)
         return True
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Give an OSError the name of the repository, where it has none: a full disk names no file."""
+    try:
+        yield
+    except shutil.Error as error:  # copytree's: a list of (source, target, why)
+        raise OSError(errno.EIO, str(error.args[0][0][2]), str(folder)) from error
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(folder)) from error
 
 
 def _read_engines(folder: Path | None, artifact: Artifact, target: Target) -> Engines | None:

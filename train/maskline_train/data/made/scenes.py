@@ -19,6 +19,7 @@ from pycocotools import mask as coco_mask
 from maskline_train.data.errors import DataError
 from maskline_train.data.images import FORMATS
 from maskline_train.data.made.ink import Glyph, Pixels
+from maskline_train.files import save_image
 
 TRAIN_PHOTOGRAPHS = (
     *("astronaut.png", "brick.png", "camera.png", "coins.png", "grass.png", "gravel.png", "hubble_deep_field.jpg"),
@@ -80,4 +81,4 @@ def mask_annotation(number: int, image_id: int, category_id: int, mask: npt.NDAr
 
 def save_jpeg(image: Pixels, path: Path) -> None:
     """JPEG with fixed settings, so that the same picture gives the same bytes."""
-    Image.fromarray(image).save(path, format="JPEG", quality=95, subsampling=0)
+    save_image(path, Image.fromarray(image), "JPEG", quality=95, subsampling=0)
