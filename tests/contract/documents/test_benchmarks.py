@@ -8,7 +8,7 @@ import pytest
 from maskline_bench.device_ops.__main__ import TARGETS_US
 from maskline_bench.host_ops import mask_rle, proposal_nms, roi_align
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ID = r"\b[CGT]\d+\b"
 PAGE = (ROOT / "docs" / "benchmarks" / "README.md").read_text(encoding="utf-8")
 ROWS = {

@@ -10,7 +10,7 @@ from maskline_export.cli import app as export
 from maskline_serve.commands import app as serve
 from tritonclient.grpc import model_config_pb2
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OPTION = r"(?<![\w-])--[a-z][a-z-]+"
 PAGE = " ".join((ROOT / "docs" / "operations.md").read_text(encoding="utf-8").split())
 

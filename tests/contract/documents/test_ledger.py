@@ -11,7 +11,7 @@ from maskline_train.cli import app
 from maskline_train.paper.tables import load_table, table_names
 from maskline_train.recipes import recipe_names
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 STATES = ("implemented", "trained small", "exported", "served")
 # What the paper itself leaves open or only claims of others; P49 is a measurement.
 WITHOUT_CODE = {"P19", "P44", "P51", "P52", "P57"}
