@@ -23,8 +23,8 @@ from support.data.inputs_table import COLUMNS, FIELDS, KIND, Field, good, write
 from support.processes.in_process import call
 
 PAGE = Path(__file__).parents[3] / "docs" / "inputs.md"
-RECIPE = str(Path(__file__).parents[1] / "support" / "models" / "tiny_recipe.py")
-MEASURE = Path(__file__).parents[1] / "support" / "data" / "inputs_memory.py"
+RECIPE = str(Path(__file__).parents[2] / "support" / "models" / "tiny_recipe.py")
+MEASURE = Path(__file__).parents[2] / "support" / "data" / "inputs_memory.py"
 MOST_BYTES = 50_000_000  # the files are of 100 kB at most; 22.7 GB before, for one coordinate of 1e9
 
 

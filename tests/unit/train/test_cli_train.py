@@ -119,11 +119,10 @@ def test_data_figures_makes_a_set_whose_model_trains_evaluates_and_draws(
     [
         (("fit", "nothing", "--data", "DATA", "--out", "OUT"), "got 'nothing', expected a .py file or one of"),
         (("fit", RECIPE, "--data", "OUT", "--out", "OUT"), "no such file; expected ROOT/annotations"),
-        (("fit", RECIPE, "--data", "DATA", "--out", "OUT", "--total-batch", "0"), "got 0, expected at least 1"),
         (("fit", RECIPE, "--data", "DATA", "--out", "OUT", "--init", "OUT/weights.pth"), "no such file"),
         (("evaluate", "OUT", "--data", "DATA"), "no model.json; expected a checkpoint folder"),
         (("evaluate", "MODEL", "--data", "DATA", "--split", "test"), "splits with annotations there: train, val"),
-        (("predict", "MODEL", "DATA/annotations/instances_val.json", "--out", "OUT"), "cannot identify image"),
+        (("predict", "MODEL", "DATA/annotations/instances_val.json", "--out", "OUT"), "cannot be decoded"),
         (("predict", "MODEL", "a/x.png", "b/x.jpg", "--out", "OUT"), "two images would be written there"),
         (("predict", "MODEL", "a/x.png", "--out", "OUT"), "a/x.png: got no such file, expected an image"),
         (("data", "digits", "DATA"), "exists already, expected a new folder"),
@@ -151,3 +150,23 @@ def test_a_failure_is_one_line_on_stderr_and_writes_nothing(
     assert message in captured.err
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not written
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("fit", RECIPE, "--data", "DATA", "--out", "OUT", "--total-batch", "0"),
+        ("fit", RECIPE, "--data", "DATA", "--out", "OUT", "--steps", "-1"),
+        ("evaluate", "MODEL", "--data", "DATA", "--max-images", "-1"),
+        ("evaluate", "MODEL", "--data", "DATA", "--batch", "0"),
+        ("four-step", RECIPE, "--data", "DATA", "--out", "OUT", "--steps", "0"),
+        ("ablate", "table_2c", "--data", "DATA", "--out", "OUT", "--total-batch", "0"),
+        ("data", "digits", "OUT", "--train-images", "0"),
+    ],
+)
+def test_a_number_out_of_range_is_refused_before_anything_is_read(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(main, *words) == 2
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())  # without the frame
+    assert "greater than or equal to 1" in said

@@ -120,7 +120,7 @@ def test_a_training_spec_that_cannot_train_is_refused(changes: dict, message: st
 
 
 def test_recipes_that_are_none_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"got 'resnet', expected a .py file or one of .*digits_base, .*mask_rcnn_r50"):
+    with pytest.raises(ValueError, match=r"got 'resnet', expected a .py file or one of .*r50_fpn, .*digits_base"):
         load_recipe("resnet")
     with pytest.raises(ValueError, match="no such file"):
         load_recipe(str(tmp_path / "missing.py"))
