@@ -21,9 +21,17 @@ void setLastError(std::string text) noexcept;
 //! The text of this thread's last failure.
 char const* lastError() noexcept;
 
+//! "" or the text of a launch that CUDA refused with `code`, a cudaError_t.
+inline std::string refusedLaunch(int code)
+{
+    return code == 0 ? "" : "launch refused, CUDA error " + std::to_string(code);
+}
+
 //! Runs `body`, which returns an error text or nothing, at an edge that must not throw.
+//!
+//! @param op stands before every text: a caller of several ops learns which one failed.
 template <typename Body>
-int guarded(Body&& body) noexcept
+int guarded(char const* op, Body&& body) noexcept
 {
     try
     {
@@ -32,16 +40,16 @@ int guarded(Body&& body) noexcept
         {
             return kSUCCESS;
         }
-        setLastError(text);
+        setLastError(std::string(op) + ": " + text);
         return kINVALID_ARGUMENT;
     }
     catch (std::exception const& error)
     {
-        setLastError(error.what());
+        setLastError(std::string(op) + ": " + error.what());
     }
     catch (...)
     {
-        setLastError("an exception of unknown type");
+        setLastError(std::string(op) + ": an exception of unknown type");
     }
     return kINTERNAL_ERROR;
 }

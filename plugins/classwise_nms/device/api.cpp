@@ -12,7 +12,7 @@
 //! Bytes of workspace that a call needs, into `bytes`.
 MASKLINE_API int maskline_device_classwise_nms_workspace(MasklineClasswiseNMS const* config, std::size_t* bytes)
 {
-    return maskline::guarded([&]() -> std::string {
+    return maskline::guarded("ClasswiseNMS", [&]() -> std::string {
         maskline::ClasswiseNMSAttributes attributes;
         maskline::ClasswiseNMSShape shape;
         std::string text = maskline::read(*config, attributes, shape);
@@ -26,7 +26,7 @@ MASKLINE_API int maskline_device_classwise_nms(MasklineClasswiseNMS const* confi
     float const* boxDeltas, float const* proposals, std::int32_t const* numProposals, float const* imageInfo,
     float* boxes, float* scores, std::int32_t* labels, std::int32_t* numDetections, void* workspace, void* stream)
 {
-    return maskline::guarded([&]() -> std::string {
+    return maskline::guarded("ClasswiseNMS", [&]() -> std::string {
         maskline::ClasswiseNMSAttributes attributes;
         maskline::ClasswiseNMSShape shape;
         std::string text = maskline::read(*config, attributes, shape);
@@ -37,6 +37,6 @@ MASKLINE_API int maskline_device_classwise_nms(MasklineClasswiseNMS const* confi
         cudaError_t const error = maskline::launchClasswiseNMS(attributes, shape,
             {classLogits, boxDeltas, proposals, numProposals, imageInfo, boxes, scores, labels, numDetections},
             workspace, static_cast<cudaStream_t>(stream));
-        return error == cudaSuccess ? "" : "ClasswiseNMS: launch: error " + std::to_string(error);
+        return maskline::refusedLaunch(error);
     });
 }

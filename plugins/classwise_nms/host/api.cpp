@@ -13,7 +13,7 @@ MASKLINE_API int maskline_host_classwise_nms(MasklineClasswiseNMS const* config,
     float const* boxDeltas, float const* proposals, std::int32_t const* numProposals, float const* imageInfo,
     float* boxes, float* scores, std::int32_t* labels, std::int32_t* numDetections, int threads)
 {
-    return maskline::guarded([&]() -> std::string {
+    return maskline::guarded("ClasswiseNMS", [&]() -> std::string {
         maskline::ClasswiseNMSAttributes attributes;
         maskline::ClasswiseNMSShape shape;
         std::string text = maskline::read(*config, attributes, shape);

@@ -13,7 +13,7 @@
 MASKLINE_API int maskline_device_mask_rle(std::int32_t maxCounts, maskline::MaskRLEShape const* shape,
     std::int32_t maskType, maskline::MaskRLEBuffers const* buffers, void* stream)
 {
-    return maskline::guarded([&] {
+    return maskline::guarded("MaskRLE", [&]() -> std::string {
         maskline::MaskRLEAttributes const attributes{maxCounts};
         std::string broken = attributes.check();
         broken = broken.empty() ? shape->check() : broken;
@@ -21,8 +21,8 @@ MASKLINE_API int maskline_device_mask_rle(std::int32_t maxCounts, maskline::Mask
         {
             cudaError_t const status = maskline::launchMaskRLE(attributes, *shape,
                 static_cast<maskline::MaskType>(maskType), *buffers, static_cast<cudaStream_t>(stream));
-            broken = status == cudaSuccess ? broken : "launch refused, CUDA error " + std::to_string(status);
+            broken = maskline::refusedLaunch(status);
         }
-        return broken.empty() ? broken : "MaskRLE: " + broken;
+        return broken;
     });
 }

@@ -13,7 +13,7 @@ MASKLINE_API int maskline_host_encode_masks(std::uint8_t const* masks, float con
     std::int64_t number, std::int32_t side, std::int32_t threads, char* text, std::int64_t capacity,
     std::int64_t* offsets)
 {
-    return maskline::guarded([&] {
+    return maskline::guarded("MaskRLE", [&]() -> std::string {
         maskline::PlacedMasks const placed{masks, boxes, sizes, number, side};
         std::string broken = placed.check();
         if (broken.empty())
@@ -30,7 +30,7 @@ MASKLINE_API int maskline_host_mask_rle(std::uint8_t const* masks, float const* 
     std::int32_t side, std::int32_t maxCounts, std::int32_t threads, std::int32_t* counts, std::int32_t* numCounts,
     float* imageBoxes)
 {
-    return maskline::guarded([&] {
+    return maskline::guarded("MaskRLE", [&]() -> std::string {
         maskline::MaskRLEAttributes const attributes{maxCounts};
         maskline::MaskRLEArrays const arrays{
             masks, boxes, numDetections, imageInfo, images, detections, side, counts, numCounts, imageBoxes};

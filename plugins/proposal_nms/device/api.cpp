@@ -12,7 +12,7 @@
 //! Bytes of workspace that a call needs, into `bytes`.
 MASKLINE_API int maskline_device_proposal_nms_workspace(MasklineProposalNMS const* config, std::size_t* bytes)
 {
-    return maskline::guarded([&]() -> std::string {
+    return maskline::guarded("ProposalNMS", [&]() -> std::string {
         maskline::ProposalNMSAttributes attributes;
         maskline::ProposalNMSShape shape;
         std::string text = maskline::read(*config, attributes, shape);
@@ -26,7 +26,7 @@ MASKLINE_API int maskline_device_proposal_nms(MasklineProposalNMS const* config,
     float const* const* logits, float const* const* deltas, float* proposals, std::int32_t* numProposals,
     void* workspace, void* stream)
 {
-    return maskline::guarded([&]() -> std::string {
+    return maskline::guarded("ProposalNMS", [&]() -> std::string {
         maskline::ProposalNMSAttributes attributes;
         maskline::ProposalNMSShape shape;
         std::string text = maskline::read(*config, attributes, shape);
@@ -36,6 +36,6 @@ MASKLINE_API int maskline_device_proposal_nms(MasklineProposalNMS const* config,
         }
         cudaError_t const error = maskline::launchProposalNMS(attributes, shape,
             {imageInfo, logits, deltas, proposals, numProposals}, workspace, static_cast<cudaStream_t>(stream));
-        return error == cudaSuccess ? "" : "ProposalNMS: launch: error " + std::to_string(error);
+        return maskline::refusedLaunch(error);
     });
 }

@@ -12,7 +12,7 @@
 MASKLINE_API int maskline_host_proposal_nms(MasklineProposalNMS const* config, float const* imageInfo,
     float const* const* logits, float const* const* deltas, float* proposals, std::int32_t* numProposals, int threads)
 {
-    return maskline::guarded([&]() -> std::string {
+    return maskline::guarded("ProposalNMS", [&]() -> std::string {
         maskline::ProposalNMSAttributes attributes;
         maskline::ProposalNMSShape shape;
         std::string text = maskline::read(*config, attributes, shape);

@@ -12,15 +12,15 @@
 MASKLINE_API int maskline_device_multiscale_roi_align(maskline::RoIAlignAttributes const* attributes,
     maskline::RoIAlignShape const* shape, void const* const* features, float const* boxes, void* output, void* stream)
 {
-    return maskline::guarded([&] {
+    return maskline::guarded("MultiscaleRoIAlign", [&]() -> std::string {
         std::string broken = attributes->check();
         broken = broken.empty() ? shape->check(attributes->numLevels) : broken;
         if (broken.empty())
         {
             cudaError_t const status = maskline::launchMultiscaleRoIAlign(
                 *attributes, *shape, features, boxes, output, static_cast<cudaStream_t>(stream));
-            broken = status == cudaSuccess ? broken : "launch refused, CUDA error " + std::to_string(status);
+            broken = maskline::refusedLaunch(status);
         }
-        return broken.empty() ? broken : "MultiscaleRoIAlign: " + broken;
+        return broken;
     });
 }

@@ -16,13 +16,13 @@
 MASKLINE_API int maskline_host_multiscale_roi_align(maskline::RoIAlignAttributes const* attributes,
     maskline::RoIAlignShape const* shape, void const* const* features, float const* boxes, void* output, int threads)
 {
-    return maskline::guarded([&] {
+    return maskline::guarded("MultiscaleRoIAlign", [&]() -> std::string {
         std::string broken = attributes->check();
         broken = broken.empty() ? shape->check(attributes->numLevels) : broken;
         if (broken.empty())
         {
             maskline::multiscaleRoIAlign({*attributes, *shape, features, boxes, output}, threads);
         }
-        return broken.empty() ? broken : "MultiscaleRoIAlign: " + broken;
+        return broken;
     });
 }
