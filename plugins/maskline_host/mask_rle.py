@@ -15,6 +15,7 @@ import numpy.typing as npt
 from . import library
 
 MAX_SIDE = 63  # the largest M
+MASK_TYPES = ("uint8", "float32", "float16", "bfloat16")  # the kernel takes them all, the host uint8 alone
 # First guess of a text: an object without holes has two counts a column, mostly of one character each.
 _GUESS_BYTES, _GUESS_BYTES_A_COLUMN = 256, 2
 
@@ -62,6 +63,29 @@ def encode(masks: npt.NDArray[np.uint8], boxes: npt.ArrayLike, sizes: npt.ArrayL
         text = np.empty(offsets[-1], np.uint8)
     joined, ends = text[: offsets[-1]].tobytes(), offsets.tolist()
     return [joined[ends[i] : ends[i + 1]] for i in range(number)]
+
+
+class Config(ctypes.Structure):
+    """`MasklineMaskRLE` of plugins/mask_rle/c_config.h."""
+
+    _fields_ = (
+        ("batch", ctypes.c_int32),
+        ("detections", ctypes.c_int32),
+        ("side", ctypes.c_int32),
+        ("max_counts", ctypes.c_int32),
+        ("mask_type", ctypes.c_int32),
+    )
+
+
+def config_of(batch: int, detections: int, side: int, max_counts: int, mask_type: str) -> Config:
+    """The C struct of a call; `mask_type` is one of `MASK_TYPES`."""
+    return Config(
+        batch=batch,
+        detections=detections,
+        side=side,
+        max_counts=max_counts,
+        mask_type=MASK_TYPES.index(mask_type),
+    )
 
 
 class RunLengths(NamedTuple):
@@ -113,12 +137,12 @@ def mask_rle(
         np.empty((images, detections), np.int32),
         np.empty((images, detections, 4), np.float32),
     )
-    numbers = (images, detections, side, max_counts, threads)
+    config = config_of(images, detections, side, max_counts, "uint8")
     library.check(
         library.load().maskline_host_mask_rle(
-            *(library.pointer(array) for array in given),
-            *(ctypes.c_int32(number) for number in numbers),
-            *(library.pointer(array) for array in found),
+            ctypes.byref(config),
+            *(library.pointer(array) for array in (*given, *found)),
+            ctypes.c_int(threads),
         )
     )
     return found

@@ -48,6 +48,12 @@ class Shape(ctypes.Structure):
     ]
 
 
+class Config(ctypes.Structure):
+    """`MasklineMultiscaleRoIAlign` of plugins/roi_align/c_config.h."""
+
+    _fields_ = (("attributes", Attributes), ("shape", Shape))
+
+
 def make_attributes(
     strides: Sequence[int],
     canonical_size: float,
@@ -143,10 +149,10 @@ def multiscale_roi_align(
     pooled = np.empty(wanted, dtype) if out is None else out
     if pooled.shape != wanted or pooled.dtype != dtype:
         raise library.HostLibraryError(f"out: got {pooled.dtype} {list(pooled.shape)}, expected {dtype} {list(wanted)}")
+    config = Config(attributes=attributes, shape=shape)
     library.check(
         library.load().maskline_host_multiscale_roi_align(
-            ctypes.byref(attributes),
-            ctypes.byref(shape),
+            ctypes.byref(config),
             (ctypes.c_void_p * len(maps))(*(array.ctypes.data for array in maps)),
             library.pointer(boxes),
             library.pointer(pooled),

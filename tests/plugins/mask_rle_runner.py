@@ -21,21 +21,6 @@ MASK_TYPES = {"uint8": torch.uint8, "float32": torch.float32, "float16": torch.f
 HOSTS = ("host-generic", "host-avx512")
 
 
-class Shape(ctypes.Structure):
-    """`MaskRLEShape` of plugins/mask_rle/device/kernel.h."""
-
-    _fields_ = [("images", ctypes.c_int32), ("detections", ctypes.c_int32), ("side", ctypes.c_int32)]
-
-
-class Buffers(ctypes.Structure):
-    """`MaskRLEBuffers` of plugins/mask_rle/device/kernel.h."""
-
-    _fields_ = [
-        (name, ctypes.c_void_p)
-        for name in ("masks", "boxes", "num_detections", "image_info", "counts", "num_counts", "image_boxes")
-    ]
-
-
 def info_of(size: tuple[int, int], scale: tuple[float, float] = (1.0, 1.0)) -> list[float]:
     """A row of image_info for an original image of (height, width) and (scale_y, scale_x)."""
     return [size[0] * scale[0], size[1] * scale[1], *scale, *size]
@@ -79,14 +64,13 @@ def run(
         torch.full((images, detections), -77, dtype=torch.int32),
         torch.full((images, detections, 4), float("nan")),
     ]
-    shape = Shape(images, detections, side)
-    head = (ctypes.c_int32(max_counts), ctypes.byref(shape), ctypes.c_int32(list(MASK_TYPES).index(dtype)))
+    config = mask_rle.config_of(images, detections, side, max_counts, dtype)
     if where == "cuda":
         library = device.cuda()
         given, found = [tensor.cuda() for tensor in given], [tensor.cuda() for tensor in found]
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
     else:
         library, stream = device.simt(seed), None
-    buffers = Buffers(*(tensor.data_ptr() for tensor in (*given, *found)))
-    device.check(library, library.maskline_device_mask_rle(*head, ctypes.byref(buffers), stream))
+    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (*given, *found)]
+    device.check(library, library.maskline_device_mask_rle(ctypes.byref(config), *pointers, stream))
     return mask_rle.RunLengths(*(tensor.cpu().numpy() for tensor in found))

@@ -145,8 +145,8 @@ def _call(
 ) -> None:
     def arguments(tensors: list[torch.Tensor], given: torch.Tensor, found: torch.Tensor) -> list[Any]:
         pointers = (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
-        head = [ctypes.byref(attributes_of(op)), ctypes.byref(shape), pointers]
-        return [*head, ctypes.c_void_p(given.data_ptr()), ctypes.c_void_p(found.data_ptr())]
+        config = roi_align.Config(attributes=attributes_of(op), shape=shape)
+        return [ctypes.byref(config), pointers, ctypes.c_void_p(given.data_ptr()), ctypes.c_void_p(found.data_ptr())]
 
     if where == "simt":
         simt = device.simt(seed)

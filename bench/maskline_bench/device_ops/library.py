@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from maskline_host import classwise_nms, proposal_nms, roi_align
+from maskline_host import classwise_nms, mask_rle, proposal_nms, roi_align
 
 from maskline_bench.errors import BenchmarkError
 
 CUDA_FILE, EMULATOR_FILE = "libmaskline_cuda.so", "libmaskline_simt.so"
 _TYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
-_MASK_TYPES = {torch.uint8: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3}
 _ALIGNMENT = 256  # bytes, of a workspace
 
 Run = Callable[[], None]
@@ -59,7 +58,8 @@ class DeviceOps:
         size = (batch * count, side, side, channels) if hwc8 else (batch * count, channels, side, side)
         out = torch.empty(size, dtype=features[0].dtype, device=boxes.device)
         maps = _addresses(features)
-        return self._call("multiscale_roi_align", [attributes, shape], [maps, boxes, out]), out
+        config = roi_align.Config(attributes=attributes, shape=shape)
+        return self._call("multiscale_roi_align", config, [maps, boxes, out]), out
 
     def proposal_nms(
         self, op: proposal_nms.ProposalNMS, info: torch.Tensor, logits: Sequence[torch.Tensor], deltas: Sequence[Any]
@@ -70,7 +70,7 @@ class DeviceOps:
         number = torch.empty(len(info), dtype=torch.int32, device=info.device)
         arguments = [info, _addresses(logits), _addresses(deltas), proposals, number]
         arguments.append(self._workspace("proposal_nms", config, info.device))
-        return self._call("proposal_nms", [config], arguments), (proposals, number)
+        return self._call("proposal_nms", config, arguments), (proposals, number)
 
     def classwise_nms(
         self, op: classwise_nms.ClasswiseNMS, inputs: Sequence[torch.Tensor]
@@ -90,7 +90,7 @@ class DeviceOps:
             torch.empty((batch, 1), dtype=torch.int32, device=where),
         )
         workspace = self._workspace("classwise_nms", config, where)
-        return self._call("classwise_nms", [config], [*inputs, *out, workspace]), out
+        return self._call("classwise_nms", config, [*inputs, *out, workspace]), out
 
     def mask_rle(self, inputs: Sequence[torch.Tensor], max_counts: int) -> tuple[Run, tuple[torch.Tensor, ...]]:
         """MaskRLE of masks, boxes, num_detections, image_info; returns the call, and counts and num_counts."""
@@ -98,17 +98,10 @@ class DeviceOps:
         where = inputs[0].device
         counts = torch.empty((batch, detections, max_counts), dtype=torch.int32, device=where)
         number = torch.empty((batch, detections), dtype=torch.int32, device=where)
-        pointers = [tensor.data_ptr() for tensor in (*inputs, counts, number)]
-        shape = (ctypes.c_int32 * 3)(batch, detections, side)
-        buffers = (ctypes.c_void_p * 7)(*pointers, None)
-        call = self._library.maskline_device_mask_rle
-        kind = ctypes.c_int32(_MASK_TYPES[inputs[0].dtype])
-
-        def run() -> None:
-            self._check(call(ctypes.c_int32(max_counts), shape, kind, buffers, _stream(where)))
-
-        run.keep = inputs  # type: ignore[attr-defined]  # the addresses stay valid as long as the call
-        return run, (counts, number)
+        dtype = str(inputs[0].dtype).removeprefix("torch.")
+        config = mask_rle.config_of(batch, detections, side, max_counts, dtype)
+        without_boxes = ctypes.c_void_p(None)
+        return self._call("mask_rle", config, [*inputs, counts, number, without_boxes]), (counts, number)
 
     def _workspace(self, name: str, config: ctypes.Structure, where: torch.device) -> torch.Tensor:
         size = ctypes.c_size_t()
@@ -118,16 +111,16 @@ class DeviceOps:
         memory = torch.empty(size.value + _ALIGNMENT, dtype=torch.uint8, device=where)
         return memory[-memory.data_ptr() % _ALIGNMENT :]
 
-    def _call(self, name: str, structs: list[Any], arguments: list[Any]) -> Run:
+    def _call(self, name: str, config: ctypes.Structure, arguments: list[Any]) -> Run:
         function = getattr(self._library, f"maskline_device_{name}")
         where = next(argument.device for argument in arguments if isinstance(argument, torch.Tensor))
-        given: list[Any] = [ctypes.byref(struct) for struct in structs]
+        given: list[Any] = [ctypes.byref(config)]
         given += [ctypes.c_void_p(a.data_ptr()) if isinstance(a, torch.Tensor) else a for a in arguments]
 
         def run() -> None:
             self._check(function(*given, _stream(where)))
 
-        run.keep = (structs, arguments)  # type: ignore[attr-defined]
+        run.keep = (config, arguments)  # type: ignore[attr-defined]  # valid as long as the call
         return run
 
     def _check(self, status: int) -> None:

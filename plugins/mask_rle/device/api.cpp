@@ -1,28 +1,29 @@
-// The C interface of MaskRLE in libmaskline_cuda.so and libmaskline_simt.so.
+// MaskRLE in the plain C interface of libmaskline_cuda.so and libmaskline_simt.so: device pointers and a stream.
+
 #include "common/export.h"
 #include "common/status.h"
+#include "mask_rle/c_config.h"
 #include "mask_rle/device/kernel.h"
 
 #include <cstdint>
 #include <string>
 
-//! Run lengths of masks on device pointers; queues on `stream` and returns.
-//!
-//! @param shape, buffers mirrored by ctypes; the shape is checked here.
-//! @return a maskline::Status; the text of a failure is in maskline_last_error().
-MASKLINE_API int maskline_device_mask_rle(std::int32_t maxCounts, maskline::MaskRLEShape const* shape,
-    std::int32_t maskType, maskline::MaskRLEBuffers const* buffers, void* stream)
+//! Queues the op; see MaskRLEBuffers for the arrays. Returns a Status; `maskline_last_error` has the text.
+MASKLINE_API int maskline_device_mask_rle(MasklineMaskRLE const* config, void const* masks, float const* boxes,
+    std::int32_t const* numDetections, float const* imageInfo, std::int32_t* counts, std::int32_t* numCounts,
+    float* imageBoxes, void* stream)
 {
     return maskline::guarded("MaskRLE", [&]() -> std::string {
-        maskline::MaskRLEAttributes const attributes{maxCounts};
-        std::string broken = attributes.check();
-        broken = broken.empty() ? shape->check() : broken;
-        if (broken.empty())
+        maskline::MaskRLEAttributes attributes;
+        maskline::MaskRLEShape shape;
+        maskline::MaskType type{maskline::MaskType::kUINT8};
+        std::string text = maskline::read(*config, attributes, shape, type);
+        if (!text.empty())
         {
-            cudaError_t const status = maskline::launchMaskRLE(attributes, *shape,
-                static_cast<maskline::MaskType>(maskType), *buffers, static_cast<cudaStream_t>(stream));
-            broken = maskline::refusedLaunch(status);
+            return text;
         }
-        return broken;
+        return maskline::refusedLaunch(maskline::launchMaskRLE(attributes, shape, type,
+            {masks, boxes, numDetections, imageInfo, counts, numCounts, imageBoxes},
+            static_cast<cudaStream_t>(stream)));
     });
 }

@@ -1,6 +1,8 @@
-// MaskRLE of libmaskline_host.so.
+// MaskRLE in the plain C interface of libmaskline_host.so.
+
 #include "common/export.h"
 #include "common/status.h"
+#include "mask_rle/c_config.h"
 #include "mask_rle/host/op.h"
 
 #include <cstdint>
@@ -24,22 +26,25 @@ MASKLINE_API int maskline_host_encode_masks(std::uint8_t const* masks, float con
     });
 }
 
-//! The op, on arrays of the host: see README.md.
-MASKLINE_API int maskline_host_mask_rle(std::uint8_t const* masks, float const* boxes,
-    std::int32_t const* numDetections, float const* imageInfo, std::int32_t images, std::int32_t detections,
-    std::int32_t side, std::int32_t maxCounts, std::int32_t threads, std::int32_t* counts, std::int32_t* numCounts,
-    float* imageBoxes)
+//! See MaskRLEArrays for the arrays; the masks are uint8. Returns a Status; `maskline_last_error` has the text.
+MASKLINE_API int maskline_host_mask_rle(MasklineMaskRLE const* config, std::uint8_t const* masks, float const* boxes,
+    std::int32_t const* numDetections, float const* imageInfo, std::int32_t* counts, std::int32_t* numCounts,
+    float* imageBoxes, int threads)
 {
     return maskline::guarded("MaskRLE", [&]() -> std::string {
-        maskline::MaskRLEAttributes const attributes{maxCounts};
-        maskline::MaskRLEArrays const arrays{
-            masks, boxes, numDetections, imageInfo, images, detections, side, counts, numCounts, imageBoxes};
-        std::string broken = attributes.check();
-        broken = broken.empty() ? arrays.check() : broken;
-        if (broken.empty())
+        maskline::MaskRLEAttributes attributes;
+        maskline::MaskRLEShape shape;
+        maskline::MaskType type{maskline::MaskType::kUINT8};
+        std::string text = maskline::read(*config, attributes, shape, type);
+        if (text.empty() && type != maskline::MaskType::kUINT8)
         {
-            maskline::maskRLE(attributes, arrays, threads);
+            text = "type of the masks: got " + std::to_string(config->maskType) + ", expected 0 (uint8) on the host";
         }
-        return broken;
+        if (text.empty())
+        {
+            maskline::maskRLE(
+                attributes, shape, {masks, boxes, numDetections, imageInfo, counts, numCounts, imageBoxes}, threads);
+        }
+        return text;
     });
 }

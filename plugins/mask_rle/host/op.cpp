@@ -86,15 +86,6 @@ std::int32_t writeCounts(PastedMask const& pasted, std::int32_t* counts, std::in
     return number;
 }
 
-std::string checkSide(std::int32_t side)
-{
-    if (side >= 1 && side <= kMAX_SIDE)
-    {
-        return "";
-    }
-    return "masks: got side " + std::to_string(side) + ", expected 1.." + std::to_string(kMAX_SIDE);
-}
-
 //! How many of the threads that the caller allows pay for themselves.
 int threadsFor(PlacedMasks const& placed, int most)
 {
@@ -108,10 +99,12 @@ int threadsFor(PlacedMasks const& placed, int most)
 }
 
 //! The answer of one slot; `size` 0 x 0 leaves it empty.
-void encodeSlot(MaskRLEAttributes const& attributes, MaskRLEArrays const& arrays, std::int64_t slot, bool isDetection,
-    PastedMask& pasted)
+void encodeSlot(MaskRLEAttributes const& attributes, MaskRLEShape const& shape, MaskRLEArrays const& arrays,
+    std::int64_t slot, PastedMask& pasted)
 {
-    float const* info = arrays.imageInfo + slot / arrays.detections * 6;
+    auto const image = slot / shape.detections;
+    bool const isDetection = slot % shape.detections < arrays.numDetections[image];
+    float const* info = arrays.imageInfo + image * 6;
     float const* canvas = arrays.boxes + slot * 4;
     float* box = arrays.imageBoxes + slot * 4;
     auto* counts = arrays.counts + slot * attributes.maxCounts;
@@ -127,7 +120,7 @@ void encodeSlot(MaskRLEAttributes const& attributes, MaskRLEArrays const& arrays
     {
         box[side] = imageCoordinate(canvas[side], info[3 - side % 2], info[5 - side % 2]);
     }
-    paste(arrays.masks + slot * arrays.side * arrays.side, arrays.side, box, size, pasted);
+    paste(arrays.masks + slot * shape.side * shape.side, shape.side, box, size, pasted);
     auto const number = writeCounts(pasted, counts, attributes.maxCounts);
     bool const fits = number <= attributes.maxCounts;
     std::fill_n(counts, fits ? 0 : attributes.maxCounts, 0);
@@ -153,17 +146,7 @@ std::string PlacedMasks::check() const
                 + " for mask " + std::to_string(i) + ", expected 1 to 2147483647 pixels";
         }
     }
-    return checkSide(side);
-}
-
-std::string MaskRLEArrays::check() const
-{
-    if (images < 0 || detections < 0)
-    {
-        return "masks: got " + std::to_string(images) + " images of " + std::to_string(detections)
-            + " detections, expected 0 or more";
-    }
-    return checkSide(side);
+    return MaskRLEShape{0, 0, side}.check();
 }
 
 void encodeMasks(PlacedMasks const& placed, int threads, char* text, std::int64_t capacity, std::int64_t* offsets)
@@ -198,15 +181,14 @@ void encodeMasks(PlacedMasks const& placed, int threads, char* text, std::int64_
     }
 }
 
-void maskRLE(MaskRLEAttributes const& attributes, MaskRLEArrays const& arrays, int threads)
+void maskRLE(MaskRLEAttributes const& attributes, MaskRLEShape const& shape, MaskRLEArrays const& arrays, int threads)
 {
-    auto const slots = static_cast<std::int64_t>(arrays.images) * arrays.detections;
+    auto const slots = static_cast<std::int64_t>(shape.images) * shape.detections;
     parallelFor(slots, 8, threadCount(threads), [&](std::int64_t begin, std::int64_t end) {
         auto const pasted = std::make_unique<PastedMask>();
         for (auto slot = begin; slot < end; ++slot)
         {
-            bool const isDetection = slot % arrays.detections < arrays.numDetections[slot / arrays.detections];
-            encodeSlot(attributes, arrays, slot, isDetection, *pasted);
+            encodeSlot(attributes, shape, arrays, slot, *pasted);
         }
     });
 }

@@ -36,18 +36,12 @@ struct MaskRLEArrays
     float const* boxes;                //!< [B, D, 4] xyxy, px of the canvas
     std::int32_t const* numDetections; //!< [B, 1]
     float const* imageInfo;            //!< [B, 6] resized_h, resized_w, scale_y, scale_x, original_h, original_w
-    std::int32_t images;               //!< B
-    std::int32_t detections;           //!< D
-    std::int32_t side;                 //!< M
     std::int32_t* counts;              //!< out [B, D, maxCounts]
     std::int32_t* numCounts;           //!< out [B, D]
     float* imageBoxes;                 //!< out [B, D, 4]
-
-    //! @return "" or the rule that is broken, with what was got and what is expected.
-    std::string check() const;
 };
 
-//! The op, as the kernel does it.
-void maskRLE(MaskRLEAttributes const& attributes, MaskRLEArrays const& arrays, int threads);
+//! The op, as the kernel does it. The attributes and the shape must have passed their `check`.
+void maskRLE(MaskRLEAttributes const& attributes, MaskRLEShape const& shape, MaskRLEArrays const& arrays, int threads);
 
 } // namespace maskline

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import subprocess
 import sys
 from typing import Any
 
 import device
-import mask_rle_runner
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mask_rle_runner import HOSTS, MASK_TYPES, expected_counts, info_of, run, text_of
 from maskline_host import HostLibraryError
-from maskline_host.mask_rle import MAX_SIDE, encode
+from maskline_host.mask_rle import MAX_SIDE, config_of, encode
 from maskline_train.evaluation.paste import encode_masks
 from support.serving import model_files
 
@@ -338,10 +338,9 @@ def test_a_bad_capacity_is_said_on_host_and_device(max_counts: int) -> None:
     arguments = (np.zeros((1, 1, 28, 28), np.uint8), np.zeros((1, 1, 4)), [[1]], [info_of((4, 5))])
     with pytest.raises(HostLibraryError, match=f"max_counts: got {max_counts}, expected 1..1048576"):
         run("host-generic", *arguments, max_counts)
-    simt, shape, buffers = device.simt(), mask_rle_runner.Shape(1, 1, 28), mask_rle_runner.Buffers()
-    status = simt.maskline_device_mask_rle(max_counts, mask_rle_runner.ctypes.byref(shape), 0, buffers, None)
+    simt, config = device.simt(), ctypes.byref(config_of(1, 1, 28, max_counts, "uint8"))
     with pytest.raises(AssertionError, match=f"MaskRLE: max_counts: got {max_counts}"):
-        device.check(simt, status)
+        device.check(simt, simt.maskline_device_mask_rle(config, *[None] * 8))
 
 
 @pytest.mark.parametrize("side", [0, 64])

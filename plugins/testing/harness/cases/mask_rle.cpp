@@ -1,3 +1,4 @@
+#include "mask_rle/c_config.h"
 #include "testing/harness/cases/op_case.h"
 
 #include <algorithm>
@@ -6,9 +7,9 @@
 #include <string>
 #include <vector>
 
-extern "C" int maskline_host_mask_rle(std::uint8_t const* masks, float const* boxes, std::int32_t const* numDetections,
-    float const* imageInfo, std::int32_t images, std::int32_t detections, std::int32_t side, std::int32_t maxCounts,
-    std::int32_t threads, std::int32_t* counts, std::int32_t* numCounts, float* imageBoxes);
+extern "C" int maskline_host_mask_rle(MasklineMaskRLE const* config, std::uint8_t const* masks, float const* boxes,
+    std::int32_t const* numDetections, float const* imageInfo, std::int32_t* counts, std::int32_t* numCounts,
+    float* imageBoxes, int threads);
 
 namespace harness
 {
@@ -20,19 +21,21 @@ constexpr std::int32_t kMAX_COUNTS = 96;
 int runOnHost(
     Sizes const& sizes, PluginTensorDesc const& variant, std::vector<Bytes> const& inputs, std::vector<Bytes>& outputs)
 {
-    auto const images = static_cast<std::int32_t>(sizes.at("B"));
-    auto const detections = static_cast<std::int32_t>(sizes.at("D"));
-    auto const side = static_cast<std::int32_t>(sizes.at("M"));
-    auto const dims = makeDims({images, detections, side, side});
+    MasklineMaskRLE config{};
+    config.batch = static_cast<std::int32_t>(sizes.at("B"));
+    config.detections = static_cast<std::int32_t>(sizes.at("D"));
+    config.side = static_cast<std::int32_t>(sizes.at("M"));
+    config.maxCounts = kMAX_COUNTS;
+    auto const dims = makeDims({config.batch, config.detections, config.side, config.side});
     std::vector<std::uint8_t> masks;
     for (double const value : decode(inputs[0], makeDesc(dims, variant.type, variant.format)))
     {
         masks.push_back(static_cast<std::uint8_t>(value));
     }
-    return maskline_host_mask_rle(masks.data(), reinterpret_cast<float const*>(inputs[1].data()),
+    return maskline_host_mask_rle(&config, masks.data(), reinterpret_cast<float const*>(inputs[1].data()),
         reinterpret_cast<std::int32_t const*>(inputs[2].data()), reinterpret_cast<float const*>(inputs[3].data()),
-        images, detections, side, kMAX_COUNTS, /* threads = */ 1, reinterpret_cast<std::int32_t*>(outputs[0].data()),
-        reinterpret_cast<std::int32_t*>(outputs[1].data()), reinterpret_cast<float*>(outputs[2].data()));
+        reinterpret_cast<std::int32_t*>(outputs[0].data()), reinterpret_cast<std::int32_t*>(outputs[1].data()),
+        reinterpret_cast<float*>(outputs[2].data()), /* threads = */ 1);
 }
 
 //! Masks [count, M, M] of whole numbers 0..255: discs, and one of noise, which has more runs than fit.

@@ -1,4 +1,4 @@
-#include "roi_align/attributes.h"
+#include "roi_align/c_config.h"
 #include "testing/harness/cases/op_case.h"
 
 #include <algorithm>
@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-extern "C" int maskline_host_multiscale_roi_align(maskline::RoIAlignAttributes const* attributes,
-    maskline::RoIAlignShape const* shape, void const* const* features, float const* boxes, void* output, int threads);
+extern "C" int maskline_host_multiscale_roi_align(MasklineMultiscaleRoIAlign const* config, void const* const* features,
+    float const* boxes, void* output, int threads);
 
 namespace harness
 {
@@ -52,7 +52,9 @@ FeatureType typeOf(nvinfer1::DataType type)
 int runOnHost(maskline::RoIAlignAttributes const& attributes, Sizes const& sizes, PluginTensorDesc const& variant,
     std::vector<Bytes> const& inputs, std::vector<Bytes>& outputs)
 {
-    maskline::RoIAlignShape shape{};
+    MasklineMultiscaleRoIAlign config{};
+    config.attributes = attributes;
+    maskline::RoIAlignShape& shape = config.shape;
     shape.type = typeOf(variant.type);
     shape.layout = variant.format == nvinfer1::TensorFormat::kHWC8 ? FeatureLayout::kHWC8 : FeatureLayout::kNCHW;
     shape.images = static_cast<std::int32_t>(sizes.at("B"));
@@ -66,8 +68,7 @@ int runOnHost(maskline::RoIAlignAttributes const& attributes, Sizes const& sizes
         features.push_back(inputs[static_cast<std::size_t>(level) + 1].data());
     }
     auto const* const boxes = reinterpret_cast<float const*>(inputs[0].data());
-    return maskline_host_multiscale_roi_align(
-        &attributes, &shape, features.data(), boxes, outputs[0].data(), /* threads = */ 1);
+    return maskline_host_multiscale_roi_align(&config, features.data(), boxes, outputs[0].data(), /* threads = */ 1);
 }
 
 } // namespace

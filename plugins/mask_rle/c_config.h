@@ -1,0 +1,43 @@
+// MaskRLE as the plain C interfaces take it: attributes, sizes and type in one struct.
+#pragma once
+
+#include "mask_rle/attributes.h"
+
+#include <cstdint>
+#include <string>
+
+extern "C"
+{
+    //! Attributes, sizes and type of a call.
+    struct MasklineMaskRLE
+    {
+        std::int32_t batch;      //!< B
+        std::int32_t detections; //!< D
+        std::int32_t side;       //!< M
+        std::int32_t maxCounts;
+        std::int32_t maskType; //!< a maskline::MaskType; the host takes 0, uint8, alone
+    };
+}
+
+namespace maskline
+{
+
+//! Reads a C struct. Returns "" or the rule that is broken; then the outputs are of no use.
+inline std::string read(
+    MasklineMaskRLE const& config, MaskRLEAttributes& attributes, MaskRLEShape& shape, MaskType& type)
+{
+    if (config.maskType < 0 || config.maskType > static_cast<std::int32_t>(MaskType::kBFLOAT16))
+    {
+        return "type of the masks: got " + std::to_string(config.maskType)
+            + ", expected 0 (uint8), 1 (float32), 2 (float16) or 3 (bfloat16)";
+    }
+    type = static_cast<MaskType>(config.maskType);
+    attributes.maxCounts = config.maxCounts;
+    shape.images = config.batch;
+    shape.detections = config.detections;
+    shape.side = config.side;
+    std::string const text = attributes.check();
+    return text.empty() ? shape.check() : text;
+}
+
+} // namespace maskline
