@@ -10,7 +10,7 @@ from rich.console import Console
 
 
 class BenchmarkError(RuntimeError):
-    """The two sides do not compute the same thing, so their times must not be compared."""
+    """No time can be told: the two sides do not compute the same thing, or a library is not to be had or refuses."""
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "classwise_nms/attributes.h"
+#include "common/c_head.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +13,7 @@ extern "C"
     //! Attributes and sizes of a call.
     struct MasklineClasswiseNMS
     {
+        MasklineHead head;
         std::int32_t batch;         //!< B
         std::int32_t proposals;     //!< R
         std::int32_t numClasses;    //!< K
@@ -30,6 +32,11 @@ namespace maskline
 inline std::string read(
     MasklineClasswiseNMS const& config, ClasswiseNMSAttributes& attributes, ClasswiseNMSShape& shape)
 {
+    std::string const other = checkHead(config.head, sizeof(config));
+    if (!other.empty())
+    {
+        return other;
+    }
     attributes.numClasses = config.numClasses;
     attributes.scoreThresh = config.scoreThresh;
     attributes.nmsThresh = config.nmsThresh;

@@ -1,5 +1,6 @@
 #include "common/status.h"
 
+#include "common/c_head.h"
 #include "common/export.h"
 
 #include <utility>
@@ -27,4 +28,10 @@ char const* lastError() noexcept
 MASKLINE_API char const* maskline_last_error()
 {
     return maskline::lastError();
+}
+
+//! The C interface that this library has: a caller written for another one must not call it.
+MASKLINE_API int maskline_interface()
+{
+    return maskline::kINTERFACE;
 }

@@ -1,6 +1,7 @@
 // MaskRLE as the plain C interfaces take it: attributes, sizes and type in one struct.
 #pragma once
 
+#include "common/c_head.h"
 #include "mask_rle/attributes.h"
 
 #include <cstdint>
@@ -11,6 +12,7 @@ extern "C"
     //! Attributes, sizes and type of a call.
     struct MasklineMaskRLE
     {
+        MasklineHead head;
         std::int32_t batch;      //!< B
         std::int32_t detections; //!< D
         std::int32_t side;       //!< M
@@ -26,6 +28,11 @@ namespace maskline
 inline std::string read(
     MasklineMaskRLE const& config, MaskRLEAttributes& attributes, MaskRLEShape& shape, MaskType& type)
 {
+    std::string const other = checkHead(config.head, sizeof(config));
+    if (!other.empty())
+    {
+        return other;
+    }
     if (config.maskType < 0 || config.maskType > static_cast<std::int32_t>(MaskType::kBFLOAT16))
     {
         return "type of the masks: got " + std::to_string(config.maskType)

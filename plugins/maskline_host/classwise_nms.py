@@ -48,7 +48,7 @@ class Detections:
         )
 
 
-class Config(ctypes.Structure):
+class Config(library.Config):
     """`MasklineClasswiseNMS` of plugins/classwise_nms/c_config.h."""
 
     _fields_ = (

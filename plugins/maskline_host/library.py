@@ -1,18 +1,20 @@
-"""Finds and loads `libmaskline_host.so`, and turns its error codes into exceptions."""
+"""Finds and loads `libmaskline_host.so`, heads its config structs, and turns its error codes into exceptions."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 FILE = "libmaskline_host.so"
 VARIABLE = "MASKLINE_HOST_LIBRARY"
+INTERFACE = 20261126  # kINTERFACE of plugins/common/c_head.h
 _HERE = Path(__file__).resolve().parent
 # Beside this package in a wheel or a model repository; where `make plugins` builds it in a checkout.
 _PLACES = (_HERE / FILE, _HERE.parents[1] / "build" / "plugins" / FILE)
@@ -20,6 +22,16 @@ _PLACES = (_HERE / FILE, _HERE.parents[1] / "build" / "plugins" / FILE)
 
 class HostLibraryError(Exception):
     """The library is missing, of another build, or refused its arguments."""
+
+
+class Config(ctypes.Structure):
+    """What a config struct begins with, `MasklineHead` of plugins/common/c_head.h; an op's fields follow."""
+
+    _fields_: ClassVar[Sequence[tuple[str, Any]]] = (("interface", ctypes.c_int32), ("bytes", ctypes.c_int32))
+
+    def __init__(self, **fields: Any) -> None:
+        """Fill in the head and the op's fields."""
+        super().__init__(INTERFACE, ctypes.sizeof(self), **fields)
 
 
 def library_path() -> Path | None:
@@ -44,17 +56,30 @@ def load() -> ctypes.CDLL:
     """The library, loaded once a process.
 
     Raises:
-        HostLibraryError: it is not there or cannot be loaded.
+        HostLibraryError: it is not there, cannot be loaded or is of another build than this package.
     """
     path = library_path()
     if path is None:
         raise HostLibraryError(f"{FILE}: not found; build it by `make plugins` or name it in ${VARIABLE}")
+    return open_library(path)
+
+
+def open_library(path: Path) -> ctypes.CDLL:
+    """A library of ops, this one or that of the kernels, whose C interface is the one that this package calls.
+
+    Raises:
+        HostLibraryError: it cannot be loaded or has another interface.
+    """
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
         raise HostLibraryError(
             f"{path}: cannot be loaded ({error}); build it on this machine by `make plugins`"
         ) from error
+    # Libraries of before the number say nothing. Their functions of the same names would take our arguments for others.
+    got = library.maskline_interface() if hasattr(library, "maskline_interface") else "none"
+    if got != INTERFACE:
+        raise HostLibraryError(f"{path}: got C interface {got}, expected {INTERFACE}; build it anew by `make plugins`")
     library.maskline_last_error.restype = ctypes.c_char_p
     return library
 

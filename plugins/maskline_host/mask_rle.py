@@ -65,7 +65,7 @@ def encode(masks: npt.NDArray[np.uint8], boxes: npt.ArrayLike, sizes: npt.ArrayL
     return [joined[ends[i] : ends[i + 1]] for i in range(number)]
 
 
-class Config(ctypes.Structure):
+class Config(library.Config):
     """`MasklineMaskRLE` of plugins/mask_rle/c_config.h."""
 
     _fields_ = (

@@ -37,7 +37,7 @@ class ProposalNMS:
         return len(self.anchor_sizes) // max(len(self.strides), 1) * len(self.aspect_ratios)
 
 
-class Config(ctypes.Structure):
+class Config(library.Config):
     """`MasklineProposalNMS` of plugins/proposal_nms/c_config.h; made by `config_of`, which keeps its arrays alive."""
 
     _fields_ = (

@@ -48,7 +48,7 @@ class Shape(ctypes.Structure):
     ]
 
 
-class Config(ctypes.Structure):
+class Config(library.Config):
     """`MasklineMultiscaleRoIAlign` of plugins/roi_align/c_config.h."""
 
     _fields_ = (("attributes", Attributes), ("shape", Shape))

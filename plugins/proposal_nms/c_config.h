@@ -1,6 +1,7 @@
 // ProposalNMS as the plain C interfaces take it: attributes and sizes in one struct.
 #pragma once
 
+#include "common/c_head.h"
 #include "proposal_nms/attributes.h"
 
 #include <cstddef>
@@ -12,6 +13,7 @@ extern "C"
     //! Attributes and sizes of a call; the arrays stay the caller's.
     struct MasklineProposalNMS
     {
+        MasklineHead head;
         std::int32_t batch;    //!< B
         std::int32_t levels;   //!< L
         std::int32_t numSizes; //!< of all levels
@@ -36,6 +38,11 @@ namespace maskline
 //! Reads a C struct. Returns "" or the rule that is broken; then the outputs are of no use.
 inline std::string read(MasklineProposalNMS const& config, ProposalNMSAttributes& attributes, ProposalNMSShape& shape)
 {
+    std::string const other = checkHead(config.head, sizeof(config));
+    if (!other.empty())
+    {
+        return other;
+    }
     if (config.levels < 1 || config.levels > ProposalNMSAttributes::kMAX_LEVELS)
     {
         return "strides: got " + std::to_string(config.levels) + " levels, expected 1.."

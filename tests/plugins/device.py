@@ -61,6 +61,4 @@ def check(found: ctypes.CDLL, status: int) -> None:
 
 
 def _load(name: str) -> ctypes.CDLL:
-    found = ctypes.CDLL(str(built(name)))
-    found.maskline_last_error.restype = ctypes.c_char_p
-    return found
+    return library.open_library(built(name))

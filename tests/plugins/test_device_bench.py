@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import device
 import pytest
@@ -48,3 +49,10 @@ def test_one_more_box_shifts_the_rows_and_is_no_difference() -> None:
     assert unmatched_share(theirs, theirs, labels, labels + 1) == 1.0
     assert unmatched_share(theirs, theirs[:0]) == 1.0
     assert unmatched_share(theirs[:0], theirs[:0]) == 0.0
+
+
+def test_a_library_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    result = _run("--dry-run", "--build", str(tmp_path))
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"bench-device: {tmp_path / device.SIMT}: cannot be loaded")

@@ -119,9 +119,9 @@ def main(
         Console(stderr=True).print("bench-device: got no GPU, expected one; nothing was timed", style="red")
         raise typer.Exit(1)
     where = "cuda" if torch.cuda.is_available() else "cpu"
-    ops = DeviceOps(build / (CUDA_FILE if where == "cuda" else EMULATOR_FILE))
-    cases = make_cases(ops, SMALL if dry_run else Size(), where, tuple(batch))
     with in_one_line("bench-device"):
+        ops = DeviceOps(build / (CUDA_FILE if where == "cuda" else EMULATOR_FILE))
+        cases = make_cases(ops, SMALL if dry_run else Size(), where, tuple(batch))
         differences = {case.name: check(case) for case in cases}
     for name, found in differences.items():
         console.print(f"{name}: " + ", ".join(f"{side} {value:.2g}" for side, value in found.items()), highlight=False)

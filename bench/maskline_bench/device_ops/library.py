@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from maskline_host import classwise_nms, mask_rle, proposal_nms, roi_align
+from maskline_host import HostLibraryError, classwise_nms, mask_rle, proposal_nms, roi_align
+from maskline_host.library import open_library
 
 from maskline_bench.errors import BenchmarkError
 
@@ -29,10 +30,12 @@ class DeviceOps:
         """Load a library: the GPU's, or the emulator's for tensors on the CPU.
 
         Raises:
-            OSError: it is not there, or not for this machine.
+            BenchmarkError: it is not there, not for this machine or of another build.
         """
-        self._library = ctypes.CDLL(str(file))
-        self._library.maskline_last_error.restype = ctypes.c_char_p
+        try:
+            self._library = open_library(file)
+        except HostLibraryError as error:
+            raise BenchmarkError(str(error)) from error
 
     def roi_align(
         self, features: Sequence[torch.Tensor], boxes: torch.Tensor, strides: Sequence[int], side: int, hwc8: bool

@@ -21,7 +21,7 @@ constexpr std::int32_t kMAX_COUNTS = 96;
 int runOnHost(
     Sizes const& sizes, PluginTensorDesc const& variant, std::vector<Bytes> const& inputs, std::vector<Bytes>& outputs)
 {
-    MasklineMaskRLE config{};
+    auto config = maskline::makeConfig<MasklineMaskRLE>();
     config.batch = static_cast<std::int32_t>(sizes.at("B"));
     config.detections = static_cast<std::int32_t>(sizes.at("D"));
     config.side = static_cast<std::int32_t>(sizes.at("M"));

@@ -74,7 +74,7 @@ std::vector<double> makeLogits(std::int64_t count, Random& random)
 
 MasklineProposalNMS proposalConfig()
 {
-    MasklineProposalNMS config{};
+    auto config = maskline::makeConfig<MasklineProposalNMS>();
     config.levels = kLEVELS;
     config.numSizes = kSIZES;
     config.numRatios = kRATIOS;
@@ -115,7 +115,7 @@ int runProposals(
 int runClasswise(
     Sizes const& sizes, PluginTensorDesc const&, std::vector<Bytes> const& inputs, std::vector<Bytes>& outputs)
 {
-    MasklineClasswiseNMS config{};
+    auto config = maskline::makeConfig<MasklineClasswiseNMS>();
     config.batch = static_cast<std::int32_t>(sizes.at("B"));
     config.proposals = static_cast<std::int32_t>(sizes.at("R"));
     config.numClasses = kCLASSES;

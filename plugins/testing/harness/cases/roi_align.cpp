@@ -52,7 +52,7 @@ FeatureType typeOf(nvinfer1::DataType type)
 int runOnHost(maskline::RoIAlignAttributes const& attributes, Sizes const& sizes, PluginTensorDesc const& variant,
     std::vector<Bytes> const& inputs, std::vector<Bytes>& outputs)
 {
-    MasklineMultiscaleRoIAlign config{};
+    auto config = maskline::makeConfig<MasklineMultiscaleRoIAlign>();
     config.attributes = attributes;
     maskline::RoIAlignShape& shape = config.shape;
     shape.type = typeOf(variant.type);
