@@ -20,6 +20,7 @@ from maskline_train.options import Data, Kind, RecipeName, TotalBatch, TrainSpli
 from maskline_train.paper.commands import (
     ablate_command,
     cityscapes_command,
+    console,
     distil_command,
     four_step_command,
     show_cityscapes,
@@ -159,13 +160,13 @@ def evaluate_command(
         table.add_column(name, justify="right")
     for kind, values in metrics.kinds().items():
         table.add_row(kind, *[percent(values.get(name)) for name in metrics.box])
-    Console().print(table)
+    console().print(table)
     classes = Table("class", title="AP of each class", title_justify="left")
     for kind in metrics.kinds():
         classes.add_column(kind, justify="right")
     for name, values in metrics.per_class.items():
         classes.add_row(name, *[percent(values[kind]) for kind in metrics.kinds()])
-    Console().print(classes)
+    console().print(classes)
     content = {"checkpoint": str(checkpoint), "split": split, **metrics.to_dict()}
     _write_metrics(json_out, content)  # before what may fail of the rest, and after it anew
     if cityscapes is not None:
@@ -175,7 +176,7 @@ def evaluate_command(
     if overlaps is not None:
         draw_overlaps(overlaps, dataset, metrics.results, metrics.num_images)
         groups = score_overlaps(dataset, metrics.results, metrics.num_images)
-        Console().print(overlaps_as_rich(groups))
+        console().print(overlaps_as_rich(groups))
         content["overlaps"] = {name: dataclasses.asdict(group) for name, group in groups.items()}
     _write_metrics(json_out, content)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import signal
+import sys
 import time
 from pathlib import Path
 from types import FrameType
@@ -27,7 +28,8 @@ POLL_SECONDS = 0.2
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode="markdown")
 # Paths and names are printed as they are: neither [words] nor :words: in them mean anything.
-out = Console(highlight=False, markup=False, emoji=False)
+# What is no terminal has no width at which a table would have to be cut or broken.
+out = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 4096)
 
 
 def _version(wanted: bool) -> None:

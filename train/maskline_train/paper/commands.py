@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,14 @@ from maskline_train.options import Data, Kind, RecipeName, TotalBatch, TrainSpli
 
 if TYPE_CHECKING:
     from maskline_train.evaluation.cityscapes_metric import CityscapesMetrics
+
+
+WIDE = 4096  # columns of what is no terminal: a table is never cut there
+
+
+def console() -> Console:
+    """Where tables go."""
+    return Console(width=None if sys.stdout.isatty() else WIDE)
 
 
 def cityscapes_command(
@@ -32,7 +41,7 @@ def cityscapes_command(
         table.add_column(name, justify="right")
     for label in CLASSES:
         table.add_row(label, *[str(counts[name][label]) for name in split])
-    Console().print(table)
+    console().print(table)
 
 
 def four_step_command(
@@ -114,7 +123,7 @@ def show_cityscapes(metrics: CityscapesMetrics) -> None:
         table.add_row(label, percent(values["AP"]), percent(values["AP50"]))
     table.add_section()
     table.add_row("mean", percent(metrics.ap), percent(metrics.ap50))
-    Console().print(table)
+    console().print(table)
 
 
 def ablate_command(
@@ -162,7 +171,7 @@ def ablate_command(
             say(f"{stop}; repeat the command to go on")
             raise typer.Exit(stop.exit_code) from None
     if processes.is_main:
-        Console().print(as_rich(chosen, found))
+        console().print(as_rich(chosen, found))
         _say(f"{out / table}: table.md, table.json, sheet.png")
 
 
