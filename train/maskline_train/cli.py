@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 import shlex
 import sys
@@ -12,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from maskline_train.data.check import check_command
 from maskline_train.files import error_line
@@ -23,7 +21,9 @@ from maskline_train.paper.commands import (
     console,
     distil_command,
     four_step_command,
+    say_version,
     show_cityscapes,
+    show_metrics,
     tables_command,
 )
 from maskline_train.training.interruption import NonFiniteLossError
@@ -38,16 +38,10 @@ data_app = typer.Typer(help="Make and check data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"maskline-train {importlib.metadata.version('maskline')}")
-        raise typer.Exit
-
-
 @app.callback()
 def _common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", callback=say_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """What every command takes."""
@@ -129,7 +123,7 @@ def evaluate_command(
     from maskline_train.data.coco import CocoDataset
     from maskline_train.distributed import process_group
     from maskline_train.evaluation.cityscapes_metric import score_cityscapes
-    from maskline_train.evaluation.evaluate import evaluate, percent
+    from maskline_train.evaluation.evaluate import evaluate
     from maskline_train.evaluation.many_views import PAPER_VIEWS
     from maskline_train.paper.overlaps import as_rich as overlaps_as_rich
     from maskline_train.paper.overlaps import draw_overlaps, score_overlaps
@@ -154,19 +148,7 @@ def evaluate_command(
         )
     if not processes.is_main:
         return
-    table = Table(title=f"{checkpoint} on {split} ({metrics.num_images} images)", title_justify="left")
-    table.add_column("AP in %")
-    for name in metrics.box:
-        table.add_column(name, justify="right")
-    for kind, values in metrics.kinds().items():
-        table.add_row(kind, *[percent(values.get(name)) for name in metrics.box])
-    console().print(table)
-    classes = Table("class", title="AP of each class", title_justify="left")
-    for kind in metrics.kinds():
-        classes.add_column(kind, justify="right")
-    for name, values in metrics.per_class.items():
-        classes.add_row(name, *[percent(values[kind]) for kind in metrics.kinds()])
-    console().print(classes)
+    show_metrics(f"{checkpoint} on {split}", metrics)
     content = {"checkpoint": str(checkpoint), "split": split, **metrics.to_dict()}
     _write_metrics(json_out, content)  # before what may fail of the rest, and after it anew
     if cityscapes is not None:
@@ -286,11 +268,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         _say(f"maskline-train: no Python package {error.name}; `pip install 'maskline[train]'`")
         sys.exit(1)
-    except OSError as error:
-        _say(f"maskline-train: {error_line(error)}")
-        sys.exit(1)
-    except (ValueError, NonFiniteLossError) as error:
-        _say(f"maskline-train: {error}")
+    except (OSError, ValueError, NonFiniteLossError) as error:
+        _say(f"maskline-train: {error_line(error) if isinstance(error, OSError) else error}")
         sys.exit(1)
 
 

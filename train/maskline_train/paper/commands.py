@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from maskline_train.options import Data, Kind, RecipeName, TotalBatch, TrainSpli
 
 if TYPE_CHECKING:
     from maskline_train.evaluation.cityscapes_metric import CityscapesMetrics
+    from maskline_train.evaluation.evaluate import Metrics
 
 
 WIDE = 4096  # columns of what is no terminal: a table is never cut there
@@ -22,6 +24,32 @@ WIDE = 4096  # columns of what is no terminal: a table is never cut there
 def console() -> Console:
     """Where tables go."""
     return Console(width=None if sys.stdout.isatty() else WIDE)
+
+
+def say_version(wanted: bool) -> None:
+    """What --version does."""
+    if wanted:
+        typer.echo(f"maskline-train {importlib.metadata.version('maskline')}")
+        raise typer.Exit
+
+
+def show_metrics(title: str, metrics: Metrics) -> None:
+    """Print the metrics of an evaluation, of all classes together and of each."""
+    from maskline_train.evaluation.evaluate import percent
+
+    table = Table(title=f"{title} ({metrics.num_images} images)", title_justify="left")
+    table.add_column("AP in %")
+    for name in metrics.box:
+        table.add_column(name, justify="right")
+    for kind, values in metrics.kinds().items():
+        table.add_row(kind, *[percent(values.get(name)) for name in metrics.box])
+    console().print(table)
+    classes = Table("class", title="AP of each class", title_justify="left")
+    for kind in metrics.kinds():
+        classes.add_column(kind, justify="right")
+    for name, values in metrics.per_class.items():
+        classes.add_row(name, *[percent(values[kind]) for kind in metrics.kinds()])
+    console().print(classes)
 
 
 def cityscapes_command(

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import enum
-import errno
 import importlib.metadata
 import json
-import os
 import secrets
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +21,7 @@ from maskline_serve.repository.engines import Engines
 from maskline_serve.repository.engines import read as read_engines
 from maskline_serve.repository.host_library import write_host_library
 from maskline_serve.repository.on_disk import ENSEMBLES, FILE, STAGES, Repository, files_in
+from maskline_serve.repository.writing import naming, swap
 
 
 class Target(enum.StrEnum):
@@ -105,27 +101,14 @@ def assemble(
     staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     staging.mkdir()  # not mkdtemp, whose folders a server under another user could not enter
     try:
-        with _naming(folder):
+        with naming(folder):
             repository = _write(artifact, engines, staging)
         if not _must_replace(folder, repository, force):
             return False
-        _swap(staging, folder)
+        swap(staging, folder)
         return True
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _naming(folder: Path) -> Iterator[None]:
-    """Give an OSError the name of the repository, where it has none: a full disk names no file."""
-    try:
-        yield
-    except shutil.Error as error:  # copytree's: a list of (source, target, why)
-        raise OSError(errno.EIO, str(error.args[0][0][2]), str(folder)) from error
-    except OSError as error:
-        if error.filename is not None or error.errno is None:
-            raise
-        raise OSError(error.errno, os.strerror(error.errno), str(folder)) from error
 
 
 def _read_engines(folder: Path | None, artifact: Artifact, target: Target) -> Engines | None:
@@ -285,23 +268,3 @@ def _must_replace(folder: Path, new: Repository, force: bool) -> bool:
             f"{folder}: {name} is {change} since it was assembled; `--force` replaces it all the same"
         )
     return bool(changes) or old.to_json() != new.to_json()
-
-
-def _swap(staging: Path, folder: Path) -> None:
-    """Put `staging` in the place of `folder`; the old one goes away with the staging name."""
-    if not folder.exists():
-        staging.rename(folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-    folder.rename(old)
-    _or_undo(lambda: staging.rename(folder), lambda: old.rename(folder))
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _or_undo(act: Callable[[], object], undo: Callable[[], object]) -> None:
-    """Do `act`; if it fails, `undo` and raise what failed."""
-    try:
-        act()
-    except BaseException:
-        undo()
-        raise
