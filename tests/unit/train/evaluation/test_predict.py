@@ -1,0 +1,46 @@
+"""`maskline-train predict`: files and folders of images, each with a drawn picture in its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from maskline_train.evaluation.predict import predict_files
+from PIL import Image
+from support.models.tiny import tiny_model
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a.png", "sub/a.JPG", "sub/b.jfif", "notes.txt"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name == "notes.txt":
+            path.write_text("no image")
+        else:
+            Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(path, "PNG")
+    return tmp_path / "in"
+
+
+def test_a_folder_is_searched_and_its_images_keep_their_places(folder: Path) -> None:
+    out = folder / "drawn"  # below the folder itself: the next run leaves it out
+    for _ in range(2):
+        said = list(predict_files(tiny_model().eval(), [folder], out, 0.5, CPU))
+        drawn = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+        assert drawn == ["a.png", "sub/a.png", "sub/b.png"]
+        assert len(said) == 3
+
+
+def test_two_images_for_one_picture_are_refused(folder: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(folder / "a.jpg")
+    with pytest.raises(ValueError, match="two images would be written there"):
+        list(predict_files(tiny_model().eval(), [folder], tmp_path / "out", 0.5, CPU))
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="got a folder without images"):
+        list(predict_files(tiny_model().eval(), [tmp_path], tmp_path / "out", 0.5, CPU))
