@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from maskline_client import AsyncDetector, ContractMismatch, Detector
+from maskline_client import AsyncDetector, ClientError, ContractMismatch, Detector
 from maskline_client.commands.predict import Shards, predict
-from unit.client.triton_double import CLASSES, Script, Server, file_with, serving
+from unit.client.triton_double import CLASSES, SIZE, Script, Server, file_with, serving
 
 OTHER = CLASSES[::-1]
 # Of the first and the second server; empty: assembled by a release that does not say.
@@ -107,3 +109,43 @@ def test_predictions_of_two_models_are_not_mixed(tmp_path: Path) -> None:
             predict(detector, images, paths, shards)
         with pytest.raises(ValueError, match=r"got predictions with the artifact aaaa.*use another --out"):
             Shards(tmp_path / "out", detector.model)
+
+
+@pytest.mark.parametrize("kind", ["both say", "neither says"])
+def test_a_restart_under_load_shows_no_name_of_the_other_model(kind: str) -> None:
+    """The size of the image tells which server answered; each has its own names."""
+    first, second = ARTIFACTS[kind]
+    names = {SIZE: CLASSES[:2], (21, 31): OTHER[:2]}
+    seen: list[tuple[tuple[int, int], tuple[str, ...]]] = []
+    wrong: list[ClientError] = []
+    over = threading.Event()
+
+    def call(detector: Detector) -> None:
+        while not over.is_set():
+            try:
+                found = detector.detect(file_with(2))
+                seen.append((found.image_size, found.names))
+            except ClientError as error:  # of the moment between the two servers
+                wrong.extend([error] if isinstance(error, ContractMismatch) else [])
+
+    def wait_for(size: tuple[int, int]) -> None:
+        end = time.monotonic() + 30
+        while not any(found == size for found, _ in seen) and time.monotonic() < end:
+            time.sleep(0.01)
+
+    with contextlib.ExitStack() as stack:
+        with serving(Script(artifact=first)) as server:
+            detector = stack.enter_context(Detector(server.url, deadline_s=30))
+            threads = [threading.Thread(target=call, args=(detector,)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            wait_for(SIZE)
+        port = int(server.url.rpartition(":")[2])
+        stack.enter_context(serving(Script(labels=json.dumps(OTHER), artifact=second, size=(21, 31)), port))
+        wait_for((21, 31))
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+    assert {size for size, _ in seen} == set(names)
+    assert all(names[size] == found for size, found in seen)
