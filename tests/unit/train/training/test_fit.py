@@ -13,7 +13,7 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes
 from maskline_train.fit import NonFiniteLossError, fit
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.recipe import Recipe
+from maskline_train.recipe import AdamW, Recipe
 from maskline_train.training.metrics_log import MetricsLog, read_metrics
 from maskline_train.training.schedule import Cosine
 from maskline_train.training.state import Averages, step_generator
@@ -45,8 +45,9 @@ def entries(out: Path, kind: str) -> list[dict]:
 def finished(data: tuple[CocoDataset, CocoDataset], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of 30 steps with two evaluations."""
     out = tmp_path_factory.mktemp("fit") / "run"
+    decay = Cosine(final_factor=0.05)
     chosen = recipe(
-        data, steps=30, evaluate_every=15, log_every=5, seed=SEED, base_lr=0.03, decay=Cosine(final_factor=0.05)
+        data, steps=30, evaluate_every=15, log_every=5, seed=SEED, base_lr=8e-3, optimizer=AdamW(), decay=decay
     )
     fit(chosen, *data, out, ALONE)
     return out
@@ -54,9 +55,9 @@ def finished(data: tuple[CocoDataset, CocoDataset], tmp_path_factory: pytest.Tem
 
 @pytest.mark.learns
 def test_losses_fall(finished: Path, margins: Margins) -> None:
-    """The mask loss, which begins at that of a coin; those of the RPN and the boxes need longer."""
-    last = entries(finished, "train")[-1]["mask"]
-    margins.below("mask loss of the last five steps, in coins", last / math.log(2), 0.33, wrong=1.0)
+    """The RPN's, which begins at that of a coin and has samples in every image; those of the few regions jump about."""
+    last = entries(finished, "train")[-1]["rpn_objectness"]
+    margins.below("objectness loss of the last five steps, in coins", last / math.log(2), 0.33, wrong=1.0)
 
 
 def test_the_folder_of_a_run_holds_what_the_page_says(finished: Path) -> None:
