@@ -65,6 +65,11 @@ def as_canvas(images):
 
 
 @torch.no_grad()
+def in_float64(images):
+    """The same images for a model in float64."""
+    return [image.double() for image in images]
+
+
 def their_detections(model, images):
     """torchvision's own path without its resize and without the paste, which rounds boxes to whole pixels."""
     batch = as_image_list(model, images)

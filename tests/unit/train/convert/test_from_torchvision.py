@@ -9,7 +9,14 @@ from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.targets import SamplingSpec
 from maskline_train.spec import ModelSpec
 from maskline_train.target import Target
-from support.models.torchvision_models import as_canvas, as_image_list, random_images, randomise, their_detections
+from support.models.torchvision_models import (
+    as_canvas,
+    as_image_list,
+    in_float64,
+    random_images,
+    randomise,
+    their_detections,
+)
 from torchvision.models.detection import fasterrcnn_resnet50_fpn, maskrcnn_resnet50_fpn
 
 NUM_CLASSES = 7
@@ -58,10 +65,19 @@ def ours(theirs):
     return model
 
 
+@pytest.fixture
+def doubled(theirs, ours):
+    """Both networks in float64; going there and back changes no float32 weight."""
+    yield theirs.double(), ours.double()
+    theirs.float()
+    ours.float()
+
+
 @pytest.mark.parametrize(("sizes", "why"), BATCHES)
-def test_detections_are_torchvisions(theirs, ours, sizes, why):
+def test_detections_are_torchvisions(doubled, sizes, why):
+    theirs, ours = doubled
     images = random_images(sizes)
-    expected = their_detections(theirs, images)
+    expected = their_detections(theirs, in_float64(images))
     found = ours.detect(*as_canvas(images))
     for index, wanted in enumerate(expected):
         count = int(found.num_detections[index])
@@ -70,10 +86,10 @@ def test_detections_are_torchvisions(theirs, ours, sizes, why):
         assert len(wanted["labels"].unique()) >= 3
         assert wanted["scores"][:3].min() > 0.5
         assert torch.equal(found.labels[index, :count] + 1, wanted["labels"])
-        # 1e-4: float32 rounding of 50 layers, in pixels and in probability; a coordinate of 200 px steps by 1.5e-5
-        assert torch.allclose(found.boxes[index, :count], wanted["boxes"], rtol=2e-6, atol=1e-4)
-        assert torch.allclose(found.scores[index, :count], wanted["scores"], rtol=0, atol=1e-4)
-        assert torch.allclose(found.masks[index, :count], wanted["masks"][:, 0], rtol=0, atol=1e-4)
+        # Both networks are float64; ours keeps boxes in float32, where a coordinate of 200 px steps by 1.5e-5.
+        assert torch.allclose(found.boxes[index, :count].double(), wanted["boxes"], rtol=2e-6, atol=1e-4)
+        assert torch.allclose(found.scores[index, :count].double(), wanted["scores"], rtol=0, atol=1e-4)
+        assert torch.allclose(found.masks[index, :count].double(), wanted["masks"][:, 0], rtol=0, atol=1e-4)
         assert found.labels[index, count:].eq(-1).all()
         assert wanted["masks"].std() > 0.1, "masks that are the same everywhere prove nothing"
 
@@ -103,14 +119,6 @@ def ellipses(boxes, size):
     y, x = torch.meshgrid(torch.arange(size[0]) + 0.5, torch.arange(size[1]) + 0.5, indexing="ij")
     x0, y0, x1, y1 = boxes[:, :, None, None].unbind(dim=1)
     return (((x - (x0 + x1) / 2) / (x1 - x0)) ** 2 + ((y - (y0 + y1) / 2) / (y1 - y0)) ** 2 <= 0.25).to(torch.uint8)
-
-
-@pytest.fixture
-def doubled(theirs, ours):
-    """Both networks in float64; going there and back changes no float32 weight."""
-    yield theirs.double(), ours.double()
-    theirs.float()
-    ours.float()
 
 
 def test_losses_and_gradients_are_torchvisions(doubled, margins):
@@ -160,15 +168,16 @@ def their_boxes_alone(theirs):
     )
     names = model.state_dict().keys()
     model.load_state_dict({name: tensor for name, tensor in theirs.state_dict().items() if name in names})
-    return model.eval()
+    return model.double().eval()
 
 
-def test_a_faster_rcnn_is_imported_too(their_boxes_alone, ours):
-    model = import_torchvision(their_boxes_alone.state_dict(), CLASSES, norm_eps=1e-5)
+def test_a_faster_rcnn_is_imported_too(their_boxes_alone, doubled):
+    _, ours = doubled
+    model = import_torchvision(their_boxes_alone.state_dict(), CLASSES, norm_eps=1e-5).double()
     assert model.spec.mask_head is None
     model.spec = dataclasses.replace(ours.spec, mask_head=None)
     images = random_images([(131, 203), (96, 96)])
-    expected = their_detections(their_boxes_alone, images)
+    expected = their_detections(their_boxes_alone, in_float64(images))
     canvas, image_info = as_canvas(images)
     found = model.detect(canvas, image_info)
     assert found.masks is None
@@ -176,9 +185,9 @@ def test_a_faster_rcnn_is_imported_too(their_boxes_alone, ours):
         count = int(found.num_detections[index])
         assert count == len(wanted["scores"]) >= 10
         assert torch.equal(found.labels[index, :count] + 1, wanted["labels"])
-        # float32 rounding of 50 layers, as for the masks' model
-        assert torch.allclose(found.boxes[index, :count], wanted["boxes"], rtol=2e-6, atol=1e-4)
-        assert torch.allclose(found.scores[index, :count], wanted["scores"], rtol=0, atol=1e-4)
+        # as for the masks' model
+        assert torch.allclose(found.boxes[index, :count].double(), wanted["boxes"], rtol=2e-6, atol=1e-4)
+        assert torch.allclose(found.scores[index, :count].double(), wanted["scores"], rtol=0, atol=1e-4)
     # leaving the masks out of a model that has them is the same again. Ref: ledger P50
     without = ours.detect(canvas, image_info, masks=False)
     assert without.masks is None
