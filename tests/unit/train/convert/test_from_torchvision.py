@@ -65,14 +65,6 @@ def ours(theirs):
     return model
 
 
-@pytest.fixture
-def doubled(theirs, ours):
-    """Both networks in float64; going there and back changes no float32 weight."""
-    yield theirs.double(), ours.double()
-    theirs.float()
-    ours.float()
-
-
 @pytest.mark.parametrize(("sizes", "why"), BATCHES)
 def test_detections_are_torchvisions(doubled, sizes, why):
     theirs, ours = doubled

@@ -61,14 +61,6 @@ def ours(theirs):
     return model
 
 
-@pytest.fixture
-def doubled(theirs, ours):
-    """Both networks in float64; going there and back changes no float32 weight."""
-    yield theirs.double(), ours.double()
-    theirs.float()
-    ours.float()
-
-
 def test_detections_heatmaps_and_keypoints_are_torchvisions(doubled):
     theirs, ours = doubled
     images = random_images(SIZES)
