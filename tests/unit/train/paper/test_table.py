@@ -219,7 +219,7 @@ def test_the_command_runs_a_row_and_prints_the_table(sets, start, tmp_path):
     assert done.exit_code == 0, done.output
     assert "row 1 of 3, 1 point a bin: left out" in done.output
     assert "row 3 of 3, adaptive: training 1 steps" in done.output
-    assert re.search(r"adaptive \(P13\) +0\.0 .* 1 +\d+\.\d", done.output), done.output
+    assert re.search(r"adaptive \(P13\) +\d+\.\d .* 1 +\d+\.\d", done.output), done.output
     assert json.loads((tmp_path / "sampling_points" / "table.json").read_text())[0] is None
 
 
