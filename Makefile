@@ -31,8 +31,11 @@ NVCC = $(SITE)/nvidia/cu13/bin/nvcc
 CUDA_LIB = $(abspath $(dir $(NVCC))/../lib)
 # The public headers that a package on PyPI ships; an installation's: make plugins TENSORRT_INCLUDE=/usr/include/x86_64-linux-gnu
 TENSORRT_INCLUDE = $(SITE)/kernel_lens/include/tensorrt
-# Compute capabilities to build machine code for; SM=90 builds for one in a fraction of the time.
-SM ?= 75;80;86;89;90;100;120
+# Compute capabilities to build machine code for: all, or what the tests can run, the GPU at hand's or any one. One takes
+# a fraction of the time; SM=90 asks for it.
+EVERY_SM := 75;80;86;89;90;100;120
+GPU_SM = $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -un | paste -sd';')
+SM ?= $(if $(filter test pytest test-%,$(MAKECMDGOALS)),$(or $(GPU_SM),90),$(EVERY_SM))
 # ON: a warning of the C++ compiler is an error, as in CI. A compiler that nobody here has seen may warn of anything.
 WERROR ?= OFF
 
@@ -47,7 +50,10 @@ plugins: $(READY) ## build the TensorRT plugins and the host library into build/
 demo: $(READY) ## train, export, serve and evaluate on this machine; writes out/demo/report.html
 	@$(BIN)/python demo/run_demo.py --out $(OUT)
 
-test: lint type pytest test-settings ## everything that CI runs
+# The tests take both cores; what comes before them does not, by itself.
+test: $(READY) ## lint, types and tests: what a commit has to pass
+	@$(MAKE) --no-print-directory --jobs=2 lint type plugins "SM=$(SM)"
+	@$(MAKE) --no-print-directory pytest "SM=$(SM)"
 
 CXX_FILES = $(shell find plugins -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
@@ -85,7 +91,7 @@ test-settings: $(READY) ## the tests that train, as a processor without AVX-512 
 test-machines: plugins ## the same and every tolerance under 18 settings and 3 seeds; writes docs/machines.md (hours; resumes)
 	@PYTHONPATH=tests $(BIN)/python -m machines.run $(MACHINES)
 
-test-long: plugins ## what `make test` leaves out to stay short: more variants, a longer training
+test-long: plugins test-settings ## what `make test` leaves out: more variants, longer trainings, another processor's kernels
 	@$(PYTEST) --durations=15 -m long
 
 # The compilers to try besides the machine's own, and the options of clang where its own C++ library is installed.
@@ -99,7 +105,7 @@ test-compilers: $(addprefix with-,$(FOUND_CXX)) ## the plugins built by each fur
 
 with-%: $(READY)
 	@echo "== $* $(call CXX_OPTIONS,$*)"
-	@$(MAKE) --no-print-directory plugins PLUGINS=build/with/$* CXX=$* CXXFLAGS=$(call CXX_OPTIONS,$*)
+	@$(MAKE) --no-print-directory plugins "SM=$(SM)" PLUGINS=build/with/$* CXX=$* CXXFLAGS=$(call CXX_OPTIONS,$*)
 	@MASKLINE_PLUGINS_BUILD=$(CURDIR)/build/with/$* MASKLINE_HOST_LIBRARY=$(CURDIR)/build/with/$*/libmaskline_host.so \
 		$(PYTEST) -q -m 'not long' tests/plugins
 
