@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from maskline_export.cli import main
 from maskline_export.engine.engine_manifest import EngineInfo, EngineManifest
 from maskline_export.errors import ContractError, ParityError
 from maskline_export.manifest import load_artifact
@@ -24,6 +23,7 @@ from maskline_export.verify.parity_table import parity_table
 from rich.console import Console
 from serve import standin
 from support.export.exported import Exported
+from support.processes.in_process import call
 
 
 @pytest.fixture(scope="module")
@@ -142,13 +142,12 @@ def test_an_engine_without_an_output_is_no_engine_that_agrees(answers: tuple[Ten
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="the package tensorrt is installed")
-def test_without_tensorrt_the_command_says_so_in_one_line() -> None:
-    command = [sys.executable, "-m", "maskline_export.cli", "verify-engines", "nothing"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.startswith("error: TensorRT is not installed: `pip install tensorrt`")
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_without_tensorrt_the_command_says_so_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(main, "verify-engines", "nothing") == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: TensorRT is not installed: `pip install tensorrt`")
+    assert len(said.err.strip().splitlines()) == 1
 
 
 class StandIn:

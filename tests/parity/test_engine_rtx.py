@@ -35,7 +35,13 @@ def build(artifact: Path, out: Path, *options: str | Path) -> EngineManifest:
     return load_engines(out)
 
 
-@pytest.mark.parametrize(("precision", "wire"), [("fp32", "FP32"), ("fp16", "FP16"), ("bf16", "BF16")])
+@pytest.mark.parametrize(
+    ("precision", "wire"),
+    [
+        ("fp16", "FP16"),
+        *(pytest.param(*types, marks=pytest.mark.long) for types in (("fp32", "FP32"), ("bf16", "BF16"))),
+    ],
+)
 def test_every_stage_of_a_model(exported: Exported, tmp_path: Path, precision: str, wire: str) -> None:
     engines = build(exported.dense, tmp_path / "out", "--precision", precision, "--profile", "1:1:2@96x128")
     source = load_artifact(exported.dense)

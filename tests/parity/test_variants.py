@@ -50,10 +50,10 @@ SMALLEST_SHARE_QUANTISED = 0.9
 CASES = [
     ("c4_warp_softmax", "dense"),
     ("c5_max_mlp_agnostic", "dense"),
-    ("c5_pool_mlp_softmax", "ort"),
+    pytest.param(("c5_pool_mlp_softmax", "ort"), marks=pytest.mark.long),
     pytest.param(("resnext_group_non_local_keypoints", "ort"), marks=pytest.mark.long),
     ("keypoints_alone", "dense"),
-    ("boxes_alone", "dense"),
+    pytest.param(("boxes_alone", "dense"), marks=pytest.mark.long),
     pytest.param(("agnostic_softmax", "ort"), marks=pytest.mark.long),
 ]
 

@@ -1,36 +1,37 @@
 """The GPU benchmark's cases pass their own checks with the kernels in the emulator, and say what is missing."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import device
 import pytest
 import torch
+import typer
+from maskline_bench.device_ops.__main__ import main
 from maskline_bench.device_ops.as_sets import UNMATCHED_SHARE, unmatched_share
+from typer.testing import CliRunner, Result
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "maskline_bench.device_ops", "--build", str(device.BUILD), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-    )
+@pytest.fixture(autouse=True)
+def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def _run(*arguments: str, build: Path = device.BUILD) -> Result:
+    app = typer.Typer()
+    app.command()(main)
+    return CliRunner().invoke(app, ["--build", str(build), *arguments])
 
 
 def test_every_case_agrees_with_its_peer_in_the_emulator() -> None:
     result = _run("--dry-run", "--batch", "2")
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.stderr
     assert "all checks passed" in result.stdout
     assert all(name in result.stdout for name in ("G3", "G4", "G5", "G6", "G7"))
 
 
 def test_without_a_gpu_nothing_is_timed() -> None:
     result = _run()
-    assert result.returncode == 1
+    assert result.exit_code == 1
     assert "got no GPU, expected one; nothing was timed" in result.stderr
 
 
@@ -52,7 +53,7 @@ def test_one_more_box_shifts_the_rows_and_is_no_difference() -> None:
 
 
 def test_a_library_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    result = _run("--dry-run", "--build", str(tmp_path))
-    assert result.returncode == 1
+    result = _run("--dry-run", build=tmp_path)
+    assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"bench-device: {tmp_path / device.SIMT}: cannot be loaded")

@@ -83,6 +83,7 @@ def test_the_engines_answer_in_pixels_of_the_canvas(known: Any) -> None:
         check_row(answer, slot, 3, (32, 80))  # the resized picture, whatever the original was
 
 
+@pytest.mark.long
 def test_the_joint_model_of_four_step_training_is_served(tmp_path: Path) -> None:
     data = write_shapes(tmp_path / "data", {"train": 4, "val": 2})
     train_set, val_set = CocoDataset(data, "train"), CocoDataset(data, "val")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -17,3 +19,14 @@ def call(main: Callable[[], None], *words: str) -> int:
         except SystemExit as stop:
             return int(stop.code or 0)
     return 0
+
+
+@contextlib.contextmanager
+def largest_file(limit: int) -> Iterator[None]:
+    """As on a full disk: no file that this process writes meanwhile gets more bytes than so many."""
+    before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))

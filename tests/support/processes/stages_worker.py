@@ -1,4 +1,4 @@
-"""What test_ddp_stages.py runs under torchrun, and by itself: 4-step training, then distillation.
+"""What test_ddp_stages.py runs by two processes, and by itself: 4-step training, then distillation.
 
 Writes `rank-N.json` beside the results: hashes of the weights that each stage left in this process, and the files that
 this process wrote.

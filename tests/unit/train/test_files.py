@@ -5,18 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from maskline_train.checkpoint import read_weights, save_model
+from maskline_train.cli import main
 from maskline_train.files import naming, replacing, whole_folder
 from safetensors.torch import save_file
 from support.data.shapes_data import write_shapes
 from support.models.tiny import tiny_model
+from support.processes.in_process import call, largest_file
 
 TESTS = Path(__file__).parents[2]
 
@@ -76,29 +76,15 @@ def test_nothing_is_left_of_a_file_that_could_not_be_written(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-LIMITED = """
-import resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-from maskline_train.cli import main
-main()
-"""
-
-
 @pytest.mark.parametrize("limit", [100, 1_500, 2_500, 9_000, 300_000])  # bytes a file may have: recipe to checkpoint
-def test_fit_on_a_full_disk_ends_in_one_line_with_the_file(limit: int, tmp_path: Path) -> None:
+def test_fit_on_a_full_disk_ends_in_one_line_with_the_file(
+    limit: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     data = write_shapes(tmp_path / "shapes", {"train": 4, "val": 2})
     recipe = str(TESTS / "support" / "models" / "tiny_recipe.py")
-    words = ["fit", recipe, "--data", str(data), "--out", str(tmp_path / "run")]
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED.format(limit=limit), *words],
-        env={**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr, done.stderr
-    (line,) = done.stderr.strip().splitlines()
+    with largest_file(limit):
+        status = call(main, "fit", recipe, "--data", str(data), "--out", str(tmp_path / "run"))
+    assert status == 1
+    (line,) = capfd.readouterr().err.strip().splitlines()
     assert line.startswith(f"maskline-train: {tmp_path / 'run'}"), line
     assert not [path for path in (tmp_path / "run").rglob("*") if path.name.endswith(".tmp")]

@@ -24,7 +24,7 @@ from support.models.torchvision_models import (
 from torchvision.models.detection import keypointrcnn_resnet50_fpn
 from torchvision.models.detection.roi_heads import heatmaps_to_keypoints
 
-NUM_PROPOSALS, NUM_DETECTIONS, NUM_TRAINED = 60, 20, 5  # fewer than 1000, 100 and 2000, for speed alone
+NUM_PROPOSALS, NUM_DETECTIONS, NUM_TRAINED = 60, 10, 5  # fewer than 1000, 100 and 2000, for speed alone
 EVERY_ONE = 10**6
 SIZES = [(131, 203), (160, 96)]
 

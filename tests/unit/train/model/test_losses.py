@@ -1,8 +1,7 @@
 """The losses: values by hand, gradients, empty inputs, averages over processes."""
 
+import json
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,6 +10,7 @@ from maskline_train.model.losses import SMOOTH_L1_BETA, Term, averages, box_term
 from maskline_train.model.targets import AnchorSamples, RoISamples
 from maskline_train.spec import MaskHeadSpec
 from maskline_train.target import Target
+from support.processes.two import run_two
 
 INDEX = torch.int64
 
@@ -174,30 +174,24 @@ def test_averages_divide_and_nothing_gives_zero():
 
 
 PROCESS = """
-import sys
+import json
 import torch
 from torch import distributed
 from maskline_train.model.losses import Term, averages
 
-rank, store = int(sys.argv[1]), sys.argv[2]
-distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
 total, number = ((6.0, 3), (4.0, 1))[rank]  # three samples that sum to 6, one that sums to 4
-for over_processes in (True, False):
-    print(averages({"a": Term(torch.tensor(total), number)}, over_processes)["a"].item())
+terms = {"a": Term(torch.tensor(total), number)}
+found = [averages(terms, over_processes)["a"].item() for over_processes in (True, False)]
+(folder / f"{rank}.json").write_text(json.dumps(found))
 distributed.destroy_process_group()
 """
 
 
 @pytest.mark.slow
 def test_averages_over_processes_average_to_those_of_the_joint_batch(tmp_path):
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROCESS, str(rank), str(tmp_path / "store")], stdout=subprocess.PIPE, text=True
-        )
-        for rank in range(2)
-    ]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
-    (first, first_alone), (second, second_alone) = ([float(line) for line in text.split()] for text in outputs)
+    run_two(PROCESS, folder=tmp_path)
+    (first, first_alone), (second, second_alone) = (json.loads((tmp_path / f"{i}.json").read_text()) for i in range(2))
     joint = (6.0 + 4.0) / (3 + 1)
     assert (first + second) / 2 == pytest.approx(joint)  # what DistributedDataParallel computes
     assert (first_alone, second_alone) == (2.0, 4.0)

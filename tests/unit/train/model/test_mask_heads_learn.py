@@ -114,7 +114,7 @@ def dataset(tmp_path_factory):
     [
         ("fpn", MaskHeadSpec(), 120, 6e-3),
         ("c5", MaskHeadSpec(kind="mlp"), 120, 6e-3),
-        ("c4", MaskHeadSpec(kind="res5"), 200, 4e-3),  # a stage on every RoI is more to train
+        pytest.param("c4", MaskHeadSpec(kind="res5"), 200, 4e-3, marks=pytest.mark.long),  # a stage on every RoI
         pytest.param("c5", MaskHeadSpec(), 120, 6e-3, marks=pytest.mark.long),  # its parts are in the cases above
         ("c5", MaskHeadSpec(activation="softmax"), 140, 8e-3),
         ("fpn", MaskHeadSpec(class_agnostic=True), 120, 6e-3),

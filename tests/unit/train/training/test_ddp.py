@@ -9,7 +9,7 @@ from maskline_train.distributed import Processes
 from maskline_train.training.metrics_log import read_metrics
 from support.data.shapes_data import write_shapes
 from support.processes import ddp_worker
-from support.processes.torchrun import by_one_and_by_two
+from support.processes.two import by_one_and_by_two
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def outs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The worker's output by one process, here, and by two under torchrun."""
     folder = tmp_path_factory.mktemp("ddp")
     data = write_shapes(folder / "shapes", {"train": 9, "val": 5})
-    return by_one_and_by_two(ddp_worker, (data,), folder)
+    return by_one_and_by_two(ddp_worker, (data,), folder, torchrun=True)
 
 
 def test_gradients_of_two_processes_are_those_of_one_on_the_joint_batch(outs: tuple[Path, Path]) -> None:

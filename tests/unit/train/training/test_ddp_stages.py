@@ -11,16 +11,16 @@ from maskline_train.paper.four_step import FOLDERS
 from maskline_train.training.metrics_log import read_metrics
 from support.data.shapes_data import write_shapes
 from support.processes import stages_worker
-from support.processes.torchrun import by_one_and_by_two
+from support.processes.two import by_one_and_by_two
 
 
 @pytest.fixture(scope="module")
 def outs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The worker's output by one process, here, and by two under torchrun."""
+    """The worker's output by one process, here, and by two."""
     folder = tmp_path_factory.mktemp("stages")
     data = write_shapes(folder / "shapes", {"train": 8, "val": 3})
     images = shutil.copytree(write_shapes(folder / "other", {"train": 3}, seed=1) / "train", folder / "photos")
-    return by_one_and_by_two(stages_worker, (data, images), folder)
+    return by_one_and_by_two(stages_worker, (data, images), folder, torchrun=False)
 
 
 def test_both_processes_hold_the_same_weights_after_every_stage(outs: tuple[Path, Path]) -> None:

@@ -1,8 +1,5 @@
 """The norms of a body: groups by definition, and the joint batch of several processes."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from maskline_train.model.backbone.norms import (
@@ -14,6 +11,7 @@ from maskline_train.model.backbone.norms import (
     scale_and_shift,
 )
 from maskline_train.spec import BackboneSpec
+from support.processes.two import run_two
 from torch import nn
 
 
@@ -77,21 +75,19 @@ def test_one_process_synchronises_with_nobody():
 
 
 PROCESS = """
-import sys
 import torch
 from torch import distributed
 from maskline_train.model.backbone.norms import SyncBatchNorm
 
-rank, store, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-x, weights = torch.load(f"{out}/inputs.pt")
+distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+x, weights = torch.load(folder / "inputs.pt")
 rows = (slice(0, 1), slice(1, 4))[rank]  # unequal shares
 norm = SyncBatchNorm(x.shape[1]).double()
 norm.weight.data.copy_(torch.arange(1, 4))
 mine = x[rows].clone().requires_grad_()
 result = norm(mine)
 (result * weights[rows]).sum().backward()
-torch.save([result.detach(), mine.grad, norm.weight.grad, norm.running_mean, norm.running_var], f"{out}/{rank}.pt")
+torch.save([result.detach(), mine.grad, norm.weight.grad, norm.running_mean, norm.running_var], folder / f"{rank}.pt")
 distributed.destroy_process_group()
 """
 
@@ -102,9 +98,7 @@ def test_two_processes_normalise_as_one_does_the_joint_batch(tmp_path):
     x = torch.randn(4, 3, 2, 5, dtype=torch.float64) * 3 + 1
     weights = torch.randn_like(x)
     torch.save((x, weights), tmp_path / "inputs.pt")
-    command = [sys.executable, "-c", PROCESS]
-    processes = [subprocess.Popen([*command, str(rank), str(tmp_path / "store"), str(tmp_path)]) for rank in range(2)]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    run_two(PROCESS, folder=tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
 
     norm = nn.BatchNorm2d(3).double()
