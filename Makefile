@@ -88,7 +88,7 @@ test-settings: THREADS = 2
 test-settings: $(READY) ## the tests that train, as a processor without AVX-512 and two threads compute them
 	@ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) -m 'learns and not long' tests/unit/train
 
-test-machines: plugins ## the same and every tolerance under 18 settings and 3 seeds; writes docs/machines.md (hours; resumes)
+test-machines: plugins ## all tests under 18 settings, those that train from 3 seeds; writes docs/machines.md (hours; resumes)
 	@PYTHONPATH=tests $(BIN)/python -m machines.run $(MACHINES)
 
 test-long: plugins test-settings ## what `make test` leaves out: more variants, longer trainings, another processor's kernels

@@ -10,6 +10,8 @@ from typing import Any
 from machines.rule import SPREADS, Quantity
 
 TOLERANCE = "share of the tolerance"
+SHOWN = 0.3  # of a tolerance; a comparison that stays below is counted, not shown
+QUIET = 0.1  # of a tolerance; a comparison that stays below is left out of the raw rows
 _HEAD = """# What differs from machine to machine
 
 Written by `make test-machines` ({processor}; Python {python}, torch {torch}, NumPy {numpy}). A short training ends
@@ -32,7 +34,9 @@ def write_report(
     compared = [q for q in found if q.what.endswith(TOLERANCE)]
     parts = [_HEAD.format(**machine), _runs(results), _learned(learned), _compared(compared), _verdict(complaints)]
     (docs / "machines.md").write_text("\n".join(parts))
-    raw = {"machine": dict(machine), "runs": list(results)}
+    quiet = {(q.test, q.what) for q in compared if q.worst <= QUIET}
+    runs = [{**r, "rows": [row for row in r["rows"] if (row["test"], row["what"]) not in quiet]} for r in results]
+    raw = {"machine": dict(machine), "runs": runs}
     (docs / "benchmarks" / "machines.json").write_text(json.dumps(raw, separators=(",", ":")) + "\n")
     return complaints
 
@@ -59,11 +63,12 @@ def _learned(found: Sequence[Quantity]) -> str:
 
 
 def _compared(found: Sequence[Quantity]) -> str:
-    """Comparisons that use more than a tenth of their tolerance, or move; the others by their number."""
-    shown = [q for q in found if max(q.worst, q.mean + SPREADS * q.spread) > 0.3]
+    """Comparisons that use much of their tolerance, or move; the others by their number."""
+    shown = [q for q in found if max(q.worst, q.mean + SPREADS * q.spread) > SHOWN]
+    few = len(found) - len(shown)
     lines = [
         "## Comparisons of numbers\n",
-        f"{len(found)} comparisons with a tolerance; {len(found) - len(shown)} of them use less than 0.3 of it, three",
+        f"{len(found)} comparisons with a tolerance; {few} of them use less than {SHOWN} of it, three",
         "standard deviations included. The others, as shares of the tolerance:\n",
         "| test | line | runs | mean | spread | worst |",
         "|---|---|---|---|---|---|",

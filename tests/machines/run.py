@@ -27,13 +27,13 @@ from machines.rule import quantities
 from machines.settings import ALL, FEW, Setting
 
 ROOT = Path(__file__).parents[2]
-# The tests that train, and those whose comparisons of numbers pass through torch or numpy.
+# The tests that train, and all others: the first and the last are what `make test` runs.
 GROUPS = {
     "learns": ("-m", "learns and not long", "tests/unit/train"),
     "learns-long": ("-m", "learns and long", "tests/unit/train"),
-    "tolerances": ("-m", "not learns and not long", "tests/unit/train", "tests/unit/export", "tests/parity"),
+    "others": ("-m", "not learns and not long"),
 }
-PYTEST = ("-q", "-p", "machines.tolerances", "-p", "no:cacheprovider", "--dist", "loadfile")
+PYTEST = ("-q", "-p", "machines.tolerances", "-p", "no:cacheprovider", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Run:
 
 
 def planned(settings: Sequence[Setting], seeds: int, groups: Sequence[str]) -> list[Run]:
-    """All runs, those of seed 0 first; the tolerances draw nothing from the seed."""
+    """All runs, those of seed 0 first; the others draw nothing from the seed."""
     found = [Run(group, setting, 0) for group in groups for setting in settings]
-    trained = [group for group in groups if group != "tolerances"]
+    trained = [group for group in groups if group != "others"]
     return found + [Run(group, setting, seed) for seed in range(1, seeds) for group in trained for setting in settings]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import margins as margins_module
 import pytest
-from machines.report import write_report
+from machines.report import TOLERANCE, write_report
 from machines.rule import Quantity, quantities
 from machines.run import planned
 from machines.settings import ALL, FEW
@@ -16,8 +16,8 @@ from margins import Margins
 TESTS = Path(__file__).parents[1]
 
 
-def quantity(values, side="below", limit=1.0, wrong=3.0):
-    return Quantity("test_a.py::test", "error, px", side, limit, wrong, tuple(values))
+def quantity(values, side="below", limit=1.0, wrong=3.0, what="error, px"):
+    return Quantity("test_a.py::test", what, side, limit, wrong, tuple(values))
 
 
 def test_a_limit_is_three_deviations_from_the_mean():
@@ -96,8 +96,19 @@ def test_the_report_names_what_breaks_the_rule_and_what_failed(tmp_path):
     assert "every limit keeps the rule" in (tmp_path / "machines.md").read_text()
 
 
+def test_raw_rows_of_comparisons_that_use_little_of_their_tolerance_are_left_out(tmp_path):
+    (tmp_path / "benchmarks").mkdir()
+    rows = [{"test": "test_a.py::test", "what": f"line {i}, allclose: {TOLERANCE}", "value": i / 10} for i in (0, 5)]
+    found = [quantity([row["value"]], what=row["what"]) for row in rows]
+    result = {"key": "others a/b/1 seed 0", "seconds": 3, "failed": [], "rows": rows}
+    about = {"processor": "P", "python": "3", "torch": "2", "numpy": "2"}
+    write_report(tmp_path, about, [result], found)
+    (kept,) = json.loads((tmp_path / "benchmarks" / "machines.json").read_text())["runs"]
+    assert kept == {**result, "rows": rows[1:]}
+
+
 def test_settings_and_seeds_are_all_planned_once():
-    runs = planned(ALL, 3, ["learns", "tolerances"])
+    runs = planned(ALL, 3, ["learns", "others"])
     assert len({run.key for run in runs}) == len(runs) == 18 * 3 + 18
     assert set(FEW) < set(ALL)
     assert {setting.threads for setting in FEW} == {1, 2}
