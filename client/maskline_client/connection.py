@@ -168,7 +168,9 @@ def channel_args(retries: int, *, proxies: bool = True) -> list[tuple[str, str |
         "initialBackoff": "0.2s",
         "maxBackoff": "2s",
         "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"],  # inference changes nothing on the server, so it may be repeated
+        # Inference changes nothing on the server, so it may be repeated. A server that stops cancels what is under way;
+        # what the caller cancels is never repeated.
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
     }
     service = {"name": [{"service": "inference.GRPCInferenceService"}], "retryPolicy": policy}
     return [

@@ -54,6 +54,7 @@ class DeadlineExceeded(ClientError):
 _QUEUE_TEXTS = ("maximum queue size", "Request timeout expired")  # what Triton's scheduler answers, both UNAVAILABLE
 _NOT_LOADED = ("unknown model", "not ready", "Server exiting", "Server is stopping")
 _NO_MORE = "has no available versions"  # NOT_FOUND: a model that the server knows and has unloaded, as when it stops
+_BY_US = ("Channel closed", "Locally cancelled")  # CANCELLED: by the one who called; else by a server that goes away
 # What gRPC says where something answers that does not speak HTTP/2, such as Triton's HTTP port.
 _NO_GRPC = ("failed to connect", ("Socket closed", "HTTP/2", "http1"))
 # Triton's answer to a request for an output that the model lacks, and our model's to one that names another artifact.
@@ -81,6 +82,10 @@ def from_status(status: str, details: str, url: str, deadline_s: float, proxy: s
         return RefusedImage(f"{url} refused the image: {text}")
     if code == "UNAVAILABLE" or (code == "NOT_FOUND" and _NO_MORE in text):
         return _unavailable(text, url, proxy)
+    if code == "CANCELLED" and not any(known in text for known in _BY_US):
+        return ServerUnavailable(
+            f"{url}: the server broke the call off ({text}), as when it stops; try again later, or look at its log"
+        )
     if code == "DEADLINE_EXCEEDED":
         return DeadlineExceeded(
             f"{url}: got no answer within {deadline_s:g} s{_through(proxy)}; raise the deadline or lower the load "

@@ -50,8 +50,9 @@ def test_an_answer_beyond_grpcs_default_limit_of_4_mb_arrives(server: Server) ->
 
 
 @pytest.mark.parametrize("size", [32, 1 << 20])  # gRPC's retry buffer is 256 KiB by default, less than a photograph
-def test_a_call_is_repeated_while_the_server_is_unavailable(server: Server, size: int) -> None:
-    server.script.failures = 2
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])  # gone; about to go
+def test_a_call_is_repeated_while_the_server_is_away(server: Server, size: int, code: grpc.StatusCode) -> None:
+    server.script.failures, server.script.code = 2, code
     with Detector(server.url, deadline_s=30) as detector:
         assert len(detector.detect(file_with(4, size))) == 4
     assert server.script.calls == 3

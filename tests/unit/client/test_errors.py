@@ -17,6 +17,8 @@ from maskline_client import errors
         ("UNAVAILABLE", "Server exiting", errors.ServerUnavailable, 3, "try again later"),
         ("UNAVAILABLE", "failed to connect to all addresses; x: Socket closed", errors.ServerUnavailable, 3, "8001"),
         ("UNAVAILABLE", "Socket closed", errors.ServerUnavailable, 3, "no server answers"),
+        ("CANCELLED", "CANCELLED", errors.ServerUnavailable, 3, "the server broke the call off"),
+        ("CANCELLED", "Channel closed!", errors.ClientError, 1, "CANCELLED (Channel closed!)"),
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", errors.DeadlineExceeded, 5, "no answer within 2.5 s"),
         ("NOT_FOUND", "unknown model", errors.ContractMismatch, 4, "expected a Triton server with the ensemble"),
         ("UNIMPLEMENTED", "", errors.ContractMismatch, 4, "expected a Triton server with the ensemble"),
