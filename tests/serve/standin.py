@@ -2,8 +2,8 @@
 
 The number of objects is the red value of the canvas' top-left pixel (at most D), so a picture of one colour says how
 many objects it has, in any slot of any batch. Object d lies in cell (d // 10, d % 10) of a 10 x 10 grid over the
-picture, has score 0.99 - 0.005 d and class d modulo K; its mask is solid where column < M / 2, and empty elsewhere. Its
-keypoint j lies at (j + 1) / (J + 1) of its width and half its height, with the probability 1 / (j + 1).
+picture, has score 0.99 - 0.005 d (or another best score) and class d modulo K; its mask is solid where column < M / 2,
+and empty elsewhere. Its keypoint j lies at (j + 1) / (J + 1) of its width and half its height; probability 1 / (j + 1).
 
 Letters: B images, C channels, A anchors a cell, D detections an image, J keypoints, K classes, M mask side, H W canvas.
 """
@@ -100,10 +100,10 @@ def expected_keypoints(num_objects: int, size: tuple[int, int], num_keypoints: i
     return np.stack([x, np.broadcast_to((y0 + y1) / 2, x.shape), np.broadcast_to(1 / (j + 1), x.shape)], axis=2)
 
 
-def write_artifact(folder: Path, spec: ModelSpec = SPEC) -> Path:
+def write_artifact(folder: Path, spec: ModelSpec = SPEC, best_score: float = 0.99) -> Path:
     """Write the stand-in as an artifact folder (docs/architecture.md) and return it."""
     folder.mkdir(parents=True, exist_ok=True)
-    stages = {"backbone": backbone_model(spec), "proposal": proposal_model(spec)}
+    stages = {"backbone": backbone_model(spec), "proposal": proposal_model(spec, best_score)}
     if spec.mask_head is not None:
         stages["mask"] = mask_model(spec)
     if spec.keypoint_head is not None:
@@ -173,7 +173,7 @@ def backbone_model(spec: ModelSpec) -> onnx.ModelProto:
     )
 
 
-def proposal_model(spec: ModelSpec) -> onnx.ModelProto:
+def proposal_model(spec: ModelSpec, best_score: float = 0.99) -> onnx.ModelProto:
     """Boxes of the grid scaled to the resized picture, cut at the count that the first feature carries."""
     rows = spec.box_head.max_detections
     channels, anchors = spec.backbone.fpn_channels, len(spec.anchors.aspect_ratios)
@@ -181,7 +181,7 @@ def proposal_model(spec: ModelSpec) -> onnx.ModelProto:
     inputs += [f"float[B,{anchors},H_{level},W_{level}] rpn_logits_{level}" for level in strides(spec)]
     inputs += [f"float[B,{4 * anchors},H_{level},W_{level}] rpn_deltas_{level}" for level in strides(spec)]
     grid = expected_boxes(rows, (1, 1)).ravel()
-    scores = [0.99 - 0.005 * d for d in range(rows)]
+    scores = [best_score - 0.005 * d for d in range(rows)]
     labels = [d % spec.num_classes for d in range(rows)]
     return _model(
         "proposal",
