@@ -117,14 +117,16 @@ def evaluate_command(
 ) -> None:
     """Print the average precision of a checkpoint, by pycocotools.
 
+    Ctrl-C ends it after the batch, and a second one at once; nothing is written then.
+
     Example: maskline-train evaluate out/run/best --data out/digits --json out/ap.json
     """
     from maskline_train.checkpoint import load_model
     from maskline_train.data.coco import CocoDataset
     from maskline_train.distributed import process_group
     from maskline_train.evaluation.cityscapes_metric import score_cityscapes
-    from maskline_train.evaluation.evaluate import evaluate
     from maskline_train.evaluation.many_views import PAPER_VIEWS
+    from maskline_train.evaluation.shown import evaluate_shown
     from maskline_train.paper.overlaps import as_rich as overlaps_as_rich
     from maskline_train.paper.overlaps import draw_overlaps, score_overlaps
     from maskline_train.training.stage import detect_with
@@ -137,10 +139,11 @@ def evaluate_command(
     with process_group() as processes:
         model = model.to(processes.device)
         detect = None if rpn is None else detect_with(load_model(rpn).to(processes.device), model)
-        metrics = evaluate(
+        metrics = evaluate_shown(
             model,
             dataset,
             processes,
+            f"evaluate {split}",
             batch=batch,
             max_images=max_images,
             detect=detect,
