@@ -121,6 +121,8 @@ def evaluate(
 ) -> None:
     """Send a COCO-format split through the server and print its average precision: boxes, masks, keypoints.
 
+    There is no score where an image fails: it is named, and the detections of the others are in RESULTS.partial.json.
+
     Example: maskline-client evaluate --data data/digits --split val --json out/ap.json
     """
     # Here, not above: only this command needs pycocotools.
@@ -134,16 +136,24 @@ def evaluate(
 
     part = evaluation.read_split(data, split, max_images, annotations)
     with _detector(connection) as detector, _progress() as progress:
-        evaluation.check_keypoints(part, detector.model)
-        unknown = evaluation.unknown_names(part, detector.classes)
+        model = detector.model
+        evaluation.check_keypoints(part, model)
+        unknown = evaluation.unknown_names(part, model.classes)
         if unknown:
             _fail(f"note: the model does not know {len(unknown)} classes of the data, AP 0 each: {', '.join(unknown)}")
         task = progress.add_task(f"evaluate {split}", total=len(part.image_ids))
-        detections = evaluation.collect(detector, part, in_flight, lambda: progress.advance(task))
-        model = detector.model
-    if results is not None:  # first, so that they are there whatever becomes of the score
-        write_json(results, detections)
-    scores = evaluation.score(part, detections, masks=model.has_masks, keypoints=model.keypoints)
+        answers = evaluation.Answers()
+        try:
+            evaluation.collect(detector, part, answers, in_flight, lambda: progress.advance(task))
+        finally:  # before the score, and after Ctrl-C: what was received is there whatever comes
+            part_text = evaluation.write_results(results, part, answers)
+            if part_text:
+                _fail(part_text)
+    for failed in answers.errors:
+        _fail(str(failed))
+    if answers.errors:
+        raise typer.Exit(2)
+    scores = evaluation.score(part, answers.results, masks=model.has_masks, keypoints=model.keypoints)
     table = Table("", *STATISTICS, title=f"AP x 100, {scores.num_images} images of {split}, served")
     for kind, values in (("box", scores.box), ("mask", scores.mask), ("keypoint", scores.keypoint)):
         if values is not None:

@@ -8,6 +8,8 @@ Each class carries the exit code its command ends with, so scripts can tell the 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class ClientError(Exception):
     """Any failure of a call; also the class of errors that the server calls its own fault."""
@@ -49,6 +51,11 @@ class DeadlineExceeded(ClientError):
     """No answer within the deadline of the call."""
 
     exit_code = 5
+
+
+def of_file(error: ClientError, path: Path) -> ClientError:
+    """An error of one image of many with the name of its file in front, where its text lacks it."""
+    return error if str(path) in str(error) else type(error)(f"{path}: {error}")
 
 
 _QUEUE_TEXTS = ("maximum queue size", "Request timeout expired")  # what Triton's scheduler answers, both UNAVAILABLE

@@ -14,7 +14,7 @@ from maskline_client.detections import Detections
 from maskline_client.detector import Detector
 from maskline_client.draw.coco_person import lines_between
 from maskline_client.draw.picture import draw, viewing_scale
-from maskline_client.errors import ClientError, InvalidImage
+from maskline_client.errors import ClientError, InvalidImage, of_file
 from maskline_client.files import write_png
 from maskline_client.images import decode_rgb, list_images, read_file
 from maskline_client.served_model import ServedModel
@@ -48,7 +48,7 @@ class Report:
     """All answers, in the order of the files, and the refusals of the other files."""
 
     answers: list[Answer]
-    errors: list[InvalidImage]
+    errors: list[ClientError]
 
     def lines(self) -> Iterator[str]:
         """One line an object: file, class, score, box, mask's pixels; one for a file in which nothing was found."""
@@ -146,7 +146,7 @@ def run(
     outcomes = detector.try_detect_many((job.path for job in jobs), in_flight, detector.model)
     for job, outcome in zip(jobs, outcomes, strict=True):
         if isinstance(outcome.error, InvalidImage):
-            report.errors.append(_named(outcome.error, job.path))
+            report.errors.append(of_file(outcome.error, job.path))
         else:
             found = outcome.unwrap().filter(min_score=score_thresh)
             if job.picture is not None:
@@ -155,11 +155,6 @@ def run(
             report.answers.append(Answer(job.path, found))
         advance()
     return report
-
-
-def _named(error: ClientError, path: Path) -> InvalidImage:
-    """The refusal with the file's name in front, where it lacks it."""
-    return InvalidImage(str(error) if str(path) in str(error) else f"{path}: {error}")
 
 
 def _free_name(path: Path, taken: set[Path]) -> Path:

@@ -21,6 +21,8 @@ from maskline_coco.metric import average_precision, without
 from maskline_coco.truth import ground_truth
 
 from maskline_client.detector import IN_FLIGHT, Detector
+from maskline_client.errors import ClientError, InvalidImage, of_file
+from maskline_client.files import write_json
 from maskline_client.images import FORMATS
 from maskline_client.served_model import KeypointNames, ServedModel
 
@@ -114,30 +116,71 @@ def unknown_names(split: DataSplit, classes: Sequence[str]) -> list[str]:
     return missing
 
 
+@dataclasses.dataclass
+class Answers:
+    """What became of the images of a split so far.
+
+    Attributes:
+        results: the detections as COCO results, in the order of the image ids.
+        num_images: how many images were answered.
+        errors: of those that were refused or could not be read.
+    """
+
+    results: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    num_images: int = 0
+    errors: list[ClientError] = dataclasses.field(default_factory=list)
+
+
 def collect(
-    detector: Detector, split: DataSplit, in_flight: int = IN_FLIGHT, advance: Callable[[], None] = lambda: None
-) -> list[dict[str, Any]]:
-    """Send every image of a split; the detections as COCO results, in the order of the image ids.
+    detector: Detector,
+    split: DataSplit,
+    answers: Answers,
+    in_flight: int = IN_FLIGHT,
+    advance: Callable[[], None] = lambda: None,
+) -> None:
+    """Send every image of a split; one that is refused or cannot be read does not end it.
 
     Args:
         detector: connected to the server.
         split: from `read_split`.
+        answers: where each answer goes as soon as it is there: what came before a failure is not lost.
         in_flight: requests under way at a time.
         advance: called after each image.
 
     Raises:
-        ClientError: an image failed; a score over the others would mislead.
+        ClientError: the server failed; the text names the image.
     """
-    results: list[dict[str, Any]] = []
-    model = detector.model
-    outcomes = detector.try_detect_many(split.paths, in_flight, model)
+    outcomes = detector.try_detect_many(split.paths, in_flight, detector.model)
     for image_id, path, outcome in zip(split.image_ids, split.paths, outcomes, strict=True):
-        if outcome.error is not None:
-            error = outcome.error
-            raise type(error)(f"image {path.name}: {error}") from error
-        results += outcome.unwrap().to_coco_results(image_id, split.category_ids)
+        if isinstance(outcome.error, InvalidImage):
+            answers.errors.append(of_file(outcome.error, path))
+        elif outcome.error is not None:
+            raise of_file(outcome.error, path) from outcome.error
+        else:
+            answers.results += outcome.unwrap().to_coco_results(image_id, split.category_ids)
+            answers.num_images += 1
         advance()
-    return results
+
+
+def write_results(path: Path | None, split: DataSplit, answers: Answers) -> str:
+    """Write the file of `--results`, if it was asked for; answers of a part go beside it, as `NAME.partial.json`.
+
+    Returns:
+        What to tell the user of a part; empty where every image was answered, or none.
+    """
+    count, of = answers.num_images, len(split.image_ids)
+    if count == of:
+        if path is not None:
+            write_json(path, answers.results)
+        return ""
+    if count == 0:
+        return ""
+    kept = "--results FILE keeps the detections of such a part"
+    if path is not None:
+        part = path.with_name(f"{path.stem}.partial{path.suffix}")
+        write_json(part, answers.results)
+        kept = f"their detections are in {part}"
+    return f"{count} of {of} images were answered, a score over them would mislead; {kept}"
 
 
 def score(

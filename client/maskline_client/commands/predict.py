@@ -25,7 +25,7 @@ from typing import IO, Any
 
 from maskline_client.detections import Detections
 from maskline_client.detector import IN_FLIGHT, Detector, Outcome
-from maskline_client.errors import InvalidImage, RefusedImage
+from maskline_client.errors import InvalidImage, RefusedImage, of_file
 from maskline_client.files import naming, write_json
 from maskline_client.served_model import ServedModel
 
@@ -126,7 +126,7 @@ def predict(
     try:
         for path, outcome in zip(todo, detector.try_detect_many(todo, in_flight, shards.model), strict=True):
             if isinstance(outcome.error, InvalidImage) and not isinstance(outcome.error, RefusedImage):
-                unread.append(str(outcome.error) if str(path) in str(outcome.error) else f"{path}: {outcome.error}")
+                unread.append(str(of_file(outcome.error, path)))
             else:
                 shards.append(_record(path.relative_to(root).as_posix(), outcome))
                 refused += outcome.error is not None
