@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ _HEAD_BYTES = 12  # holds the longest signature, WebP's
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # Pillow writes these without loss
 # What Pillow raises on files that are broken or too large; SyntaxError is its word for a broken PNG.
 _BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_STRIP_ROWS = 64  # of at most 20 000 px: 10 MB as float64
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {  # EXIF orientation -> how the stored picture is turned upright; 1, and anything unknown: as it is
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -127,11 +128,10 @@ def decode_rgb(data: bytes) -> Image.Image:
     try:
         image = _upright(Image.open(io.BytesIO(data), formats=FORMATS))
         if _is_deep(image):
-            return _eight_bit(image).convert("RGB")
+            return _by_strips(image, "RGB", _eight_bit)
         if image.has_transparency_data:
-            rgba = image.convert("RGBA")
-            return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
-        return image.convert("RGB")
+            return _by_strips(image, "RGB", _over_black)
+        return image if image.mode == "RGB" else image.convert("RGB")
     except _BROKEN as error:
         raise InvalidImage(f"the image does not decode ({error}), expected a whole JPEG, PNG or WebP file") from error
 
@@ -155,7 +155,7 @@ def _encode_image(image: Image.Image) -> bytes:
         if upright.mode in _PNG_MODES:
             return _png(upright)
         if _is_deep(upright):
-            return _png(_eight_bit(upright))
+            return _png(_by_strips(upright, "L", _eight_bit))
         return _png(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
     except _BROKEN as error:
         raise InvalidImage(f"Pillow image of mode {image.mode}: cannot be written as PNG ({error})") from error
@@ -177,6 +177,21 @@ def _upright(image: Image.Image) -> Image.Image:
 def _is_deep(image: Image.Image) -> bool:
     """Whether the picture is gray of more than 8 bits; Pillow would cut its values at 255."""
     return image.mode.startswith("I") or image.mode == "F"
+
+
+def _by_strips(image: Image.Image, mode: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """A picture made some rows at a time, as on the server: what `convert` holds meanwhile is small."""
+    whole = Image.new(mode, image.size)
+    for top in range(0, image.height, _STRIP_ROWS):
+        strip = image.crop((0, top, image.width, min(top + _STRIP_ROWS, image.height)))
+        whole.paste(convert(strip), (0, top))
+    return whole
+
+
+def _over_black(image: Image.Image) -> Image.Image:
+    """What has transparency over opaque black."""
+    rgba = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -20,6 +20,8 @@ from maskline_coco.image_limits import LIMITS, check_pixels
 # that says nothing of keypoints has all of them, not labelled.
 MAX_CATEGORIES = 10_000
 MAX_KEYPOINTS = 1000
+# Of an image. Training keeps a mask of each at the network's size, 1 MB at 800 x 1333; COCOeval's time grows with them.
+MAX_OBJECTS = 5000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +161,11 @@ def _read_annotations(
             known = ", ".join(map(str, list(labels)[:10])) + (", ..." if len(labels) > 10 else "")
             raise MistakeError(f"{where}: unknown category_id {category}, expected one of {known}")
         size = images[image_id].height, images[image_id].width
+        if len(grouped[image_id]) == MAX_OBJECTS:
+            raise MistakeError(
+                f"{where}: image {image_id} ({images[image_id].file_name}) has more than {MAX_OBJECTS} annotations, "
+                "expected at most so many; cut the image into tiles"
+            )
         grouped[image_id].append(read_annotation(entry, where, labels[category], size, num_keypoints))
     return grouped
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from maskline_coco.annotation_file import read_instances
+from maskline_coco.annotation_file import MAX_OBJECTS, read_instances
 from maskline_coco.errors import DataError
 from maskline_coco.segmentation import MAX_OUTLINE_PX, decode_counts, parse_segmentation
 from support.data.coco_files import annotation, write
@@ -93,6 +93,14 @@ def test_names_are_counted(tmp_path: Path) -> None:
     assert "expected 1 to 10000" in refused(write(tmp_path, categories=many, annotations=[]))
     points = [{"id": 3, "name": "cat", "keypoints": [f"p{i}" for i in range(1001)]}]
     assert "each once, at most 1000" in refused(write(tmp_path, categories=points, annotations=[]))
+
+
+def test_the_objects_of_an_image_are_counted(tmp_path: Path) -> None:
+    """A million of them are a million masks in training, 1 MB each."""
+    taken = write(tmp_path, annotations=[annotation(i) for i in range(MAX_OBJECTS)])
+    assert len(read_instances(taken)[2][0].annotations) == MAX_OBJECTS
+    text = refused(write(tmp_path, annotations=[annotation(i) for i in range(MAX_OBJECTS + 1)]))
+    assert f"annotations[{MAX_OBJECTS}] (id {MAX_OBJECTS}): image 10 (a.png) has more than 5000 annotations" in text
 
 
 def test_an_object_of_many_keys_of_which_one_is_there_twice_is_soon_found(tmp_path: Path) -> None:

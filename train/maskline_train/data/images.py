@@ -27,6 +27,8 @@ FORMATS = (
     "GIF",
 )  # what data sets hold; the server takes the first three
 
+_STRIP_ROWS = 64  # 16-bit gray of 50 megapixels at once takes 1.2 GiB
+
 # Orientation -> how Pillow turns the stored picture upright; 1, and anything unknown: as it is.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -95,6 +97,16 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Pixels:
+    """The pixels, some rows at a time: what is held beside picture and answer meanwhile is small."""
+    width, height = image.size
+    whole = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _STRIP_ROWS):
+        bottom = min(top + _STRIP_ROWS, height)
+        whole[top:bottom] = _strip_to_rgb(image.crop((0, top, width, bottom)))
+    return whole
+
+
+def _strip_to_rgb(image: Image.Image) -> Pixels:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         wide = np.nan_to_num(np.asarray(image).astype(np.float64))
         gray = np.clip(np.floor(wide / 257 + 0.5), 0, 255).astype(np.uint8)
