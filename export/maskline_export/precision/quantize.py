@@ -20,6 +20,7 @@ import onnx
 from maskline_train.data.canvas import preprocess
 from maskline_train.data.errors import ImageError
 from maskline_train.data.images import decode_image
+from maskline_train.files import naming
 from maskline_train.spec import PreprocessingSpec
 from onnx import numpy_helper
 
@@ -91,7 +92,7 @@ def quantised(
             return next(images, None)
 
     names = [node.name for node in trunk_convolutions(model)]
-    with tempfile.TemporaryDirectory() as folder, _without_advice():
+    with tempfile.TemporaryDirectory() as folder, naming(Path(folder)), _without_advice():
         source, path = Path(folder) / "source.onnx", Path(folder) / "quantised.onnx"
         onnx.save(model, source)  # a model in memory would come back changed
         quantize_static(

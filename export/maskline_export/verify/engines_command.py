@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from maskline_train.data.canvas import preprocess, preprocess_batch
+from maskline_train.files import save_image
 from maskline_train.spec import PreprocessingSpec
 from PIL import Image
 from rich.console import Console
@@ -115,8 +116,8 @@ def calibration_photos(folder: Path, artifact: Path) -> Path:
     folder.mkdir()
     pixels = (pixels for _, pixels in ladder_images(load_artifact(artifact).spec.preprocessing.shorter_side_px))
     for number, picture in enumerate(pixels):
-        Image.fromarray(picture).save(folder / f"{number}.png")
-        Image.fromarray(picture[:, ::-1]).save(folder / f"{number}_mirrored.png")
+        save_image(folder / f"{number}.png", Image.fromarray(picture), "PNG")
+        save_image(folder / f"{number}_mirrored.png", Image.fromarray(picture[:, ::-1]), "PNG")
     return folder
 
 

@@ -25,8 +25,11 @@ needs_no_tensorrt = pytest.mark.skipif(
 
 @pytest.fixture
 def artifact(tmp_path: Path) -> Path:
+    return write_artifact(tmp_path / "artifact")
+
+
+def write_artifact(folder: Path) -> Path:
     """An artifact of one small stage that TensorRT takes, without ops of ours, whatever its manifest says."""
-    folder = tmp_path / "artifact"
     folder.mkdir()
     (folder / "labels.txt").write_text("circle\nsquare\nstar\n", encoding="utf-8")
     model = onnx.parser.parse_model(
