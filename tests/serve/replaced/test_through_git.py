@@ -20,7 +20,17 @@ def git(folder: Path, *words: str) -> None:
     subprocess.run(["git", "-C", str(folder), *identity, *words], check=True, capture_output=True)
 
 
-def test_a_clone_is_served(repository: Path, tmp_path: Path) -> None:
+def copied_as_objects(folder: Path, to: Path) -> Path:
+    """A copy by names and contents alone: object storage knows no folders, links, modes or times."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and ".git" not in path.parts:
+            target = to / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    return to
+
+
+def test_what_went_through_git_and_object_storage_is_served(repository: Path, tmp_path: Path) -> None:
     assert not [path for path in repository.rglob("*") if path.is_dir() and not any(path.iterdir())]
     origin, clone = tmp_path / "origin", tmp_path / "clone"
     subprocess.run(["cp", "-r", str(repository), str(origin)], check=True)
@@ -28,6 +38,8 @@ def test_a_clone_is_served(repository: Path, tmp_path: Path) -> None:
     git(origin, "add", "--all", "--force")
     git(origin, "commit", "--message", "repository")
     git(tmp_path, "clone", str(origin), str(clone))
-    assert not [name for name, change in Repository.load(clone).changes().items() if change != "added"]
-    with TritonServer(clone) as server, Detector(server.grpc_url, deadline_s=DEADLINE_S) as detector:
+    stored = copied_as_objects(clone, tmp_path / "stored")
+    for folder in (clone, stored):
+        assert not [name for name, change in Repository.load(folder).changes().items() if change != "added"]
+    with TritonServer(stored) as server, Detector(server.grpc_url, deadline_s=DEADLINE_S) as detector:
         assert len(detector.detect(standin.picture(2))) == 2
