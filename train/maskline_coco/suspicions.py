@@ -1,8 +1,10 @@
-"""What is no mistake of a file and yet hardly meant: boxes in another format, a class that is no class."""
+"""What is no mistake of a file and yet hardly meant: boxes in another format, a class that is none, a file twice."""
 
 from __future__ import annotations
 
 import dataclasses
+import posixpath
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -37,11 +39,20 @@ def suspicions(records: Iterable[ImageRecord], categories: Categories) -> Iterat
         categories: what their annotations refer to.
     """
     counts, used = _Counts(), set()
+    files: Counter[str] = Counter()
     for record in records:
+        files[posixpath.normpath(record.file_name)] += 1
         for annotation in record.annotations:
             used.add(annotation.label)
             if not annotation.iscrowd:
                 _count(counts, annotation, (record.height, record.width))
+    again = [name for name, times in files.items() if times > 1]
+    if again:
+        names = ", ".join(again[:3]) + (", ..." if len(again) > 3 else "")
+        yield (
+            f"more than one image has the file {names} ({len(again)} such files), expected one entry a file; what one "
+            "entry marks is background in the other"
+        )
     if counts.missing > counts.with_mask / 2:
         format_ = "[x0, y0, x1, y1]" if counts.as_corners > counts.missing / 2 else "another format"
         yield (

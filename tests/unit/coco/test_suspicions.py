@@ -68,3 +68,11 @@ def test_boxes_of_rle_masks_are_compared_too(tmp_path: Path) -> None:
     counts = [20 * 4 + 5, 6, 20 * 26 - 11]  # a line of 6 pixels at x = 4, y = 5
     wrong = [annotation(i, bbox=[20, 1, 5, 5], segmentation={"size": [20, 30], "counts": counts}) for i in range(3)]
     assert "3 of 3 boxes miss" in found(tmp_path, good_boxes(), annotations=wrong)[0]
+
+
+def test_a_file_that_two_images_name(tmp_path: Path) -> None:
+    images = [{"id": i, "file_name": name, "height": 20, "width": 30} for i, name in ((10, "a.png"), (20, "./a.png"))]
+    write(tmp_path, images=images)
+    split = read_split(tmp_path, "train")
+    (line,) = suspicions(split.records, split.categories)
+    assert line.startswith("more than one image has the file a.png (1 such files), expected one entry a file")
