@@ -74,7 +74,8 @@ class Connection:
         """Refuse what could only fail later, at the first call."""
         host, _, port = self.url.rpartition(":")
         bare_ipv6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
-        if "/" in self.url or not host or bare_ipv6 or not (port.isdecimal() and 0 < int(port) < 65536):
+        plain = self.url.isascii() and "/" not in self.url and not any(letter.isspace() for letter in self.url)
+        if not plain or not host or bare_ipv6 or not (port.isdecimal() and 0 < int(port) < 65536):
             raise ValueError(
                 f"url: got {self.url!r}, expected host:port of the gRPC endpoint, e.g. {DEFAULT_URL} or [::1]:8001"
             )

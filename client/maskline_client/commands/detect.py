@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from maskline_client.images import decode_rgb, list_images, read_file
 from maskline_client.served_model import ServedModel
 
 JSON_NAME = "detections.json"
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,14 +53,18 @@ class Report:
     errors: list[ClientError]
 
     def lines(self) -> Iterator[str]:
-        """One line an object: file, class, score, box, mask's pixels; one for a file in which nothing was found."""
+        """One line an object: file, class, score, box, mask's pixels; one for a file in which nothing was found.
+
+        A tab, a line's end and the like in a file's name are written as in Python: they would part lines and columns.
+        """
         for answer in self.answers:
+            path = _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), str(answer.path))
             if not len(answer.detections):
-                yield f"{answer.path}\tnothing found"
+                yield f"{path}\tnothing found"
             for found in answer.detections:
                 area = [] if found.rle is None else [str(found.area())]
                 box = " ".join(f"{value:.1f}" for value in found.box)
-                yield "\t".join([str(answer.path), found.name, f"{found.score:.3f}", box, *area])
+                yield "\t".join([path, found.name, f"{found.score:.3f}", box, *area])
 
     def json_lines(self) -> Iterator[str]:
         """One line of JSON an image, with what was found in it."""

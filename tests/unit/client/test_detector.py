@@ -128,7 +128,20 @@ def test_a_bad_image_is_refused_before_anything_is_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "host", "http://host:8000", "host:port", ":8001", "host:0", "host:65536", "::1:8001"]
+    "url",
+    [
+        "",
+        "host",
+        "http://host:8000",
+        "host:port",
+        ":8001",
+        "host:0",
+        "host:65536",
+        "::1:8001",
+        " host:1",
+        "a b:1",
+        "host:\u0661",
+    ],
 )
 def test_an_address_that_is_no_host_and_port_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match="expected host:port"):

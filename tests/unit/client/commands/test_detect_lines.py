@@ -1,0 +1,24 @@
+"""What `detect` prints into a pipe: one line an object, whatever a file is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from maskline_client.cli import main
+from support.processes.in_process import call
+from unit.client.triton_double import Server, file_with
+
+
+def test_each_object_has_one_line_of_as_many_columns(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("a\nb.png", "c\td.png", "e\x1b[31m.png", "f\u2028.png", "[red]g.png", "h\u00f6.png")
+    for name in names:
+        (tmp_path / name).write_bytes(file_with(1))
+    assert call(main, "detect", str(tmp_path), "--url", server.url) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [row[0].removeprefix(f"{tmp_path}/") for row in rows] == [
+        *("[red]g.png", r"a\nb.png", r"c\td.png", r"e\x1b[31m.png", r"f\u2028.png", "h\u00f6.png"),
+    ]
+    assert {len(row) for row in rows} == {5}
