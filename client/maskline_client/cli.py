@@ -14,9 +14,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from maskline_client.bench.cli import bench
 from maskline_client.commands.connection_options import with_connection
@@ -57,9 +57,9 @@ def _common(
 
 InFlight = Annotated[int, typer.Option(min=1, help="Requests under way at a time.")]
 
-# A name like a:x:b.jpg is printed as it is. What is no terminal has no width at which a table would have to be cut.
-_out = Console(emoji=False, width=None if sys.stdout.isatty() else WIDE)
-_err = Console(stderr=True, emoji=False)
+# A name like a:x:[b].jpg is printed as it is. What is no terminal has no width at which a table would have to be cut.
+_out = Console(markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDE)
+_err = Console(stderr=True, markup=False, emoji=False)
 
 
 @app.command()
@@ -95,7 +95,6 @@ def detect(
         (_err if json_lines else _out).print(
             f"{len(report.answers)} drawn pictures and {JSON_NAME} in {out}",
             soft_wrap=True,
-            markup=False,
         )
     for error in report.errors:
         _fail(str(error))
@@ -194,7 +193,6 @@ def predict(
         f"{result.predicted} images predicted, {result.refused} refused, {result.done_before} were done before; "
         f"lines in {out}",
         soft_wrap=True,
-        markup=False,
     )
     for text in result.unread:
         _fail(text)
@@ -218,8 +216,8 @@ def health(
     first: ClientError | None = None
     for check in check_server(connection, deep=deep):
         first = first or check.error
-        mark = "[green]ok[/]" if check.error is None else "[red]no[/]"
-        table.add_row(mark, check.name, f"{check.duration_ms:.1f}", escape(check.detail))
+        mark = Text("ok", "green") if check.error is None else Text("no", "red")
+        table.add_row(mark, check.name, f"{check.duration_ms:.1f}", check.detail)
     _out.print(table)
     if first is not None:
         raise first
@@ -247,7 +245,7 @@ def _detector(connection: Connection) -> Detector:
 
 def _progress() -> Progress:
     """A bar on a terminal's stderr, which leaves nothing behind; stdout holds the results alone."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     return Progress(
         *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=_err, transient=True, disable=not _err.is_terminal
     )
@@ -259,20 +257,20 @@ def _found_table(report: Report) -> Table:
     masks = any(answer.detections.rle is not None for answer in report.answers)
     table = Table(*columns, *(["mask px"] if masks else []))
     for answer in report.answers:
-        name = escape(str(answer.path))
+        name = str(answer.path)
         if not len(answer.detections):
-            table.add_row(name, "[dim]nothing found[/]")
+            table.add_row(name, Text("nothing found", "dim"))
         for found in answer.detections:
             box = " ".join(f"{value:.1f}" for value in found.box)
             area = [] if found.rle is None else [str(found.area())]
-            table.add_row(name, escape(found.name), f"{found.score:.3f}", box, *area)
+            table.add_row(name, found.name, f"{found.score:.3f}", box, *area)
             name = ""
     return table
 
 
 def _fail(text: str) -> None:
     """One line on stderr, whatever the width of the terminal."""
-    _err.print(f"maskline-client: {' '.join(text.split())}", style="red", soft_wrap=True, markup=False, highlight=False)
+    _err.print(f"maskline-client: {' '.join(text.split())}", style="red", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

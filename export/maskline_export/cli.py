@@ -74,7 +74,7 @@ def onnx(
 
     with _progress() as report:
         manifest = export_checkpoint(checkpoint, out, bodies.value, report)
-    Console().print(_summary(manifest, out))
+    Console(markup=False, emoji=False).print(_summary(manifest, out))
 
 
 class PrecisionChoice(enum.StrEnum):
@@ -117,7 +117,7 @@ def typed(
 
     with _progress() as report:
         manifest = type_artifact(artifact, out, precision.value, calibration, report)
-    Console().print(_summary(manifest, out))
+    Console(markup=False, emoji=False).print(_summary(manifest, out))
 
 
 @app.command()
@@ -166,7 +166,7 @@ def engine(
     )
     with _progress() as report:
         engines = build_engines(request, report)
-    Console().print(_engine_summary(engines, out))
+    Console(markup=False, emoji=False).print(_engine_summary(engines, out))
 
 
 @app.command()
@@ -223,7 +223,7 @@ def verify_engines(
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
     """Gives a function that shows a line on stderr, and shows the last one as what is being done."""
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     with console.status("starting") as status:
 
         def report(line: str) -> None:
@@ -274,8 +274,8 @@ def main() -> None:
 
 def _fail(text: str) -> NoReturn:
     """One line on stderr and exit status 1."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(f"error: {' '.join(text.split())}", markup=False, style="red")
+    console = Console(stderr=True, markup=False, emoji=False, soft_wrap=True, highlight=False)
+    console.print(f"error: {' '.join(text.split())}", style="red")
     sys.exit(1)
 
 

@@ -261,7 +261,7 @@ def _how_to_resume(num_processes: int) -> str:
 
 
 def _say(text: str) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False)
+    Console(stderr=True, markup=False, emoji=False, soft_wrap=True, highlight=False).print(text)
 
 
 def main() -> None:

@@ -64,7 +64,7 @@ def bench(
             in_flight=in_flight,
             timeout_s=timeout,
         )
-        results = run_command(settings, images, out, Console())
+        results = run_command(settings, images, out, Console(markup=False, emoji=False))
     except (ValueError, OSError) as error:
         raise _failure(str(error), 2) from error
     except ClientError as error:
@@ -75,7 +75,9 @@ def bench(
 
 def _failure(text: str, code: int) -> typer.Exit:
     """Print one line to stderr and return what ends the command."""
-    Console(stderr=True).print(f"bench: {text}", style="red", soft_wrap=True, markup=False, highlight=False)
+    Console(stderr=True, markup=False, emoji=False).print(
+        f"bench: {text}", style="red", soft_wrap=True, highlight=False
+    )
     return typer.Exit(code)
 
 

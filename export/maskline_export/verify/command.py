@@ -44,7 +44,7 @@ def run(
         ParityError: a stage deviates, or the artifact was exported from other weights; reports are written first.
         ContractError: the artifact is damaged or typed, or checkpoint, images or data cannot be read.
     """
-    console = Console()
+    console = Console(markup=False, emoji=False)
     manifest = load_artifact(artifact)
     check_float32(artifact, manifest)
     try:
@@ -71,7 +71,9 @@ def run(
         replace_file(json_path, (json.dumps(result, indent=2) + "\n").encode())
     if report.first_deviation is not None:
         raise ParityError(_advice(report))
-    console.print(f"[green]Every stage agrees[/] on {report.num_images} images, {report.num_detections} detections.")
+    console.print(
+        f"Every stage agrees on {report.num_images} images, {report.num_detections} detections.", style="green"
+    )
 
 
 def ap_table(ap: dict[str, dict[str, Any]]) -> Table:

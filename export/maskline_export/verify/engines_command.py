@@ -57,7 +57,7 @@ def run(artifact: Path, engines: Path | None, building: Building, batch: int) ->
         EngineBuildError: no TensorRT, no GPU, or the engines are of another one.
         ContractError: the artifact is typed or damaged, or the engines were built of another one.
     """
-    console = Console()
+    console = Console(markup=False, emoji=False)
     import_tensorrt("tensorrt")  # before anything takes time
     manifest = load_artifact(artifact)
     check_float32(artifact, manifest)
@@ -68,7 +68,7 @@ def run(artifact: Path, engines: Path | None, building: Building, batch: int) ->
             failed += [f"{title}: {stage}" for stage in _show(artifact, manifest, folder, title, batch, console)]
     if failed:
         raise ParityError(f"{len(failed)} rows deviate: {'; '.join(failed)}; the first one is where to look")
-    console.print("[green]Every stage agrees.[/]")
+    console.print("Every stage agrees.", style="green")
 
 
 def _build(
@@ -90,7 +90,7 @@ def _build(
                 timing_cache=scratch / "timings",
             )
             with console.status(title):
-                build_engines(request, lambda line: console.print(f"[dim]{line}[/]"))
+                build_engines(request, lambda line: console.print(line, style="dim"))
             yield title, scratch / "engines"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.table import Table
+from rich.text import Text
 
 from maskline_export.verify.compare import StageRow
 
@@ -20,5 +21,5 @@ def parity_table(title: str, rows: Iterable[StageRow]) -> Table:
     for row in rows:
         errors = [f"{value:.2g}" for value in (row.max_error, row.p99_error, row.limit)]
         shares = [f"{100 * row.matched:.1f} %", f"{100 * row.min_matched:.0f} %"] if row.min_matched else ["", ""]
-        table.add_row(row.stage, *errors, row.unit, *shares, "[green]ok[/]" if row.ok else "[red]deviates[/]")
+        table.add_row(row.stage, *errors, row.unit, *shares, Text("ok", "green") if row.ok else Text("deviates", "red"))
     return table

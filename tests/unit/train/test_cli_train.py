@@ -7,6 +7,8 @@ import pytest
 from maskline_train import recipes
 from maskline_train.checkpoint import save_model
 from maskline_train.cli import app, main
+from maskline_train.evaluation.evaluate import Metrics
+from maskline_train.paper.commands import show_metrics
 from PIL import Image
 from pycocotools import mask as coco_mask
 from support.data.shapes_data import write_shapes
@@ -60,6 +62,15 @@ def test_evaluate_prints_a_table_and_writes_coco_results(
     assert first.keys() == {"image_id", "category_id", "bbox", "score", "segmentation"}
     assert coco_mask.decode(first["segmentation"]).shape == (96, 128)
     assert list(file.parent.iterdir()) == [file]  # no temporary file is left
+
+
+def test_names_in_tables_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    ap = {"AP": 0.5}
+    names = ("[red]", "[/]", "a:dog:b")
+    show_metrics("runs/[bold]/best", Metrics(1, ap, None, {name: {"box": 0.5} for name in names}, []))
+    said = capsys.readouterr().out
+    for text in ("runs/[bold]/best", *names):
+        assert text in said
 
 
 def test_predict_draws_each_image(

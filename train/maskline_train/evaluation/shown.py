@@ -21,8 +21,8 @@ def evaluate_shown(model: MaskRCNN, dataset: CocoDataset, processes: Processes, 
     Raises:
         typer.Exit: SIGINT or SIGTERM came to any process; with what the shell expects then, after one line.
     """
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True, markup=False, emoji=False, soft_wrap=True, highlight=False)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     shown = processes.is_main and console.is_terminal
     done_images = of_images = 0
     with (

@@ -22,8 +22,8 @@ WIDE = 4096  # columns of what is no terminal: a table is never cut there
 
 
 def console() -> Console:
-    """Where tables go."""
-    return Console(width=None if sys.stdout.isatty() else WIDE)
+    """Where tables go; names in them are printed as they are."""
+    return Console(markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 def say_version(wanted: bool) -> None:
@@ -216,4 +216,4 @@ def tables_command() -> None:
 
 
 def _say(text: str) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False)
+    Console(stderr=True, markup=False, emoji=False, soft_wrap=True, highlight=False).print(text)

@@ -34,11 +34,13 @@ class MetricsLog:
         self._metrics = (out / METRICS).open("a", encoding="utf-8")
         self._log = (out / LOG).open("a", encoding="utf-8")
         self._board = SummaryWriter(str(out / TENSORBOARD), purge_step=first_step + 1)
-        self._console = Console(soft_wrap=True, highlight=False)
+        self._console = Console(markup=False, emoji=False, soft_wrap=True, highlight=False)
         self._since, self._images = time.perf_counter(), 0
         self._told = self._since
         self._first_step, self._started, self._paused = first_step, time.perf_counter(), 0.0
-        text = TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+        text = TextColumn(
+            "{task.fields[text]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
+        )
         columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(12), text)
         on_terminal = self._console.is_terminal
         self._progress = Progress(*columns, console=self._console, disable=not on_terminal, expand=True)
@@ -62,7 +64,7 @@ class MetricsLog:
     def say(self, text: str) -> None:
         """One line on the console and in train.log."""
         if self._active:
-            self._console.print(text, markup=False)
+            self._console.print(text)
             self._write_log(text)
 
     def count(self, step: int, images: int) -> None:
@@ -92,7 +94,7 @@ class MetricsLog:
         line = f"step {step}/{self._steps}, {text}"
         self._write_log(line)
         if not self._console.is_terminal:
-            self._console.print(line, markup=False)
+            self._console.print(line)
 
     def evaluating(self, step: int, done: int, count: int) -> int:
         """Show how far the evaluation after step `step` is; elsewhere than on a terminal a line a minute. Returns 0."""
@@ -101,7 +103,7 @@ class MetricsLog:
             self._progress.update(self._task, text=text)
             now = time.perf_counter()
             if not self._console.is_terminal and now - self._told > TELL_EVERY_S:
-                self._console.print(f"step {step}: {text}", markup=False)
+                self._console.print(f"step {step}: {text}")
                 self._told = now
         return 0
 
