@@ -40,12 +40,16 @@ def suspicions(records: Iterable[ImageRecord], categories: Categories) -> Iterat
     """
     counts, used = _Counts(), set()
     files: Counter[str] = Counter()
+    usable = 0
     for record in records:
         files[posixpath.normpath(record.file_name)] += 1
         for annotation in record.annotations:
             used.add(annotation.label)
+            usable += not annotation.unused
             if not annotation.iscrowd:
                 _count(counts, annotation, (record.height, record.width))
+    if not usable:
+        yield "no image has an object to train on, expected some; `fit` refuses to train on such a split"
     again = [name for name, times in files.items() if times > 1]
     if again:
         names = ", ".join(again[:3]) + (", ..." if len(again) > 3 else "")

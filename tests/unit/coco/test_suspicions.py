@@ -70,6 +70,15 @@ def test_boxes_of_rle_masks_are_compared_too(tmp_path: Path) -> None:
     assert "3 of 3 boxes miss" in found(tmp_path, good_boxes(), annotations=wrong)[0]
 
 
+@pytest.mark.parametrize("annotations", [[], [annotation(1, iscrowd=1)]])
+def test_nothing_to_train_on(tmp_path: Path, annotations: list[dict]) -> None:
+    """`fit` refuses to train on it, after it has built the model."""
+    write(tmp_path, annotations=annotations, categories=[{"id": 3, "name": "cat"}])
+    split = read_split(tmp_path, "train")
+    (line,) = suspicions(split.records, split.categories)
+    assert line.startswith("no image has an object to train on")
+
+
 def test_a_file_that_two_images_name(tmp_path: Path) -> None:
     images = [{"id": i, "file_name": name, "height": 20, "width": 30} for i, name in ((10, "a.png"), (20, "./a.png"))]
     write(tmp_path, images=images)
