@@ -25,11 +25,11 @@ target_compile_options(maskline_nvinfer_headers INTERFACE ${WARNINGS})
 sources_of(FACES plugin.cpp)
 add_library(
   maskline_faces OBJECT ${FACES} framework/register.cpp framework/base.cpp framework/fields.cpp framework/field_list.cpp
-                        framework/log.cpp framework/signature.cpp)
+                        framework/formats.cpp framework/log.cpp)
 target_link_libraries(maskline_faces PRIVATE maskline_nvinfer_headers)
 
 function(add_plugins TARGET)
-  add_library(${TARGET} SHARED $<TARGET_OBJECTS:maskline_faces> ${ARGN})
+  add_library(${TARGET} SHARED $<TARGET_OBJECTS:maskline_faces> $<TARGET_OBJECTS:maskline_nodes> ${ARGN})
   target_link_libraries(${TARGET} PRIVATE maskline_nvinfer_headers CUDA::cudart_static ${CMAKE_DL_LIBS})
   target_link_options(${TARGET} PRIVATE -Wl,--no-undefined)
   show_only(${TARGET} plugins)

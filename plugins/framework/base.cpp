@@ -1,5 +1,6 @@
 #include "framework/base.h"
 
+#include "framework/formats.h"
 #include "framework/log.h"
 
 #include <algorithm>
@@ -22,11 +23,16 @@ using nvinfer1::PluginTensorDesc;
 namespace
 {
 
+Shape shapeOf(Dims const& dims)
+{
+    return {dims.d, dims.d + dims.nbDims};
+}
+
 //! What `pick` takes of each of `count` things.
 template <typename Thing, typename Pick>
-std::vector<Dims> shapesOf(Thing const* things, std::int32_t count, Pick const& pick)
+std::vector<Shape> shapesOf(Thing const* things, std::int32_t count, Pick const& pick)
 {
-    std::vector<Dims> shapes;
+    std::vector<Shape> shapes;
     shapes.reserve(static_cast<std::size_t>(count));
     for (std::int32_t i = 0; i < count; ++i)
     {
@@ -35,23 +41,28 @@ std::vector<Dims> shapesOf(Thing const* things, std::int32_t count, Pick const& 
     return shapes;
 }
 
-Dims actual(PluginTensorDesc const& description)
+Shape actual(PluginTensorDesc const& description)
 {
-    return description.dims;
+    return shapeOf(description.dims);
 }
 
-Dims largest(DynamicPluginTensorDesc const& description)
+Shape smallest(DynamicPluginTensorDesc const& description)
 {
-    return description.max;
+    return shapeOf(description.min);
+}
+
+Shape largest(DynamicPluginTensorDesc const& description)
+{
+    return shapeOf(description.max);
 }
 
 //! The lengths that are known while the network is built, -1 for the others.
-Dims constants(DimsExprs const& expressions)
+Shape constants(DimsExprs const& expressions)
 {
-    Dims shape{expressions.nbDims, {}};
+    Shape shape;
     for (std::int32_t i = 0; i < expressions.nbDims; ++i)
     {
-        shape.d[i] = expressions.d[i]->isConstant() ? expressions.d[i]->getConstantValue() : -1;
+        shape.push_back(expressions.d[i]->isConstant() ? expressions.d[i]->getConstantValue() : -1);
     }
     return shape;
 }
@@ -71,7 +82,7 @@ std::int32_t PluginBase::guarded(char const* method, Body&& body) const noexcept
         body();
         return static_cast<std::int32_t>(ErrorCode::kSUCCESS);
     }
-    catch (PluginError const& error)
+    catch (NodeError const& error)
     {
         logError(std::string("maskline: ") + method + ": " + error.what());
         return static_cast<std::int32_t>(ErrorCode::kINVALID_ARGUMENT);
@@ -130,15 +141,15 @@ std::int32_t PluginBase::getNbOutputs() const noexcept
     return static_cast<std::int32_t>(mSignature.outputs().size());
 }
 
-void PluginBase::checkKnown(std::vector<Dims> const& inputs) const
+void PluginBase::checkKnown(std::vector<Shape> const& inputs) const
 {
     mSignature.checkShapes(inputs);
     auto const isUnknown
-        = [](Dims const& dims) { return std::any_of(dims.d, dims.d + dims.nbDims, [](auto n) { return n < 0; }); };
+        = [](Shape const& shape) { return std::any_of(shape.begin(), shape.end(), [](auto n) { return n < 0; }); };
     std::string const rule = std::any_of(inputs.begin(), inputs.end(), isUnknown) ? "" : checkSizes(inputs);
     if (!rule.empty())
     {
-        throw PluginError(mSignature.op() + ": " + rule);
+        throw NodeError(mSignature.op() + ": " + rule);
     }
 }
 
@@ -150,9 +161,9 @@ void PluginBase::checkFormats(PluginTensorDesc const* in, PluginTensorDesc const
     };
     for (std::int32_t position = 0; position < numInputs + getNbOutputs(); ++position)
     {
-        if (!mSignature.isSupported(position, at))
+        if (!isSupported(mSignature, position, at))
         {
-            throw PluginError(mSignature.op() + (position < numInputs ? ": input " : ": output ")
+            throw NodeError(mSignature.op() + (position < numInputs ? ": input " : ": output ")
                 + mSignature.tensor(position).name + ": got " + describe(at(position).type, at(position).format)
                 + ", expected " + describe(mSignature.tensor(position).kind));
         }
@@ -164,9 +175,9 @@ std::int32_t PluginBase::configurePlugin(DynamicPluginTensorDesc const* in, std:
 {
     return guarded("configurePlugin", [&] {
         mSignature.checkCounts(nbInputs, nbOutputs);
-        mSignature.checkShapes(
-            shapesOf(in, nbInputs, [](DynamicPluginTensorDesc const& description) { return description.desc.dims; }));
-        checkKnown(shapesOf(in, nbInputs, [](DynamicPluginTensorDesc const& description) { return description.min; }));
+        mSignature.checkShapes(shapesOf(
+            in, nbInputs, [](DynamicPluginTensorDesc const& description) { return actual(description.desc); }));
+        checkKnown(shapesOf(in, nbInputs, smallest));
         checkKnown(shapesOf(in, nbInputs, largest));
     });
 }
@@ -179,7 +190,7 @@ std::int32_t PluginBase::getOutputDataTypes(
         for (std::int32_t i = 0; i < nbInputs; ++i)
         {
             auto const& input = mSignature.inputs()[static_cast<std::size_t>(i)];
-            if (!Signature::isAllowed(input.kind, inputTypes[i], nvinfer1::TensorFormat::kLINEAR))
+            if (!isAllowed(input.kind, inputTypes[i], nvinfer1::TensorFormat::kLINEAR))
             {
                 // No error: a network that is not strongly typed may still convert it.
                 log(nvinfer1::ILogger::Severity::kWARNING,
@@ -206,7 +217,7 @@ std::int32_t PluginBase::getOutputShapes(DimsExprs const* inputs, std::int32_t n
     return guarded("getOutputShapes", [&] {
         mSignature.checkCounts(nbInputs, nbOutputs);
         mSignature.checkShapes(shapesOf(inputs, nbInputs, constants));
-        mSignature.outputShapes(inputs, outputs, exprBuilder);
+        outputShapes(mSignature, inputs, outputs, exprBuilder);
     });
 }
 
@@ -218,11 +229,11 @@ bool PluginBase::supportsFormatCombination(
         mSignature.checkCounts(nbInputs, nbOutputs);
         if (pos < 0 || pos >= nbInputs + nbOutputs)
         {
-            throw PluginError(mSignature.op() + ": got tensor " + std::to_string(pos) + ", expected 0.."
+            throw NodeError(mSignature.op() + ": got tensor " + std::to_string(pos) + ", expected 0.."
                 + std::to_string(nbInputs + nbOutputs - 1));
         }
         supported
-            = mSignature.isSupported(pos, [=](std::int32_t i) -> PluginTensorDesc const& { return inOut[i].desc; });
+            = isSupported(mSignature, pos, [=](std::int32_t i) -> PluginTensorDesc const& { return inOut[i].desc; });
     });
     return supported;
 }

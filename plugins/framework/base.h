@@ -5,7 +5,7 @@
 #pragma once
 
 #include "framework/fields.h"
-#include "framework/signature.h"
+#include "node/signature.h"
 
 #include <NvInferRuntime.h>
 #include <cuda_runtime_api.h>
@@ -27,10 +27,10 @@ constexpr char const* kPLUGIN_VERSION = "1";
 //! One run of an op, as TensorRT gives it.
 struct Launch
 {
-    std::vector<nvinfer1::Dims> shapes; //!< of the inputs
-    nvinfer1::DataType type;            //!< of the features; of the first input where there are none
-    nvinfer1::TensorFormat format;      //!< of the same
-    void const* const* inputs;          //!< device pointers
+    std::vector<Shape> shapes;     //!< of the inputs
+    nvinfer1::DataType type;       //!< of the features; of the first input where there are none
+    nvinfer1::TensorFormat format; //!< of the same
+    void const* const* inputs;     //!< device pointers
     void* const* outputs;
     void* workspace;
     cudaStream_t stream;
@@ -105,16 +105,16 @@ protected:
     //! Checks what the signature cannot say; the shapes of the inputs are all known and have passed the signature.
     //!
     //! @return "" or the rule that is broken.
-    virtual std::string checkSizes(std::vector<nvinfer1::Dims> const& inputs) const = 0;
+    virtual std::string checkSizes(std::vector<Shape> const& inputs) const = 0;
 
     //! Bytes of workspace that inputs of these shapes, or smaller ones, need.
-    virtual std::size_t workspaceBytes(std::vector<nvinfer1::Dims> const& inputs) const = 0;
+    virtual std::size_t workspaceBytes(std::vector<Shape> const& inputs) const = 0;
 
     //! Queues the op. Never called when all outputs are empty.
     virtual cudaError_t launch(Launch const& launch) const = 0;
 
 private:
-    void checkKnown(std::vector<nvinfer1::Dims> const& inputs) const;
+    void checkKnown(std::vector<Shape> const& inputs) const;
     void checkFormats(nvinfer1::PluginTensorDesc const* in, nvinfer1::PluginTensorDesc const* out) const;
 
     template <typename Body>

@@ -69,7 +69,7 @@ FieldReader::FieldReader(std::string op, PluginFieldCollection const* fields)
 {
     if (fields == nullptr || fields->nbFields < 0 || (fields->nbFields > 0 && fields->fields == nullptr))
     {
-        throw PluginError(mOp + ": got no fields, expected one for each attribute");
+        throw NodeError(mOp + ": got no fields, expected one for each attribute");
     }
     std::set<std::string> seen;
     for (std::int32_t i = 0; i < fields->nbFields; ++i)
@@ -77,7 +77,7 @@ FieldReader::FieldReader(std::string op, PluginFieldCollection const* fields)
         PluginField const& field = fields->fields[i];
         if (field.name == nullptr)
         {
-            throw PluginError(mOp + ": field " + std::to_string(i) + " has no name");
+            throw NodeError(mOp + ": field " + std::to_string(i) + " has no name");
         }
         if (isAddress(field.name))
         {
@@ -85,11 +85,11 @@ FieldReader::FieldReader(std::string op, PluginFieldCollection const* fields)
         }
         if (!seen.insert(field.name).second)
         {
-            throw PluginError(mOp + ": field " + field.name + ": given twice, expected once");
+            throw NodeError(mOp + ": field " + field.name + ": given twice, expected once");
         }
         if (field.length < 0 || (field.length > 0 && field.data == nullptr))
         {
-            throw PluginError(mOp + ": field " + field.name + ": got " + describe(field) + " without values");
+            throw NodeError(mOp + ": field " + field.name + ": got " + describe(field) + " without values");
         }
         mFields.push_back(field);
     }
@@ -97,7 +97,7 @@ FieldReader::FieldReader(std::string op, PluginFieldCollection const* fields)
 
 void FieldReader::fail(char const* name, PluginField const& field, std::string const& expected) const
 {
-    throw PluginError(mOp + ": field " + name + ": got " + describe(field) + ", expected " + expected);
+    throw NodeError(mOp + ": field " + name + ": got " + describe(field) + ", expected " + expected);
 }
 
 PluginField const& FieldReader::find(char const* name, char const* expected)
@@ -107,7 +107,7 @@ PluginField const& FieldReader::find(char const* name, char const* expected)
         [name](PluginField const& field) { return std::strcmp(field.name, name) == 0; });
     if (found == mFields.end())
     {
-        throw PluginError(
+        throw NodeError(
             mOp + ": field " + name + ": missing, expected " + expected + "; a node must carry every attribute");
     }
     return *found;
@@ -134,7 +134,7 @@ std::vector<std::int64_t> FieldReader::integers(char const* name, char const* ex
     {
         if (!fitsInt32(value))
         {
-            throw PluginError(
+            throw NodeError(
                 mOp + ": field " + name + ": got " + std::to_string(value) + ", expected a value that int32 holds");
         }
     }
@@ -157,7 +157,7 @@ void FieldReader::operator()(char const* name, bool& value)
     (*this)(name, number);
     if (number != 0 && number != 1)
     {
-        throw PluginError(mOp + ": field " + name + ": got " + std::to_string(number) + ", expected 0 or 1");
+        throw NodeError(mOp + ": field " + name + ": got " + std::to_string(number) + ", expected 0 or 1");
     }
     value = number == 1;
 }
@@ -227,7 +227,7 @@ void FieldReader::finish() const
             {
                 known += (known.empty() ? "" : ", ") + name;
             }
-            throw PluginError(mOp + ": field " + field.name + ": unknown, expected one of " + known);
+            throw NodeError(mOp + ": field " + field.name + ": unknown, expected one of " + known);
         }
     }
 }

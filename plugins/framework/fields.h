@@ -5,6 +5,8 @@
 // engine stores, what a creator announces, and the text of the timing cache).
 #pragma once
 
+#include "node/signature.h"
+
 #include <NvInferRuntime.h>
 
 #include <algorithm>
@@ -13,18 +15,11 @@
 #include <cstdint>
 #include <deque>
 #include <set>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 namespace maskline
 {
-
-//! What was asked of a plugin breaks a rule of it. The text says op, rule, what was got and what was expected.
-class PluginError : public std::invalid_argument
-{
-    using std::invalid_argument::invalid_argument;
-};
 
 //! Reads attributes from fields.
 //!
@@ -35,12 +30,12 @@ class FieldReader
 {
 public:
     //! @param op the plugin's name, which begins each error text.
-    //! @throws PluginError for a field without a name or given twice, or a null array.
+    //! @throws NodeError for a field without a name or given twice, or a null array.
     FieldReader(std::string op, nvinfer1::PluginFieldCollection const* fields);
 
     //! Fills `value` from the field `name`.
     //!
-    //! @throws PluginError when the field is missing, of another type, of a wrong length or out of the value's range.
+    //! @throws NodeError when the field is missing, of another type, of a wrong length or out of the value's range.
     void operator()(char const* name, std::int32_t& value);
     void operator()(char const* name, bool& value);
     void operator()(char const* name, float& value);
@@ -60,7 +55,7 @@ public:
         std::copy(values.begin(), values.end(), value.begin());
     }
 
-    //! @throws PluginError when there is a field that nobody asked for.
+    //! @throws NodeError when there is a field that nobody asked for.
     void finish() const;
 
 private:

@@ -45,12 +45,12 @@ protected:
         return std::make_unique<OpPlugin>(mAttributes);
     }
 
-    std::string checkSizes(std::vector<nvinfer1::Dims> const& inputs) const override
+    std::string checkSizes(std::vector<Shape> const& inputs) const override
     {
         return Op::checkSizes(mAttributes, inputs);
     }
 
-    std::size_t workspaceBytes(std::vector<nvinfer1::Dims> const& inputs) const override
+    std::size_t workspaceBytes(std::vector<Shape> const& inputs) const override
     {
         return Op::workspaceBytes(mAttributes, inputs);
     }
@@ -88,7 +88,7 @@ public:
             std::string const rule = attributes.check();
             if (!rule.empty())
             {
-                throw PluginError(std::string(Op::kNAME) + ": " + rule);
+                throw NodeError(std::string(Op::kNAME) + ": " + rule);
             }
             return new OpPlugin<Op>(attributes);
         }

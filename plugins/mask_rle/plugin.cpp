@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <vector>
 
 namespace maskline
@@ -13,14 +12,6 @@ namespace
 {
 
 using nvinfer1::DataType;
-using nvinfer1::Dims;
-
-MaskRLEShape shapeOf(std::vector<Dims> const& inputs)
-{
-    Dims const& masks = inputs[0];
-    return {static_cast<std::int32_t>(masks.d[0]), static_cast<std::int32_t>(masks.d[1]),
-        static_cast<std::int32_t>(masks.d[2])};
-}
 
 MaskType typeOf(DataType type)
 {
@@ -34,21 +25,7 @@ MaskType typeOf(DataType type)
 
 } // namespace
 
-Signature MaskRLEOp::signature(Attributes const& attributes)
-{
-    return {kNAME,
-        {{"masks", TensorKind::kREAL, {'B', 'D', 'M', 'M'}}, {"boxes", TensorKind::kFLOAT32, {'B', 'D', 4}},
-            {"num_detections", TensorKind::kINT32, {'B', 1}}, {"image_info", TensorKind::kFLOAT32, {'B', 6}}},
-        {{"counts", TensorKind::kINT32, {'B', 'D', attributes.maxCounts}},
-            {"num_counts", TensorKind::kINT32, {'B', 'D'}}, {"image_boxes", TensorKind::kFLOAT32, {'B', 'D', 4}}}};
-}
-
-std::string MaskRLEOp::checkSizes(Attributes const&, std::vector<Dims> const& inputs)
-{
-    return shapeOf(inputs).check();
-}
-
-std::size_t MaskRLEOp::workspaceBytes(Attributes const&, std::vector<Dims> const&)
+std::size_t MaskRLEOp::workspaceBytes(Attributes const&, std::vector<Shape> const&)
 {
     return 0;
 }
@@ -58,7 +35,7 @@ cudaError_t MaskRLEOp::launch(Attributes const& attributes, Launch const& launch
     MaskRLEBuffers const buffers{launch.input<void>(0), launch.input<float>(1), launch.input<std::int32_t>(2),
         launch.input<float>(3), launch.output<std::int32_t>(0), launch.output<std::int32_t>(1),
         launch.output<float>(2)};
-    return launchMaskRLE(attributes, shapeOf(launch.shapes), typeOf(launch.type), buffers, launch.stream);
+    return launchMaskRLE(attributes, shapeOf(attributes, launch.shapes), typeOf(launch.type), buffers, launch.stream);
 }
 
 } // namespace maskline

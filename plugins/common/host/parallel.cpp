@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <functional>
 #include <mutex>
 #include <sched.h>
 #include <system_error>
@@ -16,6 +17,8 @@ namespace
 // More threads than this find no more memory bandwidth on the machines we know.
 constexpr int kMAX_THREADS = 16;
 
+thread_local Crew const* crewOfThread = nullptr;
+
 int availableCores() noexcept
 {
     cpu_set_t set;
@@ -27,11 +30,44 @@ int availableCores() noexcept
     }
     return std::max(1, CPU_COUNT(&set));
 }
+//! Calls `take` so many times, on as many threads: this one and others that end with the call.
+void runOnOwnThreads(int threads, std::function<void()> const& take)
+{
+    std::vector<std::thread> helpers;
+    for (int i = 1; i < threads; ++i)
+    {
+        try
+        {
+            helpers.emplace_back(take);
+        }
+        catch (std::system_error const&)
+        {
+            break; // no more threads to be had: the ones there are do the work
+        }
+    }
+    take();
+    for (auto& helper : helpers)
+    {
+        helper.join();
+    }
+}
+
 } // namespace
 
 int threadCount(int asked) noexcept
 {
     return asked > 0 ? std::min(asked, kMAX_THREADS) : std::min(availableCores(), kMAX_THREADS);
+}
+
+CrewScope::CrewScope(Crew const& crew) noexcept
+    : mBefore(crewOfThread)
+{
+    crewOfThread = &crew;
+}
+
+CrewScope::~CrewScope()
+{
+    crewOfThread = mBefore;
 }
 
 void parallelFor(
@@ -57,22 +93,14 @@ void parallelFor(
         }
     };
     auto const ranges = (count + grain - 1) / grain;
-    std::vector<std::thread> helpers;
-    for (int i = 1; i < std::min<std::int64_t>(threads, ranges); ++i)
+    int const taking = static_cast<int>(std::min<std::int64_t>(threads, ranges));
+    if (crewOfThread != nullptr && taking > 1)
     {
-        try
-        {
-            helpers.emplace_back(take);
-        }
-        catch (std::system_error const&)
-        {
-            break; // no more threads to be had: the ones there are do the work
-        }
+        crewOfThread->run(taking, take);
     }
-    take();
-    for (auto& helper : helpers)
+    else
     {
-        helper.join();
+        runOnOwnThreads(taking, take);
     }
     if (failure)
     {

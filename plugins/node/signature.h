@@ -1,16 +1,25 @@
-// What tensors a plugin takes and gives: names, types, formats and how their dimensions hang together.
+// What tensors a node of an op takes and gives: names, types and how their dimensions hang together.
 //
-// Said once for each op, and checked wherever TensorRT shows a plugin shapes or formats.
+// Said once for each op, and checked wherever TensorRT or ONNX Runtime shows shapes.
 #pragma once
 
-#include <NvInferRuntime.h>
-
 #include <cstdint>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace maskline
 {
+
+//! What was asked of an op breaks a rule of it. The text says op, rule, what was got and what was expected.
+class NodeError : public std::invalid_argument
+{
+    using std::invalid_argument::invalid_argument;
+};
+
+//! The lengths of a tensor; below zero: not known yet.
+using Shape = std::vector<std::int64_t>;
 
 //! One dimension of a tensor: a number, a letter (the same letter is the same length everywhere), a letter of one
 //! level of the pyramid, or the product of two letters.
@@ -72,7 +81,7 @@ private:
     std::int32_t mSecond{0};
 };
 
-//! Types and formats a tensor may have.
+//! Types a tensor may have; in TensorRT formats, too.
 enum class TensorKind
 {
     kFLOAT32,  //!< FLOAT, linear
@@ -88,7 +97,7 @@ struct Tensor
     std::vector<Dim> dims;
 };
 
-//! The tensors of one plugin.
+//! The tensors of one node.
 class Signature
 {
 public:
@@ -109,48 +118,26 @@ public:
         return mOutputs;
     }
 
-    //! @throws PluginError when TensorRT shows another number of tensors.
+    //! @throws NodeError for another number of tensors.
     void checkCounts(std::int32_t numInputs, std::int32_t numOutputs) const;
 
     //! Checks the shapes of all inputs; a length below zero is one not known yet.
     //!
-    //! @throws PluginError for a wrong rank, or a length that breaks the signature.
-    void checkShapes(std::vector<nvinfer1::Dims> const& inputs) const;
+    //! @throws NodeError for a wrong rank, or a length that breaks the signature.
+    void checkShapes(std::vector<Shape> const& inputs) const;
 
-    //! The shapes of all outputs for those of the inputs, which have passed `checkShapes` and are all known.
-    std::vector<nvinfer1::Dims> outputShapes(std::vector<nvinfer1::Dims> const& inputs) const;
+    //! The shapes of all outputs for those of the inputs, which have passed `checkShapes`; a length that depends on one
+    //! that is not known is not known.
+    std::vector<Shape> outputShapes(std::vector<Shape> const& inputs) const;
 
-    //! The same with TensorRT's expressions.
-    void outputShapes(
-        nvinfer1::DimsExprs const* inputs, nvinfer1::DimsExprs* outputs, nvinfer1::IExprBuilder& builder) const;
-
-    //! Whether tensor `position` (outputs follow the inputs) may have its type and format, given those before it.
-    //!
-    //! @param descriptionAt gives the PluginTensorDesc at a position.
-    template <typename DescriptionAt>
-    bool isSupported(std::int32_t position, DescriptionAt const& descriptionAt) const
-    {
-        nvinfer1::PluginTensorDesc const& description = descriptionAt(position);
-        if (!isAllowed(tensor(position).kind, description.type, description.format))
-        {
-            return false;
-        }
-        std::int32_t const features = firstFeatures();
-        if (tensor(position).kind != TensorKind::kFEATURES || position <= features)
-        {
-            return true;
-        }
-        nvinfer1::PluginTensorDesc const& first = descriptionAt(features);
-        return description.type == first.type && description.format == first.format;
-    }
+    //! Where a letter is first said: the position of the input and the axis.
+    std::pair<std::int32_t, std::int32_t> origin(std::int32_t letter) const;
 
     //! Position of the first tensor of features; -1: there is none.
     std::int32_t firstFeatures() const noexcept;
 
     //! Input or output, by position.
     Tensor const& tensor(std::int32_t position) const noexcept;
-
-    static bool isAllowed(TensorKind kind, nvinfer1::DataType type, nvinfer1::TensorFormat format) noexcept;
 
 private:
     std::string mOp;
@@ -159,15 +146,9 @@ private:
 };
 
 //! "[2,1000,4]".
-std::string describe(nvinfer1::Dims const& dims);
-
-//! "HALF, channels packed by 8".
-std::string describe(nvinfer1::DataType type, nvinfer1::TensorFormat format);
-
-//! What a kind allows, in words.
-std::string describe(TensorKind kind);
+std::string describe(Shape const& shape);
 
 //! The number of elements; the lengths are all known.
-std::int64_t volume(nvinfer1::Dims const& dims) noexcept;
+std::int64_t volume(Shape const& shape) noexcept;
 
 } // namespace maskline

@@ -1,0 +1,35 @@
+// MaskRLE as a node of a graph: attributes, tensors and sizes, for TensorRT and for ONNX Runtime.
+#pragma once
+
+#include "mask_rle/attributes.h"
+#include "node/signature.h"
+
+#include <string>
+#include <vector>
+
+namespace maskline
+{
+
+//! `MaskRLE(masks [B,D,M,M], boxes [B,D,4], num_detections [B,1] int32, image_info [B,6]) -> counts [B,D,max_counts]
+//! int32, num_counts [B,D] int32, image_boxes [B,D,4]`; masks are FLOAT, HALF or BF16 (plugins take no UINT8).
+struct MaskRLENode
+{
+    using Attributes = MaskRLEAttributes;
+    static constexpr char const* kNAME = "MaskRLE";
+
+    template <typename Visitor, typename AnyAttributes>
+    static void visit(Visitor& visitor, AnyAttributes& attributes)
+    {
+        visitor("max_counts", attributes.maxCounts);
+    }
+
+    static Signature signature(Attributes const& attributes);
+
+    //! What the signature cannot say; the shapes of the inputs are all known and have passed it. "" or the rule.
+    static std::string checkSizes(Attributes const& attributes, std::vector<Shape> const& inputs);
+
+    //! The sizes of a call; for inputs that have passed the signature. Types are the caller's to fill in.
+    static MaskRLEShape shapeOf(Attributes const& attributes, std::vector<Shape> const& inputs);
+};
+
+} // namespace maskline

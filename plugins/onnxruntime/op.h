@@ -1,0 +1,262 @@
+// The frame of every custom op of ONNX Runtime: an op says what is its own, and the templates here make the rest.
+#pragma once
+
+#include "node/signature.h"
+#include "onnxruntime/api.h"
+#include "onnxruntime/crew.h"
+#include "onnxruntime/node_reader.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace maskline
+{
+
+//! One run of an op on the host, as ONNX Runtime gives it.
+struct HostCall
+{
+    std::vector<Shape> shapes;      //!< of the inputs; they have passed the signature
+    ONNXTensorElementDataType type; //!< of the features; of the first input where there are none
+    std::vector<void const*> inputs;
+    std::vector<void*> outputs;
+
+    template <typename T>
+    T const* input(std::size_t i) const
+    {
+        return static_cast<T const*>(inputs[i]);
+    }
+
+    template <typename T>
+    T* output(std::size_t i) const
+    {
+        return static_cast<T*>(outputs[i]);
+    }
+};
+
+//! What `node/signature.h` calls a kind, as ONNX Runtime's type.
+inline ONNXTensorElementDataType typeOf(TensorKind kind, ONNXTensorElementDataType features)
+{
+    switch (kind)
+    {
+    case TensorKind::kFLOAT32: return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+    case TensorKind::kINT32: return ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32;
+    default: return features;
+    }
+}
+
+//! Runs `body` where nothing may be thrown: what it throws becomes ONNX Runtime's error.
+template <typename Body>
+OrtStatusPtr guarded(char const* op, Body&& body) noexcept
+{
+    try
+    {
+        body();
+        return nullptr;
+    }
+    catch (NodeError const& error)
+    {
+        return Ort::GetApi().CreateStatus(ORT_INVALID_ARGUMENT, error.what());
+    }
+    catch (std::exception const& error)
+    {
+        return Ort::GetApi().CreateStatus(ORT_FAIL, (std::string(op) + ": " + error.what()).c_str());
+    }
+    catch (...)
+    {
+        return Ort::GetApi().CreateStatus(ORT_FAIL, (std::string(op) + ": an exception of unknown type").c_str());
+    }
+}
+
+//! Reads and checks all attributes of a node.
+//!
+//! @throws NodeError.
+template <typename Op, typename Source>
+typename Op::Attributes readAttributes(Source& source)
+{
+    typename Op::Attributes attributes{};
+    NodeReader<Source> reader(Op::kNAME, source);
+    Op::visit(reader, attributes);
+    std::string const rule = attributes.check();
+    if (!rule.empty())
+    {
+        throw NodeError(std::string(Op::kNAME) + ": " + rule);
+    }
+    return attributes;
+}
+
+//! A node of one op, ready to run on the host.
+template <typename Op, ONNXTensorElementDataType FEATURES>
+class HostKernel
+{
+public:
+    explicit HostKernel(OrtKernelInfo const* info)
+        : mAttributes(attributesOf(info))
+        , mSignature(Op::signature(mAttributes))
+    {}
+
+    OrtStatusPtr ComputeV2(OrtKernelContext* context) noexcept
+    {
+        return guarded(Op::kNAME, [&] { compute(context); });
+    }
+
+private:
+    static typename Op::Attributes attributesOf(OrtKernelInfo const* info)
+    {
+        Ort::ConstKernelInfo node(info);
+        return readAttributes<Op>(node);
+    }
+
+    void compute(OrtKernelContext* given) const
+    {
+        Ort::KernelContext const context(given);
+        mSignature.checkCounts(
+            static_cast<std::int32_t>(context.GetInputCount()), static_cast<std::int32_t>(context.GetOutputCount()));
+        HostCall call;
+        call.type = FEATURES;
+        for (std::size_t i = 0; i < context.GetInputCount(); ++i)
+        {
+            Ort::ConstValue const input = context.GetInput(i);
+            call.shapes.push_back(input.GetTensorTypeAndShapeInfo().GetShape());
+            call.inputs.push_back(input.GetTensorRawData());
+        }
+        mSignature.checkShapes(call.shapes);
+        std::string const rule = Op::checkSizes(mAttributes, call.shapes);
+        if (!rule.empty())
+        {
+            throw NodeError(std::string(Op::kNAME) + ": " + rule);
+        }
+        std::int64_t elements = 0;
+        std::vector<Shape> const shapes = mSignature.outputShapes(call.shapes);
+        for (std::size_t i = 0; i < shapes.size(); ++i)
+        {
+            call.outputs.push_back(context.GetOutput(i, shapes[i]).GetTensorMutableRawData());
+            elements += volume(shapes[i]);
+        }
+        if (elements > 0)
+        {
+            CrewOfRuntime const crew(given);
+            Op::compute(mAttributes, call);
+        }
+    }
+
+    typename Op::Attributes mAttributes;
+    Signature mSignature;
+};
+
+//! What ONNX Runtime asks of one op with features of one type. `Op` has static members only: those of its node
+//! (`OP/node.h`), and
+//!
+//! - `example()`, attributes of a node with as few inputs as there may be;
+//! - `kFIRST_OF_MANY`, the input from which on their number depends on the attributes; all of these have one type;
+//! - `compute(attributes, call)`, which runs it; never called when all outputs are empty.
+template <typename Op, ONNXTensorElementDataType FEATURES>
+class HostOp final : public Ort::CustomOpBase<HostOp<Op, FEATURES>, HostKernel<Op, FEATURES>, true>
+{
+public:
+    HostOp()
+    {
+        this->version = kORT_API;
+    }
+
+    OrtStatusPtr CreateKernelV2(OrtApi const&, OrtKernelInfo const* info, void** kernel) const noexcept
+    {
+        return guarded(Op::kNAME, [&] { *kernel = new HostKernel<Op, FEATURES>(info); });
+    }
+
+    char const* GetName() const
+    {
+        return Op::kNAME;
+    }
+
+    char const* GetExecutionProviderType() const
+    {
+        return "CPUExecutionProvider";
+    }
+
+    std::size_t GetInputTypeCount() const
+    {
+        return std::min(mExample.inputs().size(), Op::kFIRST_OF_MANY + 1);
+    }
+
+    ONNXTensorElementDataType GetInputType(std::size_t i) const
+    {
+        return typeOf(mExample.inputs()[i].kind, FEATURES);
+    }
+
+    OrtCustomOpInputOutputCharacteristic GetInputCharacteristic(std::size_t i) const
+    {
+        return i == Op::kFIRST_OF_MANY ? INPUT_OUTPUT_VARIADIC : INPUT_OUTPUT_REQUIRED;
+    }
+
+    std::size_t GetOutputTypeCount() const
+    {
+        return mExample.outputs().size();
+    }
+
+    ONNXTensorElementDataType GetOutputType(std::size_t i) const
+    {
+        return typeOf(mExample.outputs()[i].kind, FEATURES);
+    }
+
+    static Ort::Status InferOutputShape(Ort::ShapeInferContext& context)
+    {
+        return Ort::Status(guarded(Op::kNAME, [&] {
+            auto const attributes = readAttributes<Op>(context);
+            Signature const signature = Op::signature(attributes);
+            signature.checkCounts(static_cast<std::int32_t>(context.GetInputCount()),
+                static_cast<std::int32_t>(signature.outputs().size()));
+            std::vector<Shape> inputs;
+            for (std::size_t i = 0; i < context.GetInputCount(); ++i)
+            {
+                Shape shape;
+                for (auto const& length : context.GetInputShape(i))
+                {
+                    shape.push_back(length.IsInt() ? std::max<std::int64_t>(length.AsInt(), -1) : -1);
+                }
+                if (shape.empty())
+                {
+                    return; // nothing is known of this input, or it is a scalar, which the run refuses
+                }
+                inputs.push_back(std::move(shape));
+            }
+            signature.checkShapes(inputs);
+            std::vector<Shape> const lengths = signature.outputShapes(inputs);
+            for (std::size_t i = 0; i < lengths.size(); ++i)
+            {
+                Tensor const& output = signature.outputs()[i];
+                Ort::ShapeInferContext::Shape shape;
+                for (std::size_t axis = 0; axis < lengths[i].size(); ++axis)
+                {
+                    Dim const& dim = output.dims[axis];
+                    if (lengths[i][axis] >= 0)
+                    {
+                        shape.emplace_back(lengths[i][axis]);
+                    }
+                    else if (!dim.isProduct())
+                    {
+                        auto const [input, from] = signature.origin(dim.first());
+                        shape.push_back(context.GetInputShape(input)[from]); // its name
+                    }
+                }
+                // A length without a number or a name cannot be said: then nothing is.
+                bool const isKnown = shape.size() == lengths[i].size()
+                    && std::none_of(
+                        shape.begin(), shape.end(), [](auto const& n) { return n.IsInt() && n.AsInt() < 0; });
+                if (isKnown)
+                {
+                    Ort::ThrowOnError(context.SetOutputShape(i, shape, typeOf(output.kind, FEATURES)));
+                }
+            }
+        }));
+    }
+
+private:
+    Signature mExample{Op::signature(Op::example())};
+};
+
+} // namespace maskline
