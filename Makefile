@@ -31,6 +31,8 @@ NVCC = $(SITE)/nvidia/cu13/bin/nvcc
 CUDA_LIB = $(abspath $(dir $(NVCC))/../lib)
 # The public headers that a package on PyPI ships; an installation's: make plugins TENSORRT_INCLUDE=/usr/include/x86_64-linux-gnu
 TENSORRT_INCLUDE = $(SITE)/kernel_lens/include/tensorrt
+# The system's headers or downloaded ones; an installation's: make plugins ONNXRUNTIME_INCLUDE=/opt/onnxruntime/include
+ONNXRUNTIME_INCLUDE = $(shell plugins/onnxruntime/headers.sh build/onnxruntime)
 # Compute capabilities to build machine code for: all, or what the tests can run, the GPU at hand's or any one. One takes
 # a fraction of the time; SM=90 asks for it.
 EVERY_SM := 75;80;86;89;90;100;120
@@ -44,7 +46,8 @@ plugins: $(READY) ## build the TensorRT plugins and the host library into build/
 	@LIBRARY_PATH=$(CUDA_LIB) $(BIN)/cmake -S plugins -B $(PLUGINS) -G Ninja --log-level=WARNING \
 		-DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_CUDA_COMPILER=$(NVCC) \
 		$(addprefix -DCUDA_CUDART=,$(firstword $(wildcard $(CUDA_LIB)/libcudart.so.*))) \
-		"-DMASKLINE_SM=$(SM)" -DMASKLINE_WERROR=$(WERROR) -DMASKLINE_TENSORRT_INCLUDE=$(TENSORRT_INCLUDE)
+		"-DMASKLINE_SM=$(SM)" -DMASKLINE_WERROR=$(WERROR) -DMASKLINE_TENSORRT_INCLUDE=$(TENSORRT_INCLUDE) \
+		-DMASKLINE_ONNXRUNTIME_INCLUDE=$(ONNXRUNTIME_INCLUDE)
 	@LIBRARY_PATH=$(CUDA_LIB) $(BIN)/cmake --build $(PLUGINS)
 
 demo: $(READY) ## train, export, serve and evaluate on this machine; writes out/demo/report.html

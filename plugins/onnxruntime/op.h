@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -97,7 +98,11 @@ public:
     explicit HostKernel(OrtKernelInfo const* info)
         : mAttributes(attributesOf(info))
         , mSignature(Op::signature(mAttributes))
-    {}
+    {
+        Ort::ConstKernelInfo const node(info);
+        mSignature.checkCounts(
+            static_cast<std::int32_t>(node.GetInputCount()), static_cast<std::int32_t>(node.GetOutputCount()));
+    }
 
     OrtStatusPtr ComputeV2(OrtKernelContext* context) noexcept
     {
@@ -114,8 +119,6 @@ private:
     void compute(OrtKernelContext* given) const
     {
         Ort::KernelContext const context(given);
-        mSignature.checkCounts(
-            static_cast<std::int32_t>(context.GetInputCount()), static_cast<std::int32_t>(context.GetOutputCount()));
         HostCall call;
         call.type = FEATURES;
         for (std::size_t i = 0; i < context.GetInputCount(); ++i)
@@ -161,6 +164,8 @@ public:
     HostOp()
     {
         this->version = kORT_API;
+        this->InferOutputShapeFn
+            = [](OrtCustomOp const*, OrtShapeInferContext* context) { return inferShapes(context); };
     }
 
     OrtStatusPtr CreateKernelV2(OrtApi const&, OrtKernelInfo const* info, void** kernel) const noexcept
@@ -203,9 +208,12 @@ public:
         return typeOf(mExample.outputs()[i].kind, FEATURES);
     }
 
-    static Ort::Status InferOutputShape(Ort::ShapeInferContext& context)
+private:
+    //! What is known of the shapes of the outputs before anything runs; what is wrong with the node fails the load.
+    static OrtStatusPtr inferShapes(OrtShapeInferContext* given) noexcept
     {
-        return Ort::Status(guarded(Op::kNAME, [&] {
+        return guarded(Op::kNAME, [&] {
+            Ort::ShapeInferContext context(&Ort::GetApi(), given);
             auto const attributes = readAttributes<Op>(context);
             Signature const signature = Op::signature(attributes);
             signature.checkCounts(static_cast<std::int32_t>(context.GetInputCount()),
@@ -229,33 +237,45 @@ public:
             for (std::size_t i = 0; i < lengths.size(); ++i)
             {
                 Tensor const& output = signature.outputs()[i];
-                Ort::ShapeInferContext::Shape shape;
+                std::vector<char const*> names(lengths[i].size(), "");
                 for (std::size_t axis = 0; axis < lengths[i].size(); ++axis)
                 {
-                    Dim const& dim = output.dims[axis];
-                    if (lengths[i][axis] >= 0)
+                    if (lengths[i][axis] < 0 && !output.dims[axis].isProduct())
                     {
-                        shape.emplace_back(lengths[i][axis]);
-                    }
-                    else if (!dim.isProduct())
-                    {
-                        auto const [input, from] = signature.origin(dim.first());
-                        shape.push_back(context.GetInputShape(input)[from]); // its name
+                        auto const [input, from] = signature.origin(output.dims[axis].first());
+                        auto const& length = context.GetInputShape(input)[from];
+                        names[axis] = length.IsInt() ? "" : length.AsSym();
                     }
                 }
-                // A length without a number or a name cannot be said: then nothing is.
-                bool const isKnown = shape.size() == lengths[i].size()
-                    && std::none_of(
-                        shape.begin(), shape.end(), [](auto const& n) { return n.IsInt() && n.AsInt() < 0; });
-                if (isKnown)
-                {
-                    Ort::ThrowOnError(context.SetOutputShape(i, shape, typeOf(output.kind, FEATURES)));
-                }
+                sayShape(given, i, lengths[i], names, typeOf(output.kind, FEATURES));
             }
-        }));
+        });
     }
 
-private:
+    //! Says it, unless a length has neither a number nor a name: that cannot be said.
+    static void sayShape(OrtShapeInferContext* context, std::size_t output, Shape const& lengths,
+        std::vector<char const*> const& names, ONNXTensorElementDataType type)
+    {
+        for (std::size_t axis = 0; axis < lengths.size(); ++axis)
+        {
+            if (lengths[axis] < 0 && *names[axis] == '\0')
+            {
+                return;
+            }
+        }
+        OrtApi const& api = Ort::GetApi();
+        OrtTensorTypeAndShapeInfo* made = nullptr;
+        Ort::ThrowOnError(api.CreateTensorTypeAndShapeInfo(&made));
+        std::unique_ptr<OrtTensorTypeAndShapeInfo, decltype(api.ReleaseTensorTypeAndShapeInfo)> const info(
+            made, api.ReleaseTensorTypeAndShapeInfo);
+        Ort::ThrowOnError(api.SetTensorElementType(made, type));
+        Ort::ThrowOnError(api.SetDimensions(made, lengths.data(), lengths.size()));
+        // The C++ interface's own function would pass -2 for a name, which newer versions refuse.
+        std::vector<char const*> said = names;
+        Ort::ThrowOnError(api.SetSymbolicDimensions(made, said.data(), said.size()));
+        Ort::ThrowOnError(api.ShapeInferContext_SetOutputTypeShape(context, output, made));
+    }
+
     Signature mExample{Op::signature(Op::example())};
 };
 

@@ -1,7 +1,8 @@
 """The compiled plugin libraries, for the tests: where they are, and which devices a test can run on.
 
 Devices: `host-generic` and `host-avx512` (libmaskline_host.so without and with vector instructions), `simt` (the
-kernels in the emulator on the CPU), `cuda` (the kernels on a GPU).
+kernels in the emulator on the CPU), `ort-cpu` (libmaskline_ort.so in ONNX Runtime, on its threads; not MaskRLE), `cuda`
+(the kernels on a GPU).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from maskline_host import library
 
 BUILD = Path(os.environ.get("MASKLINE_PLUGINS_BUILD", Path(__file__).resolve().parents[2] / "build" / "plugins"))
 HOST, SIMT, CUDA = "libmaskline_host.so", "libmaskline_simt.so", "libmaskline_cuda.so"
-DEVICES = ("host-generic", "host-avx512", "simt", pytest.param("cuda", marks=pytest.mark.gpu))
+ORT = "libmaskline_ort.so"
+DEVICES = ("host-generic", "host-avx512", "simt", "ort-cpu", pytest.param("cuda", marks=pytest.mark.gpu))
 SIMT_SEEDS = (0, 1, 2)
 
 

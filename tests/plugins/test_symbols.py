@@ -43,6 +43,14 @@ def test_a_library_of_ops_shows_only_functions_of_ours(name: str) -> None:
     assert needed(path) <= SYSTEM
 
 
+def test_the_custom_ops_show_one_function_and_need_no_onnxruntime() -> None:
+    path = device.BUILD / device.ORT
+    if not path.is_file():
+        pytest.skip(f"{device.ORT} is not built: ONNX Runtime's headers are not here (`make plugins` says more)")
+    assert exported(path) == {"RegisterCustomOps"}
+    assert needed(path) <= SYSTEM
+
+
 def test_the_shim_shows_nothing_and_needs_the_libnvinfer_of_its_headers() -> None:
     path = device.built(play_tensorrt.TRITON)
     assert exported(path) == set()
