@@ -32,7 +32,7 @@ CUDA_LIB = $(abspath $(dir $(NVCC))/../lib)
 # The public headers that a package on PyPI ships; an installation's: make plugins TENSORRT_INCLUDE=/usr/include/x86_64-linux-gnu
 TENSORRT_INCLUDE = $(SITE)/kernel_lens/include/tensorrt
 # The system's headers or downloaded ones; an installation's: make plugins ONNXRUNTIME_INCLUDE=/opt/onnxruntime/include
-ONNXRUNTIME_INCLUDE = $(shell plugins/onnxruntime/headers.sh build/onnxruntime)
+ONNXRUNTIME_INCLUDE = $(shell plugins/ort/headers.sh build/onnxruntime)
 # Compute capabilities to build machine code for: all, or what the tests can run, the GPU at hand's or any one. One takes
 # a fraction of the time; SM=90 asks for it.
 EVERY_SM := 75;80;86;89;90;100;120

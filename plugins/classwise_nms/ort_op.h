@@ -1,8 +1,8 @@
-// ClasswiseNMS as a custom op of ONNX Runtime: what onnxruntime/op.h asks of an op.
+// ClasswiseNMS as a custom op of ONNX Runtime: what ort/op.h asks of an op.
 #pragma once
 
 #include "classwise_nms/node.h"
-#include "onnxruntime/op.h"
+#include "ort/op.h"
 
 #include <cstddef>
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 FILE = "libmaskline_host.so"
+CUSTOM_OPS_FILE = "libmaskline_ort.so"
 VARIABLE = "MASKLINE_HOST_LIBRARY"
 INTERFACE = 20261126  # kINTERFACE of plugins/common/c_head.h
 _HERE = Path(__file__).resolve().parent
@@ -49,6 +50,20 @@ def library_path() -> Path | None:
     if not Path(named).is_file():
         raise HostLibraryError(f"${VARIABLE}: got {named}, expected a file; unset it or build one by `make plugins`")
     return Path(named)
+
+
+def custom_ops_path() -> Path | None:
+    """Where the same ops are as custom ops of ONNX Runtime (`register_custom_ops_library`): beside the library.
+
+    Returns:
+        None where they are not: `make plugins` builds them where it finds ONNX Runtime's headers.
+
+    Raises:
+        HostLibraryError: as `library_path`.
+    """
+    library = library_path()
+    beside = None if library is None else library.with_name(CUSTOM_OPS_FILE)
+    return beside if beside is not None and beside.is_file() else None
 
 
 @functools.cache

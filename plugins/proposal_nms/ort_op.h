@@ -1,7 +1,7 @@
-// ProposalNMS as a custom op of ONNX Runtime: what onnxruntime/op.h asks of an op.
+// ProposalNMS as a custom op of ONNX Runtime: what ort/op.h asks of an op.
 #pragma once
 
-#include "onnxruntime/op.h"
+#include "ort/op.h"
 #include "proposal_nms/node.h"
 
 #include <cstddef>

@@ -1,7 +1,7 @@
-// MultiscaleRoIAlign as a custom op of ONNX Runtime: what onnxruntime/op.h asks of an op.
+// MultiscaleRoIAlign as a custom op of ONNX Runtime: what ort/op.h asks of an op.
 #pragma once
 
-#include "onnxruntime/op.h"
+#include "ort/op.h"
 #include "roi_align/node.h"
 
 #include <cstddef>

@@ -1,8 +1,9 @@
-"""A session of ONNX Runtime that runs the exported function body of one of our ops, as the CPU twin does."""
+"""A session of ONNX Runtime that runs one of our ops by its exported function body, or by our custom op."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 from maskline_export.custom_ops.body import DOMAIN, OPSET, node_attributes
+from maskline_host.library import custom_ops_path
 from onnx import TensorProto, helper
+
+from maskline_bench.errors import BenchmarkError
 
 
 def session_of_body(
@@ -19,6 +23,7 @@ def session_of_body(
     inputs: Mapping[str, npt.NDArray[np.float32]],
     outputs: Sequence[onnx.ValueInfoProto],
     threads: int,
+    library: Path | None = None,
 ) -> ort.InferenceSession:
     """A graph of one node of the body's op.
 
@@ -28,6 +33,7 @@ def session_of_body(
         inputs: name to a tensor of that shape, in the op's order.
         outputs: in the op's order.
         threads: of the session.
+        library: of custom ops, which win over the body.
     """
     infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape) for name, array in inputs.items()]
     names = [output.name for output in outputs]
@@ -40,4 +46,18 @@ def session_of_body(
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    if library is not None:
+        options.register_custom_ops_library(str(library))
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def custom_ops() -> Path:
+    """The library of custom ops of ONNX Runtime.
+
+    Raises:
+        BenchmarkError: it is not built.
+    """
+    found = custom_ops_path()
+    if found is None:
+        raise BenchmarkError("libmaskline_ort.so: not found; `make plugins` builds it or says what it lacks")
+    return found

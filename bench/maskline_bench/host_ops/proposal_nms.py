@@ -4,7 +4,7 @@ Logits and deltas of an 800 x 1344 canvas, five levels of three anchors a cell, 
 hundred smooth peaks as a trained network gives, of whose boxes NMS drops most, and `noise`, independent numbers, of
 whose boxes nearly all stay, which is the most work. torchvision's side is what its RegionProposalNetwork does between
 its head and its proposals, but for the anchors, which it makes anew in every call and which are made beforehand here.
-ONNX Runtime runs the exported function body.
+ONNX Runtime runs the exported function body, and as a side of its own the same file with our library of custom ops.
 
 Run: make bench-ops, or python -m maskline_bench.host_ops --op proposal_nms
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,12 +31,14 @@ from torchvision.models.detection.rpn import (
 )
 
 from maskline_bench.errors import BenchmarkError
-from maskline_bench.host_ops.exported_body import session_of_body
-from maskline_bench.host_ops.show import show
+from maskline_bench.host_ops.exported_body import custom_ops, session_of_body
+from maskline_bench.host_ops.show import show, show_inside
 from maskline_bench.measure import Timing, interleave
 
 Array = npt.NDArray[np.float32]
 OURS, RUNTIME, TORCHVISION = "maskline", "onnxruntime", "torchvision"
+INSIDE = "maskline in onnxruntime"
+INSIDE_TARGET = 15.0  # times the body
 CANVAS, IMAGE = (800, 1344), (800, 1333)  # px
 OP = ProposalNMS(
     strides=(4, 8, 16, 32, 64),
@@ -125,8 +128,8 @@ def make_torchvision(outputs: Outputs) -> Callable[[], Array]:
     return run
 
 
-def make_runtime(outputs: Outputs, threads: int) -> Callable[[], Array]:
-    """Proposals [1000,4] by a session of the exported body."""
+def make_runtime(outputs: Outputs, threads: int, library: Path | None = None) -> Callable[[], Array]:
+    """Proposals [1000,4] by a session of the exported body, or with a library of custom ops."""
     op = exported.ProposalNMS(**dataclasses.asdict(OP))
     levels = range(len(OP.strides))
     inputs = {"image_info": outputs.image_info}
@@ -136,7 +139,7 @@ def make_runtime(outputs: Outputs, threads: int) -> Callable[[], Array]:
         helper.make_tensor_value_info("proposals", TensorProto.FLOAT, [None] * 3),
         helper.make_tensor_value_info("num_proposals", TensorProto.INT32, [None]),
     ]
-    session = session_of_body(exported.body_ort(op), op, inputs, results, threads)
+    session = session_of_body(exported.body_ort(op), op, inputs, results, threads, library)
 
     def run() -> Array:
         found: Array = session.run(["proposals"], inputs)[0][0]
@@ -179,6 +182,7 @@ def run_case(
         OURS: make_ours(outputs, threads),
         TORCHVISION: make_torchvision(outputs),
         RUNTIME: make_runtime(outputs, threads),
+        INSIDE: make_runtime(outputs, threads, custom_ops()),
     }
     agreement = check_agreement(kind, outputs, sides)
     calls = {name: lambda _, side=side: side() for name, side in sides.items()}
@@ -191,6 +195,7 @@ def run_case(
         "shared_with_the_definition": agreement,
         "timings": {name: timing.to_dict() for name, timing in timings.items()},
         "ratio_of_medians": {name: timings[name].median / timings[OURS].median for name in (TORCHVISION, RUNTIME)},
+        "inside_to_body": timings[RUNTIME].median / timings[INSIDE].median,
         "targets": TARGETS,
         "logit_gb_s": sum(level.nbytes for level in outputs.logits) / timings[OURS].median / 1e9,
     }
@@ -206,5 +211,6 @@ def run(*, warmup: int, rounds: int, threads: int, console: Console) -> list[dic
         )
         title = f"C3: {result['anchors']} anchors to {result['proposals']} proposals, {kind}"
         show(console, title, f"C3 {kind}", result, timings, TARGETS)
+        show_inside(console, f"C3 {kind}", result["inside_to_body"], INSIDE_TARGET)
         results.append(result)
     return results

@@ -4,7 +4,7 @@ The maps P2 to P5 of an 800 x 1344 canvas, 256 channels, float32 NCHW in and out
 sides that are uniform by logarithm, so that all four levels are read. ONNX Runtime runs the exported function body (its
 own RoiAlign on the boxes of each level, then one gather) with its output bound to memory that is there; torchvision
 runs its roi_align level by level, as its MultiScaleRoIAlign does. Ours and ONNX Runtime write to the same place in each
-round; torchvision's operator takes none.
+round; torchvision's operator takes none. The same file with our library of custom ops is a side of its own.
 
 Run: make bench-ops, or python -m maskline_bench.host_ops --op roi_align
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,14 @@ from onnx import TensorProto, helper
 from rich.console import Console
 
 from maskline_bench.errors import BenchmarkError
-from maskline_bench.host_ops.exported_body import session_of_body
-from maskline_bench.host_ops.show import show
+from maskline_bench.host_ops.exported_body import custom_ops, session_of_body
+from maskline_bench.host_ops.show import show, show_inside
 from maskline_bench.measure import Timing, interleave
 
 Array = npt.NDArray[np.float32]
 OURS, RUNTIME, TORCHVISION = "maskline", "onnxruntime", "torchvision"
+INSIDE = "maskline in onnxruntime"
+INSIDE_TARGET = 8.0  # times the body
 STRIDES = (4, 8, 16, 32)
 CHANNELS = 256
 CANVAS = (800, 1344)  # px, a multiple of 32
@@ -85,12 +88,14 @@ def make_ours(case: Case, maps: Sequence[Array], boxes: Array, threads: int) -> 
     )
 
 
-def make_runtime(case: Case, maps: Sequence[Array], boxes: Array, threads: int) -> Callable[[], Array]:
-    """A session of the exported body, into memory that is there."""
+def make_runtime(
+    case: Case, maps: Sequence[Array], boxes: Array, threads: int, library: Path | None = None
+) -> Callable[[], Array]:
+    """A session of the exported body, or with a library of custom ops, into memory that is there."""
     op = MultiscaleRoIAlign(STRIDES, 224.0, 4, case.pooled_side, 2, True)
     inputs = {"boxes": boxes, **{f"p{index + 2}": level for index, level in enumerate(maps)}}
     pooled = helper.make_tensor_value_info("pooled", TensorProto.FLOAT, [None] * 4)
-    session = session_of_body(body_ort(op), op, inputs, [pooled], threads)
+    session = session_of_body(body_ort(op), op, inputs, [pooled], threads, library)
     out = np.empty((case.boxes, CHANNELS, case.pooled_side, case.pooled_side), np.float32)
     binding = session.io_binding()
     for name, array in inputs.items():
@@ -155,6 +160,7 @@ def run_case(
     sides = {
         OURS: make_ours(case, maps, boxes, threads),
         RUNTIME: make_runtime(case, maps, boxes, threads),
+        INSIDE: make_runtime(case, maps, boxes, threads, custom_ops()),
         TORCHVISION: make_torchvision(case, maps, boxes),
     }
     wanted = sides[TORCHVISION]()
@@ -173,6 +179,7 @@ def run_case(
         "largest_error": errors,
         "timings": {name: timing.to_dict() for name, timing in timings.items()},
         "ratio_of_medians": ratios,
+        "inside_to_body": timings[RUNTIME].median / timings[INSIDE].median,
         "targets": case.targets,
         "least_traffic_bytes": moved,
         "gb_s": {name: moved / timing.median / 1e9 for name, timing in timings.items()},
@@ -189,5 +196,6 @@ def run(*, warmup: int, rounds: int, threads: int, console: Console) -> list[dic
         )
         rates = {"least GB/s": [f"{rate:.1f}" for rate in result["gb_s"].values()]}
         show(console, f"{case.name}: {case.what}", case.name, result, timings, case.targets, rates)
+        show_inside(console, case.name, result["inside_to_body"], INSIDE_TARGET)
         results.append(result)
     return results

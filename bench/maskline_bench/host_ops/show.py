@@ -35,3 +35,8 @@ def show(
     for name, ratio in result["ratio_of_medians"].items():
         aim = f", target {targets[name]:g}" if name in targets else ""
         console.print(f"[bold]{label}: {ratio:.1f} times as fast as {name}[/bold] (medians{aim})")
+
+
+def show_inside(console: Console, label: str, ratio: float, target: float) -> None:
+    """The line for our custom op in ONNX Runtime against the body that it runs without it."""
+    console.print(f"[bold]{label}: inside onnxruntime {ratio:.1f} times its body[/bold] (medians, target {target:g})")

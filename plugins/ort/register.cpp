@@ -2,7 +2,7 @@
 
 #include "classwise_nms/ort_op.h"
 #include "common/export.h"
-#include "onnxruntime/op.h"
+#include "ort/op.h"
 #include "proposal_nms/ort_op.h"
 #include "roi_align/ort_op.h"
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "common/host/parallel.h"
-#include "onnxruntime/api.h"
+#include "ort/api.h"
 
 #include <cstddef>
 #include <functional>

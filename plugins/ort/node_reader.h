@@ -2,7 +2,7 @@
 #pragma once
 
 #include "node/signature.h"
-#include "onnxruntime/api.h"
+#include "ort/api.h"
 
 #include <algorithm>
 #include <array>

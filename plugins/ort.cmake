@@ -4,7 +4,7 @@ if(NOT EXISTS ${MASKLINE_ONNXRUNTIME_INCLUDE}/onnxruntime_cxx_api.h)
 endif()
 sources_of(ORT_OPS ort_op.cpp)
 add_library(
-  maskline_ort SHARED ${ORT_OPS} onnxruntime/register.cpp $<TARGET_OBJECTS:maskline_host_ops>
+  maskline_ort SHARED ${ORT_OPS} ort/register.cpp $<TARGET_OBJECTS:maskline_host_ops>
                       $<TARGET_OBJECTS:maskline_nodes>)
 target_include_directories(maskline_ort PRIVATE ${CMAKE_SOURCE_DIR})
 target_include_directories(maskline_ort SYSTEM PRIVATE ${MASKLINE_ONNXRUNTIME_INCLUDE})

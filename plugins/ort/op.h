@@ -2,9 +2,9 @@
 #pragma once
 
 #include "node/signature.h"
-#include "onnxruntime/api.h"
-#include "onnxruntime/crew.h"
-#include "onnxruntime/node_reader.h"
+#include "ort/api.h"
+#include "ort/crew.h"
+#include "ort/node_reader.h"
 
 #include <algorithm>
 #include <cstddef>
