@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from maskline_command.console import progress as progress_bar
+from maskline_command.console import results as results_console
+from maskline_command.ending import ending
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -26,8 +28,6 @@ from maskline_client.detector import IN_FLIGHT, Detector
 from maskline_client.errors import ClientError
 from maskline_client.files import write_json
 from maskline_client.images import list_images
-
-WIDE = 4096
 
 app = typer.Typer(
     name="maskline-client",
@@ -57,8 +57,7 @@ def _common(
 
 InFlight = Annotated[int, typer.Option(min=1, help="Requests under way at a time.")]
 
-# A name like a:x:[b].jpg is printed as it is. What is no terminal has no width at which a table would have to be cut.
-_out = Console(markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDE)
+_out = results_console()
 _err = Console(stderr=True, markup=False, emoji=False)
 
 
@@ -85,13 +84,14 @@ def detect(
     with _detector(connection) as detector, _progress() as progress:
         task = progress.add_task("detect", total=len(jobs))
         report = run(detector, jobs, score_thresh, in_flight, lambda: progress.advance(task))
+    if out is not None:  # first, so that the file is there whatever becomes of what is printed
+        write_json(out / JSON_NAME, report.to_coco(detector.model, common_folder(images)))
     if json_lines or not _out.is_terminal:
         for line in report.json_lines() if json_lines else report.lines():
             typer.echo(line)
     else:
         _out.print(_found_table(report))
     if out is not None:
-        write_json(out / JSON_NAME, report.to_coco(detector.model, common_folder(images)))
         (_err if json_lines else _out).print(
             f"{len(report.answers)} drawn pictures and {JSON_NAME} in {out}",
             soft_wrap=True,
@@ -153,14 +153,14 @@ def evaluate(
     if answers.errors:
         raise typer.Exit(2)
     scores = evaluation.score(part, answers.results, masks=model.has_masks, keypoints=model.keypoints)
+    if json_path is not None:
+        write_json(json_path, dataclasses.asdict(scores))
     table = Table("", *STATISTICS, title=f"AP x 100, {scores.num_images} images of {split}, served")
     for kind, values in (("box", scores.box), ("mask", scores.mask), ("keypoint", scores.keypoint)):
         if values is not None:
             found = (values.get(name) for name in STATISTICS)
             table.add_row(kind, *("-" if value is None else f"{100 * value:.2f}" for value in found))
     _out.print(table)
-    if json_path is not None:
-        write_json(json_path, dataclasses.asdict(scores))
 
 
 @app.command()
@@ -224,18 +224,9 @@ def health(
 
 
 def main() -> None:
-    """Run the command; failures become one line and an exit code."""
-    try:
+    """Run the command line."""
+    with ending("maskline-client", extra="client", bad_input=2):
         app()
-    except ClientError as error:
-        _fail(str(error))
-        sys.exit(error.exit_code)
-    except OSError as error:
-        _fail(str(error) if error.filename is None else f"{error.filename}: {error.strerror}")
-        sys.exit(2)
-    except ValueError as error:
-        _fail(str(error))
-        sys.exit(2)
 
 
 def _detector(connection: Connection) -> Detector:
@@ -244,11 +235,9 @@ def _detector(connection: Connection) -> Detector:
 
 
 def _progress() -> Progress:
-    """A bar on a terminal's stderr, which leaves nothing behind; stdout holds the results alone."""
+    """How many images are done, and how long the rest may take."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    return Progress(
-        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=_err, transient=True, disable=not _err.is_terminal
-    )
+    return progress_bar(*columns, TimeElapsedColumn(), TimeRemainingColumn())
 
 
 def _found_table(report: Report) -> Table:

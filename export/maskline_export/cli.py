@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import enum
 import importlib.metadata
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from maskline_train.files import error_line
+from maskline_command.console import results
+from maskline_command.ending import ending
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-
-from maskline_export.errors import ExportError
 
 if TYPE_CHECKING:  # they need onnx, and --help does not
     from maskline_export.engine.engine_manifest import EngineManifest
@@ -74,7 +72,7 @@ def onnx(
 
     with _progress() as report:
         manifest = export_checkpoint(checkpoint, out, bodies.value, report)
-    Console(markup=False, emoji=False).print(_summary(manifest, out))
+    results().print(_summary(manifest, out))
 
 
 class PrecisionChoice(enum.StrEnum):
@@ -117,7 +115,7 @@ def typed(
 
     with _progress() as report:
         manifest = type_artifact(artifact, out, precision.value, calibration, report)
-    Console(markup=False, emoji=False).print(_summary(manifest, out))
+    results().print(_summary(manifest, out))
 
 
 @app.command()
@@ -166,7 +164,7 @@ def engine(
     )
     with _progress() as report:
         engines = build_engines(request, report)
-    Console(markup=False, emoji=False).print(_engine_summary(engines, out))
+    results().print(_engine_summary(engines, out))
 
 
 @app.command()
@@ -261,22 +259,9 @@ def _summary(manifest: Manifest, out: Path) -> Table:
 
 
 def main() -> None:
-    """Run the command; a failure that we know is one line on stderr and exit code 1."""
-    try:
+    """Run the command line."""
+    with ending("maskline-export", extra="export"):
         app()
-    except ModuleNotFoundError as error:
-        _fail(f"no Python package {error.name}; `pip install 'maskline[export]'`")
-    except OSError as error:
-        _fail(error_line(error))
-    except (ExportError, ValueError) as error:  # ValueError: of the checkpoint, or of the data of `verify --data`
-        _fail(str(error))
-
-
-def _fail(text: str) -> NoReturn:
-    """One line on stderr and exit status 1."""
-    console = Console(stderr=True, markup=False, emoji=False, soft_wrap=True, highlight=False)
-    console.print(f"error: {' '.join(text.split())}", style="red")
-    sys.exit(1)
 
 
 if __name__ == "__main__":

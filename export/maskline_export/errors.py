@@ -6,6 +6,8 @@ from __future__ import annotations
 class ExportError(Exception):
     """Any failure that a user of maskline-export should read as one line."""
 
+    exit_code = 1
+
 
 class ContractError(ExportError):
     """A checkpoint, an artifact or a graph is not what the contract in docs/architecture.md says."""

@@ -31,8 +31,9 @@ def written_whole(out: Path, marker: str, kind: str) -> Iterator[Path]:
     scratch = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
     folder = scratch / "new"
     try:
-        folder.mkdir(parents=True)
-        with naming(out):
+        with naming(out, scratch):
+            folder.mkdir(parents=True)
+        with naming(out, folder):
             yield folder
         if out.exists():
             out.rename(scratch / "replaced")  # removed with the scratch folder

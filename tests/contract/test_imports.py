@@ -1,7 +1,7 @@
 """The import direction: train <- export; host (binding of the host library) <- serve; coco <- train, export, client.
 
-coco (what COCO files say) and host stand alone; the benchmarks import all and are imported by none; folder names are no
-import names.
+coco (what COCO files say), command (how commands end) and host stand alone; the four packages with commands import
+command; the benchmarks import all and are imported by none; folder names are no import names.
 """
 
 import ast
@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 OURS = {
     "maskline_train",
     "maskline_coco",
+    "maskline_command",
     "maskline_export",
     "maskline_serve",
     "maskline_client",
@@ -25,10 +26,11 @@ TORCH = {"torch", "torchvision"}
 PACKAGES = {
     "plugins/maskline_host": {"maskline_host"},
     "train/maskline_coco": {"maskline_coco"},
-    "train/maskline_train": {"maskline_train", "maskline_coco"},
-    "export/maskline_export": {"maskline_export", "maskline_train", "maskline_coco"},
-    "triton_repo/maskline_serve": {"maskline_serve", "maskline_host"},
-    "client/maskline_client": {"maskline_client", "maskline_coco"},
+    "train/maskline_command": {"maskline_command"},
+    "train/maskline_train": {"maskline_train", "maskline_coco", "maskline_command"},
+    "export/maskline_export": {"maskline_export", "maskline_train", "maskline_coco", "maskline_command"},
+    "triton_repo/maskline_serve": {"maskline_serve", "maskline_host", "maskline_command"},
+    "client/maskline_client": {"maskline_client", "maskline_coco", "maskline_command"},
     "bench/maskline_bench": OURS,
     "triton_repo/models": set(),
     "triton_repo/backends": set(),

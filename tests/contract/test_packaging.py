@@ -1,4 +1,4 @@
-"""The wheel: six packages, the served models inside, no folder name that would become an import name."""
+"""The wheel: seven packages, the served models inside, no folder name that would become an import name."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def test_the_wheel_holds_our_packages_and_nothing_else_at_the_top(wheel: Path) -
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     packages = {top for top in tops if not top.endswith(".dist-info")}
     commands = {"maskline_train", "maskline_export", "maskline_serve", "maskline_client"}
-    assert packages == commands | {"maskline_coco", "maskline_host"}
+    assert packages == commands | {"maskline_coco", "maskline_command", "maskline_host"}
 
 
 def test_an_installed_wheel_holds_no_library_and_says_so(wheel: Path, tmp_path: Path) -> None:
@@ -82,5 +82,5 @@ def test_the_four_commands_are_declared(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     entry_points = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
     text = archive.read(entry_points).decode()
-    for name, module in {"train": "cli", "export": "cli", "serve": "cli", "client": "commands.main"}.items():
+    for name, module in {"train": "__main__", "export": "__main__", "serve": "cli", "client": "commands.main"}.items():
         assert f"maskline-{name} = maskline_{name}.{module}:main" in text

@@ -146,7 +146,7 @@ def test_without_tensorrt_the_command_says_so_in_one_line(capsys: pytest.Capture
     assert call(main, "verify-engines", "nothing") == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith("error: TensorRT is not installed: `pip install tensorrt`")
+    assert said.err.startswith("maskline-export: TensorRT is not installed: `pip install tensorrt`")
     assert len(said.err.strip().splitlines()) == 1
 
 

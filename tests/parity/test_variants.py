@@ -199,7 +199,7 @@ def test_verify_names_the_stage_of_a_variant_that_was_changed(
         artifact = with_tensor(case.artifact, tmp_path / stage, stage, "", first_half_more)
         status, report = verified(case.checkpoint, artifact, tmp_path, picture(tmp_path))
         assert (status, report["first_deviation"]) == (1, row)
-        assert f"error: first stage that deviates: {row}: max error" in capsys.readouterr().err
+        assert f"maskline-export: first stage that deviates: {row}: max error" in capsys.readouterr().err
 
 
 def test_verify_agrees_where_nothing_is_found(case: Case, tmp_path: Path) -> None:

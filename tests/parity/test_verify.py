@@ -144,7 +144,7 @@ def test_what_cannot_be_read_is_one_line(
     root = folders[0].parent
     assert call(main, "verify", *(word if word.startswith("-") else str(root / word) for word in words)) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {root}")
+    assert error.startswith(f"maskline-export: {root}")
     assert message in error
     assert error.count("\n") == 1
 

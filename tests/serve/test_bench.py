@@ -4,15 +4,14 @@ import json
 
 import pytest
 from maskline_client.bench.calls import Caller, connect
-from maskline_client.bench.cli import bench
 from maskline_client.bench.images import load_images
 from maskline_client.bench.machine import server_memory
 from maskline_client.bench.run import run_bench
 from maskline_client.bench.settings import BenchSettings, Scenario
 from maskline_client.bench.statistics import read_counters, steps_of
+from maskline_client.cli import main
 from serve.standin import picture
-from typer import Typer
-from typer.testing import CliRunner
+from support.processes.in_process import call
 
 pytestmark = pytest.mark.triton
 STEPS = ["preprocess", "backbone", "proposal", "mask", "postprocess"]
@@ -80,25 +79,19 @@ def test_raw_masks_are_compared_too(server, folder):
 
 
 def test_the_command_line(server, folder, tmp_path):
-    app = Typer()
-    app.command()(bench)
     arguments = ["--url", server.grpc_url, "--images", str(folder), "--out", str(tmp_path / "out")]
-    answer = CliRunner().invoke(app, [*arguments, "--concurrency", "1,2", "--requests", "4", "--warmup", "0"])
-    assert answer.exit_code == 0, answer.output
+    assert call(main, "bench", *arguments, "--concurrency", "1,2", "--requests", "4", "--warmup", "0") == 0
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [run["void"] for run in found["runs"]] == ["", ""]
     assert any(process["name"] == "tritonserver" for process in found["server_processes"])
     assert "triton" in found["versions"]
 
 
-def test_a_refused_image_is_one_line_and_nothing_is_written(server, folder, tmp_path):
-    app = Typer()
-    app.command()(bench)
+def test_a_refused_image_is_one_line_and_nothing_is_written(server, folder, tmp_path, capsys):
     damaged = (folder / "3.png").read_bytes()
     (folder / "damaged.png").write_bytes(damaged[: len(damaged) - 30])  # its header still says what it is
     arguments = ["--url", server.grpc_url, "--images", str(folder), "--out", str(tmp_path / "out")]
-    answer = CliRunner().invoke(app, arguments)
-    assert answer.exit_code == 2  # InvalidImage
-    assert "refused the image" in answer.stderr
-    assert len(answer.stderr.strip().splitlines()) == 1
+    assert call(main, "bench", *arguments) == 2  # InvalidImage
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "refused the image" in line
     assert list((tmp_path / "out").iterdir()) == []

@@ -1,1 +1,4 @@
-"""Train Mask R-CNN: model, data, training loop, evaluation, recipes. Imports none of our other packages."""
+"""Train Mask R-CNN: model, data, training loop, evaluation, recipes.
+
+Of our packages it imports `maskline_coco` and `maskline_command` alone.
+"""

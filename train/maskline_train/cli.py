@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from maskline_command.console import results
+from maskline_command.ending import ending
 from rich.console import Console
 
 from maskline_train.data.check import check_command
-from maskline_train.files import error_line
 from maskline_train.options import Data, Kind, RecipeName, TotalBatch, TrainSplit, ValSplit
 from maskline_train.paper.commands import (
     ablate_command,
     cityscapes_command,
-    console,
     distil_command,
     four_step_command,
     say_version,
@@ -26,7 +26,6 @@ from maskline_train.paper.commands import (
     show_metrics,
     tables_command,
 )
-from maskline_train.training.interruption import NonFiniteLossError
 
 app = typer.Typer(
     help="Train and evaluate Mask R-CNN on COCO-format data.",
@@ -151,9 +150,9 @@ def evaluate_command(
         )
     if not processes.is_main:
         return
-    show_metrics(f"{checkpoint} on {split}", metrics)
     content = {"checkpoint": str(checkpoint), "split": split, **metrics.to_dict()}
     _write_metrics(json_out, content)  # before what may fail of the rest, and after it anew
+    show_metrics(f"{checkpoint} on {split}", metrics)
     if cityscapes is not None:
         found = score_cityscapes(dataset, metrics.results, dataset.image_ids[: metrics.num_images], cityscapes)
         show_cityscapes(found)
@@ -161,7 +160,7 @@ def evaluate_command(
     if overlaps is not None:
         draw_overlaps(overlaps, dataset, metrics.results, metrics.num_images)
         groups = score_overlaps(dataset, metrics.results, metrics.num_images)
-        console().print(overlaps_as_rich(groups))
+        results().print(overlaps_as_rich(groups))
         content["overlaps"] = {name: dataclasses.asdict(group) for name, group in groups.items()}
     _write_metrics(json_out, content)
 
@@ -265,15 +264,9 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    """Run the command line; an expected failure is one line on stderr and exit status 1."""
-    try:
+    """Run the command line."""
+    with ending("maskline-train", extra="train"):
         app()
-    except ModuleNotFoundError as error:
-        _say(f"maskline-train: no Python package {error.name}; `pip install 'maskline[train]'`")
-        sys.exit(1)
-    except (OSError, ValueError, NonFiniteLossError) as error:
-        _say(f"maskline-train: {error_line(error) if isinstance(error, OSError) else error}")
-        sys.exit(1)
 
 
 if __name__ == "__main__":

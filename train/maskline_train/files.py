@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from maskline_command.naming import naming as naming_os_errors
 from PIL import Image
 
 FULL_BYTES = 1 << 20  # a disk with less left counts as full where a library does not say why it failed
@@ -25,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with naming(path):
+        with naming(path, temporary):
             temporary.touch()
             mode = temporary.stat().st_mode
             yield temporary
@@ -37,14 +38,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Turn what libraries raise when they cannot write into an OSError with the file's name."""
+def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Turn what libraries raise when they cannot write into an OSError with the file's name, not the temporary one."""
     try:
-        yield
-    except OSError as error:
-        if error.filename is not None or error.errno is None:
-            raise
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        with naming_os_errors(path, temporary):
+            yield
+    except OSError:
+        raise
     except Exception as error:
         # safetensors has an error of its own, torch.save raises RuntimeError.
         said = " ".join(str(error).split())
@@ -54,13 +54,6 @@ def naming(path: Path) -> Iterator[None]:
         full = "No space left" in said or shutil.disk_usage(path.parent).free < FULL_BYTES
         number = errno.ENOSPC if full else errno.EIO
         raise OSError(number, f"{os.strerror(number)} ({said})", str(path)) from error
-
-
-def error_line(error: OSError) -> str:
-    """What an OSError says, the file first."""
-    if error.filename is None or error.strerror is None:
-        return str(error)
-    return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}"
 
 
 def save_image(path: Path, image: Image.Image, image_format: str, **options: Any) -> None:
@@ -101,10 +94,11 @@ def whole_folder(out: Path, error: type[ValueError]) -> Iterator[Path]:
     refuse_existing(out, error)
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = out.with_name(f".{out.name}.{secrets.token_hex(4)}")  # not mkdtemp, whose folders nobody else can enter
-    scratch.mkdir()
     try:
-        yield scratch
-        scratch.rename(out)
+        with naming_os_errors(out, scratch):
+            scratch.mkdir()
+            yield scratch
+            scratch.rename(out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import signal
-import sys
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
+from maskline_command.console import results
+from maskline_command.signals import Stopped
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -27,9 +26,6 @@ from maskline_serve.server.triton_server import TritonServer
 POLL_SECONDS = 0.2
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode="markdown")
-# Paths and names are printed as they are: neither [words] nor :words: in them mean anything.
-# What is no terminal has no width at which a table would have to be cut or broken.
-out = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 4096)
 
 
 def _version(wanted: bool) -> None:
@@ -67,6 +63,7 @@ def assemble(
 
     Example: `maskline-serve assemble out/artifact out/repository --target cpu`
     """
+    out = results(markup=False)
     changed = assemble_repository(artifact, repository, target, force, engines)
     made = Repository.load(repository)
     size_mib = sum((made.folder / name).stat().st_size for name in made.files) / 2**20
@@ -107,7 +104,6 @@ def run(
             f"{repository}: got target tensorrt, which the local server cannot serve; run {repository}/launch.sh in "
             "Triton's container, or assemble for the target cpu"
         )
-    signal.signal(signal.SIGTERM, _interrupt)
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     server = TritonServer(
         repository,
@@ -127,7 +123,7 @@ def run(
             while True:
                 time.sleep(POLL_SECONDS)
                 server.raise_if_ended()
-    except KeyboardInterrupt:
+    except Stopped:
         console.print("stopped")
 
 
@@ -142,15 +138,10 @@ def doctor(repository: RepositoryFolder) -> None:
     styles = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "bold red"}
     for finding in findings:
         table.add_row(finding.check, Text(finding.level, styles[finding.level]), finding.detail)
-    out.print(table)
+    results(markup=False).print(table)
     errors = sum(finding.level is Level.ERROR for finding in findings)
     if errors:
         raise ServeError(f"{repository}: {errors} of {len(findings)} checks failed")
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """SIGTERM ends `run` as Ctrl-C does."""
-    raise KeyboardInterrupt
 
 
 def _announce(server: TritonServer) -> None:
@@ -170,6 +161,7 @@ def _announce(server: TritonServer) -> None:
             str(config.max_batch_size),
             " -> ".join(wire) if config.platform == "ensemble" else "",
         )
+    out = results(markup=False)
     out.print(table)
     serves = f"tritonserver {server.version} serves {server.repository.folder}; the canary image came back right"
     places = f"  gRPC    {server.grpc_url}\n  HTTP    {server.http_url}\n  metrics {server.metrics_url}/metrics"

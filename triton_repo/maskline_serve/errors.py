@@ -6,6 +6,8 @@ from __future__ import annotations
 class ServeError(Exception):
     """Base of every error this package raises on purpose; its text is one line fit for a terminal."""
 
+    exit_code = 1
+
 
 class ArtifactError(ServeError):
     """The artifact folder is missing, damaged, or written by a release that does not fit."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from maskline_client.bench.settings import BenchSettings, Scenario
 from maskline_client.connection import DEFAULT_URL
@@ -47,38 +47,26 @@ def bench(
     """
     try:
         # Here, not above: the commands that measure nothing must not need the packages of the `bench` extra.
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # that it makes its cache elsewhere is no news
         from maskline_client.bench.run import run_command
     except ModuleNotFoundError as error:
-        raise _failure(f"{error}; `pip install 'maskline[bench]'`", 1) from error
-    try:
-        settings = BenchSettings(
-            url=url,
-            model=model,
-            scenarios=tuple(scenario or [Scenario.CLOSED_LOOP]),
-            concurrency=_levels(concurrency),
-            requests=requests,
-            seconds=seconds,
-            warmup=warmup,
-            target_qps=target_qps,
-            latency_bound_ms=latency_bound_ms,
-            in_flight=in_flight,
-            timeout_s=timeout,
-        )
-        results = run_command(settings, images, out, Console(markup=False, emoji=False))
-    except (ValueError, OSError) as error:
-        raise _failure(str(error), 2) from error
-    except ClientError as error:
-        raise _failure(str(error), error.exit_code) from error
-    if results.voids:
-        raise _failure(f"VOID, do not use: {'; '.join(results.voids)}", 1)
-
-
-def _failure(text: str, code: int) -> typer.Exit:
-    """Print one line to stderr and return what ends the command."""
-    Console(stderr=True, markup=False, emoji=False).print(
-        f"bench: {text}", style="red", soft_wrap=True, highlight=False
+        raise ClientError(f"{error}; `pip install 'maskline[bench]'`") from error
+    settings = BenchSettings(
+        url=url,
+        model=model,
+        scenarios=tuple(scenario or [Scenario.CLOSED_LOOP]),
+        concurrency=_levels(concurrency),
+        requests=requests,
+        seconds=seconds,
+        warmup=warmup,
+        target_qps=target_qps,
+        latency_bound_ms=latency_bound_ms,
+        in_flight=in_flight,
+        timeout_s=timeout,
     )
-    return typer.Exit(code)
+    results = run_command(settings, images, out)
+    if results.voids:
+        raise ClientError(f"VOID, do not use: {'; '.join(results.voids)}")
 
 
 def _levels(text: str) -> tuple[int, ...]:

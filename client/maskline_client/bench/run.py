@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from maskline_command.console import results as results_console
 from rich.console import Console
 from tritonclient.utils import InferenceServerException
 
@@ -141,7 +142,7 @@ def _mean(values: list[int]) -> float:
     return sum(values) / len(values)
 
 
-def run_command(settings: BenchSettings, images: Path, out: Path, console: Console) -> BenchResults:
+def run_command(settings: BenchSettings, images: Path, out: Path) -> BenchResults:
     """Measure, write results.json, results.csv and report.html to `out`, print the tables.
 
     Raises:
@@ -153,13 +154,14 @@ def run_command(settings: BenchSettings, images: Path, out: Path, console: Conso
     loaded = load_images(images)
     out.mkdir(parents=True, exist_ok=True)
     try:
-        with console.status("starting") as status:
+        with Console(stderr=True, markup=False, emoji=False).status("starting") as status:
             results = run_bench(settings, loaded, out, status.update)
     except InferenceServerException as error:
         raise from_status(str(error.status()), str(error.message()), settings.url, settings.timeout_s) from error
     write_json(out / "results.json", results)
     write_csv(out / "results.csv", results)
     write_report(out / "report.html", results)
+    console = results_console()
     print_tables(console, results)
     console.print(f"report: {out / 'report.html'}", soft_wrap=True)
     return results

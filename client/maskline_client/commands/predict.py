@@ -23,10 +23,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
 
+from maskline_command.naming import naming
+
 from maskline_client.detections import Detections
 from maskline_client.detector import IN_FLIGHT, Detector, Outcome
 from maskline_client.errors import InvalidImage, RefusedImage, of_file
-from maskline_client.files import naming, write_json
+from maskline_client.files import write_json
 from maskline_client.served_model import ServedModel
 
 FORMAT = "maskline-predictions/1"

@@ -6,6 +6,8 @@ import ctypes
 import importlib
 from typing import Any
 
+from maskline_command.signals import has_come
+
 from maskline_export.engine.engine_manifest import Runtime
 from maskline_export.errors import EngineBuildError
 
@@ -49,6 +51,27 @@ def make_logger(trt: Any) -> Any:
                 self.errors.append(" ".join(message.split()))
 
     return Logger()
+
+
+def make_monitor(trt: Any) -> Any:
+    """What TensorRT asks between the steps of a build, which may take minutes: whether Ctrl-C has come."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        """Ends a build when a signal came."""
+
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+
+        def phase_start(self, name: str, parent: str | None, steps: int) -> None:
+            pass
+
+        def phase_finish(self, name: str) -> None:
+            pass
+
+        def step_complete(self, name: str, step: int) -> bool:
+            return not has_come()
+
+    return Monitor()
 
 
 def first_gpu() -> tuple[str, str] | None:

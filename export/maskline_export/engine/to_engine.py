@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from maskline_command.signals import held
 from maskline_train.files import replace_file
 
 from maskline_export.engine import plugin_library
@@ -22,7 +23,7 @@ from maskline_export.engine.engine_manifest import FILE as ENGINES_FILE
 from maskline_export.engine.engine_manifest import PLUGINS, EngineInfo, EngineManifest, Runtime
 from maskline_export.engine.plugin_library import PluginFile
 from maskline_export.engine.profiles import Profile, profiles
-from maskline_export.engine.tensorrt_module import first_gpu, import_tensorrt, make_logger
+from maskline_export.engine.tensorrt_module import first_gpu, import_tensorrt, make_logger, make_monitor
 from maskline_export.errors import EngineBuildError
 from maskline_export.folder import written_whole
 from maskline_export.manifest import Manifest, Precision, StageInfo, load_artifact, sha256
@@ -187,7 +188,8 @@ class _Builder:
         self._check_tensors(network, info, path.name)
         layers = self._count_plugins(network, info, path.name)
         config = self._config(info)
-        plan = self._builder.build_serialized_network(network, config)
+        with held():
+            plan = self._builder.build_serialized_network(network, config)
         if plan is None:
             raise self._error(f"{path.name}: TensorRT does not build it")
         cache = config.get_timing_cache()
@@ -203,6 +205,7 @@ class _Builder:
 
     def _config(self, info: StageInfo) -> Any:
         config = self._builder.create_builder_config()
+        config.progress_monitor = make_monitor(self._trt)
         # fp32 means fp32: TF32 keeps 10 bits of a factor, as fp16 does, and would be on by itself.
         config.clear_flag(self._trt.BuilderFlag.TF32)
         if self._request.runtime == "tensorrt_rtx":

@@ -77,13 +77,14 @@ def export_checkpoint(checkpoint: Path, out: Path, bodies: Bodies = "ort", repor
         The manifest that was written.
 
     Raises:
-        ExportError: the checkpoint cannot be read, `out` is taken, or an exported file fails its checks. Nothing is
-            left behind then.
+        ExportError: the checkpoint is damaged, `out` is taken, or an exported file fails its checks. Nothing is left
+            behind then.
+        OSError: the checkpoint is not there or cannot be read, or `out` cannot be written.
     """
     report(f"reading {checkpoint}")
     try:
         model = load_model(checkpoint)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise ContractError(str(error)) from error
     return export_model(model, sha256(checkpoint / WEIGHTS_FILE), out, bodies, report)
 

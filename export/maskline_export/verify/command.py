@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from maskline_command.console import progress, results
 from maskline_train.checkpoint import WEIGHTS_FILE, load_model
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.loader import eval_loader
@@ -19,8 +20,6 @@ from maskline_train.evaluation.evaluate import Metrics, Result, evaluate, percen
 from maskline_train.files import replace_file
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
 from maskline_train.spec import ModelSpec
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from maskline_export.errors import ContractError, ParityError
@@ -44,31 +43,32 @@ def run(
         ParityError: a stage deviates, or the artifact was exported from other weights; reports are written first.
         ContractError: the artifact is damaged or typed, or checkpoint, images or data cannot be read.
     """
-    console = Console(markup=False, emoji=False)
     manifest = load_artifact(artifact)
     check_float32(artifact, manifest)
     try:
         model = load_model(checkpoint).eval()
         sources = list(_sources(images, data, split, model))
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise ContractError(str(error)) from error
     _check_same_weights(checkpoint, manifest)
     if data is not None and (found := _dataset(data, split, model).classes) != model.spec.classes:
         raise ContractError(
             f"{data}: got the classes {', '.join(found[:5])}, expected the model's: {', '.join(model.spec.classes[:5])}"
         )
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("PyTorch against ONNX Runtime", total=len(sources))
-        report = verify(model, artifact, manifest, (pixels for _, pixels in sources), lambda: progress.advance(task))
-    console.print(parity_table("PyTorch against ONNX Runtime", report.rows))
+    with progress() as bar:
+        task = bar.add_task("PyTorch against ONNX Runtime", total=len(sources))
+        report = verify(model, artifact, manifest, (pixels for _, pixels in sources), lambda: bar.advance(task))
     result: dict[str, Any] = report.to_dict() | {"image_names": [name for name, _ in sources]}
     if data is not None:
         result["ap"] = average_precision(model, artifact, data, split)
-        console.print(ap_table(result["ap"]))
     dataclasses.replace(manifest, parity=result).save(artifact)
     if json_path is not None:
         json_path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(json_path, (json.dumps(result, indent=2) + "\n").encode())
+    console = results()
+    console.print(parity_table("PyTorch against ONNX Runtime", report.rows))
+    if data is not None:
+        console.print(ap_table(result["ap"]))
     if report.first_deviation is not None:
         raise ParityError(_advice(report))
     console.print(

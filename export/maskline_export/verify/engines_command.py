@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from maskline_command.console import results
 from maskline_train.data.canvas import preprocess, preprocess_batch
 from maskline_train.files import save_image
 from maskline_train.spec import PreprocessingSpec
@@ -57,7 +58,7 @@ def run(artifact: Path, engines: Path | None, building: Building, batch: int) ->
         EngineBuildError: no TensorRT, no GPU, or the engines are of another one.
         ContractError: the artifact is typed or damaged, or the engines were built of another one.
     """
-    console = Console(markup=False, emoji=False)
+    console = results()
     import_tensorrt("tensorrt")  # before anything takes time
     manifest = load_artifact(artifact)
     check_float32(artifact, manifest)

@@ -89,4 +89,4 @@ def test_evaluate_of_what_is_not_there(tmp_path: Path) -> None:
 
 def test_export_of_what_is_not_there(tmp_path: Path) -> None:
     *_, line = run("maskline_export.cli", ["onnx", tmp_path / "none", tmp_path / "out"])  # after what it was doing
-    assert line.startswith(f"error: {tmp_path / 'none'}")
+    assert line.startswith(f"maskline-export: {tmp_path / 'none'}")

@@ -24,9 +24,9 @@ ROOT = Path(__file__).parents[3]
 APPS = {"maskline-client": client, "maskline-export": export, "maskline-serve": serve, "maskline-train": train}
 MODULES = {
     "maskline-client": "maskline_client.commands.main",
-    "maskline-export": "maskline_export.cli",
+    "maskline-export": "maskline_export.__main__",
     "maskline-serve": "maskline_serve.cli",
-    "maskline-train": "maskline_train.cli",
+    "maskline-train": "maskline_train.__main__",
 }
 
 

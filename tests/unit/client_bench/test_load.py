@@ -4,12 +4,11 @@ import json
 
 import pytest
 from maskline_client.bench.calls import Caller
-from maskline_client.bench.cli import bench
 from maskline_client.bench.closed_loop import first_answers, gate, run_closed_loop
 from maskline_client.bench.loadgen import run_loadgen
 from maskline_client.bench.settings import BenchSettings, Scenario
-from typer import Typer
-from typer.testing import CliRunner
+from maskline_client.cli import main
+from support.processes.in_process import call
 
 LOADGEN = [Scenario.SINGLE_STREAM, Scenario.SERVER, Scenario.OFFLINE]
 
@@ -94,25 +93,21 @@ def test_open_loop_counts_from_the_scheduled_time(served, images, tmp_path):
     assert max(measured.latencies_ms) > 400.0  # twice the service time: the queue is in the figure
 
 
-APP = Typer()
-APP.command()(bench)
-
-
 def run_bench_command(served, tmp_path, images, *options):
     folder = tmp_path / "images"
     folder.mkdir()
     for image in images:
         (folder / image.name).write_bytes(image.data)
     arguments = ["--url", served.url, "--images", str(folder), "--out", str(tmp_path / "out"), *options]
-    return CliRunner().invoke(APP, arguments)
+    return call(main, "bench", *arguments)
 
 
 def test_the_command_writes_everything(served, images, tmp_path):
-    answer = run_bench_command(
+    status = run_bench_command(
         served, tmp_path, images, "--concurrency", "1,2", "--requests", "6", "--seconds", "0.3",
         "--target-qps", "30", *(part for name in ("closed-loop", *LOADGEN) for part in ("--scenario", name)),
     )  # fmt: skip
-    assert answer.exit_code == 0, answer.output
+    assert status == 0
     out = tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == ["loadgen", "report.html", "results.csv", "results.json"]
     found = json.loads((out / "results.json").read_text())
@@ -124,29 +119,29 @@ def test_the_command_writes_everything(served, images, tmp_path):
     assert found["images"]["count"] == 3
 
 
-def test_errors_void_the_run_and_the_command_fails(served, images, tmp_path):
+def test_errors_void_the_run_and_the_command_fails(served, images, tmp_path, capsys):
     served.behaviour.fail_every = 13  # the gate's 6 requests and the 5 of the warm-up pass
-    answer = run_bench_command(served, tmp_path, images, "--concurrency", "1", "--requests", "4")
-    assert answer.exit_code == 1
-    assert "VOID, do not use: closed-loop 1: 1 of 4 requests failed" in answer.stderr
+    assert run_bench_command(served, tmp_path, images, "--concurrency", "1", "--requests", "4") == 1
+    said = capsys.readouterr().err
+    assert "VOID, do not use: closed-loop 1: 1 of 4 requests failed" in said
     assert len((tmp_path / "out" / "results.csv").read_text().splitlines()) == 1
 
 
-def test_no_server_is_one_line(images, tmp_path, served):
+def test_no_server_is_one_line(images, tmp_path, served, capsys):
     gone = type(served)("127.0.0.1:9", served.behaviour)
-    answer = run_bench_command(gone, tmp_path, images)
-    assert answer.exit_code != 0
-    assert len(answer.stderr.strip().splitlines()) == 1
-    assert "127.0.0.1:9" in answer.stderr
+    assert run_bench_command(gone, tmp_path, images) != 0
+    said = capsys.readouterr().err
+    assert len(said.strip().splitlines()) == 1
+    assert "127.0.0.1:9" in said
     assert not (tmp_path / "out" / "results.json").exists()
 
 
-def test_wrong_answers_are_not_timed(served, images, tmp_path):
+def test_wrong_answers_are_not_timed(served, images, tmp_path, capsys):
     served.behaviour.delay_s = 0.05
     served.behaviour.mix_up = True
-    answer = run_bench_command(served, tmp_path, images, "--concurrency", "3")
-    assert answer.exit_code == 1
-    assert "another answer" in answer.stderr
+    assert run_bench_command(served, tmp_path, images, "--concurrency", "3") == 1
+    said = capsys.readouterr().err
+    assert "another answer" in said
     assert not (tmp_path / "out" / "results.json").exists()
 
 
@@ -158,8 +153,8 @@ def test_wrong_answers_are_not_timed(served, images, tmp_path):
         (("--images", "nowhere"), "nowhere"),  # no such folder
     ],
 )
-def test_bad_options_are_one_line(served, images, tmp_path, options, text):
-    answer = run_bench_command(served, tmp_path, images, *options)
-    assert answer.exit_code == 2
-    assert text in answer.stderr
-    assert len(answer.stderr.strip().splitlines()) == 1
+def test_bad_options_are_one_line(served, images, tmp_path, options, text, capsys):
+    assert run_bench_command(served, tmp_path, images, *options) == 2
+    said = capsys.readouterr().err
+    assert text in said
+    assert len(said.strip().splitlines()) == 1

@@ -31,7 +31,11 @@ def test_a_missing_checkpoint_is_one_line(tmp_path: Path, capsys: pytest.Capture
     assert call(main, "onnx", str(tmp_path / "nothing"), str(tmp_path / "out")) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.strip().splitlines()[-1].startswith(f"error: {tmp_path / 'nothing'}: no model.json; expected")
+    assert (
+        said.err.strip()
+        .splitlines()[-1]
+        .startswith(f"maskline-export: {tmp_path / 'nothing'}: no model.json; expected")
+    )
     assert "Traceback" not in said.err
     assert list(tmp_path.iterdir()) == []
 

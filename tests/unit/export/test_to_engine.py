@@ -79,7 +79,7 @@ RTX = ("--rtx", "--plugin-free", "--precision", "fp32", "--profile", "1:1:2@64x6
 @needs_no_tensorrt
 def test_without_tensorrt_it_says_what_to_install(artifact: Path, tmp_path: Path) -> None:
     line = refused(command(artifact, tmp_path / "out"))
-    assert line.startswith("error: TensorRT is not installed: `pip install tensorrt`")
+    assert line.startswith("maskline-export: TensorRT is not installed: `pip install tensorrt`")
     assert "--rtx" in line
     assert [path.name for path in tmp_path.iterdir()] == ["artifact"]
 
@@ -173,7 +173,7 @@ def test_a_stage_that_tensorrt_refuses_is_told_in_its_own_words(artifact: Path, 
     onnx.save(model, artifact / "mask.onnx")
     write_manifest(artifact)
     line = refused(command(artifact, tmp_path / "out", *RTX))
-    assert line.startswith("error: mask.onnx: TensorRT's parser refuses it; it says: NonZero")
+    assert line.startswith("maskline-export: mask.onnx: TensorRT's parser refuses it; it says: NonZero")
     assert [path.name for path in tmp_path.iterdir()] == ["artifact"]
 
 

@@ -87,4 +87,5 @@ def test_fit_on_a_full_disk_ends_in_one_line_with_the_file(
     assert status == 1
     (line,) = capfd.readouterr().err.strip().splitlines()
     assert line.startswith(f"maskline-train: {tmp_path / 'run'}"), line
+    assert ".tmp" not in line
     assert not [path for path in (tmp_path / "run").rglob("*") if path.name.endswith(".tmp")]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from maskline_command.console import progress
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 
 def check_command(
@@ -40,9 +40,8 @@ def check_command(
 
 
 def _decode(check: Callable[[Callable[[], None]], None], total: int, split: str) -> None:
-    """Decode all images under a bar on a terminal's stderr."""
-    console = Console(stderr=True, markup=False, emoji=False)
+    """Decode all images under a bar."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"decode {split}", total=total)
-        check(lambda: progress.advance(task))
+    with progress(*columns) as bar:
+        task = bar.add_task(f"decode {split}", total=total)
+        check(lambda: bar.advance(task))

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from maskline_command.console import progress
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
-from rich.progress import track
 
 from maskline_train.data.errors import DataError
 from maskline_train.files import refuse_existing, whole_folder
@@ -109,6 +109,10 @@ def read_id_map(frame: Frame) -> IdMap:
     try:
         with Image.open(path, formats=("PNG",)) as image:
             mode, ids = image.mode, np.asarray(image)
+    except OSError as error:
+        if error.errno is not None:  # no permission; Pillow's own have none
+            raise
+        raise DataError(f"{path}: cannot be read ({error}); unpack it again") from error
     except Exception as error:  # Pillow's readers raise anything on a broken file
         raise DataError(f"{path}: cannot be read ({error}); unpack it again") from error
     if mode != "I" and not mode.startswith("I;16"):
@@ -193,12 +197,13 @@ def _coco_content(frames: Sequence[Frame], split: str) -> dict[str, Any]:
     """The COCO file of a split; categories keep Cityscapes' label numbers."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for frame in track(frames, f"Converting {split}", transient=True):
-        ids = read_id_map(frame)
-        name = f"{frame.name}{_IMAGE_SUFFIX}"
-        images.append({"id": len(images) + 1, "file_name": name, "height": ids.shape[0], "width": ids.shape[1]})
-        for instance in instances_of(ids):
-            annotations.append(_annotation(len(annotations) + 1, len(images), instance))
+    with progress() as bar:
+        for frame in bar.track(frames, description=f"Converting {split}"):
+            ids = read_id_map(frame)
+            name = f"{frame.name}{_IMAGE_SUFFIX}"
+            images.append({"id": len(images) + 1, "file_name": name, "height": ids.shape[0], "width": ids.shape[1]})
+            for instance in instances_of(ids):
+                annotations.append(_annotation(len(annotations) + 1, len(images), instance))
     categories = [{"id": LABELS[name], "name": name} for name in CLASSES]
     info = {"description": f"Cityscapes, fine annotations, {split}"}
     return {"info": info, "images": images, "annotations": annotations, "categories": categories}

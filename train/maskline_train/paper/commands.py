@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from maskline_command.console import results
 from rich.console import Console
 from rich.table import Table
 
@@ -16,14 +16,6 @@ from maskline_train.options import Data, Kind, RecipeName, TotalBatch, TrainSpli
 if TYPE_CHECKING:
     from maskline_train.evaluation.cityscapes_metric import CityscapesMetrics
     from maskline_train.evaluation.evaluate import Metrics
-
-
-WIDE = 4096  # columns of what is no terminal: a table is never cut there
-
-
-def console() -> Console:
-    """Where tables go; names in them are printed as they are."""
-    return Console(markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 def say_version(wanted: bool) -> None:
@@ -43,13 +35,13 @@ def show_metrics(title: str, metrics: Metrics) -> None:
         table.add_column(name, justify="right")
     for kind, values in metrics.kinds().items():
         table.add_row(kind, *[percent(values.get(name)) for name in metrics.box])
-    console().print(table)
+    results().print(table)
     classes = Table("class", title="AP of each class", title_justify="left")
     for kind in metrics.kinds():
         classes.add_column(kind, justify="right")
     for name, values in metrics.per_class.items():
         classes.add_row(name, *[percent(values[kind]) for kind in metrics.kinds()])
-    console().print(classes)
+    results().print(classes)
 
 
 def cityscapes_command(
@@ -69,7 +61,7 @@ def cityscapes_command(
         table.add_column(name, justify="right")
     for label in CLASSES:
         table.add_row(label, *[str(counts[name][label]) for name in split])
-    console().print(table)
+    results().print(table)
 
 
 def four_step_command(
@@ -151,7 +143,7 @@ def show_cityscapes(metrics: CityscapesMetrics) -> None:
         table.add_row(label, percent(values["AP"]), percent(values["AP50"]))
     table.add_section()
     table.add_row("mean", percent(metrics.ap), percent(metrics.ap50))
-    console().print(table)
+    results().print(table)
 
 
 def ablate_command(
@@ -199,7 +191,7 @@ def ablate_command(
             say(f"{stop}; repeat the command to go on")
             raise typer.Exit(stop.exit_code) from None
     if processes.is_main:
-        console().print(as_rich(chosen, found))
+        results().print(as_rich(chosen, found))
         _say(f"{out / table}: table.md, table.json, sheet.png")
 
 

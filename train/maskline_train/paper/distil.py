@@ -22,8 +22,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from maskline_command.console import progress
 from pycocotools import mask as coco_mask
-from rich.progress import track
 
 from maskline_train.data.canvas import image_info
 from maskline_train.data.coco import CocoDataset
@@ -145,12 +145,13 @@ def _predict(
 ) -> Iterator[tuple[dict[str, Any], list[Result]]]:
     """COCO's entry of each image of this process's share, and what is found in it."""
     share = list(enumerate(files, start=first_id))[processes.rank :: processes.world]
-    for image_id, path in track(share, "Predicting", transient=True, disable=not processes.is_main):
-        pixels = decode_image(path)
-        size = pixels.shape[0], pixels.shape[1]
-        detections = detect_augmented(model, pixels, views)
-        (found,) = to_results(detections, image_info(size, size)[None], [image_id], labelled.category_ids)
-        yield {"id": image_id, "file_name": f"unlabelled/{path.name}", "height": size[0], "width": size[1]}, found
+    with progress(shown=processes.is_main) as bar:
+        for image_id, path in bar.track(share, description="Predicting"):
+            pixels = decode_image(path)
+            size = pixels.shape[0], pixels.shape[1]
+            detections = detect_augmented(model, pixels, views)
+            (found,) = to_results(detections, image_info(size, size)[None], [image_id], labelled.category_ids)
+            yield {"id": image_id, "file_name": f"unlabelled/{path.name}", "height": size[0], "width": size[1]}, found
 
 
 def _image_id(predicted: tuple[dict[str, Any], list[Result]]) -> int:

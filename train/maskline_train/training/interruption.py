@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -25,6 +26,8 @@ class Interrupted(Exception):  # noqa: N818 (no error: the run ended as it was a
 
 class NonFiniteLossError(RuntimeError):
     """A loss or gradient is NaN or infinite, which ends a run; the text gives the step, the term and advice."""
+
+    exit_code = 1
 
 
 class Signals:
@@ -62,7 +65,8 @@ class Signals:
             if self._announce:
                 # Not by `print`, which a signal may interrupt in the middle of another one.
                 name = signal.Signals(number).name
-                os.write(2, f"\n{name}: ending this step or evaluation; once more ends at once\n".encode())
+                with contextlib.suppress(OSError):  # nobody reads it: `tee` ends by the same Ctrl-C
+                    os.write(2, f"\n{name}: ending this step or evaluation; once more ends at once\n".encode())
         elif now - self._received_at > ECHO_S:
             self._restore()
             signal.raise_signal(number)

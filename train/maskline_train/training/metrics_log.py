@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+from maskline_command.streams import ReaderGone
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Column
@@ -64,7 +65,7 @@ class MetricsLog:
     def say(self, text: str) -> None:
         """One line on the console and in train.log."""
         if self._active:
-            self._console.print(text)
+            self._show(text)
             self._write_log(text)
 
     def count(self, step: int, images: int) -> None:
@@ -94,7 +95,7 @@ class MetricsLog:
         line = f"step {step}/{self._steps}, {text}"
         self._write_log(line)
         if not self._console.is_terminal:
-            self._console.print(line)
+            self._show(line)
 
     def evaluating(self, step: int, done: int, count: int) -> int:
         """Show how far the evaluation after step `step` is; elsewhere than on a terminal a line a minute. Returns 0."""
@@ -103,7 +104,7 @@ class MetricsLog:
             self._progress.update(self._task, text=text)
             now = time.perf_counter()
             if not self._console.is_terminal and now - self._told > TELL_EVERY_S:
-                self._console.print(f"step {step}: {text}")
+                self._show(f"step {step}: {text}")
                 self._told = now
         return 0
 
@@ -111,6 +112,13 @@ class MetricsLog:
         """Record the metrics of an evaluation after step `step`."""
         if self._active:
             self._record({"kind": "evaluation", "step": step, **values})
+
+    def _show(self, text: str) -> None:
+        """One line on the console, as long as somebody reads it: `tee` ends by the Ctrl-C that is to end a run well."""
+        try:
+            self._console.print(text)
+        except ReaderGone:
+            self._console.quiet = True
 
     def _record(self, entry: dict[str, float | str]) -> None:
         with naming(self._out / METRICS):

@@ -145,8 +145,9 @@ def _write_folder(folder: Path, state: TrainingState) -> None:
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        _fill(temporary, folder, state)
-        temporary.rename(folder)
+        with naming(folder, temporary):
+            _fill(temporary, folder, state)
+            temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     flush(folder.parent)

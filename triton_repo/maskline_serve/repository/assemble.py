@@ -99,9 +99,9 @@ def assemble(
     folder = repository_folder.resolve()  # a link stays, what it points to is replaced
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-    staging.mkdir()  # not mkdtemp, whose folders a server under another user could not enter
     try:
-        with naming(folder):
+        with naming(folder, staging):
+            staging.mkdir()  # not mkdtemp, whose folders a server under another user could not enter
             repository = _write(artifact, engines, staging)
         if not _must_replace(folder, repository, force):
             return False

@@ -42,7 +42,7 @@ class Description:
         path = folder / self.file
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             make = self.make.format(folder=folder)
             raise self.error(f"{folder} {self.absent} (no {self.file}); {make}") from None
         except ValueError as error:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from maskline_command.naming import naming as naming_os_errors
+
 
 @contextlib.contextmanager
-def naming(folder: Path) -> Iterator[None]:
-    """Give an OSError the name of the repository, where it has none: a full disk names no file."""
-    try:
-        yield
-    except shutil.Error as error:  # copytree's: a list of (source, target, why)
-        raise OSError(errno.EIO, str(error.args[0][0][2]), str(folder)) from error
-    except OSError as error:
-        if error.filename is not None or error.errno is None:
-            raise
-        raise OSError(error.errno, os.strerror(error.errno), str(folder)) from error
+def naming(folder: Path, staging: Path) -> Iterator[None]:
+    """Give an OSError the name of the repository, where it has none or that of the staging folder."""
+    with naming_os_errors(folder, staging):
+        try:
+            yield
+        except shutil.Error as error:  # copytree's: a list of (source, target, an OSError's text)
+            found = re.match(r"\[Errno (\d+)\]", str(error.args[0][0][2]))
+            number = int(found[1]) if found else errno.EIO
+            raise OSError(number, os.strerror(number), str(folder)) from error
 
 
 def swap(staging: Path, folder: Path) -> None:

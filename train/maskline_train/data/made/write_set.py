@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from rich.progress import Progress
+from maskline_command.console import progress
 
 from maskline_train.data.errors import DataError
 from maskline_train.data.made.ink import Pixels
@@ -59,12 +59,12 @@ def written_set(made: MadeSet, out: Path, seed: int, *, train_images: int, val_i
     """
     if min(train_images, val_images) < 1:
         raise DataError(f"images: got {train_images} train and {val_images} val, expected at least 1 of each")
-    with whole_folder(out, DataError) as scratch, Progress(transient=True) as progress:
-        task = progress.add_task(f"Drawing {made.title.split()[-1]}", total=train_images + val_images)
+    with whole_folder(out, DataError) as scratch, progress() as bar:
+        task = bar.add_task(f"Drawing {made.title.split()[-1]}", total=train_images + val_images)
         (scratch / "annotations").mkdir()
         for split, count in (("train", train_images), ("val", val_images)):
             for _ in _write_split(made, scratch, split, count, seed):
-                progress.advance(task)
+                bar.advance(task)
         yield scratch
 
 

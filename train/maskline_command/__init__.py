@@ -1,0 +1,1 @@
+"""What all four commands share: how they end, and where they print. Imports none of ours."""

@@ -1,0 +1,26 @@
+"""Where commands print: what they found on stdout, what is going on on stderr."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.progress import Progress, ProgressColumn
+
+WIDE = 4096  # columns of what is no terminal: a table is never cut there
+
+
+def results(*, markup: bool = True) -> Console:
+    """Stdout. Without `markup`, [words] of a path or name are printed as they are."""
+    return Console(emoji=False, highlight=False, markup=markup, width=None if sys.stdout.isatty() else WIDE)
+
+
+def progress(*columns: ProgressColumn, shown: bool = True) -> Progress:
+    """A bar on a terminal's stderr, which leaves nothing behind; nothing elsewhere."""
+    console = Console(stderr=True, emoji=False)
+    return Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=not (shown and console.is_terminal and not console.is_dumb_terminal),
+    )
