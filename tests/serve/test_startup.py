@@ -74,7 +74,7 @@ def test_doctor_survives_a_program_that_is_no_server(repository, tmp_path, monke
 
 def test_what_the_system_refuses_is_one_line(artifact, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "File exists" in fails(["assemble", artifact, tmp_path / "file" / "repository"])
+    assert "file exists" in fails(["assemble", artifact, tmp_path / "file" / "repository"])
 
 
 def test_numpy_2_is_refused(repository, tmp_path):

@@ -10,14 +10,14 @@ from rich.progress import Progress, ProgressColumn
 WIDE = 4096  # columns of what is no terminal: a table is never cut there
 
 
-def results(*, markup: bool = True) -> Console:
-    """Stdout. Without `markup`, [words] of a path or name are printed as they are."""
-    return Console(emoji=False, highlight=False, markup=markup, width=None if sys.stdout.isatty() else WIDE)
+def results() -> Console:
+    """Stdout. [words] and :words: of a path or name are printed as they are."""
+    return Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 def progress(*columns: ProgressColumn, shown: bool = True) -> Progress:
     """A bar on a terminal's stderr, which leaves nothing behind; nothing elsewhere."""
-    console = Console(stderr=True, emoji=False)
+    console = Console(stderr=True, markup=False, emoji=False)
     return Progress(
         *columns,
         console=console,

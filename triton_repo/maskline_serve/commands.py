@@ -63,7 +63,7 @@ def assemble(
 
     Example: `maskline-serve assemble out/artifact out/repository --target cpu`
     """
-    out = results(markup=False)
+    out = results()
     changed = assemble_repository(artifact, repository, target, force, engines)
     made = Repository.load(repository)
     size_mib = sum((made.folder / name).stat().st_size for name in made.files) / 2**20
@@ -138,7 +138,7 @@ def doctor(repository: RepositoryFolder) -> None:
     styles = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "bold red"}
     for finding in findings:
         table.add_row(finding.check, Text(finding.level, styles[finding.level]), finding.detail)
-    results(markup=False).print(table)
+    results().print(table)
     errors = sum(finding.level is Level.ERROR for finding in findings)
     if errors:
         raise ServeError(f"{repository}: {errors} of {len(findings)} checks failed")
@@ -161,7 +161,7 @@ def _announce(server: TritonServer) -> None:
             str(config.max_batch_size),
             " -> ".join(wire) if config.platform == "ensemble" else "",
         )
-    out = results(markup=False)
+    out = results()
     out.print(table)
     serves = f"tritonserver {server.version} serves {server.repository.folder}; the canary image came back right"
     places = f"  gRPC    {server.grpc_url}\n  HTTP    {server.http_url}\n  metrics {server.metrics_url}/metrics"

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from serve import standin
-from support.data.shapes_data import write_shapes
 from unit.client.triton_double import Script, serving
 
 TESTS = Path(__file__).parents[2]
@@ -76,17 +75,3 @@ def test_data_made_on_a_full_disk(tmp_path: Path) -> None:
     (line,) = run("maskline_train.cli", ["data", "figures", out, "--train-images", 1, "--val-images", 1], 3000)
     assert line.startswith(f"maskline-train: {tmp_path}")
     assert not list(tmp_path.iterdir())
-
-
-def test_evaluate_of_what_is_not_there(tmp_path: Path) -> None:
-    write_shapes(tmp_path / "shapes", {"val": 1})
-    words = ["evaluate", tmp_path / "none", "--data", tmp_path / "shapes"]
-    (line,) = run("maskline_train.cli", words)
-    assert line == f"maskline-train: {tmp_path / 'none'}: no model.json; expected a checkpoint folder that " + (
-        "`maskline-train fit` wrote"
-    )
-
-
-def test_export_of_what_is_not_there(tmp_path: Path) -> None:
-    *_, line = run("maskline_export.cli", ["onnx", tmp_path / "none", tmp_path / "out"])  # after what it was doing
-    assert line.startswith(f"maskline-export: {tmp_path / 'none'}")

@@ -41,7 +41,7 @@ def one_line(capsys: Said, *words: object, limit: int) -> str:
     said = capsys.readouterr()
     assert "Traceback" not in said.err
     line = said.err.strip().splitlines()[-1]
-    assert line.startswith("error: /")
+    assert line.startswith("maskline-export: /")
     return line
 
 
@@ -90,7 +90,7 @@ def test_a_full_folder_of_temporary_files_is_named_and_not_the_output(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
     words = ("typed", exported / "artifact", tmp_path / "out", "--precision", "int8")
     line = one_line(capsys, *words, "--calibration", tmp_path / "photos", limit=5000)
-    assert line.startswith(f"error: {tmp_path / 'scratch'}")
+    assert line.startswith(f"maskline-export: {tmp_path / 'scratch'}")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "scratch"]
     assert not list((tmp_path / "scratch").iterdir())
 
@@ -102,7 +102,7 @@ def test_what_verify_found_is_written_whole_or_not(exported: Path, tmp_path: Pat
     Image.new("RGB", (80, 60)).save(tmp_path / "photo.png")
     words = ("verify", exported / "checkpoint", artifact, "--images", tmp_path / "photo.png")
     line = one_line(capsys, *words, limit=limit)
-    assert line.startswith(f"error: {artifact / FILE}: ")
+    assert line.startswith(f"maskline-export: {artifact / FILE}: ")
     assert files(exported) == before
     assert load_artifact(artifact).parity is None
 
