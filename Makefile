@@ -76,11 +76,12 @@ type: $(READY) ## mypy, strict
 	@MYPYPATH=$(SERVED) $(BIN)/mypy --explicit-package-bases $(SERVED)
 	@for backend in triton_repo/backends/*/; do $(BIN)/mypy $$backend || exit 1; done
 
-# Two workers with one thread each: two threads on the tiny models of the tests spin more than they compute; with
-# THREADS=2 they sleep instead. Files in the order of the folders: the slow ones come first; xdist's own order has them
-# last, where one worker waits.
+# One thread a worker: two on the tiny models of the tests spin more than they compute; with THREADS=2 they sleep instead.
+# A worker more than two cores have work for: one of them often waits for a server. Files in the order of the folders:
+# the slow ones come first; xdist's own order has them last, where all but one worker wait.
 THREADS ?= 1
-PYTEST = OMP_NUM_THREADS=$(THREADS) OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+WORKERS ?= 3
+PYTEST = OMP_NUM_THREADS=$(THREADS) OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 pytest: plugins ## the tests, the real Triton server included
 	@$(PYTEST) --durations=15 -m 'not long'

@@ -97,7 +97,7 @@ def main(
     few: Annotated[bool, typer.Option("--few", help="Eight settings instead of all eighteen.")] = False,
     group: Annotated[list[str] | None, typer.Option(help=f"Repeatable, of {', '.join(GROUPS)}; default: all.")] = None,
     store: Annotated[Path, typer.Option(help="Results by run; what is there is not run again.")] = Path("out/machines"),
-    workers: Annotated[int, typer.Option(min=1, help="Processes a run.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Processes a run.")] = 3,
     minutes: Annotated[float, typer.Option(help="No run starts after so long; the report says what was run.")] = 1e9,
 ) -> None:
     """Measure what is missing, report, and judge."""
