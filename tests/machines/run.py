@@ -59,7 +59,7 @@ def planned(settings: Sequence[Setting], seeds: int, groups: Sequence[str]) -> l
 
 def measure(run: Run, scratch: Path, workers: int) -> dict[str, Any]:
     """The rows of one run by so many processes, and how it ended."""
-    rows = scratch / "rows.jsonl"
+    rows = scratch.resolve() / "rows.jsonl"  # some tests change the folder
     rows.unlink(missing_ok=True)
     own = {"MASKLINE_TEST_SEED": str(run.seed), "MASKLINE_MARGINS": str(rows), "PYTHONPATH": "tests"}
     command = [sys.executable, "-m", "pytest", *PYTEST, "-n", str(workers), *GROUPS[run.group]]
