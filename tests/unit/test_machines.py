@@ -58,14 +58,15 @@ def test_measuring_asserts_and_records(tmp_path, monkeypatch):
 
 def test_the_recorder_finds_shares_of_tolerances_and_failures(tmp_path):
     (tmp_path / "test_it.py").write_text("""
-import numpy as np, pytest, torch
+import pathlib, numpy as np, pytest, torch
 def test_shares():
     torch.testing.assert_close(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.5]), rtol=0, atol=1)
     assert torch.allclose(torch.tensor([10.0]), torch.tensor([8.0]), rtol=0.5, atol=0)
     assert not torch.allclose(torch.tensor([10.0]), torch.tensor([8.0]))
     np.testing.assert_allclose([3.0], [4.0], rtol=0, atol=10)
     assert 1.25 == pytest.approx(1.0, abs=0.5)
-def test_fails():
+def test_fails(monkeypatch):
+    monkeypatch.setattr(pathlib.Path, "open", None)
     assert torch.allclose(torch.tensor([10.0]), torch.tensor([8.0]))
 """)
     rows = tmp_path / "rows.jsonl"
