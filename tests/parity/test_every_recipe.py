@@ -22,9 +22,9 @@ def test_a_recipe_trains_a_step(name: str, chain: RecipeChain) -> None:
     chain.check(name)
 
 
-# As few as have every part of a network among them: an export takes seconds. Those of `make test` have the parts that
-# the variants of test_variants.py lack there: the non-local block, and RoIPool.
-SHORT = {"mask_rcnn_x152_fpn_nl", "keypoint_rcnn_r50_fpn_pool"}
+# As few as have every part of a network among them: an export takes seconds. The one of `make test` has the part that
+# the variants of test_variants.py lack there and that no op's own tests run: the non-local block.
+SHORT = {"mask_rcnn_x152_fpn_nl"}
 
 
 @pytest.mark.parametrize(
