@@ -11,10 +11,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 from maskline_export.custom_ops.body import DOMAIN, OPSET, node_attributes
-from maskline_host.library import custom_ops_path
 from onnx import TensorProto, helper
-
-from maskline_bench.errors import BenchmarkError
 
 
 def session_of_body(
@@ -49,15 +46,3 @@ def session_of_body(
     if library is not None:
         options.register_custom_ops_library(str(library))
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def custom_ops() -> Path:
-    """The library of custom ops of ONNX Runtime.
-
-    Raises:
-        BenchmarkError: it is not built.
-    """
-    found = custom_ops_path()
-    if found is None:
-        raise BenchmarkError("libmaskline_ort.so: not found; `make plugins` builds it or says what it lacks")
-    return found

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from maskline_export.custom_ops import proposal_nms as exported
+from maskline_host.library import custom_ops_path
 from maskline_host.proposal_nms import ProposalNMS, proposal_nms
 from onnx import TensorProto, helper
 from rich.console import Console
@@ -31,7 +32,7 @@ from torchvision.models.detection.rpn import (
 )
 
 from maskline_bench.errors import BenchmarkError
-from maskline_bench.host_ops.exported_body import custom_ops, session_of_body
+from maskline_bench.host_ops.exported_body import session_of_body
 from maskline_bench.host_ops.show import show, show_inside
 from maskline_bench.measure import Timing, interleave
 
@@ -182,8 +183,10 @@ def run_case(
         OURS: make_ours(outputs, threads),
         TORCHVISION: make_torchvision(outputs),
         RUNTIME: make_runtime(outputs, threads),
-        INSIDE: make_runtime(outputs, threads, custom_ops()),
     }
+    library = custom_ops_path()
+    if library is not None:
+        sides[INSIDE] = make_runtime(outputs, threads, library)
     agreement = check_agreement(kind, outputs, sides)
     calls = {name: lambda _, side=side: side() for name, side in sides.items()}
     timings = interleave(calls, warmup=warmup, rounds=rounds, tell=tell, pause_s=PAUSE_S, warm=True)
@@ -195,7 +198,7 @@ def run_case(
         "shared_with_the_definition": agreement,
         "timings": {name: timing.to_dict() for name, timing in timings.items()},
         "ratio_of_medians": {name: timings[name].median / timings[OURS].median for name in (TORCHVISION, RUNTIME)},
-        "inside_to_body": timings[RUNTIME].median / timings[INSIDE].median,
+        "inside_to_body": timings[RUNTIME].median / timings[INSIDE].median if library is not None else None,
         "targets": TARGETS,
         "logit_gb_s": sum(level.nbytes for level in outputs.logits) / timings[OURS].median / 1e9,
     }

@@ -21,12 +21,13 @@ import numpy.typing as npt
 import torch
 import torchvision
 from maskline_export.custom_ops.multiscale_roi_align import MultiscaleRoIAlign, body_ort
+from maskline_host.library import custom_ops_path
 from maskline_host.roi_align import multiscale_roi_align
 from onnx import TensorProto, helper
 from rich.console import Console
 
 from maskline_bench.errors import BenchmarkError
-from maskline_bench.host_ops.exported_body import custom_ops, session_of_body
+from maskline_bench.host_ops.exported_body import session_of_body
 from maskline_bench.host_ops.show import show, show_inside
 from maskline_bench.measure import Timing, interleave
 
@@ -160,9 +161,11 @@ def run_case(
     sides = {
         OURS: make_ours(case, maps, boxes, threads),
         RUNTIME: make_runtime(case, maps, boxes, threads),
-        INSIDE: make_runtime(case, maps, boxes, threads, custom_ops()),
         TORCHVISION: make_torchvision(case, maps, boxes),
     }
+    library = custom_ops_path()
+    if library is not None:
+        sides[INSIDE] = make_runtime(case, maps, boxes, threads, library)
     wanted = sides[TORCHVISION]()
     errors = {name: float(np.abs(side() - wanted).max()) for name, side in sides.items()}
     wrong = {name: error for name, error in errors.items() if not error <= TOLERANCE}
@@ -179,7 +182,7 @@ def run_case(
         "largest_error": errors,
         "timings": {name: timing.to_dict() for name, timing in timings.items()},
         "ratio_of_medians": ratios,
-        "inside_to_body": timings[RUNTIME].median / timings[INSIDE].median,
+        "inside_to_body": timings[RUNTIME].median / timings[INSIDE].median if library is not None else None,
         "targets": case.targets,
         "least_traffic_bytes": moved,
         "gb_s": {name: moved / timing.median / 1e9 for name, timing in timings.items()},

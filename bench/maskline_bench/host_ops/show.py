@@ -37,6 +37,11 @@ def show(
         console.print(f"[bold]{label}: {ratio:.1f} times as fast as {name}[/bold] (medians{aim})")
 
 
-def show_inside(console: Console, label: str, ratio: float, target: float) -> None:
-    """The line for our custom op in ONNX Runtime against the body that it runs without it."""
+def show_inside(console: Console, label: str, ratio: float | None, target: float) -> None:
+    """The line for our custom op in ONNX Runtime against the body that runs without it; None: there is no library."""
+    if ratio is None:
+        console.print(
+            f"{label}: libmaskline_ort.so is not built (`make plugins` says why): not timed inside onnxruntime"
+        )
+        return
     console.print(f"[bold]{label}: inside onnxruntime {ratio:.1f} times its body[/bold] (medians, target {target:g})")
