@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,11 +14,12 @@ from maskline_export.manifest import Manifest, load_artifact
 from maskline_export.onnx_stages.to_onnx import export_checkpoint
 from maskline_export.precision.to_typed import type_artifact
 from maskline_export.verify.command import run
-from maskline_export.verify.compare import StageRow, match_boxes
+from maskline_export.verify.compare import StageRow, match_boxes, pasted_error
 from maskline_export.verify.images import ladder_images
 from maskline_export.verify.stages_verifier import Verifier
 from maskline_train.checkpoint import load_model, save_model
 from onnx import numpy_helper
+from pycocotools import mask as coco_mask
 from support.data.shapes_data import write_shapes
 from support.export.kept_traces import kept_traces
 from support.models.tiny import tiny_model
@@ -62,6 +64,21 @@ def test_every_stage_agrees_on_all_sizes(folders: tuple[Path, Path], tmp_path: P
     assert report["detections"] > 100
     assert all(row["ok"] for row in report["rows"])
     assert load_artifact(artifact).parity == report
+
+
+def test_a_pixel_at_the_threshold_of_a_small_mask_is_no_deviation_and_another_one_is() -> None:
+    """16 pixels, the last of them undecided: 15 of 16 would be 0.06, on some processors and not on others."""
+
+    def rle(count: int) -> dict[str, Any]:
+        pixels = np.zeros((8, 8), np.uint8, order="F")
+        pixels.flat[:count] = 1
+        return dict(coco_mask.encode(np.asfortranarray(pixels)))
+
+    for found in (15, 16, 17):
+        assert pasted_error(rle(16), rle(15), rle(17), rle(found)) == 0
+    assert pasted_error(rle(16), rle(15), rle(17), rle(14)) == 1 / 16
+    assert pasted_error(rle(16), rle(15), rle(17), rle(20)) == 3 / 20
+    assert pasted_error(rle(16), rle(16), rle(16), rle(0)) == 1
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from maskline_train.spec import ModelSpec
 
 from maskline_export.verify.compare import StageRow
 
+SAME_LEVELS = 2  # of 255: mask probabilities that are no further apart are the same
 SAME_POINT_PX = 0.1  # keypoints nearer than this are the same; two equal peaks of a heatmap may change places
 
 
@@ -23,10 +24,10 @@ def make_rows(spec: ModelSpec) -> dict[str, StageRow]:
     mask_rows = [
         StageRow("mask RoI features", 1e-4, relative=True),
         # a probability that rounds up on one side and down on the other
-        StageRow("mask probabilities", 2.0, "of 255"),
+        StageRow("mask probabilities", SAME_LEVELS, "of 255"),
     ]
     pasted_rows = [
-        # 1 - IoU; a small object has some 30 pixels, so one pixel at the threshold's edge is 3 %
+        # boxes a tenth of a pixel apart move the edge; pixels that the levels above leave open count for neither side
         StageRow("masks, pasted", 0.05, "1 - IoU"),
         # bias: mean of (area / area - 1) over all matched masks
         StageRow("mask area", 0.01, "share"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +26,10 @@ from pycocotools import mask as coco_mask
 from maskline_export.manifest import Manifest
 from maskline_export.onnx_file import load_onnx
 from maskline_export.onnx_stages import stage_io
-from maskline_export.verify.compare import match_boxes
+from maskline_export.verify.compare import Rle, match_boxes, pasted_error
 from maskline_export.verify.onnx_runtime import OnnxModel, OnnxPipeline, RawDetections, Tensors
 from maskline_export.verify.probes import custom_node, with_outputs, without_node
-from maskline_export.verify.rows import SAME_POINT_PX, ParityReport, features_row, make_rows
+from maskline_export.verify.rows import SAME_LEVELS, SAME_POINT_PX, ParityReport, features_row, make_rows
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -180,21 +179,26 @@ class Verifier:
         self.rows["scores"].add(reference.scores[0, found].numpy(), other.scores[0, partner[found]])
         if other.masks is None:
             return
-        masks, size = _quantised(reference)[0], (int(info[4]), int(info[5]))
-        ours = encode_masks(masks[found], boxes_at_original_size(boxes[found], info), size)
+        masks, size = _quantised(reference)[0, found], (int(info[4]), int(info[5]))
+        ours = boxes_at_original_size(boxes[found], info)
         chosen = partner[found]
-        theirs = encode_masks(other.masks[0, chosen], boxes_at_original_size(other.boxes[0, chosen], info), size)
-        for pair in zip(ours, theirs, strict=True):
-            self._add_pasted([dict(rle) for rle in pair])
+        theirs = boxes_at_original_size(other.boxes[0, chosen], info)
+        pasted = (
+            encode_masks(masks, ours, size),
+            encode_masks(np.maximum(masks, SAME_LEVELS) - np.uint8(SAME_LEVELS), ours, size),
+            encode_masks(np.minimum(masks, 255 - SAME_LEVELS) + np.uint8(SAME_LEVELS), ours, size),
+            encode_masks(other.masks[0, chosen], theirs, size),
+        )
+        for mask, least, most, found_mask in zip(*pasted, strict=True):
+            self._add_pasted(dict(mask), dict(least), dict(most), dict(found_mask))
 
-    def _add_pasted(self, pair: list[dict[str, Any]]) -> None:
-        areas = coco_mask.area(pair)
-        if areas.max() == 0:
+    def _add_pasted(self, mask: Rle, least: Rle, most: Rle, found: Rle) -> None:
+        area, found_area = (int(coco_mask.area(rle)) for rle in (mask, found))
+        if area == found_area == 0:
             return
-        overlap = float(coco_mask.iou(pair[:1], pair[1:], [0])[0, 0])
-        self.rows["masks, pasted"].add(np.array(0.0), np.array(1.0 - overlap))
-        if areas[0] > 0:
-            self._area_ratios.append(float(areas[1] / areas[0]))
+        self.rows["masks, pasted"].add(np.array(0.0), np.array(pasted_error(mask, least, most, found)))
+        if area > 0:
+            self._area_ratios.append(found_area / area)
 
     def _match(
         self,
