@@ -31,6 +31,13 @@ def built(name: str) -> Path:
     return path
 
 
+def custom_ops() -> Path:
+    """libmaskline_ort.so; skips, and says so, where the headers to build it are not."""
+    if not (BUILD / ORT).is_file():
+        pytest.skip(f"{ORT} is not built: ONNX Runtime's headers are not here (`make plugins` says more)")
+    return BUILD / ORT
+
+
 @contextmanager
 def host(device: str) -> Iterator[None]:
     """Within: the host library uses what `host-generic` or `host-avx512` says."""

@@ -21,6 +21,8 @@ from maskline_host.classwise_nms import ClasswiseNMS
 from maskline_host.proposal_nms import ProposalNMS
 from nms_runner import head_outputs, image_info, rpn_outputs
 from onnx import helper
+from support.export import onnx_ops
+from support.export.onnx_ops import feeds
 
 ALIGN = roi_align_runner.Op(strides=(4, 8), pooled_side=3)
 PROPOSALS = ProposalNMS((4, 8), (16.0, 32.0), (1.0,), False, 0.0, 50, 20, 0.7, 0.0)
@@ -35,8 +37,8 @@ INPUTS: dict[str, list[npt.NDArray[Any]]] = {
 }
 
 
-def feeds(inputs: list[npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    return {f"input_{i}": array for i, array in enumerate(inputs)}
+def one_node(op: str, attributes: Any, inputs: list[npt.NDArray[Any]]) -> bytes:
+    return onnx_ops.one_node(op, attributes, inputs).SerializeToString()
 
 
 def with_a_body_of_zeros(model: bytes) -> bytes:
@@ -56,7 +58,7 @@ def with_a_body_of_zeros(model: bytes) -> bytes:
 
 
 def test_it_wins_over_the_body_and_without_it_the_body_runs() -> None:
-    model = with_a_body_of_zeros(ort_runner.one_node("MultiscaleRoIAlign", ALIGN, INPUTS["MultiscaleRoIAlign"]))
+    model = with_a_body_of_zeros(one_node("MultiscaleRoIAlign", ALIGN, INPUTS["MultiscaleRoIAlign"]))
     body = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
     assert not body.run(None, feeds(INPUTS["MultiscaleRoIAlign"]))[0].any()
     (found,) = ort_runner.make_session(model).run(None, feeds(INPUTS["MultiscaleRoIAlign"]))
@@ -80,13 +82,13 @@ def test_it_wins_over_the_body_and_without_it_the_body_runs() -> None:
 )
 def test_a_wrong_attribute_is_named_when_the_session_is_made(op: str, attributes: Any, text: str) -> None:
     with pytest.raises(Exception, match="maskline|" + op) as caught:
-        ort_runner.make_session(ort_runner.one_node(op, attributes, INPUTS[op]))
+        ort_runner.make_session(one_node(op, attributes, INPUTS[op]))
     assert f"{op}: " in str(caught.value)
     assert text in str(caught.value)
 
 
 def test_a_missing_attribute_and_one_of_another_type_are_named() -> None:
-    proto = onnx.load_from_string(ort_runner.one_node("ClasswiseNMS", DETECTIONS, INPUTS["ClasswiseNMS"]))
+    proto = onnx.load_from_string(one_node("ClasswiseNMS", DETECTIONS, INPUTS["ClasswiseNMS"]))
     node = proto.graph.node[0]
     kept = [attribute for attribute in node.attribute if attribute.name != "score_thresh"]
     del node.attribute[:]
@@ -111,7 +113,7 @@ def test_a_missing_attribute_and_one_of_another_type_are_named() -> None:
 def test_a_wrong_shape_fails_its_run_alone(
     op: str, attributes: Any, position: int, shape: tuple[int, ...], text: str
 ) -> None:
-    session = ort_runner.make_session(ort_runner.one_node(op, attributes, INPUTS[op]))
+    session = ort_runner.make_session(one_node(op, attributes, INPUTS[op]))
     inputs = list(INPUTS[op])
     inputs[position] = np.zeros(shape, np.float32)
     with pytest.raises(Exception, match=op) as caught:
@@ -121,13 +123,13 @@ def test_a_wrong_shape_fails_its_run_alone(
 
 
 def test_another_number_of_inputs_is_named() -> None:
-    model = ort_runner.one_node("ProposalNMS", PROPOSALS, INPUTS["ProposalNMS"][:-1])
+    model = one_node("ProposalNMS", PROPOSALS, INPUTS["ProposalNMS"][:-1])
     with pytest.raises(Exception, match=r"ProposalNMS: got 4 inputs, expected 5 \(image_info \.\. deltas of stride"):
         ort_runner.make_session(model)
 
 
 def test_the_shapes_of_outputs_are_known_before_a_run() -> None:
-    proto = onnx.load_from_string(ort_runner.one_node("ProposalNMS", PROPOSALS, INPUTS["ProposalNMS"]))
+    proto = onnx.load_from_string(one_node("ProposalNMS", PROPOSALS, INPUTS["ProposalNMS"]))
     for value in proto.graph.input:
         value.type.tensor_type.shape.dim[0].dim_param = "B"
     found = {value.name: value.shape for value in ort_runner.make_session(proto.SerializeToString()).get_outputs()}
@@ -135,7 +137,7 @@ def test_the_shapes_of_outputs_are_known_before_a_run() -> None:
 
 
 def test_two_sessions_in_two_threads_answer_the_same() -> None:
-    model = ort_runner.one_node("ClasswiseNMS", DETECTIONS, INPUTS["ClasswiseNMS"])
+    model = one_node("ClasswiseNMS", DETECTIONS, INPUTS["ClasswiseNMS"])
     alone = ort_runner.make_session(model).run(None, feeds(INPUTS["ClasswiseNMS"]))
     sessions = [ort_runner.make_session.__wrapped__(model) for _ in range(2)]
 
@@ -152,7 +154,7 @@ def test_it_works_on_the_threads_of_the_session() -> None:
     boxes = roi_align_runner.random_boxes(256, 256, 2, 400)
     maps = [level.float().numpy() for level in roi_align_runner.pyramid(256, 256, images=2, channels=64)]
     op = roi_align_runner.Op()
-    session = ort_runner.make_session(ort_runner.one_node("MultiscaleRoIAlign", op, [boxes, *maps]))
+    session = ort_runner.make_session(one_node("MultiscaleRoIAlign", op, [boxes, *maps]))
     tasks, seen, done = Path("/proc/self/task"), set[int](), threading.Event()
 
     def watch() -> None:

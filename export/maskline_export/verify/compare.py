@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from maskline_train.evaluation.paste import Rle
 from pycocotools import mask as coco_mask
 
 Array = npt.NDArray[np.generic]
-Rle = dict[str, Any]  # pycocotools' "size" and "counts"
 
 
 @dataclasses.dataclass

@@ -17,7 +17,7 @@ import onnx
 import torch
 from maskline_train.data.canvas import preprocess
 from maskline_train.evaluation.evaluate import boxes_at_original_size
-from maskline_train.evaluation.paste import encode_masks
+from maskline_train.evaluation.paste import Rle, encode_masks
 from maskline_train.model.heads.box_head import classwise_nms
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
 from maskline_train.model.roi.multiscale import multiscale_roi_align
@@ -26,7 +26,7 @@ from pycocotools import mask as coco_mask
 from maskline_export.manifest import Manifest
 from maskline_export.onnx_file import load_onnx
 from maskline_export.onnx_stages import stage_io
-from maskline_export.verify.compare import Rle, match_boxes, pasted_error
+from maskline_export.verify.compare import match_boxes, pasted_error
 from maskline_export.verify.onnx_runtime import OnnxModel, OnnxPipeline, RawDetections, Tensors
 from maskline_export.verify.probes import custom_node, with_outputs, without_node
 from maskline_export.verify.rows import SAME_LEVELS, SAME_POINT_PX, ParityReport, features_row, make_rows
@@ -190,7 +190,7 @@ class Verifier:
             encode_masks(other.masks[0, chosen], theirs, size),
         )
         for mask, least, most, found_mask in zip(*pasted, strict=True):
-            self._add_pasted(dict(mask), dict(least), dict(most), dict(found_mask))
+            self._add_pasted(mask, least, most, found_mask)
 
     def _add_pasted(self, mask: Rle, least: Rle, most: Rle, found: Rle) -> None:
         area, found_area = (int(coco_mask.area(rle)) for rle in (mask, found))
