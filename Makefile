@@ -135,7 +135,7 @@ test-tensorrt: plugins ## on a machine with TensorRT: build the engines and comp
 	@$(BIN)/maskline-export verify-engines out/tensorrt
 
 test-gpu: $(READY) ## everything of the plugins that needs a GPU: tests, harness, sanitizer, benchmark; into out/gpu
-	@PYTHON=$(BIN)/python TENSORRT_INCLUDE=$(TENSORRT_INCLUDE) plugins/check_gpu.sh out/gpu
+	@PYTHON=$(BIN)/python TENSORRT_INCLUDE=$(TENSORRT_INCLUDE) ONNXRUNTIME_INCLUDE=$(ONNXRUNTIME_INCLUDE) plugins/check_gpu.sh out/gpu
 
 clean: ## remove what the targets made, the environment excepted
 	@rm -rf out build dist .mypy_cache .pytest_cache .ruff_cache

@@ -22,14 +22,14 @@ target_include_directories(maskline_nvinfer_headers INTERFACE ${CMAKE_SOURCE_DIR
 target_compile_options(maskline_nvinfer_headers INTERFACE ${WARNINGS})
 
 # The plugins: nothing but the two functions that TensorRT asks for is seen from outside, and no libnvinfer is linked.
-sources_of(FACES plugin.cpp)
 add_library(
-  maskline_faces OBJECT ${FACES} framework/register.cpp framework/base.cpp framework/fields.cpp framework/field_list.cpp
+  maskline_faces OBJECT framework/register.cpp framework/base.cpp framework/fields.cpp framework/field_list.cpp
                         framework/formats.cpp framework/log.cpp)
 target_link_libraries(maskline_faces PRIVATE maskline_nvinfer_headers)
 
 function(add_plugins TARGET)
-  add_library(${TARGET} SHARED $<TARGET_OBJECTS:maskline_faces> $<TARGET_OBJECTS:maskline_nodes> ${ARGN})
+  add_library(${TARGET} SHARED $<TARGET_OBJECTS:maskline_faces> $<TARGET_OBJECTS:maskline_nodes>
+                               $<TARGET_OBJECTS:maskline_on_device> ${ARGN})
   target_link_libraries(${TARGET} PRIVATE maskline_nvinfer_headers CUDA::cudart_static ${CMAKE_DL_LIBS})
   target_link_options(${TARGET} PRIVATE -Wl,--no-undefined)
   show_only(${TARGET} plugins)

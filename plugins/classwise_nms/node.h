@@ -4,6 +4,7 @@
 #include "classwise_nms/attributes.h"
 #include "node/signature.h"
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -29,12 +30,20 @@ struct ClasswiseNMSNode
         visitor("min_side", attributes.minSide);
     }
 
+    static constexpr std::size_t kFIRST_OF_MANY{5}; //!< none
+
+    //! Attributes of some node.
+    static Attributes example()
+    {
+        return {};
+    }
+
     static Signature signature(Attributes const& attributes);
 
     //! What the signature cannot say; the shapes of the inputs are all known and have passed it. "" or the rule.
     static std::string checkSizes(Attributes const& attributes, std::vector<Shape> const& inputs);
 
-    //! The sizes of a call; for inputs that have passed the signature. Types are the caller's to fill in.
+    //! The sizes of a call; for inputs that have passed the signature.
     static ClasswiseNMSShape shapeOf(Attributes const& attributes, std::vector<Shape> const& inputs);
 };
 

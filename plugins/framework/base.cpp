@@ -301,8 +301,9 @@ std::int32_t PluginBase::enqueue(PluginTensorDesc const* inputDesc, PluginTensor
             return;
         }
         auto const& first = inputDesc[std::max(mSignature.firstFeatures(), 0)];
-        Launch const run{std::move(shapes), first.type, first.format, inputs, outputs, workspace, stream};
-        cudaError_t const status = launch(run);
+        bool const packed = first.format == nvinfer1::TensorFormat::kHWC8;
+        cudaError_t const status
+            = launch({{std::move(shapes), realTypeOf(first.type), packed, inputs, outputs}, workspace, stream});
         if (status != cudaSuccess)
         {
             throw std::runtime_error(std::string("the launch was refused: ") + cudaGetErrorString(status));

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "framework/fields.h"
+#include "node/device_call.h"
 #include "node/signature.h"
 
 #include <NvInferRuntime.h>
@@ -23,30 +24,6 @@ namespace maskline
 
 constexpr char const* kPLUGIN_NAMESPACE = "maskline";
 constexpr char const* kPLUGIN_VERSION = "1";
-
-//! One run of an op, as TensorRT gives it.
-struct Launch
-{
-    std::vector<Shape> shapes;     //!< of the inputs
-    nvinfer1::DataType type;       //!< of the features; of the first input where there are none
-    nvinfer1::TensorFormat format; //!< of the same
-    void const* const* inputs;     //!< device pointers
-    void* const* outputs;
-    void* workspace;
-    cudaStream_t stream;
-
-    template <typename T>
-    T const* input(std::int32_t i) const
-    {
-        return static_cast<T const*>(inputs[i]);
-    }
-
-    template <typename T>
-    T* output(std::int32_t i) const
-    {
-        return static_cast<T*>(outputs[i]);
-    }
-};
 
 class PluginBase : public nvinfer1::IPluginV3,
                    public nvinfer1::IPluginV3OneCore,
@@ -111,7 +88,7 @@ protected:
     virtual std::size_t workspaceBytes(std::vector<Shape> const& inputs) const = 0;
 
     //! Queues the op. Never called when all outputs are empty.
-    virtual cudaError_t launch(Launch const& launch) const = 0;
+    virtual cudaError_t launch(DeviceCall const& call) const = 0;
 
 private:
     void checkKnown(std::vector<Shape> const& inputs) const;

@@ -44,6 +44,16 @@ std::string describe(TensorKind kind)
     }
 }
 
+RealType realTypeOf(DataType type) noexcept
+{
+    switch (type)
+    {
+    case DataType::kHALF: return RealType::kFLOAT16;
+    case DataType::kBF16: return RealType::kBFLOAT16;
+    default: return RealType::kFLOAT32;
+    }
+}
+
 bool isAllowed(TensorKind kind, DataType type, TensorFormat format) noexcept
 {
     bool const narrow = type == DataType::kHALF || type == DataType::kBF16;

@@ -1,7 +1,7 @@
 // What TensorRT knows of a tensor and the signature does not: types and formats, and shapes as expressions.
 #pragma once
 
-#include "node/signature.h"
+#include "node/call.h"
 
 #include <NvInferRuntime.h>
 
@@ -10,6 +10,9 @@
 
 namespace maskline
 {
+
+//! The type of features; kFLOAT32 for all that is none.
+RealType realTypeOf(nvinfer1::DataType type) noexcept;
 
 //! Whether a tensor of this kind may have this type and format.
 bool isAllowed(TensorKind kind, nvinfer1::DataType type, nvinfer1::TensorFormat format) noexcept;

@@ -17,15 +17,7 @@
 namespace maskline
 {
 
-//! The plugin of one op. `Op` has static members only:
-//!
-//! - `Attributes`, a type with defaults and `check()`, which returns "" or the rule that is broken;
-//! - `kNAME`;
-//! - `visit(visitor, attributes)`, which shows the visitor each attribute with its name;
-//! - `signature(attributes)`;
-//! - `checkSizes(attributes, inputs)`: what the signature cannot say of shapes that have passed it; "" or the rule;
-//! - `workspaceBytes(attributes, inputs)` that inputs of these shapes, or smaller ones, need;
-//! - `launch(attributes, launch)`, which queues the op; never called when all outputs are empty.
+//! The plugin of one op, `OP/on_device.h`.
 template <typename Op>
 class OpPlugin final : public PluginBase
 {
@@ -55,9 +47,9 @@ protected:
         return Op::workspaceBytes(mAttributes, inputs);
     }
 
-    cudaError_t launch(Launch const& launch) const override
+    cudaError_t launch(DeviceCall const& call) const override
     {
-        return Op::launch(mAttributes, launch);
+        return Op::launch(mAttributes, call);
     }
 
 private:

@@ -1,12 +1,12 @@
 // What TensorRT asks a plugin library for: its creators, and where to log.
 //
 // Nothing registers itself: TensorRT's loadLibrary fails on a plugin that is registered already.
-#include "classwise_nms/plugin.h"
+#include "classwise_nms/on_device.h"
 #include "framework/log.h"
 #include "framework/plugin.h"
-#include "mask_rle/plugin.h"
-#include "proposal_nms/plugin.h"
-#include "roi_align/plugin.h"
+#include "mask_rle/on_device.h"
+#include "proposal_nms/on_device.h"
+#include "roi_align/on_device.h"
 
 #include <array>
 #include <cstdint>
@@ -48,8 +48,8 @@ MASKLINE_PLUGIN_API nvinfer1::IPluginCreatorInterface* const* getCreators(std::i
     numCreators = 0;
     try
     {
-        auto const& creators = maskline::creatorsOf<maskline::RoIAlignOp, maskline::ProposalNMSOp,
-            maskline::ClasswiseNMSOp, maskline::MaskRLEOp>();
+        auto const& creators = maskline::creatorsOf<maskline::RoIAlignOnDevice, maskline::ProposalNMSOnDevice,
+            maskline::ClasswiseNMSOnDevice, maskline::MaskRLEOnDevice>();
         numCreators = static_cast<std::int32_t>(creators.size());
         return creators.data();
     }

@@ -30,6 +30,13 @@ constexpr double kTHRESH = 127.5 - 1e-6;
 //! The same for a pixel centre that lies on the edge of a box.
 constexpr double kEDGE_PX = 1e-7;
 
+//! The whole number 0..255 that an element of a mask stands for, whatever it is; 0 for NaN.
+MASKLINE_HD float levelOf(float value)
+{
+    float const positive = value > 0.0F ? value : 0.0F;
+    return rintf(positive < 255.0F ? positive : 255.0F);
+}
+
 //! The product, rounded: never part of a fused multiply-add.
 MASKLINE_HD double product(double a, double b)
 {

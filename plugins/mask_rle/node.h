@@ -4,6 +4,7 @@
 #include "mask_rle/attributes.h"
 #include "node/signature.h"
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -23,12 +24,20 @@ struct MaskRLENode
         visitor("max_counts", attributes.maxCounts);
     }
 
+    static constexpr std::size_t kFIRST_OF_MANY{4}; //!< none
+
+    //! Attributes of some node.
+    static Attributes example()
+    {
+        return {};
+    }
+
     static Signature signature(Attributes const& attributes);
 
     //! What the signature cannot say; the shapes of the inputs are all known and have passed it. "" or the rule.
     static std::string checkSizes(Attributes const& attributes, std::vector<Shape> const& inputs);
 
-    //! The sizes of a call; for inputs that have passed the signature. Types are the caller's to fill in.
+    //! The sizes of a call; for inputs that have passed the signature.
     static MaskRLEShape shapeOf(Attributes const& attributes, std::vector<Shape> const& inputs);
 };
 

@@ -73,6 +73,12 @@ Signature::Signature(std::string op, std::vector<Tensor> inputs, std::vector<Ten
     , mOutputs(std::move(outputs))
 {}
 
+bool Signature::isOfManyTypes() const noexcept
+{
+    return std::any_of(mInputs.begin(), mInputs.end(),
+        [](Tensor const& input) { return input.kind == TensorKind::kREAL || input.kind == TensorKind::kFEATURES; });
+}
+
 Tensor const& Signature::tensor(std::int32_t position) const noexcept
 {
     auto const i = static_cast<std::size_t>(position);

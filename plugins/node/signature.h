@@ -136,6 +136,9 @@ public:
     //! Position of the first tensor of features; -1: there is none.
     std::int32_t firstFeatures() const noexcept;
 
+    //! Whether a tensor may have another type than the one that its kind names.
+    bool isOfManyTypes() const noexcept;
+
     //! Input or output, by position.
     Tensor const& tensor(std::int32_t position) const noexcept;
 

@@ -1,15 +1,15 @@
 // The frame of every custom op of ONNX Runtime: an op says what is its own, and the templates here make the rest.
 #pragma once
 
+#include "node/call.h"
 #include "node/signature.h"
 #include "ort/api.h"
-#include "ort/crew.h"
+#include "ort/guarded.h"
 #include "ort/node_reader.h"
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <string>
 #include <utility>
@@ -17,27 +17,6 @@
 
 namespace maskline
 {
-
-//! One run of an op on the host, as ONNX Runtime gives it.
-struct HostCall
-{
-    std::vector<Shape> shapes;      //!< of the inputs; they have passed the signature
-    ONNXTensorElementDataType type; //!< of the features; of the first input where there are none
-    std::vector<void const*> inputs;
-    std::vector<void*> outputs;
-
-    template <typename T>
-    T const* input(std::size_t i) const
-    {
-        return static_cast<T const*>(inputs[i]);
-    }
-
-    template <typename T>
-    T* output(std::size_t i) const
-    {
-        return static_cast<T*>(outputs[i]);
-    }
-};
 
 //! What `node/signature.h` calls a kind, as ONNX Runtime's type.
 inline ONNXTensorElementDataType typeOf(TensorKind kind, ONNXTensorElementDataType features)
@@ -50,26 +29,13 @@ inline ONNXTensorElementDataType typeOf(TensorKind kind, ONNXTensorElementDataTy
     }
 }
 
-//! Runs `body` where nothing may be thrown: what it throws becomes ONNX Runtime's error.
-template <typename Body>
-OrtStatusPtr guarded(char const* op, Body&& body) noexcept
+inline RealType realTypeOf(ONNXTensorElementDataType features)
 {
-    try
+    switch (features)
     {
-        body();
-        return nullptr;
-    }
-    catch (NodeError const& error)
-    {
-        return Ort::GetApi().CreateStatus(ORT_INVALID_ARGUMENT, error.what());
-    }
-    catch (std::exception const& error)
-    {
-        return Ort::GetApi().CreateStatus(ORT_FAIL, (std::string(op) + ": " + error.what()).c_str());
-    }
-    catch (...)
-    {
-        return Ort::GetApi().CreateStatus(ORT_FAIL, (std::string(op) + ": an exception of unknown type").c_str());
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16: return RealType::kFLOAT16;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16: return RealType::kBFLOAT16;
+    default: return RealType::kFLOAT32;
     }
 }
 
@@ -90,12 +56,14 @@ typename Op::Attributes readAttributes(Source& source)
     return attributes;
 }
 
-//! A node of one op, ready to run on the host.
-template <typename Op, ONNXTensorElementDataType FEATURES>
-class HostKernel
+//! A node of one op, ready to run.
+//!
+//! @tparam Place where: ort/on_cpu.h, ort/on_cuda.h.
+template <typename Op, ONNXTensorElementDataType FEATURES, typename Place>
+class OpKernel
 {
 public:
-    explicit HostKernel(OrtKernelInfo const* info)
+    explicit OpKernel(OrtKernelInfo const* info)
         : mAttributes(attributesOf(info))
         , mSignature(Op::signature(mAttributes))
     {
@@ -119,31 +87,31 @@ private:
     void compute(OrtKernelContext* given) const
     {
         Ort::KernelContext const context(given);
-        HostCall call;
-        call.type = FEATURES;
+        std::vector<Shape> shapes;
+        std::vector<void const*> inputs;
         for (std::size_t i = 0; i < context.GetInputCount(); ++i)
         {
             Ort::ConstValue const input = context.GetInput(i);
-            call.shapes.push_back(input.GetTensorTypeAndShapeInfo().GetShape());
-            call.inputs.push_back(input.GetTensorRawData());
+            shapes.push_back(input.GetTensorTypeAndShapeInfo().GetShape());
+            inputs.push_back(input.GetTensorRawData());
         }
-        mSignature.checkShapes(call.shapes);
-        std::string const rule = Op::checkSizes(mAttributes, call.shapes);
+        mSignature.checkShapes(shapes);
+        std::string const rule = Op::checkSizes(mAttributes, shapes);
         if (!rule.empty())
         {
             throw NodeError(std::string(Op::kNAME) + ": " + rule);
         }
+        std::vector<void*> outputs;
         std::int64_t elements = 0;
-        std::vector<Shape> const shapes = mSignature.outputShapes(call.shapes);
-        for (std::size_t i = 0; i < shapes.size(); ++i)
+        for (Shape const& shape : mSignature.outputShapes(shapes))
         {
-            call.outputs.push_back(context.GetOutput(i, shapes[i]).GetTensorMutableRawData());
-            elements += volume(shapes[i]);
+            outputs.push_back(context.GetOutput(outputs.size(), shape).GetTensorMutableRawData());
+            elements += volume(shape);
         }
         if (elements > 0)
         {
-            CrewOfRuntime const crew(given);
-            Op::compute(mAttributes, call);
+            Place::template run<Op>(
+                given, mAttributes, {std::move(shapes), realTypeOf(FEATURES), false, inputs.data(), outputs.data()});
         }
     }
 
@@ -151,17 +119,12 @@ private:
     Signature mSignature;
 };
 
-//! What ONNX Runtime asks of one op with features of one type. `Op` has static members only: those of its node
-//! (`OP/node.h`), and
-//!
-//! - `example()`, attributes of a node with as few inputs as there may be;
-//! - `kFIRST_OF_MANY`, the input from which on their number depends on the attributes; all of these have one type;
-//! - `compute(attributes, call)`, which runs it; never called when all outputs are empty.
-template <typename Op, ONNXTensorElementDataType FEATURES>
-class HostOp final : public Ort::CustomOpBase<HostOp<Op, FEATURES>, HostKernel<Op, FEATURES>, true>
+//! What ONNX Runtime asks of one op, `OP/on_host.h` or `OP/on_device.h`, with features of one type at one place.
+template <typename Op, ONNXTensorElementDataType FEATURES, typename Place>
+class CustomOp final : public Ort::CustomOpBase<CustomOp<Op, FEATURES, Place>, OpKernel<Op, FEATURES, Place>, true>
 {
 public:
-    HostOp()
+    CustomOp()
     {
         this->version = kORT_API;
         this->InferOutputShapeFn
@@ -170,7 +133,7 @@ public:
 
     OrtStatusPtr CreateKernelV2(OrtApi const&, OrtKernelInfo const* info, void** kernel) const noexcept
     {
-        return guarded(Op::kNAME, [&] { *kernel = new HostKernel<Op, FEATURES>(info); });
+        return guarded(Op::kNAME, [&] { *kernel = new OpKernel<Op, FEATURES, Place>(info); });
     }
 
     char const* GetName() const
@@ -180,7 +143,7 @@ public:
 
     char const* GetExecutionProviderType() const
     {
-        return "CPUExecutionProvider";
+        return Place::kPROVIDER;
     }
 
     std::size_t GetInputTypeCount() const
@@ -278,5 +241,26 @@ private:
 
     Signature mExample{Op::signature(Op::example())};
 };
+
+//! The custom ops of some ops at one place, made once: ONNX Runtime keeps pointers to them for as long as it lives.
+template <typename Place, typename... Ops>
+std::vector<OrtCustomOp const*> customOps()
+{
+    std::vector<OrtCustomOp const*> found;
+    auto const add = [&](auto op) {
+        using Op = decltype(op);
+        static CustomOp<Op, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, Place> const ofFloat;
+        found.push_back(&ofFloat);
+        if (Op::signature(Op::example()).isOfManyTypes())
+        {
+            static CustomOp<Op, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16, Place> const ofHalf;
+            static CustomOp<Op, ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16, Place> const ofBfloat;
+            found.push_back(&ofHalf);
+            found.push_back(&ofBfloat);
+        }
+    };
+    (add(Ops{}), ...);
+    return found;
+}
 
 } // namespace maskline

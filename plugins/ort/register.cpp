@@ -1,32 +1,23 @@
 // The one function that ONNX Runtime looks for in a library of custom ops.
 
-#include "classwise_nms/ort_op.h"
 #include "common/export.h"
-#include "ort/op.h"
-#include "proposal_nms/ort_op.h"
-#include "roi_align/ort_op.h"
+#include "ort/guarded.h"
+#include "ort/ops.h"
 
 #include <string>
 
 namespace
 {
 
-//! All ops, made once; ONNX Runtime keeps pointers to them for as long as the process lives.
+//! The domain of all ops, made once; ONNX Runtime keeps what is in it for as long as the process lives.
 Ort::CustomOpDomain const& domainOfOps()
 {
-    using namespace maskline;
-    static HostOp<RoIAlignHostOp, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT> const alignFloat;
-    static HostOp<RoIAlignHostOp, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16> const alignHalf;
-    static HostOp<RoIAlignHostOp, ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16> const alignBfloat;
-    static HostOp<ProposalNMSHostOp, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT> const proposals;
-    static HostOp<ClasswiseNMSHostOp, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT> const detections;
     static Ort::CustomOpDomain const domain = [] {
         Ort::CustomOpDomain made("maskline");
-        made.Add(&alignFloat);
-        made.Add(&alignHalf);
-        made.Add(&alignBfloat);
-        made.Add(&proposals);
-        made.Add(&detections);
+        for (OrtCustomOp const* op : maskline::allCustomOps())
+        {
+            made.Add(op);
+        }
         return made;
     }();
     return domain;

@@ -8,6 +8,15 @@
 namespace maskline
 {
 
+ProposalNMSAttributes ProposalNMSNode::example()
+{
+    ProposalNMSAttributes attributes;
+    attributes.strides = {4};
+    attributes.anchorSizes = {32.F};
+    attributes.aspectRatios = {1.F};
+    return attributes;
+}
+
 Signature ProposalNMSNode::signature(Attributes const& attributes)
 {
     std::vector<Tensor> inputs{{"image_info", TensorKind::kFLOAT32, {'B', 6}}};

@@ -4,6 +4,7 @@
 #include "node/signature.h"
 #include "proposal_nms/attributes.h"
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -31,12 +32,17 @@ struct ProposalNMSNode
         visitor("min_side", attributes.minSide);
     }
 
+    static constexpr std::size_t kFIRST_OF_MANY{1}; //!< logits, then deltas
+
+    //! Attributes of a node with as few inputs as there may be.
+    static Attributes example();
+
     static Signature signature(Attributes const& attributes);
 
     //! What the signature cannot say; the shapes of the inputs are all known and have passed it. "" or the rule.
     static std::string checkSizes(Attributes const& attributes, std::vector<Shape> const& inputs);
 
-    //! The sizes of a call; for inputs that have passed the signature. Types are the caller's to fill in.
+    //! The sizes of a call; for inputs that have passed the signature.
     static ProposalNMSShape shapeOf(Attributes const& attributes, std::vector<Shape> const& inputs);
 };
 

@@ -19,6 +19,31 @@ std::int32_t modeIndex(std::string const& mode)
     return static_cast<std::int32_t>(found - std::begin(kROI_ALIGN_MODE_NAMES));
 }
 
+RoIAlignShape sizesOf(RoIAlignFields const& given, std::vector<Shape> const& inputs)
+{
+    RoIAlignShape shape{};
+    shape.images = static_cast<std::int32_t>(inputs[0][0]);
+    shape.boxes = static_cast<std::int32_t>(inputs[0][1]);
+    shape.channels = static_cast<std::int32_t>(inputs[1][1]);
+    for (std::size_t level = 0; level < given.strides.size(); ++level)
+    {
+        Shape const& features = inputs[level + 1];
+        shape.heights[level] = static_cast<std::int32_t>(features[2]);
+        shape.widths[level] = static_cast<std::int32_t>(features[3]);
+    }
+    return shape;
+}
+
+FeatureType typeOf(RealType type)
+{
+    switch (type)
+    {
+    case RealType::kFLOAT16: return FeatureType::kHALF;
+    case RealType::kBFLOAT16: return FeatureType::kBFLOAT16;
+    default: return FeatureType::kFLOAT;
+    }
+}
+
 } // namespace
 
 Signature RoIAlignNode::signature(Attributes const& given)
@@ -62,23 +87,23 @@ RoIAlignAttributes RoIAlignFields::attributes() const
     return result;
 }
 
-std::string RoIAlignNode::checkSizes(Attributes const& given, std::vector<Shape> const& inputs)
+RoIAlignFields RoIAlignNode::example()
 {
-    return shapeOf(given, inputs).check(static_cast<std::int32_t>(given.strides.size()));
+    RoIAlignFields fields;
+    fields.strides = {4};
+    return fields;
 }
 
-RoIAlignShape RoIAlignNode::shapeOf(Attributes const& given, std::vector<Shape> const& inputs)
+std::string RoIAlignNode::checkSizes(Attributes const& given, std::vector<Shape> const& inputs)
 {
-    RoIAlignShape shape{};
-    shape.images = static_cast<std::int32_t>(inputs[0][0]);
-    shape.boxes = static_cast<std::int32_t>(inputs[0][1]);
-    shape.channels = static_cast<std::int32_t>(inputs[1][1]);
-    for (std::size_t level = 0; level < given.strides.size(); ++level)
-    {
-        Shape const& features = inputs[level + 1];
-        shape.heights[level] = static_cast<std::int32_t>(features[2]);
-        shape.widths[level] = static_cast<std::int32_t>(features[3]);
-    }
+    return sizesOf(given, inputs).check(static_cast<std::int32_t>(given.strides.size()));
+}
+
+RoIAlignShape RoIAlignNode::shapeOf(Attributes const& given, Call const& call)
+{
+    RoIAlignShape shape = sizesOf(given, call.shapes);
+    shape.type = typeOf(call.type);
+    shape.layout = call.packed ? FeatureLayout::kHWC8 : FeatureLayout::kNCHW;
     return shape;
 }
 

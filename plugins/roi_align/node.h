@@ -1,9 +1,10 @@
 // MultiscaleRoIAlign as a node of a graph: attributes, tensors and sizes, for TensorRT and for ONNX Runtime.
 #pragma once
 
-#include "node/signature.h"
+#include "node/call.h"
 #include "roi_align/attributes.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -48,13 +49,18 @@ struct RoIAlignNode
         visitor("mode", given.mode);
     }
 
+    static constexpr std::size_t kFIRST_OF_MANY{1}; //!< features
+
+    //! Attributes of a node with as few inputs as there may be.
+    static Attributes example();
+
     static Signature signature(Attributes const& attributes);
 
     //! What the signature cannot say; the shapes of the inputs are all known and have passed it. "" or the rule.
     static std::string checkSizes(Attributes const& attributes, std::vector<Shape> const& inputs);
 
-    //! The sizes of a call; for inputs that have passed the signature. Types are the caller's to fill in.
-    static RoIAlignShape shapeOf(Attributes const& attributes, std::vector<Shape> const& inputs);
+    //! Sizes, type and layout of a call.
+    static RoIAlignShape shapeOf(Attributes const& attributes, Call const& call);
 };
 
 } // namespace maskline

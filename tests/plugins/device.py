@@ -1,8 +1,8 @@
 """The compiled plugin libraries, for the tests: where they are, and which devices a test can run on.
 
 Devices: `host-generic` and `host-avx512` (libmaskline_host.so without and with vector instructions), `simt` (the
-kernels in the emulator on the CPU), `ort-cpu` (libmaskline_ort.so in ONNX Runtime, on its threads; not MaskRLE), `cuda`
-(the kernels on a GPU).
+kernels in the emulator on the CPU), `cuda` (the kernels on a GPU). In ONNX Runtime: `ort-cpu` (libmaskline_ort.so on
+the session's threads), `ort-cuda` (the same at its CUDA provider), `ort-simt` (what runs there, over the emulator).
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from maskline_host import library
 
 BUILD = Path(os.environ.get("MASKLINE_PLUGINS_BUILD", Path(__file__).resolve().parents[2] / "build" / "plugins"))
 HOST, SIMT, CUDA = "libmaskline_host.so", "libmaskline_simt.so", "libmaskline_cuda.so"
-ORT = "libmaskline_ort.so"
-DEVICES = ("host-generic", "host-avx512", "simt", "ort-cpu", pytest.param("cuda", marks=pytest.mark.gpu))
+HOSTS = ("host-generic", "host-avx512")
+CUDA_ROW, ORT_CUDA_ROW = (pytest.param(where, marks=pytest.mark.gpu) for where in ("cuda", "ort-cuda"))
+ORT_SIMT_ROW = pytest.param("ort-simt", marks=pytest.mark.long)  # the kernels of `simt` again; a few cases are not long
+DEVICES = (*HOSTS, "simt", "ort-cpu", ORT_SIMT_ROW, CUDA_ROW, ORT_CUDA_ROW)
 SIMT_SEEDS = (0, 1, 2)
 
 
@@ -31,11 +33,12 @@ def built(name: str) -> Path:
     return path
 
 
-def custom_ops() -> Path:
-    """libmaskline_ort.so; skips, and says so, where the headers to build it are not."""
-    if not (BUILD / ORT).is_file():
-        pytest.skip(f"{ORT} is not built: ONNX Runtime's headers are not here (`make plugins` says more)")
-    return BUILD / ORT
+def custom_ops(where: str = "ort-cpu") -> Path:
+    """The library of custom ops for a device; skips, and says so, where the headers to build it are not."""
+    path = BUILD / ("libmaskline_ort_simt.so" if where == "ort-simt" else "libmaskline_ort.so")
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not built: ONNX Runtime's headers are not here (`make plugins` says more)")
+    return path
 
 
 @contextmanager

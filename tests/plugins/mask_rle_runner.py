@@ -6,19 +6,27 @@ Letters: B images, D detections an image, M mask side, H W original image.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import device
 import numpy as np
 import numpy.typing as npt
+import ort_runner
 import reference
 import torch
 from maskline_host import mask_rle
 from pycocotools import mask as coco_mask
 
 MASK_TYPES = {"uint8": torch.uint8, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-HOSTS = ("host-generic", "host-avx512")
+
+
+@dataclasses.dataclass(frozen=True)
+class Attributes:
+    """Of a node."""
+
+    max_counts: int
 
 
 def info_of(size: tuple[int, int], scale: tuple[float, float] = (1.0, 1.0)) -> list[float]:
@@ -49,9 +57,14 @@ def run(
     seed: int = 0,
 ) -> mask_rle.RunLengths:
     """The op's answer; `masks` [B,D,M,M] may hold any numbers where the device takes floats."""
-    if where in HOSTS:
+    if where in device.HOSTS:
         with device.host(where):
             return mask_rle.mask_rle(masks.astype(np.uint8), boxes, num_detections, info, max_counts)
+    if where.startswith("ort"):
+        inputs = [masks.astype(np.float32), np.asarray(boxes, np.float32), np.asarray(num_detections, np.int32)]
+        attributes = Attributes(max_counts)
+        inputs.append(np.asarray(info, np.float32))
+        return mask_rle.RunLengths(*ort_runner.run(where, "MaskRLE", attributes, inputs, [0], dtype))
     images, detections, side = masks.shape[:3]
     given = [
         torch.from_numpy(np.ascontiguousarray(masks)).to(MASK_TYPES[dtype]),

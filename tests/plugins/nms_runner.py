@@ -36,8 +36,8 @@ def run_proposal_nms(
     if where.startswith("host"):
         with device.host(where):
             return proposal_nms(op, info, logits, deltas, threads=2)
-    if where == "ort-cpu":
-        found = ort_runner.run("ProposalNMS", op, [info, *logits, *deltas])
+    if where.startswith("ort"):
+        found = ort_runner.run(where, "ProposalNMS", op, [info, *logits, *deltas])
         return found[0], found[1]
     config = proposal_config(op, len(info), [(level.shape[2], level.shape[3]) for level in logits])
     outputs = [_rubbish((len(info), op.max_proposals, 4), np.float32), _rubbish((len(info),), np.int32)]
@@ -56,8 +56,8 @@ def run_classwise_nms(where: str, op: ClasswiseNMS, inputs: DetectionInputs, see
     if where.startswith("host"):
         with device.host(where):
             return classwise_nms(op, *inputs, threads=2)
-    if where == "ort-cpu":
-        return Detections(*ort_runner.run("ClasswiseNMS", op, inputs))
+    if where.startswith("ort"):
+        return Detections(*ort_runner.run(where, "ClasswiseNMS", op, inputs))
     batch, rows = inputs[2].shape[:2]
     shapes = (((batch, op.max_detections, 4), np.float32), ((batch, op.max_detections), np.float32))
     counts = (((batch, op.max_detections), np.int32), ((batch, 1), np.int32))

@@ -99,11 +99,12 @@ def run(
     """The op's answer, [B*R,C,P,P]; fails where an element is left unwritten or a padded channel is not zero."""
     images, count, _ = boxes.shape
     channels = features[0].shape[1]
-    if where == "ort-cpu":
+    if where.startswith("ort"):
         if layout != "nchw":
-            pytest.skip("ort-cpu: ONNX Runtime has no layout with packed channels")
-        maps = [feature.float().numpy() for feature in features]  # cast to the type inside
-        return ort_runner.run("MultiscaleRoIAlign", op, [boxes.astype(np.float32), *maps], dtype)[0].astype(np.float64)
+            pytest.skip(f"{where}: ONNX Runtime has no layout with packed channels")
+        inputs = [boxes.astype(np.float32), *(feature.float().numpy() for feature in features)]  # cast inside
+        found = ort_runner.run(where, "MultiscaleRoIAlign", op, inputs, range(1, len(inputs)), dtype)[0]
+        return found.astype(np.float64)
     stored = -(-channels // 8) * 8 if layout == "hwc8" else channels
     maps = [_packed(feature.to(DTYPES[dtype]), layout) for feature in features]
     size = [images * count, op.pooled_side, op.pooled_side, stored]

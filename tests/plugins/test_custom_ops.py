@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import device
+import mask_rle_runner
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -16,10 +18,12 @@ import onnxruntime as ort
 import ort_runner
 import pytest
 import roi_align_runner
+from mask_rle_runner import Attributes as MaskRLE
+from mask_rle_runner import info_of
 from maskline_export.custom_ops.body import DOMAIN, OPSET
 from maskline_host.classwise_nms import ClasswiseNMS
 from maskline_host.proposal_nms import ProposalNMS
-from nms_runner import head_outputs, image_info, rpn_outputs
+from nms_runner import head_outputs, image_info, rpn_outputs, run_classwise_nms, run_proposal_nms, same_bytes
 from onnx import helper
 from support.export import onnx_ops
 from support.export.onnx_ops import feeds
@@ -30,11 +34,18 @@ DETECTIONS = ClasswiseNMS(3, 0.05, 0.5, 10, (10.0, 10.0, 5.0, 5.0), 0.0)
 BOXES = roi_align_runner.random_boxes(32, 48, 1, 5)
 MAPS = [level.float().numpy() for level in roi_align_runner.pyramid(32, 48, strides=(4, 8))]
 LOGITS, DELTAS = rpn_outputs(PROPOSALS, 32, 48, 1)
+MASKS = np.random.default_rng(0).uniform(-20, 300, (1, 6, 14, 14)).astype(np.float32)
+PLACES = np.array(
+    [[[2, 3, 30, 19], [0, 0, 48, 32], [5, 5, 9, 7], [1, 2, 47, 31], [0, 0, 0, 0], [40, 30, 50, 35]]], np.float32
+)
 INPUTS: dict[str, list[npt.NDArray[Any]]] = {
     "MultiscaleRoIAlign": [BOXES, *MAPS],
     "ProposalNMS": [image_info((32, 48)), *LOGITS, *DELTAS],
     "ClasswiseNMS": list(head_outputs([5], 5, 3)),
+    "MaskRLE": [MASKS, PLACES, np.array([[6]], np.int32), np.array([info_of((32, 48))], np.float32)],
 }
+# Where the library of each half runs without a GPU; the ops' own tests take `ort-simt` for long ones and a GPU.
+HALVES = ("ort-cpu", "ort-simt")
 
 
 def one_node(op: str, attributes: Any, inputs: list[npt.NDArray[Any]]) -> bytes:
@@ -66,6 +77,29 @@ def test_it_wins_over_the_body_and_without_it_the_body_runs() -> None:
     roi_align_runner.assert_close(found, roi_align_runner.expected(ALIGN, maps, BOXES), "float32")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_the_half_for_cuda_gives_the_bytes_of_the_kernels(dtype: str) -> None:
+    """Over the emulator, which is what `simt` calls without ONNX Runtime."""
+    maps = roi_align_runner.pyramid(32, 48, strides=(4, 8))
+    align = [roi_align_runner.run(where, ALIGN, maps, BOXES, dtype=dtype) for where in ("simt", "ort-simt")]
+    assert align[0].any()
+    assert align[0].tobytes() == align[1].tobytes()
+    masks, boxes, count, info = INPUTS["MaskRLE"]
+    runs = [mask_rle_runner.run(w, masks, boxes, count, info, 64, dtype=dtype) for w in ("simt", "ort-simt", "ort-cpu")]
+    assert runs[0].num_counts.all()
+    for other in runs[1:]:
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(runs[0], other, strict=True))
+
+
+def test_the_half_for_cuda_has_the_workspace_that_it_asks_for() -> None:
+    """Of both ops that need one; several levels and images, so that there is much of it."""
+    info = image_info((32, 48), (30, 41))
+    logits, deltas = rpn_outputs(PROPOSALS, 32, 48, 2)
+    assert same_bytes(*(run_proposal_nms(w, PROPOSALS, info, logits, deltas) for w in ("simt", "ort-simt")))
+    inputs = head_outputs([40, 33], 40, 3)
+    assert same_bytes(*(run_classwise_nms(w, DETECTIONS, inputs) for w in ("simt", "ort-simt")))
+
+
 @pytest.mark.parametrize(
     ("op", "attributes", "text"),
     [
@@ -78,11 +112,13 @@ def test_it_wins_over_the_body_and_without_it_the_body_runs() -> None:
         ("ProposalNMS", dataclasses.replace(PROPOSALS, nms_thresh=float("nan")), "nms_thresh: got nan, expected"),
         ("ClasswiseNMS", dataclasses.replace(DETECTIONS, delta_weights=(1.0,)), "got 1 floats, expected 4"),
         ("ClasswiseNMS", dataclasses.replace(DETECTIONS, num_classes=0), "num_classes: got 0, expected"),
+        ("MaskRLE", MaskRLE(0), "max_counts: got 0, expected 1.."),
     ],
 )
-def test_a_wrong_attribute_is_named_when_the_session_is_made(op: str, attributes: Any, text: str) -> None:
+@pytest.mark.parametrize("where", HALVES)
+def test_a_wrong_attribute_is_named_when_the_session_is_made(where: str, op: str, attributes: Any, text: str) -> None:
     with pytest.raises(Exception, match="maskline|" + op) as caught:
-        ort_runner.make_session(one_node(op, attributes, INPUTS[op]))
+        ort_runner.make_session(one_node(op, attributes, INPUTS[op]), where)
     assert f"{op}: " in str(caught.value)
     assert text in str(caught.value)
 
@@ -108,12 +144,14 @@ def test_a_missing_attribute_and_one_of_another_type_are_named() -> None:
         ("ProposalNMS", PROPOSALS, 1, (1, 2, 8, 12), "input logits of stride 4: got shape [1,2,8,12], expected"),
         ("ProposalNMS", PROPOSALS, 0, (1, 5), "input image_info: got shape [1,5], expected dimension 1 to be 6"),
         ("ClasswiseNMS", DETECTIONS, 1, (5, 9), "input box_deltas: got shape [5,9], expected dimension 1 to be 12"),
+        ("MaskRLE", MaskRLE(64), 0, (1, 6, 64, 64), "masks: got side 64, expected 1..63"),
     ],
 )
+@pytest.mark.parametrize("where", HALVES)
 def test_a_wrong_shape_fails_its_run_alone(
-    op: str, attributes: Any, position: int, shape: tuple[int, ...], text: str
+    where: str, op: str, attributes: Any, position: int, shape: tuple[int, ...], text: str
 ) -> None:
-    session = ort_runner.make_session(one_node(op, attributes, INPUTS[op]))
+    session = ort_runner.make_session(one_node(op, attributes, INPUTS[op]), where)
     inputs = list(INPUTS[op])
     inputs[position] = np.zeros(shape, np.float32)
     with pytest.raises(Exception, match=op) as caught:
@@ -136,10 +174,11 @@ def test_the_shapes_of_outputs_are_known_before_a_run() -> None:
     assert found == {"output_0": ["B", 20, 4], "output_1": ["B"]}
 
 
-def test_two_sessions_in_two_threads_answer_the_same() -> None:
+@pytest.mark.parametrize("where", [*HALVES, device.ORT_CUDA_ROW])
+def test_two_sessions_in_two_threads_answer_the_same(where: str) -> None:
     model = one_node("ClasswiseNMS", DETECTIONS, INPUTS["ClasswiseNMS"])
-    alone = ort_runner.make_session(model).run(None, feeds(INPUTS["ClasswiseNMS"]))
-    sessions = [ort_runner.make_session.__wrapped__(model) for _ in range(2)]
+    alone = ort_runner.make_session(model, where).run(None, feeds(INPUTS["ClasswiseNMS"]))
+    sessions = [ort_runner.make_session.__wrapped__(model, where) for _ in range(2)]
 
     def many(session: ort.InferenceSession) -> bool:
         runs = [session.run(None, feeds(INPUTS["ClasswiseNMS"])) for _ in range(50)]

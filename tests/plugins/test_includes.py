@@ -33,7 +33,7 @@ STANDARD = {
     "iterator": "back_inserter begin end size",
     "limits": "numeric_limits",
     "map": "map",
-    "memory": "make_shared make_unique shared_ptr unique_ptr",
+    "memory": "align make_shared make_unique shared_ptr unique_ptr",
     "mutex": "call_once lock_guard mutex once_flag",
     "new": "bad_alloc",
     "numeric": "accumulate iota",

@@ -26,13 +26,11 @@ from maskline_client.bench.machine import server_memory
 from maskline_export.onnx_stages.to_onnx import export_checkpoint
 from maskline_serve.repository.assemble import assemble
 from maskline_serve.server.triton_server import TritonServer
-from maskline_train.checkpoint import save_model
-from maskline_train.convert.from_torchvision import import_torchvision
-from maskline_train.spec import PreprocessingSpec
 from PIL import Image
 from rich.console import Console
 from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
 
+from maskline_bench.both_models import FULL, QUICK, Setting, make_peer, peer_options, write_checkpoint
 from maskline_bench.errors import BenchmarkError, in_one_line
 from maskline_bench.measure import (
     describe,
@@ -43,66 +41,14 @@ from maskline_bench.measure import (
     print_head,
     reset_peak,
 )
-from maskline_bench.peers import (
-    NORM_EPS,
-    NUM_CLASSES,
-    class_names,
-    decode,
-    jpeg,
-    photographs,
-    png,
-    torchvision_model,
-    torchvision_network,
-)
+from maskline_bench.peers import NUM_CLASSES, decode, jpeg, photographs, png, torchvision_network
 from maskline_bench.result_file import write_json
-from maskline_bench.serving.calibrate import calibrate_heads
 from maskline_bench.serving.eager import Found, detect
 from maskline_bench.serving.gate import Agreement, agreement, check_counts, check_same_pixels
 from maskline_bench.serving.print_result import OURS, THEIRS, print_result
 from maskline_bench.serving.rle_memory import LIMIT_MIB, measure_rle_memory
 
 TIMEOUT_S = 120.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """What is served.
-
-    Attributes:
-        image: (height, width) of the JPEG files; half of the canvas' picture, so that both sides resize by 2 exactly.
-        canvas: (height, width) that the network computes on.
-        objects: wanted number of objects in the median image.
-        pictures: photographs to send in turn.
-        proposals: R, boxes an image that the box head sees.
-        detections: D, objects an image at most.
-        min_mask_iou: of matched objects, a mean; torchvision rounds boxes to whole pixels before it pastes, we do not,
-            which small objects show.
-        count_tolerance: share by which the numbers of objects in the timed images may differ.
-    """
-
-    image: tuple[int, int]
-    canvas: tuple[int, int]
-    objects: int
-    pictures: int
-    proposals: int
-    detections: int
-    min_mask_iou: float
-    count_tolerance: float
-
-    @property
-    def resized(self) -> tuple[int, int]:
-        """(height, width) of the picture inside the canvas."""
-        return 2 * self.image[0], 2 * self.image[1]
-
-
-FULL = Setting(
-    image=(400, 666), canvas=(800, 1344), objects=40, pictures=5, proposals=1000, detections=100, min_mask_iou=0.9,
-    count_tolerance=0.25,
-)  # fmt: skip
-QUICK = Setting(
-    image=(80, 120), canvas=(160, 256), objects=10, pictures=3, proposals=100, detections=20, min_mask_iou=0.8,
-    count_tolerance=0.6,
-)  # fmt: skip
 
 
 def make_images(setting: Setting) -> tuple[list[BenchImage], list[BenchImage]]:
@@ -116,45 +62,9 @@ def make_images(setting: Setting) -> tuple[list[BenchImage], list[BenchImage]]:
     return timed, same_pixels
 
 
-def peer_options(setting: Setting) -> dict[str, int]:
-    """Arguments of torchvision's MaskRCNN; in the full setting all of them are its defaults."""
-    height, width = setting.resized
-    return {
-        "min_size": height,
-        "max_size": max(width, round(height * 1333 / 800)),
-        "rpn_pre_nms_top_n_test": setting.proposals,
-        "rpn_post_nms_top_n_test": setting.proposals,
-        "box_detections_per_img": setting.detections,
-    }
-
-
-def make_peer(setting: Setting, images: list[BenchImage]) -> tuple[TorchvisionMaskRCNN, list[int]]:
-    """Torchvision's model with weights calibrated on the timed images, and the objects it finds in each."""
-    pictures = [decode(image.data) for image in images]
-    model = torchvision_model(pictures, **peer_options(setting)).eval()
-    return model, calibrate_heads(model, pictures, setting.objects)
-
-
 def write_repository(peer: TorchvisionMaskRCNN, setting: Setting, folder: Path) -> Path:
     """Import, export and assemble, by the calls behind the commands; returns the model repository."""
-    model = import_torchvision(peer.state_dict(), class_names(), NORM_EPS)
-    options, (height, width) = peer_options(setting), setting.canvas
-    sizes = PreprocessingSpec(
-        shorter_side_px=options["min_size"],
-        longer_side_px=options["max_size"],
-        canvases=((height, width), (width, height), (width, width)),
-    )
-    spec = model.spec
-    model.spec = dataclasses.replace(
-        spec,
-        preprocessing=sizes,
-        proposals=dataclasses.replace(
-            spec.proposals, pre_nms_per_level=setting.proposals, max_proposals=setting.proposals
-        ),
-        box_head=dataclasses.replace(spec.box_head, max_detections=setting.detections),
-    )
-    save_model(folder / "checkpoint", model)
-    export_checkpoint(folder / "checkpoint", folder / "artifact")
+    export_checkpoint(write_checkpoint(peer, setting, folder), folder / "artifact")
     assemble(folder / "artifact", folder / "repository")
     return folder / "repository"
 
@@ -213,7 +123,7 @@ def run(setting: Setting, *, warmup: int, rounds: int, threads: int, console: Co
     print_head(console, "C7 serving, ResNet-50-FPN, float32: JPEG in, COCO RLE out", head)
     with console.status("calibrating random weights") as status:
         images, same_pixels = make_images(setting)
-        peer, objects = make_peer(setting, images)
+        peer, objects = make_peer(setting, [decode(image.data) for image in images])
         status.update("exporting and assembling")
         repository = write_repository(peer, setting, folder)
         status.update("starting the server")

@@ -65,9 +65,7 @@ __device__ __forceinline__ float toFloat(__nv_bfloat16 value)
 template <typename T>
 __device__ __forceinline__ double cellOf(T value)
 {
-    float const number = toFloat(value);
-    float const positive = number > 0.0F ? number : 0.0F;
-    return rintf(positive < 255.0F ? positive : 255.0F);
+    return levelOf(toFloat(value));
 }
 
 //! Fills the block's shared memory; barrier at the end.

@@ -1,6 +1,6 @@
 #include "roi_align/host/generic.h"
 
-#include "roi_align/host/elements.h"
+#include "common/host/elements.h"
 
 #include <algorithm>
 #include <cstddef>

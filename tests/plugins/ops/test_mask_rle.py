@@ -12,10 +12,10 @@ import device
 import numpy as np
 import numpy.typing as npt
 import pytest
-from device import SIMT_SEEDS
+from device import CUDA_ROW, DEVICES, HOSTS, ORT_CUDA_ROW, ORT_SIMT_ROW, SIMT_SEEDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mask_rle_runner import HOSTS, MASK_TYPES, expected_counts, info_of, run, text_of
+from mask_rle_runner import MASK_TYPES, expected_counts, info_of, run, text_of
 from maskline_host import HostLibraryError
 from maskline_host.mask_rle import MAX_SIDE, config_of, encode
 from maskline_train.evaluation.paste import encode_masks
@@ -24,12 +24,14 @@ from support.serving import model_files
 geometry = model_files.load("models/postprocess/1/geometry.py")
 rle = model_files.load("models/postprocess/1/rle.py")  # numpy, what the library replaces
 
-CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
-DEVICES = (*HOSTS, "simt", CUDA)
+FLOATS = [dtype for dtype in MASK_TYPES if dtype != "uint8"]
 DEVICES_AND_TYPES = (
     *((host, "uint8") for host in HOSTS),
     *(("simt", dtype) for dtype in MASK_TYPES),
+    *(("ort-cpu", dtype) for dtype in FLOATS),
+    *(pytest.param("ort-simt", dtype, marks=pytest.mark.long) for dtype in FLOATS),
     *(pytest.param("cuda", dtype, marks=pytest.mark.gpu) for dtype in MASK_TYPES),
+    *(pytest.param("ort-cuda", dtype, marks=pytest.mark.gpu) for dtype in FLOATS),
 )
 
 HEIGHT, WIDTH = 22, 37
@@ -234,7 +236,7 @@ def test_positions_reach_the_end_of_huge_images(where: str, size: tuple[int, int
             check_counts(found, (0, d), rle.runs_to_counts(*runs, height * width).tolist())
 
 
-@pytest.mark.parametrize("where", ["simt", CUDA])
+@pytest.mark.parametrize("where", ["simt", "ort-cpu", ORT_SIMT_ROW, CUDA_ROW, ORT_CUDA_ROW])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_masks_of_floats_are_rounded_and_clipped(where: str, dtype: str) -> None:
     """A sigmoid x 255 needs no rounding before; what no mask holds is taken as the nearest that one does."""

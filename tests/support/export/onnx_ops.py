@@ -19,6 +19,7 @@ _OUTPUTS = {
     "MultiscaleRoIAlign": [(TensorProto.FLOAT, 4)],
     "ProposalNMS": [(TensorProto.FLOAT, 3), (TensorProto.INT32, 1)],
     "ClasswiseNMS": [(TensorProto.FLOAT, 3), (TensorProto.FLOAT, 2), (TensorProto.INT32, 2), (TensorProto.INT32, 2)],
+    "MaskRLE": [(TensorProto.INT32, 3), (TensorProto.INT32, 2), (TensorProto.FLOAT, 3)],
 }
 
 

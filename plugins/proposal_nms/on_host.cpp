@@ -1,4 +1,4 @@
-#include "proposal_nms/ort_op.h"
+#include "proposal_nms/on_host.h"
 
 #include "proposal_nms/host/op.h"
 
@@ -9,16 +9,7 @@
 namespace maskline
 {
 
-ProposalNMSAttributes ProposalNMSHostOp::example()
-{
-    ProposalNMSAttributes attributes;
-    attributes.strides = {4};
-    attributes.anchorSizes = {32.F};
-    attributes.aspectRatios = {1.F};
-    return attributes;
-}
-
-void ProposalNMSHostOp::compute(Attributes const& attributes, HostCall const& call)
+void ProposalNMSOnHost::run(Attributes const& attributes, Call const& call)
 {
     std::array<float const*, Attributes::kMAX_LEVELS> logits{};
     std::array<float const*, Attributes::kMAX_LEVELS> deltas{};

@@ -1,4 +1,4 @@
-#include "classwise_nms/ort_op.h"
+#include "classwise_nms/on_host.h"
 
 #include "classwise_nms/host/op.h"
 
@@ -7,12 +7,7 @@
 namespace maskline
 {
 
-ClasswiseNMSAttributes ClasswiseNMSHostOp::example()
-{
-    return {};
-}
-
-void ClasswiseNMSHostOp::compute(Attributes const& attributes, HostCall const& call)
+void ClasswiseNMSOnHost::run(Attributes const& attributes, Call const& call)
 {
     classwiseNMSHost(attributes, shapeOf(attributes, call.shapes),
         {call.input<float>(0), call.input<float>(1), call.input<float>(2), call.input<std::int32_t>(3),

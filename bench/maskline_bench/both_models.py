@@ -1,0 +1,96 @@
+"""A ResNet-50-FPN Mask R-CNN twice, with the same weights: torchvision's model, and a checkpoint of ours made of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from maskline_train.checkpoint import save_model
+from maskline_train.convert.from_torchvision import import_torchvision
+from maskline_train.spec import PreprocessingSpec
+from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
+
+from maskline_bench.calibrate import calibrate_heads
+from maskline_bench.peers import NORM_EPS, Photograph, class_names, torchvision_model
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What is served.
+
+    Attributes:
+        image: (height, width) of the JPEG files; half of the canvas' picture, so that both sides resize by 2 exactly.
+        canvas: (height, width) that the network computes on.
+        objects: wanted number of objects in the median image.
+        pictures: photographs to send in turn.
+        proposals: R, boxes an image that the box head sees.
+        detections: D, objects an image at most.
+        min_mask_iou: of matched objects, a mean; torchvision rounds boxes to whole pixels before it pastes, we do not,
+            which small objects show.
+        count_tolerance: share by which the numbers of objects in the timed images may differ.
+    """
+
+    image: tuple[int, int]
+    canvas: tuple[int, int]
+    objects: int
+    pictures: int
+    proposals: int
+    detections: int
+    min_mask_iou: float
+    count_tolerance: float
+
+    @property
+    def resized(self) -> tuple[int, int]:
+        """(height, width) of the picture inside the canvas."""
+        return 2 * self.image[0], 2 * self.image[1]
+
+
+FULL = Setting(
+    image=(400, 666), canvas=(800, 1344), objects=40, pictures=5, proposals=1000, detections=100, min_mask_iou=0.9,
+    count_tolerance=0.25,
+)  # fmt: skip
+QUICK = Setting(
+    image=(80, 120), canvas=(160, 256), objects=10, pictures=3, proposals=100, detections=20, min_mask_iou=0.8,
+    count_tolerance=0.6,
+)  # fmt: skip
+
+
+def peer_options(setting: Setting) -> dict[str, int]:
+    """Arguments of torchvision's MaskRCNN; in the full setting all of them are its defaults."""
+    height, width = setting.resized
+    return {
+        "min_size": height,
+        "max_size": max(width, round(height * 1333 / 800)),
+        "rpn_pre_nms_top_n_test": setting.proposals,
+        "rpn_post_nms_top_n_test": setting.proposals,
+        "box_detections_per_img": setting.detections,
+    }
+
+
+def make_peer(setting: Setting, pictures: Sequence[Photograph]) -> tuple[TorchvisionMaskRCNN, list[int]]:
+    """Torchvision's model with weights calibrated on the timed pictures, and the objects it finds in each."""
+    model = torchvision_model(pictures, **peer_options(setting)).eval()
+    return model, calibrate_heads(model, pictures, setting.objects)
+
+
+def write_checkpoint(peer: TorchvisionMaskRCNN, setting: Setting, folder: Path) -> Path:
+    """The same network as a checkpoint of ours, by the call behind the command; returns its folder."""
+    model = import_torchvision(peer.state_dict(), class_names(), NORM_EPS)
+    options, (height, width) = peer_options(setting), setting.canvas
+    sizes = PreprocessingSpec(
+        shorter_side_px=options["min_size"],
+        longer_side_px=options["max_size"],
+        canvases=((height, width), (width, height), (width, width)),
+    )
+    spec = model.spec
+    model.spec = dataclasses.replace(
+        spec,
+        preprocessing=sizes,
+        proposals=dataclasses.replace(
+            spec.proposals, pre_nms_per_level=setting.proposals, max_proposals=setting.proposals
+        ),
+        box_head=dataclasses.replace(spec.box_head, max_detections=setting.detections),
+    )
+    save_model(folder / "checkpoint", model)
+    return folder / "checkpoint"

@@ -1,0 +1,85 @@
+"""The stages of an artifact as sessions of ONNX Runtime that hand tensors on where they lie, without a copy."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from maskline_export.verify.onnx_runtime import STAGES
+
+from maskline_bench.errors import BenchmarkError
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+# HEURISTIC: the exhaustive search costs up to a second for each new shape and finds nothing faster in the steady state.
+_CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0", "prefer_nhwc": "1"}
+
+
+class Sessions:
+    """The stages in the order in which they run."""
+
+    def __init__(self, artifact: Path, device: str, threads: int, library: Path | None) -> None:
+        """Load them.
+
+        Args:
+            artifact: folder that `maskline-export` wrote.
+            device: `cpu` or `cuda`.
+            threads: of each session on the CPU.
+            library: of custom ops; None: the bodies run.
+
+        Raises:
+            BenchmarkError: this onnxruntime has no CUDA provider.
+        """
+        if device == "cuda" and "CUDAExecutionProvider" not in ort.get_available_providers():
+            raise BenchmarkError(
+                f"onnxruntime {ort.__version__}: got providers {', '.join(ort.get_available_providers())}, expected "
+                "CUDAExecutionProvider; install onnxruntime-gpu instead of onnxruntime"
+            )
+        providers = [("CUDAExecutionProvider", _CUDA_OPTIONS)] if device == "cuda" else ["CPUExecutionProvider"]
+        self.device = device
+        self.stages: dict[str, ort.InferenceSession] = {}
+        for name in STAGES:
+            file = artifact / f"{name}.onnx"
+            if file.is_file():
+                options = ort.SessionOptions()
+                options.intra_op_num_threads = threads
+                options.log_severity_level = 3
+                if library is not None:
+                    options.register_custom_ops_library(str(library))
+                self.stages[name] = ort.InferenceSession(str(file), options, providers=providers)
+
+    def put(self, arrays: Arrays) -> dict[str, ort.OrtValue]:
+        """The arrays on the device."""
+        return {name: ort.OrtValue.ortvalue_from_numpy(array, self.device) for name, array in arrays.items()}
+
+    def run(self, given: dict[str, ort.OrtValue], seconds: dict[str, list[float]] | None = None) -> Any:
+        """All tensors by name after the last stage, on the device; `seconds` gets one entry a stage."""
+        values = dict(given)
+        for name, session in self.stages.items():
+            start = time.perf_counter()
+            binding = session.io_binding()
+            for value in session.get_inputs():
+                binding.bind_ortvalue_input(value.name, values[value.name])
+            for value in session.get_outputs():
+                binding.bind_output(value.name, self.device)
+            session.run_with_iobinding(binding)  # returns when the outputs are there
+            names = (value.name for value in session.get_outputs())
+            values.update(zip(names, binding.get_outputs(), strict=True))
+            if seconds is not None:
+                seconds.setdefault(name, []).append(time.perf_counter() - start)
+        return values
+
+    def detections(self, values: dict[str, ort.OrtValue]) -> Arrays:
+        """What the last stages found, on the host; float16 masks as they are."""
+        names = ("boxes", "scores", "labels", "num_detections", "masks")
+        return {name: values[name].numpy() for name in names if name in values}
+
+
+def boxes_of(found: Arrays, image: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+    """Boxes and labels of one image."""
+    count = int(found["num_detections"][image, 0])
+    return found["boxes"][image, :count], found["labels"][image, :count]

@@ -1,0 +1,23 @@
+// MaskRLE on a GPU, as a node of TensorRT or ONNX Runtime.
+#pragma once
+
+#include "mask_rle/node.h"
+#include "node/device_call.h"
+
+#include <cstddef>
+#include <vector>
+
+namespace maskline
+{
+
+//! The node, and how it runs on a GPU.
+struct MaskRLEOnDevice : MaskRLENode
+{
+    //! Bytes of workspace that inputs of these shapes, or smaller ones, need.
+    static std::size_t workspaceBytes(Attributes const& attributes, std::vector<Shape> const& inputs);
+
+    //! Queues the op. Never called when all outputs are empty.
+    static cudaError_t launch(Attributes const& attributes, DeviceCall const& call);
+};
+
+} // namespace maskline
