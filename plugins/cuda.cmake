@@ -50,6 +50,8 @@ target_include_directories(maskline_simt PRIVATE ${CMAKE_SOURCE_DIR})
 target_include_directories(maskline_simt SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
 target_compile_definitions(maskline_simt PRIVATE MASKLINE_SIMT)
 target_compile_options(maskline_simt PRIVATE ${WARNINGS} ${MATHS} -O2 -g -Wno-unused-parameter -Wno-unknown-pragmas)
+# Fibers jump from stack to stack, which the checked longjmp of a distribution's default (Ubuntu's) takes for an attack.
+target_compile_options(maskline_simt PRIVATE -U_FORTIFY_SOURCE)
 
 # Each op as a node that runs on a GPU, for TensorRT and for ONNX Runtime.
 sources_of(ON_DEVICE on_device.cpp)
