@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env plugins demo test test-long test-compilers test-settings test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-ops bench-device clean
+.PHONY: help env plugins demo test test-long test-compilers test-settings test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-ops bench-engines bench-device clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -125,6 +125,9 @@ bench-serve: $(READY) ## JPEG in, RLE out: ours through Triton and torchvision e
 
 bench-ops: plugins ## the ops on the CPU: RoIAlign, proposals, masks to RLE; ours and the peers' in turn
 	@$(BIN)/python -m maskline_bench.host_ops $(if $(JSON),--json $(JSON))
+
+bench-engines: plugins ## the three engines in one process, on the CPU or DEVICE=cuda: bodies, our op library, torchvision
+	@$(BIN)/python -m maskline_bench.engines $(if $(DEVICE),--device $(DEVICE)) $(if $(JSON),--json $(JSON))
 
 bench-device: plugins ## the ops on a GPU, ours and torchvision's in turn
 	@$(BIN)/python -m maskline_bench.device_ops --build $(PLUGINS) $(if $(JSON),--json $(JSON))

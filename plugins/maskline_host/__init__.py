@@ -1,9 +1,9 @@
 """The ops of maskline on the host: numpy arrays in, numpy arrays out, computed by `libmaskline_host.so`.
 
 Needs numpy and the compiled library (`make plugins`); imports nothing else of ours. `library_path()` says whether the
-library is there.
+library is there, `custom_ops_path()` whether the one for ONNX Runtime is.
 """
 
-from .library import HostLibraryError, library_path
+from .library import HostLibraryError, custom_ops_path, library_path
 
-__all__ = ["HostLibraryError", "library_path"]
+__all__ = ["HostLibraryError", "custom_ops_path", "library_path"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import device
 import numpy as np
 import onnxruntime as ort
 import ort_runner
@@ -11,15 +12,16 @@ from parity.test_variants import pictures
 from support.export.exported import Exported
 
 
+@pytest.mark.parametrize("where", ["ort-cpu", device.ORT_SIMT_ROW])
 @pytest.mark.parametrize("bodies", ["ort", "dense"])
-def test_the_stages_find_with_the_library_what_their_bodies_find(exported: Exported, bodies: str) -> None:
+def test_the_stages_find_with_the_library_what_their_bodies_find(exported: Exported, bodies: str, where: str) -> None:
     folder = getattr(exported, bodies)
     canvas, info = pictures(2, 96, 128)
     body = OnnxPipeline(folder, threads=1).stages
     tensors = {"canvas": canvas, "image_info": info}
     compared = 0
     for stage, model in body.items():
-        session: ort.InferenceSession = ort_runner.make_session((folder / f"{stage}.onnx").read_bytes())
+        session: ort.InferenceSession = ort_runner.make_session((folder / f"{stage}.onnx").read_bytes(), where)
         wanted = model.run(tensors)
         names = [value.name for value in session.get_outputs()]
         feeds = {value.name: tensors[value.name] for value in session.get_inputs()}

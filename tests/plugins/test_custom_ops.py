@@ -188,6 +188,23 @@ def test_two_sessions_in_two_threads_answer_the_same(where: str) -> None:
         assert list(pool.map(many, sessions)) == [True, True]
 
 
+@pytest.mark.parametrize("where", [*HALVES, device.ORT_CUDA_ROW])
+def test_threads_share_a_session_and_its_scratch_memory(where: str) -> None:
+    """Runs of other sizes at the same time: what one queues must not be overwritten by the next."""
+    session = ort_runner.make_session(one_node("ProposalNMS", PROPOSALS, INPUTS["ProposalNMS"]), where)
+    sizes = [(32, 48), (64, 96), (96, 64), (128, 160)]
+    inputs = [[image_info(size), *(x for side in rpn_outputs(PROPOSALS, *size, 1) for x in side)] for size in sizes]
+    alone = [session.run(None, feeds(each)) for each in inputs]
+
+    def many(first: int) -> bool:
+        turns = [(first + i) % len(inputs) for i in range(8 if where == "ort-simt" else 100)]
+        runs = [(i, session.run(None, feeds(inputs[i]))) for i in turns]
+        return all(a.tobytes() == b.tobytes() for i, run in runs for a, b in zip(run, alone[i], strict=True))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(many, range(4))) == [True] * 4
+
+
 def test_it_works_on_the_threads_of_the_session() -> None:
     """The op's own loops would start threads for each call; a watcher would see more of them than before."""
     boxes = roi_align_runner.random_boxes(256, 256, 2, 400)

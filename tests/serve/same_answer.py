@@ -11,6 +11,7 @@ import numpy as np
 from maskline_export.manifest import load_artifact
 from maskline_export.verify.images import ladder_images
 from maskline_export.verify.onnx_runtime import OnnxPipeline
+from maskline_host import custom_ops_path
 from maskline_serve.repository.assemble import assemble
 from maskline_serve.server.triton_server import TritonServer
 from maskline_train.data.canvas import preprocess_batch
@@ -29,7 +30,7 @@ def check_served(artifact: Path, repository: Path) -> int:
         The number of detections that were compared.
     """
     assemble(artifact, repository)
-    chain, spec = OnnxPipeline(artifact), load_artifact(artifact).spec
+    chain, spec = OnnxPipeline(artifact, library=custom_ops_path()), load_artifact(artifact).spec
     pictures = [pixels for _, pixels in ladder_images(spec.preprocessing.shorter_side_px)]
     pair = [max(pictures, key=lambda pixels: pixels.shape[1]), max(pictures, key=lambda pixels: pixels.shape[0])]
     with TritonServer(repository, drain_s=5) as server, triton.InferenceServerClient(server.grpc_url) as client:

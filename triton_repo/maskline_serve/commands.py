@@ -19,7 +19,7 @@ from maskline_serve.errors import RepositoryError, ServeError
 from maskline_serve.repository.assemble import Target
 from maskline_serve.repository.assemble import assemble as assemble_repository
 from maskline_serve.repository.config import parse
-from maskline_serve.repository.host_library import PLACE, SLOWER
+from maskline_serve.repository.libraries import slower
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server.triton_server import TritonServer
 
@@ -72,8 +72,8 @@ def assemble(
         f"{size_mib:.1f} MiB{'' if changed else ' (up to date, nothing written)'}",
         soft_wrap=True,
     )
-    if PLACE not in made.files:
-        out.print(f"slower: {SLOWER}", soft_wrap=True)
+    for text in slower(made).values():
+        out.print(f"slower: {text}", soft_wrap=True)
     if made.engines:
         gpu = f"GPU of compute capability {made.engines['compute_capability']}"
         out.print(f"needs: TensorRT {made.engines['tensorrt']}, {gpu}", soft_wrap=True)

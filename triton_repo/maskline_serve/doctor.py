@@ -13,6 +13,7 @@ from typing import Any
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
 from maskline_serve.repository import check_engines, config
 from maskline_serve.repository.external_data import refuse_external_data
+from maskline_serve.repository.libraries import CUSTOM_OPS_PLACE, HOST_PLACE, slower
 from maskline_serve.repository.on_disk import STAGES, Repository
 from maskline_serve.server import find_server
 from maskline_serve.server.version import stated_version
@@ -55,6 +56,7 @@ def examine(folder: Path) -> list[Finding]:
             f"{repository.artifact['bodies']} bodies, assembled by maskline {repository.maskline}",
         ),
         *_files(repository),
+        *_libraries(repository),
     ]
     configs: dict[str, Any] = {}
     for path in sorted(repository.models.glob("*/config.pbtxt")):
@@ -83,6 +85,33 @@ def _files(repository: Repository) -> list[Finding]:
         tuned = change == "added" or (change == "changed" and name.endswith("config.pbtxt"))
         findings.append(Finding("files", Level.WARNING if tuned else Level.ERROR, f"{name} is {change}"))
     return findings
+
+
+def _libraries(repository: Repository) -> list[Finding]:
+    """What encodes masks and what runs our ops."""
+    lacking = slower(repository)
+    found = [Finding(name, Level.WARNING, f"not in the repository: {text}") for name, text in lacking.items()]
+    uses = {HOST_PLACE: "encodes masks", CUSTOM_OPS_PLACE: "runs our ops in ONNX Runtime"}
+    for place, use in uses.items():
+        if place in repository.files:
+            path = repository.folder / place
+            problem = _refused(path) if place == CUSTOM_OPS_PLACE else None
+            detail = use if problem is None else f"ONNX Runtime cannot load it, the bodies of our ops run: {problem}"
+            found.append(Finding(path.name, Level.OK if problem is None else Level.WARNING, detail))
+    return found
+
+
+def _refused(library: Path) -> str | None:
+    """Why ONNX Runtime does not take a library of custom ops, or None; also where it is not installed."""
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        return None  # said elsewhere
+    try:
+        onnxruntime.SessionOptions().register_custom_ops_library(str(library))
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception
+        return " ".join(str(error).split())
+    return None
 
 
 def _model(repository: Repository, name: str, parsed: Any, configs: dict[str, Any]) -> Iterator[str]:

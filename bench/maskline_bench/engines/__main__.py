@@ -5,7 +5,7 @@ our custom ops. A canvas that lies on the device already goes in; boxes, scores,
 labels and 28 x 28 masks come out, and stay there. No decoding, no resizing, no paste, no server: what is left is the
 network and the ops. Every side of ours must find what the first finds before anything is timed.
 
-Run: python -m maskline_bench.engines --device cuda --precision fp16 --json docs/benchmarks/engines_h100.json
+Run: make bench-engines, or python -m maskline_bench.engines --device cuda --precision fp16 --batch 1 --batch 8
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime as ort
 import torch
 import typer
 from maskline_export.onnx_stages.to_onnx import export_checkpoint
@@ -195,6 +196,7 @@ def main(
         if device == "cuda" and not torch.cuda.is_available():
             raise BenchmarkError("got no GPU, expected one; nothing was timed")
         head = describe(threads)
+        head["versions"]["onnxruntime"] = ort.__version__  # of the package that runs: two of them can be installed
         if device == "cuda":
             head["gpu"] = describe_gpu()
         results = []

@@ -28,10 +28,13 @@ STAGES = (
 class OnnxModel:
     """One ONNX model on the CPU that takes and gives arrays by name."""
 
-    def __init__(self, model: Path | onnx.ModelProto, threads: int = 0) -> None:
+    def __init__(self, model: Path | onnx.ModelProto, threads: int = 0, library: Path | None = None) -> None:
+        """Load it; `library` runs ops of ours instead of their bodies (`libmaskline_ort.so`)."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # warnings about unused initialisers of a cut graph say nothing to a user
+        if library is not None:
+            options.register_custom_ops_library(str(library))
         whole = load_onnx(model) if isinstance(model, Path) else model
         self._session = ort.InferenceSession(whole.SerializeToString(), options, providers=["CPUExecutionProvider"])
         self.input_names = [value.name for value in self._session.get_inputs()]
@@ -71,9 +74,10 @@ class RawDetections:
 class OnnxPipeline:
     """The stages of an artifact folder by name, in the order in which they run."""
 
-    def __init__(self, artifact: Path, threads: int = 0) -> None:
+    def __init__(self, artifact: Path, threads: int = 0, library: Path | None = None) -> None:
+        """Load them; see `OnnxModel`."""
         files = [artifact / f"{name}.onnx" for name in STAGES]
-        self.stages = {file.stem: OnnxModel(file, threads) for file in files if file.is_file()}
+        self.stages = {file.stem: OnnxModel(file, threads, library) for file in files if file.is_file()}
 
     def detect(self, canvas: npt.NDArray[np.uint8], image_info: npt.NDArray[np.float32]) -> RawDetections:
         """Detections of a batch: canvas [B, H, W, 3] uint8, image_info [B, 6] float32."""

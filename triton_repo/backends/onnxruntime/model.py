@@ -22,7 +22,7 @@ class TritonPythonModel:
         self._name = args["model_name"]
         folder = Path(args["model_repository"]) / args["model_version"]
         try:
-            self._session = load(folder / (config.get("default_model_filename") or "model.onnx"), config)
+            self._session = load(folder / (config.get("default_model_filename") or "model.onnx"), config, self._say)
         except ValueError as error:
             raise pb_utils.TritonModelException(f"{self._name}: {error}") from error
         self._inputs = [entry["name"] for entry in config["input"]]
@@ -35,6 +35,9 @@ class TritonPythonModel:
             for request in requests
         ]
         return [self._response(answer) for answer in run_joined(self._session, self._outputs, feeds)]
+
+    def _say(self, line: str) -> None:
+        pb_utils.Logger.log_info(f"{self._name}: {line}")
 
     def _response(self, answer: list[Any] | Exception) -> Any:
         if isinstance(answer, Exception):

@@ -6,7 +6,7 @@ Ref: https://github.com/triton-inference-server/onnxruntime_backend (README, "Mo
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from external_data import refuse_external_data
 
 # Before the import: since 1.29 it sends usage data unless told not to. Here too, for a server that others start.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import custom_ops
 import onnxruntime as ort
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -36,8 +37,13 @@ _GRAPH_LEVELS = {
 }
 
 
-def load(file: Path, config: dict[str, Any]) -> ort.InferenceSession:
+def load(file: Path, config: dict[str, Any], say: Callable[[str], None] = lambda line: None) -> ort.InferenceSession:
     """A session for `file` with the settings of config.pbtxt (as Triton's JSON), compared with its tensors.
+
+    Args:
+        file: the model.
+        config: its config.pbtxt.
+        say: called with a line about what runs the ops of ours, where the model has some.
 
     Raises:
         ValueError: no such file, one with data in others, one that ONNX Runtime refuses, or one that differs from the
@@ -47,6 +53,8 @@ def load(file: Path, config: dict[str, Any]) -> ort.InferenceSession:
         raise ValueError(f"{file} is missing; assemble the repository anew")
     refuse_external_data(file)
     options = session_options(config)
+    if line := custom_ops.register(options, config):
+        say(line)
     try:
         session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception

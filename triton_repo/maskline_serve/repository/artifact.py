@@ -45,11 +45,12 @@ class Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One ONNX file of the artifact."""
+    """One ONNX file of the artifact; `custom_ops` names the ops of ours that it has."""
 
     file: Path
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    custom_ops: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +154,7 @@ def _build(folder: Path, manifest: dict[str, Any], digest: str) -> Artifact:
                 folder / entries[name]["file"],
                 tuple(tensor(item) for item in entries[name]["inputs"]),
                 tuple(tensor(item) for item in entries[name]["outputs"]),
+                tuple(sorted(map(str, entries[name]["custom_ops"]))),
             )
             for name in stages
         },

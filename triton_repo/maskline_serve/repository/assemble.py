@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from maskline_serve.errors import ArtifactError, EnginesError, RepositoryError
-from maskline_serve.repository import check_engines, config, config_parts
+from maskline_serve.repository import check_engines, config, config_parts, libraries
 from maskline_serve.repository.artifact import LOW, Artifact
 from maskline_serve.repository.artifact import read as read_artifact
 from maskline_serve.repository.config_tensorrt import with_max_batch, with_tensorrt
 from maskline_serve.repository.description import sha256
 from maskline_serve.repository.engines import Engines
 from maskline_serve.repository.engines import read as read_engines
-from maskline_serve.repository.host_library import write_host_library
 from maskline_serve.repository.on_disk import ENSEMBLES, FILE, STAGES, Repository, files_in
 from maskline_serve.repository.writing import naming, swap
 
@@ -36,6 +35,7 @@ class Target(enum.StrEnum):
 POOL_BATCHES = 2
 POOL_UNIT_BYTES = 256 << 20
 ARTIFACT = "artifact_sha256"  # the parameter by which clients know which model answers them
+CUSTOM_OPS = "custom_ops"  # the parameter that tells the `onnxruntime` backend which ops of ours a stage has
 # git and object storage know no empty folders, and an ensemble without its version folder does not load.
 KEEP, KEEP_TEXT = (
     "ensemble.txt",
@@ -126,9 +126,10 @@ def _write(artifact: Artifact, engines: Engines | None, folder: Path) -> Reposit
     """Fill an empty folder; returns its description, which is written last."""
     models, backends = sources()
     shutil.copytree(models, folder / "models", ignore=_IGNORED)
-    write_host_library(folder)
+    libraries.write_host_library(folder)
     if engines is None:
         shutil.copytree(backends, folder / "backends", ignore=_IGNORED)
+        libraries.write_custom_ops(folder)
     else:
         _write_serving(engines, folder)
     cut = config_parts.cut_for(artifact)
@@ -207,6 +208,8 @@ def _configured(text: str, name: str, cut: config_parts.Cut, artifact: Artifact,
     if name == "preprocess":
         for key, value in _preprocessing(artifact).items():
             text = config.with_parameter(text, key, value, where)
+    if engines is None and name in STAGES and artifact.stages[name].custom_ops:
+        text = config.with_parameter(text, CUSTOM_OPS, ", ".join(artifact.stages[name].custom_ops), where)
     if engines is not None and name in STAGES:
         text = with_tensorrt(text, engines.dtypes, engines.num_profiles, where)
     if engines is not None and name in (*STAGES, *ENSEMBLES):

@@ -1,4 +1,4 @@
-"""Masks by libmaskline_host.so and by numpy: the same bytes through the real server, and the log says which it is."""
+"""Our libraries in a repository, and what runs without them: the same answers, and log and doctor say which it is."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import device
 import maskline_host
 import numpy as np
 import pytest
+from maskline_export.onnx_stages.to_onnx import export_model
+from maskline_serve.doctor import Level, examine
 from maskline_serve.repository.assemble import assemble
-from maskline_serve.repository.host_library import PLACE
+from maskline_serve.repository.libraries import CUSTOM_OPS_PLACE
+from maskline_serve.repository.libraries import HOST_PLACE as PLACE
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server.triton_server import TritonServer
 from maskline_train.evaluation.paste import encode_masks
 from serve import standin
 from serve.conftest import send
+from serve.same_answer import png
+from support.export.exported import decided_tiny_model
+from support.export.kept_traces import kept_traces
 from tritonclient import grpc as triton
 
 D, M = standin.SPEC.box_head.max_detections, standin.SPEC.mask_head.mask_side
@@ -133,9 +140,11 @@ def assemble_by_command(artifact: Path, folder: Path, variable: str | None) -> s
 def test_assemble_says_what_is_slower_where_no_library_is(artifact: Path, tmp_path: Path) -> None:
     done = assemble_by_command(artifact, tmp_path, None)
     assert done.returncode == 0, done.stderr
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("slower: ")]
-    assert "numpy encodes masks" in line
-    assert "`make plugins`" in line
+    masks, ops = [line for line in done.stdout.splitlines() if line.startswith("slower: ")]
+    assert "numpy encodes masks" in masks
+    assert "the bodies of our ops run, not libmaskline_ort.so" in ops
+    assert "`make plugins`" in masks
+    assert "`make plugins`" in ops
     assert not (tmp_path / "repository" / PLACE).parent.exists()
 
 
@@ -145,3 +154,86 @@ def test_assemble_says_that_the_named_library_is_missing(artifact: Path, tmp_pat
     assert done.stderr.startswith("maskline-serve: $MASKLINE_HOST_LIBRARY: got /no/such/library.so, expected a file")
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "repository").exists()
+
+
+@pytest.fixture(scope="module")
+def with_ops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model, exported: its stages have nodes of our ops."""
+    folder = tmp_path_factory.mktemp("ops") / "artifact"
+    with kept_traces():
+        export_model(decided_tiny_model(), "0" * 64, folder)
+    return folder
+
+
+@pytest.fixture
+def with_ops_assembled(with_ops: Path, tmp_path: Path) -> Path:
+    """Its repository, with the library; skips where the headers to build that are not."""
+    device.custom_ops()
+    assemble(with_ops, tmp_path / "library")
+    return tmp_path / "library"
+
+
+def served(folder: Path) -> tuple[list[str], list[dict[str, np.ndarray]]]:
+    """What the log says of our ops, and the answers to some pictures."""
+    lines: list[str] = []
+    pictures = [png(np.random.default_rng(i).integers(0, 256, (96, 128, 3), np.uint8)) for i in range(3)]
+    with (
+        TritonServer(folder, drain_s=1, show=lines.append) as server,
+        triton.InferenceServerClient(server.grpc_url) as client,
+    ):
+        answers = [send(client, [picture], "maskrcnn_raw") for picture in pictures]
+    return sorted(line for line in lines if "libmaskline_ort.so" in line), answers
+
+
+@pytest.mark.triton
+def test_custom_ops_and_bodies_serve_the_same_detections(with_ops_assembled: Path, tmp_path: Path) -> None:
+    shutil.copytree(with_ops_assembled, tmp_path / "bodies")
+    (tmp_path / "bodies" / CUSTOM_OPS_PLACE).unlink()
+    (by_library, answers), (by_bodies, wanted) = served(with_ops_assembled), served(tmp_path / "bodies")
+    assert by_library == [
+        "mask: MultiscaleRoIAlign: run by libmaskline_ort.so",
+        "proposal: ClasswiseNMS, MultiscaleRoIAlign, ProposalNMS: run by libmaskline_ort.so",
+    ]
+    slower = "run by their bodies, slower: this repository holds no libmaskline_ort.so"
+    assert by_bodies == [line.partition(": run by")[0] + f": {slower}" for line in by_library]
+    assert sum(int(answer["num_detections"].sum()) for answer in answers) > 0
+    for found, expected in zip(answers, wanted, strict=True):
+        for name, array in expected.items():
+            # masks are 255ths; boxes of up to 128 px and scores are float32 sums in another order
+            limit = 1 if array.dtype == np.uint8 else 2e-4
+            np.testing.assert_allclose(found[name].astype(np.float64), array, rtol=1e-5, atol=limit, err_msg=name)
+
+
+def test_doctor_and_backend_say_what_is_wrong_with_the_custom_ops(with_ops_assembled: Path) -> None:
+    ok = {finding.check: finding for finding in examine(with_ops_assembled)}
+    assert (ok["libmaskline_ort.so"].level, ok["libmaskline_host.so"].level) == (Level.OK, Level.OK)
+    (with_ops_assembled / CUSTOM_OPS_PLACE).write_bytes(b"built for another machine")
+    found = {finding.check: finding for finding in examine(with_ops_assembled)}["libmaskline_ort.so"]
+    assert found.level is Level.WARNING
+    assert found.detail.startswith("ONNX Runtime cannot load it, the bodies of our ops run: ")
+    text = said_of_ops(with_ops_assembled)
+    assert text.startswith(
+        "MultiscaleRoIAlign: run by their bodies, slower: libmaskline_ort.so cannot be loaded here: "
+    )
+    assert "\n" not in text
+
+
+def said_of_ops(repository: Path) -> str:
+    """What the backend says of the stage `mask`, in a process of its own, as the server runs it."""
+    code = (
+        "import sys, onnxruntime, custom_ops; "
+        "config = {'parameters': {'custom_ops': {'string_value': 'MultiscaleRoIAlign'}}}; "
+        "print(custom_ops.register(onnxruntime.SessionOptions(), config))"
+    )
+    environment = {"PYTHONPATH": str(repository / "backends" / "onnxruntime")}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.strip()
+
+
+def test_a_repository_without_the_library_is_a_warning_of_doctor(with_ops: Path, tmp_path: Path) -> None:
+    done = assemble_by_command(with_ops, tmp_path, None)
+    assert done.returncode == 0, done.stderr
+    found = {finding.check: finding for finding in examine(tmp_path / "repository")}
+    for name, what in {"libmaskline_ort.so": "the bodies of our ops run", "libmaskline_host.so": "numpy"}.items():
+        assert found[name].level is Level.WARNING
+        assert found[name].detail.startswith(f"not in the repository: {what}")

@@ -1,0 +1,67 @@
+"""Brings our compiled libraries into a repository, where they are to be had.
+
+The step `postprocess` encodes masks with libmaskline_host.so; without it numpy does, to the same bytes. The
+`onnxruntime` backend runs our ops by libmaskline_ort.so; without it their bodies run, which find the same.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+import maskline_host
+
+from maskline_serve.errors import RepositoryError
+from maskline_serve.repository.on_disk import Repository
+
+_FOLDER = PurePosixPath("models/postprocess/1/maskline_host")
+_BINDING = ("__init__.py", "library.py", "mask_rle.py")  # what `postprocess` needs of the package
+_LIBRARY = "libmaskline_host.so"
+# Inside a repository.
+HOST_PLACE = (_FOLDER / _LIBRARY).as_posix()
+CUSTOM_OPS_PLACE = "backends/onnxruntime/libmaskline_ort.so"
+
+_HOW = "`make plugins` builds it, then assemble again"
+# 100 masks of all sizes in 480x640 on two cores: 54 ms and 0.85 ms (make bench-ops, docs/benchmarks).
+_NUMPY = f"numpy encodes masks, some 60 times slower than {_LIBRARY} (100 masks at 480x640: about 54 ms); {_HOW}"
+_BODIES = f"the bodies of our ops run, not libmaskline_ort.so, which is faster (`make bench-engines`); {_HOW}"
+
+
+def slower(repository: Repository) -> dict[str, str]:
+    """Which library the repository lacks, and in one line what that costs."""
+    wanted = {HOST_PLACE: _NUMPY} | ({} if repository.engines else {CUSTOM_OPS_PLACE: _BODIES})
+    return {PurePosixPath(place).name: text for place, text in wanted.items() if place not in repository.files}
+
+
+def write_host_library(folder: Path) -> None:
+    """Copy the library and its binding, if there is one, into a repository that is being written.
+
+    Raises:
+        RepositoryError: $MASKLINE_HOST_LIBRARY names no file.
+    """
+    library = _found(maskline_host.library_path)
+    if library is not None:
+        target = folder / _FOLDER
+        target.mkdir()
+        for name in _BINDING:
+            shutil.copyfile(Path(maskline_host.__file__).parent / name, target / name)
+        shutil.copyfile(library, target / _LIBRARY)
+
+
+def write_custom_ops(folder: Path) -> None:
+    """Copy the custom ops, if they are there, into a repository that is being written; it has its backends already.
+
+    Raises:
+        RepositoryError: as `write_host_library`.
+    """
+    library = _found(maskline_host.custom_ops_path)
+    if library is not None:
+        shutil.copyfile(library, folder / CUSTOM_OPS_PLACE)
+
+
+def _found(look: Callable[[], Path | None]) -> Path | None:
+    try:
+        return look()
+    except maskline_host.HostLibraryError as error:
+        raise RepositoryError(str(error)) from None
