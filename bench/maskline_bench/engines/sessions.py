@@ -16,13 +16,7 @@ from maskline_bench.errors import BenchmarkError
 Arrays = dict[str, npt.NDArray[Any]]
 
 # HEURISTIC: the exhaustive search costs up to a second for each new shape and finds nothing faster in the steady state.
-# kSameAsRequested: four chains lie in one process, and arenas that double would fill the card.
-_CUDA_OPTIONS = {
-    "cudnn_conv_algo_search": "HEURISTIC",
-    "use_tf32": "0",
-    "prefer_nhwc": "1",
-    "arena_extend_strategy": "kSameAsRequested",
-}
+_CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0", "prefer_nhwc": "1"}
 
 
 class Sessions:

@@ -22,43 +22,69 @@ struct RoIAlignReader
     }
 };
 
+template <int CHANNELS>
+__device__ void fill(float (&values)[CHANNELS], float value)
+{
+#pragma unroll
+    for (int c = 0; c < CHANNELS; ++c)
+    {
+        values[c] = value;
+    }
+}
+
 //! Sums `weight * cell` over pairs of row and column taps. The cells of row taps are multiplied by the width already.
+//!
+//! A row's cells are summed by the weights of their columns first: one product and sum a cell and channel, where the
+//! product of both weights would cost another multiplication a cell.
 template <typename T, int CHANNELS>
 __device__ void sumTaps(RoIAlignReader<T, CHANNELS> const& reader, RoIAlignTap const* rows, std::int32_t numRows,
     RoIAlignTap const* columns, std::int32_t numColumns, float (&sums)[CHANNELS])
 {
-    // Loads of one batch are under way together: a warp stalls where it first needs one of them.
+    // Loads of one batch are under way together: a warp stalls where it first needs one of them. Two sampling points
+    // have no more than these, so that the columns stay in registers for all rows.
     constexpr int kBATCH = 4;
-    for (std::int32_t k = 0; k < numRows; ++k)
+    for (std::int32_t first = 0; first < numColumns; first += kBATCH)
     {
-        RoIAlignTap const row = rows[k];
-        for (std::int32_t first = 0; first < numColumns; first += kBATCH)
+        std::int32_t const number = least(numColumns - first, kBATCH);
+        RoIAlignTap across[kBATCH];
+#pragma unroll
+        for (int i = 0; i < kBATCH; ++i)
         {
+            across[i] = i < number ? columns[first + i] : RoIAlignTap{0, 0.0F};
+        }
+        for (std::int32_t k = 0; k < numRows; ++k)
+        {
+            RoIAlignTap const row = rows[k];
+            RoIAlignReader<T, CHANNELS> const line{reader.cell(row.cell), reader.stride};
             RoIAlignVector<T, CHANNELS> cells[kBATCH];
-            float weights[kBATCH];
 #pragma unroll
             for (int i = 0; i < kBATCH; ++i)
             {
-                if (first + i < numColumns)
+                if (i < number)
                 {
-                    RoIAlignTap const column = columns[first + i];
-                    weights[i] = row.weight * column.weight;
-                    cells[i].load(reader.cell(row.cell + column.cell));
+                    cells[i].load(line.cell(across[i].cell));
                 }
             }
+            float found[CHANNELS];
+            fill(found, 0.0F);
 #pragma unroll
             for (int i = 0; i < kBATCH; ++i)
             {
-                if (first + i < numColumns)
+                if (i < number)
                 {
                     float values[CHANNELS];
                     cells[i].toFloats(values);
 #pragma unroll
                     for (int c = 0; c < CHANNELS; ++c)
                     {
-                        sums[c] += weights[i] * values[c];
+                        found[c] += across[i].weight * values[c];
                     }
                 }
+            }
+#pragma unroll
+            for (int c = 0; c < CHANNELS; ++c)
+            {
+                sums[c] += row.weight * found[c];
             }
         }
     }
@@ -101,16 +127,6 @@ __device__ void keepGreater(float (&best)[CHANNELS], float const (&values)[CHANN
     for (int c = 0; c < CHANNELS; ++c)
     {
         best[c] = greaterOf(best[c], values[c]);
-    }
-}
-
-template <int CHANNELS>
-__device__ void fill(float (&values)[CHANNELS], float value)
-{
-#pragma unroll
-    for (int c = 0; c < CHANNELS; ++c)
-    {
-        values[c] = value;
     }
 }
 

@@ -143,13 +143,19 @@ __device__ void fillTables(BoxTables const& tables, RoIAlignAttributes const& at
     __syncthreads();
 }
 
+//! `bin / side`. Half a bin is more than what the rounding of a product below 4096 can be off.
+__device__ __forceinline__ std::int32_t rowOf(std::int32_t bin, std::int32_t side)
+{
+    return static_cast<std::int32_t>((static_cast<float>(bin) + 0.5F) * (1.0F / static_cast<float>(side)));
+}
+
 template <BinKind KIND, bool ADAPTIVE, typename T, int CHANNELS>
 __device__ void workOnBin(BoxTables const& tables, RoIAlignAttributes const& attributes, BoxAxes const& axes,
     bool tabled, RoIAlignReader<T, CHANNELS> const& reader, std::int32_t bin, float (&result)[CHANNELS])
 {
     std::int32_t const side = attributes.pooledSide;
-    std::int32_t const i = bin / side;
-    std::int32_t const j = bin % side;
+    std::int32_t const i = rowOf(bin, side);
+    std::int32_t const j = bin - i * side;
     if (ADAPTIVE && !tabled)
     {
         walkBin<KIND == BinKind::kMAXIMUM>(reader, axes.rows, axes.columns, side, bin, result);
@@ -203,10 +209,17 @@ __global__ void __launch_bounds__(kTHREADS) roiAlignKernel(Task const task)
 
     std::int64_t const plane = static_cast<std::int64_t>(axes.rows.cells) * axes.columns.cells;
     T const* const map = static_cast<T const*>(task.features[level]) + row / task.shape.boxes * plane * stored;
-    for (std::int32_t item = begin + static_cast<std::int32_t>(threadIdx.x); item < end; item += kTHREADS)
+    // An item is `outer * numInner + inner`; stepping both, a thread divides once.
+    std::int32_t const numInner = CHANNELS == 1 ? bins : groups;
+    std::int32_t const first = begin + static_cast<std::int32_t>(threadIdx.x);
+    std::int32_t const outerStep = kTHREADS / numInner;
+    std::int32_t const innerStep = kTHREADS % numInner;
+    std::int32_t outer = first / numInner;
+    std::int32_t inner = first % numInner;
+    for (std::int32_t item = first; item < end; item += kTHREADS)
     {
-        std::int32_t const bin = CHANNELS == 1 ? item % bins : item / groups;
-        std::int32_t const group = CHANNELS == 1 ? item / bins : item % groups;
+        std::int32_t const bin = CHANNELS == 1 ? inner : outer;
+        std::int32_t const group = CHANNELS == 1 ? outer : inner;
         float result[CHANNELS];
         fill(result, 0.0F);
         if (exists)
@@ -214,12 +227,20 @@ __global__ void __launch_bounds__(kTHREADS) roiAlignKernel(Task const task)
             RoIAlignReader<T, CHANNELS> const reader{map + (CHANNELS == 1 ? group * plane : group * CHANNELS), stored};
             workOnBin<KIND, ADAPTIVE>(tables, attributes, axes, tabled, reader, bin, result);
         }
-#pragma unroll
-        for (int c = 0; c < CHANNELS && CHANNELS > 1; ++c)
+        if (CHANNELS > 1 && group == groups - 1) // the only one that may have padded channels
         {
-            result[c] = group * CHANNELS + c < task.shape.channels ? result[c] : 0.0F;
+#pragma unroll
+            for (int c = 0; c < CHANNELS; ++c)
+            {
+                result[c] = group * CHANNELS + c < task.shape.channels ? result[c] : 0.0F;
+            }
         }
         RoIAlignVector<T, CHANNELS>::store(output + static_cast<std::int64_t>(item) * CHANNELS, result);
+        outer += outerStep;
+        inner += innerStep;
+        bool const wraps = inner >= numInner;
+        outer += wraps ? 1 : 0;
+        inner -= wraps ? numInner : 0;
     }
 }
 
