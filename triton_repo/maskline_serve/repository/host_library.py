@@ -20,7 +20,7 @@ PLACE = (_FOLDER / _LIBRARY).as_posix()  # inside a repository
 # 100 masks of all sizes in 480x640 on two cores: 54 ms and 0.85 ms (make bench-ops, docs/benchmarks).
 SLOWER = (
     "numpy encodes masks, some 60 times slower than libmaskline_host.so (100 masks at 480x640: about 54 ms); "
-    "`make plugins` builds it, then assemble again"
+    "the wheel for Linux brings it, `make plugins` builds it; then assemble again"
 )
 
 
