@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from maskline_serve import installed
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
 from maskline_serve.repository import check_engines, config
 from maskline_serve.repository.external_data import refuse_external_data
@@ -69,7 +70,7 @@ def examine(folder: Path) -> list[Finding]:
         if not problems:
             kind = f"{len(parsed.ensemble_scheduling.step)} steps" if parsed.platform == "ensemble" else parsed.backend
             findings.append(Finding(name, Level.OK, f"{kind}, batches up to {parsed.max_batch_size}"))
-    return [*findings, *(_tensorrt(repository) if repository.engines else _machine())]
+    return [*findings, *(_tensorrt(repository) if repository.engines else [*_machine(), *_kernels(repository)])]
 
 
 def _files(repository: Repository) -> list[Finding]:
@@ -222,9 +223,16 @@ def _machine() -> list[Finding]:
     advice = "" if enough else f", expected {SHM_WANTED_MIB}: start the container with --shm-size=2g"
     findings.append(Finding("/dev/shm", Level.OK if enough else Level.WARNING, f"{free_mib:.0f} MiB free{advice}"))
     if installation.is_wheel:
-        for package in ("numpy", "onnxruntime", "pillow"):
+        for package in ("numpy", "pillow"):
             findings.append(_attempt(package, lambda name=package: importlib.metadata.version(name)))  # type: ignore[misc]
+        check, level, detail = installed.onnx_runtime()
+        findings.append(Finding(check, Level(level), detail))
     return findings
+
+
+def _kernels(repository: Repository) -> list[Finding]:
+    """Which of our compiled ops are installed, and which of them this repository has."""
+    return [Finding(check, Level(level), detail) for check, level, detail in installed.kernels(repository)]
 
 
 def _attempt(check: str, look: Callable[[], str]) -> Finding:
