@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env plugins wheels wheels-of demo test test-long test-compilers test-settings test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-ops bench-device clean
+.PHONY: help env plugins wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-ops bench-device clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,8 +58,10 @@ wheels: $(READY) ## the wheels of a release, into dist: one with our libraries f
 		"PARTS=maskline_host maskline_ort maskline_trt maskline_triton"
 	@$(MAKE) --no-print-directory wheels-of PLUGINS=build/release DIST=dist
 
-# The wheels with the libraries of any build: what CI installs has those of the tests.
+# The wheels with the libraries of any build: what CI installs has those of the tests. The time of the commit goes in, so
+# that the same libraries make the same wheel.
 DIST ?= dist
+wheels-of: export SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 wheels-of: $(READY)
 	@rm -rf $(DIST) build/wheel
 	@MASKLINE_WHEEL_LIBRARIES=$(PLUGINS) $(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/build/wheel
@@ -114,6 +116,12 @@ test-machines: plugins ## all tests under 18 settings, those that train from 3 s
 
 test-long: plugins test-settings ## what `make test` leaves out: more variants, longer trainings, another processor's kernels
 	@$(PYTEST) --durations=15 -m long
+
+# With the libraries that `make test` has built.
+test-wheel: plugins ## install our wheel where no compiler and no checkout is, serve with it, call it, ask doctor
+	@$(MAKE) --no-print-directory wheels-of "PLUGINS=$(PLUGINS)" DIST=build/wheels >build/wheels.log 2>&1 || \
+		{ cat build/wheels.log; exit 1; }
+	@PYTHONPATH=tests $(BIN)/python -m journey.wheel build/wheels
 
 # The compilers to try besides the machine's own, and the options of clang where its own C++ library is installed.
 OTHER_CXX ?= g++-13 g++-14 clang++-16 clang++-17 clang++-18 clang++-19
