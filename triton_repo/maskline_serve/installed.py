@@ -103,6 +103,8 @@ def _custom_ops() -> Row:
         import onnxruntime  # heavy
 
         onnxruntime.SessionOptions().register_custom_ops_library(str(path))
+    except ImportError:  # a container's server brings its own, which is no Python package
+        return "custom ops", "ok", f"{path}; no Python package of ONNX Runtime is here to try it with"
     except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception
         return "custom ops", "warning", f"{path}: ONNX Runtime does not take it: {' '.join(str(error).split())[:300]}"
     return "custom ops", "ok", f"{path}, taken by ONNX Runtime {onnxruntime.__version__}"

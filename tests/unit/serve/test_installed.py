@@ -82,7 +82,9 @@ def test_no_onnx_runtime_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert installed.onnx_runtime() == ("onnxruntime", "error", "not installed; `pip install 'maskline[serve]'`")
 
 
-def test_the_libraries_are_named_by_their_place(repository: Repository, library: Path) -> None:
+def test_the_libraries_are_named_by_their_place(
+    repository: Repository, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     host, masks, custom_ops = installed.kernels(repository)
     assert host[:2] == ("host library", "ok")
     assert host[2] in {f"{library}, AVX-512 kernels", f"{library}, generic kernels"}
@@ -91,6 +93,9 @@ def test_the_libraries_are_named_by_their_place(repository: Repository, library:
     if path is not None:  # not built where ONNX Runtime's headers are missing
         assert custom_ops[:2] == ("custom ops", "ok")
         assert custom_ops[2].startswith(f"{path}, taken by ONNX Runtime ")
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+        untried = f"{path}; no Python package of ONNX Runtime is here to try it with"
+        assert installed.kernels(repository)[2] == ("custom ops", "ok", untried)
 
 
 def test_masks_of_another_build_and_of_none(
