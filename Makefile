@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env plugins demo test test-long test-compilers test-settings test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-ops bench-engines bench-device clean
+.PHONY: help env plugins wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-ops bench-engines bench-device clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,7 +48,26 @@ plugins: $(READY) ## build the TensorRT plugins and the host library into build/
 		$(addprefix -DCUDA_CUDART=,$(firstword $(wildcard $(CUDA_LIB)/libcudart.so.*))) \
 		"-DMASKLINE_SM=$(SM)" -DMASKLINE_WERROR=$(WERROR) -DMASKLINE_TENSORRT_INCLUDE=$(TENSORRT_INCLUDE) \
 		-DMASKLINE_ONNXRUNTIME_INCLUDE=$(ONNXRUNTIME_INCLUDE)
-	@LIBRARY_PATH=$(CUDA_LIB) $(BIN)/cmake --build $(PLUGINS)
+	@LIBRARY_PATH=$(CUDA_LIB) $(BIN)/cmake --build $(PLUGINS) $(addprefix --target ,$(PARTS))
+
+# Nothing in them may ask for a younger glibc: auditwheel refuses the wheel then. docs/release.md says why this one.
+PLATFORM := manylinux_2_34_x86_64
+# A folder of their own: machine code for every card takes minutes, and the tests' build has that for one.
+wheels: $(READY) ## the wheels of a release, into dist: one with our libraries for Linux, a pure one for the rest
+	@$(MAKE) --no-print-directory plugins PLUGINS=build/release "SM=$(EVERY_SM)" \
+		"PARTS=maskline_host maskline_ort maskline_trt maskline_triton"
+	@$(MAKE) --no-print-directory wheels-of PLUGINS=build/release DIST=dist
+
+# The wheels with the libraries of any build: what CI installs has those of the tests. The time of the commit goes in, so
+# that the same libraries make the same wheel.
+DIST ?= dist
+wheels-of: export SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
+wheels-of: $(READY)
+	@rm -rf $(DIST) build/wheel
+	@MASKLINE_WHEEL_LIBRARIES=$(PLUGINS) $(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/build/wheel
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --plat $(PLATFORM) --only-plat --strip \
+		--exclude 'libnvinfer.so.*' --wheel-dir $(DIST) build/wheel/*.whl
+	@$(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/$(DIST)
 
 demo: $(READY) ## train, export, serve and evaluate on this machine; writes out/demo/report.html
 	@$(BIN)/python demo/run_demo.py --out $(OUT)
@@ -97,6 +116,12 @@ test-machines: plugins ## all tests under 18 settings, those that train from 3 s
 
 test-long: plugins test-settings ## what `make test` leaves out: more variants, longer trainings, another processor's kernels
 	@$(PYTEST) --durations=15 -m long
+
+# With the libraries that `make test` has built.
+test-wheel: plugins ## install our wheel where no compiler and no checkout is, serve with it, call it, ask doctor
+	@$(MAKE) --no-print-directory wheels-of "PLUGINS=$(PLUGINS)" DIST=build/wheels >build/wheels.log 2>&1 || \
+		{ cat build/wheels.log; exit 1; }
+	@PYTHONPATH=tests $(BIN)/python -m journey.wheel build/wheels
 
 # The compilers to try besides the machine's own, and the options of clang where its own C++ library is installed.
 OTHER_CXX ?= g++-13 g++-14 clang++-16 clang++-17 clang++-18 clang++-19

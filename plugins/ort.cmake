@@ -10,7 +10,7 @@ function(add_custom_ops TARGET)
   target_compile_options(${TARGET} PRIVATE ${WARNINGS})
   target_link_libraries(${TARGET} PRIVATE Threads::Threads)
   show_only(${TARGET} custom_ops)
-  target_link_options(${TARGET} PRIVATE -Wl,--gc-sections -Wl,--no-undefined)
+  target_link_options(${TARGET} PRIVATE -Wl,--no-undefined)
 endfunction()
 
 function(over_cuda TARGET)

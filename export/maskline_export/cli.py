@@ -94,7 +94,9 @@ Calibration = Annotated[
 
 PluginLibrary = Annotated[
     Path | None,
-    typer.Option(help="libmaskline_trt.so. Default: $MASKLINE_PLUGIN_LIBRARY, then build/plugins/libmaskline_trt.so."),
+    typer.Option(
+        help="libmaskline_trt.so. Default: $MASKLINE_PLUGIN_LIBRARY, the wheel's, build/plugins/libmaskline_trt.so."
+    ),
 ]
 
 

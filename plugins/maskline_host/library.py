@@ -52,6 +52,16 @@ def library_path() -> Path | None:
     return Path(named)
 
 
+def installed_path(file: str) -> Path | None:
+    """One of the libraries that a wheel for this platform puts beside this package, by its file name.
+
+    Returns:
+        None where it is not: in a pure wheel, and in a checkout, which builds them elsewhere.
+    """
+    place = _HERE / file
+    return place if place.is_file() else None
+
+
 def custom_ops_path() -> Path | None:
     """Where the same ops are as custom ops of ONNX Runtime (`register_custom_ops_library`): beside the library.
 
@@ -75,7 +85,9 @@ def load() -> ctypes.CDLL:
     """
     path = library_path()
     if path is None:
-        raise HostLibraryError(f"{FILE}: not found; build it by `make plugins` or name it in ${VARIABLE}")
+        raise HostLibraryError(
+            f"{FILE}: not found; install the wheel for Linux, build it by `make plugins` or name it in ${VARIABLE}"
+        )
     return open_library(path)
 
 

@@ -1,4 +1,4 @@
-"""The import direction: train <- export; host (binding of the host library) <- serve; coco <- train, export, client.
+"""The import direction: train <- export; host (our libraries) <- export, serve; coco <- train, export, client.
 
 coco (what COCO files say), command (how commands end) and host stand alone; the four packages with commands import
 command; the benchmarks import all and are imported by none; folder names are no import names.
@@ -28,7 +28,13 @@ PACKAGES = {
     "train/maskline_coco": {"maskline_coco"},
     "train/maskline_command": {"maskline_command"},
     "train/maskline_train": {"maskline_train", "maskline_coco", "maskline_command"},
-    "export/maskline_export": {"maskline_export", "maskline_train", "maskline_coco", "maskline_command"},
+    "export/maskline_export": {
+        "maskline_export",
+        "maskline_host",
+        "maskline_train",
+        "maskline_coco",
+        "maskline_command",
+    },
     "triton_repo/maskline_serve": {"maskline_serve", "maskline_host", "maskline_command"},
     "client/maskline_client": {"maskline_client", "maskline_coco", "maskline_command"},
     "bench/maskline_bench": OURS,

@@ -1,5 +1,9 @@
-"""The wheel: seven packages, the served models inside, no folder name that would become an import name."""
+"""The wheels: seven packages, the served models inside, no folder name that would become an import name.
 
+One runs wherever Python does, one brings our libraries; .ci/wheel installs that one as it comes out of `make wheels`.
+"""
+
+import os
 import subprocess
 import sys
 import zipfile
@@ -10,13 +14,31 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+LIBRARIES = ("libmaskline_host.so", "libmaskline_ort.so", "libmaskline_trt.so", "libmaskline_triton.so")
+
+
+def build(out: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+    everything = {**os.environ, **environment}
+    return subprocess.run(command, cwd=ROOT, env=everything, capture_output=True, text=True, check=False)
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    result = build(out)
     assert result.returncode == 0, result.stderr
-    return next(out.glob("maskline-*.whl"))
+    return next(out.glob("maskline-*-py3-none-any.whl"))
+
+
+@pytest.fixture
+def libraries(tmp_path: Path) -> Path:
+    """A folder with files of the libraries' names."""
+    folder = tmp_path / "built"
+    folder.mkdir()
+    for name in LIBRARIES:
+        (folder / name).write_text(name, encoding="utf-8")
+    return folder
 
 
 def test_the_wheel_holds_our_packages_and_nothing_else_at_the_top(wheel: Path) -> None:
@@ -26,8 +48,35 @@ def test_the_wheel_holds_our_packages_and_nothing_else_at_the_top(wheel: Path) -
     assert packages == commands | {"maskline_coco", "maskline_command", "maskline_host"}
 
 
-def test_an_installed_wheel_holds_no_library_and_says_so(wheel: Path, tmp_path: Path) -> None:
-    """One wheel for every machine: what is compiled is not in it, and nothing but its speed is missing."""
+def test_a_wheel_with_libraries_is_found_to_have_them(libraries: Path, tmp_path: Path) -> None:
+    """Beside the pure wheel's files, under a tag for one platform; found by the packages without a word."""
+    result = build(tmp_path, MASKLINE_WHEEL_LIBRARIES=str(libraries))
+    assert result.returncode == 0, result.stderr
+    (made,) = tmp_path.glob("maskline-*-py3-none-linux_x86_64.whl")
+    zipfile.ZipFile(made).extractall(tmp_path / "packages")
+    code = (
+        "from maskline_host import library; from maskline_export.engine import plugin_library\n"
+        "print(library.library_path(), library.custom_ops_path(), plugin_library.find(None))\n"
+        "print(plugin_library.find(None).with_name(plugin_library.SHIM))"
+    )
+    command = [sys.executable, "-c", code]
+    environment = {"PYTHONPATH": str(tmp_path / "packages"), "PATH": ""}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    places = [Path(word) for word in done.stdout.split()]
+    assert [place.parent for place in places] == [tmp_path / "packages" / "maskline_host"] * 4
+    assert [place.read_text(encoding="utf-8") for place in places] == list(LIBRARIES)
+
+
+def test_a_wheel_whose_libraries_are_not_all_built_is_not_made(libraries: Path, tmp_path: Path) -> None:
+    (libraries / LIBRARIES[1]).unlink()
+    result = build(tmp_path, MASKLINE_WHEEL_LIBRARIES=str(libraries))
+    assert result.returncode != 0
+    assert f"$MASKLINE_WHEEL_LIBRARIES: got {libraries} without {LIBRARIES[1]}, expected libmaskline" in result.stderr
+    assert not [*tmp_path.glob("*.whl")]
+
+
+def test_a_pure_wheel_holds_no_library_and_says_so(wheel: Path, tmp_path: Path) -> None:
+    """For every machine: what is compiled is not in it, and nothing but its speed is missing."""
     zipfile.ZipFile(wheel).extractall(tmp_path / "packages")
     code = (
         "import numpy, maskline_host; from maskline_host import mask_rle; print(maskline_host.library_path())\n"
@@ -39,7 +88,7 @@ def test_an_installed_wheel_holds_no_library_and_says_so(wheel: Path, tmp_path: 
     said = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     path, error = said.splitlines()
     assert path == "None"
-    assert error.startswith("libmaskline_host.so: not found; build it by `make plugins`")
+    assert error.startswith("libmaskline_host.so: not found; install the wheel for Linux, build it by `make plugins`")
 
 
 def test_an_installed_wheel_can_assemble_a_repository(wheel: Path, tmp_path: Path) -> None:

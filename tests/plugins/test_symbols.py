@@ -10,8 +10,16 @@ import device
 import play_tensorrt
 import pytest
 
-# What every Linux with a C library has; the C++ runtime and the CUDA runtime are inside.
-SYSTEM = {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "ld-linux-x86-64.so.2"}
+# What every Linux with glibc has; the C++ runtime and the CUDA runtime are inside.
+SYSTEM = {
+    "libgcc_s.so.1",
+    "libc.so.6",
+    "libm.so.6",
+    "libdl.so.2",
+    "libpthread.so.0",
+    "librt.so.1",
+    "ld-linux-x86-64.so.2",
+}
 
 
 def exported(path: Path) -> set[str]:

@@ -206,11 +206,12 @@ def test_custom_ops_and_bodies_serve_the_same_detections(with_ops_assembled: Pat
 
 def test_doctor_and_backend_say_what_is_wrong_with_the_custom_ops(with_ops_assembled: Path) -> None:
     ok = {finding.check: finding for finding in examine(with_ops_assembled)}
-    assert (ok["libmaskline_ort.so"].level, ok["libmaskline_host.so"].level) == (Level.OK, Level.OK)
+    assert (ok["ops"].level, ok["masks"].level) == (Level.OK, Level.OK)
+    assert ok["ops"].detail.startswith(f"run by {CUSTOM_OPS_PLACE}, ")
     (with_ops_assembled / CUSTOM_OPS_PLACE).write_bytes(b"built for another machine")
-    found = {finding.check: finding for finding in examine(with_ops_assembled)}["libmaskline_ort.so"]
+    found = {finding.check: finding for finding in examine(with_ops_assembled)}["ops"]
     assert found.level is Level.WARNING
-    assert found.detail.startswith("ONNX Runtime cannot load it, the bodies of our ops run: ")
+    assert "ONNX Runtime does not take it, the bodies of our ops run: " in found.detail
     text = said_of_ops(with_ops_assembled)
     assert text.startswith(
         "MultiscaleRoIAlign: run by their bodies, slower: libmaskline_ort.so cannot be loaded here: "
@@ -234,6 +235,7 @@ def test_a_repository_without_the_library_is_a_warning_of_doctor(with_ops: Path,
     done = assemble_by_command(with_ops, tmp_path, None)
     assert done.returncode == 0, done.stderr
     found = {finding.check: finding for finding in examine(tmp_path / "repository")}
-    for name, what in {"libmaskline_ort.so": "the bodies of our ops run", "libmaskline_host.so": "numpy"}.items():
-        assert found[name].level is Level.WARNING
-        assert found[name].detail.startswith(f"not in the repository: {what}")
+    for check, what in {"ops": "the bodies of our ops run", "masks": "numpy encodes masks"}.items():
+        assert found[check].level is Level.WARNING
+        assert found[check].detail.startswith("this repository has no ")
+        assert what in found[check].detail

@@ -72,7 +72,7 @@ def assemble(
         f"{size_mib:.1f} MiB{'' if changed else ' (up to date, nothing written)'}",
         soft_wrap=True,
     )
-    for text in slower(made).values():
+    for text in slower(made):
         out.print(f"slower: {text}", soft_wrap=True)
     if made.engines:
         gpu = f"GPU of compute capability {made.engines['compute_capability']}"

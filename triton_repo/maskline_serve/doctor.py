@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from maskline_serve import installed
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
 from maskline_serve.repository import check_engines, config
 from maskline_serve.repository.external_data import refuse_external_data
-from maskline_serve.repository.libraries import CUSTOM_OPS_PLACE, HOST_PLACE, slower
 from maskline_serve.repository.on_disk import STAGES, Repository
 from maskline_serve.server import find_server
 from maskline_serve.server.version import stated_version
@@ -56,7 +56,6 @@ def examine(folder: Path) -> list[Finding]:
             f"{repository.artifact['bodies']} bodies, assembled by maskline {repository.maskline}",
         ),
         *_files(repository),
-        *_libraries(repository),
     ]
     configs: dict[str, Any] = {}
     for path in sorted(repository.models.glob("*/config.pbtxt")):
@@ -71,7 +70,7 @@ def examine(folder: Path) -> list[Finding]:
         if not problems:
             kind = f"{len(parsed.ensemble_scheduling.step)} steps" if parsed.platform == "ensemble" else parsed.backend
             findings.append(Finding(name, Level.OK, f"{kind}, batches up to {parsed.max_batch_size}"))
-    return [*findings, *(_tensorrt(repository) if repository.engines else _machine())]
+    return [*findings, *(_tensorrt(repository) if repository.engines else [*_machine(), *_kernels(repository)])]
 
 
 def _files(repository: Repository) -> list[Finding]:
@@ -85,33 +84,6 @@ def _files(repository: Repository) -> list[Finding]:
         tuned = change == "added" or (change == "changed" and name.endswith("config.pbtxt"))
         findings.append(Finding("files", Level.WARNING if tuned else Level.ERROR, f"{name} is {change}"))
     return findings
-
-
-def _libraries(repository: Repository) -> list[Finding]:
-    """What encodes masks and what runs our ops."""
-    lacking = slower(repository)
-    found = [Finding(name, Level.WARNING, f"not in the repository: {text}") for name, text in lacking.items()]
-    uses = {HOST_PLACE: "encodes masks", CUSTOM_OPS_PLACE: "runs our ops in ONNX Runtime"}
-    for place, use in uses.items():
-        if place in repository.files:
-            path = repository.folder / place
-            problem = _refused(path) if place == CUSTOM_OPS_PLACE else None
-            detail = use if problem is None else f"ONNX Runtime cannot load it, the bodies of our ops run: {problem}"
-            found.append(Finding(path.name, Level.OK if problem is None else Level.WARNING, detail))
-    return found
-
-
-def _refused(library: Path) -> str | None:
-    """Why ONNX Runtime does not take a library of custom ops, or None; also where it is not installed."""
-    try:
-        import onnxruntime
-    except ModuleNotFoundError:
-        return None  # said elsewhere
-    try:
-        onnxruntime.SessionOptions().register_custom_ops_library(str(library))
-    except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception
-        return " ".join(str(error).split())
-    return None
 
 
 def _model(repository: Repository, name: str, parsed: Any, configs: dict[str, Any]) -> Iterator[str]:
@@ -251,9 +223,16 @@ def _machine() -> list[Finding]:
     advice = "" if enough else f", expected {SHM_WANTED_MIB}: start the container with --shm-size=2g"
     findings.append(Finding("/dev/shm", Level.OK if enough else Level.WARNING, f"{free_mib:.0f} MiB free{advice}"))
     if installation.is_wheel:
-        for package in ("numpy", "onnxruntime", "pillow"):
+        for package in ("numpy", "pillow"):
             findings.append(_attempt(package, lambda name=package: importlib.metadata.version(name)))  # type: ignore[misc]
+        check, level, detail = installed.onnx_runtime()
+        findings.append(Finding(check, Level(level), detail))
     return findings
+
+
+def _kernels(repository: Repository) -> list[Finding]:
+    """Which of our compiled ops are installed, and which of them this repository has."""
+    return [Finding(check, Level(level), detail) for check, level, detail in installed.kernels(repository)]
 
 
 def _attempt(check: str, look: Callable[[], str]) -> Finding:

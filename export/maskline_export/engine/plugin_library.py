@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from maskline_host.library import installed_path
+
 from maskline_export.custom_ops.body import DOMAIN, PLUGIN_VERSION
 from maskline_export.errors import EngineBuildError
 from maskline_export.manifest import sha256
@@ -15,7 +17,7 @@ from maskline_export.manifest import sha256
 VARIABLE = "MASKLINE_PLUGIN_LIBRARY"
 FILE = "libmaskline_trt.so"
 SHIM = "libmaskline_triton.so"  # opens FILE beside it and registers the plugins inside Triton
-_DEFAULT = Path("build/plugins") / FILE
+_BUILT = Path("build/plugins") / FILE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,18 +29,18 @@ class PluginFile:
 
 
 def find(given: Path | None) -> Path:
-    """The plugin library: the one given, else $MASKLINE_PLUGIN_LIBRARY, else build/plugins/libmaskline_trt.so.
+    """The plugin library: the one given, else $MASKLINE_PLUGIN_LIBRARY, the wheel's, build/plugins/libmaskline_trt.so.
 
     Raises:
         EngineBuildError: it is not there.
     """
     named = os.environ.get(VARIABLE)
-    path = given or (Path(named) if named else _DEFAULT)
+    path = given or (Path(named) if named else installed_path(FILE) or _BUILT)
     if not path.is_file():
         origin = "--plugin-library" if given else f"${VARIABLE}" if named else "the default place"
         raise EngineBuildError(
-            f"{path}: no plugin library there ({origin}), expected {FILE}; build it with `make plugins`, name it with "
-            "--plugin-library, or build an engine of standard layers with --plugin-free"
+            f"{path}: no plugin library there ({origin}), expected {FILE}; install the wheel for Linux, build it with "
+            "`make plugins`, name it with --plugin-library, or build an engine of standard layers with --plugin-free"
         )
     return path.resolve()
 

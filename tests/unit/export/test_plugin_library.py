@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import maskline_host.library
 import pytest
 from maskline_export.engine import plugin_library
 from maskline_export.errors import EngineBuildError
@@ -46,6 +47,11 @@ def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for place in places:
         place.write_bytes(b"")
     assert plugin_library.find(None) == places[0]
+    installed = tmp_path / "installed" / plugin_library.FILE
+    installed.parent.mkdir()
+    installed.write_bytes(b"")
+    monkeypatch.setattr(maskline_host.library, "_HERE", installed.parent)
+    assert plugin_library.find(None) == installed
     monkeypatch.setenv(plugin_library.VARIABLE, str(places[1]))
     assert plugin_library.find(None) == places[1]
     assert plugin_library.find(places[2]) == places[2]

@@ -22,16 +22,16 @@ _LIBRARY = "libmaskline_host.so"
 HOST_PLACE = (_FOLDER / _LIBRARY).as_posix()
 CUSTOM_OPS_PLACE = "backends/onnxruntime/libmaskline_ort.so"
 
-_HOW = "`make plugins` builds it, then assemble again"
+_HOW = "the wheel for Linux brings it, `make plugins` builds it; then assemble again"
 # 100 masks of all sizes in 480x640 on two cores: 54 ms and 0.85 ms (make bench-ops, docs/benchmarks).
-_NUMPY = f"numpy encodes masks, some 60 times slower than {_LIBRARY} (100 masks at 480x640: about 54 ms); {_HOW}"
-_BODIES = f"the bodies of our ops run, not libmaskline_ort.so, which is faster (`make bench-engines`); {_HOW}"
+NUMPY = f"numpy encodes masks, some 60 times slower than {_LIBRARY} (100 masks at 480x640: about 54 ms); {_HOW}"
+BODIES = f"the bodies of our ops run, not libmaskline_ort.so, which is faster (`make bench-engines`); {_HOW}"
 
 
-def slower(repository: Repository) -> dict[str, str]:
-    """Which library the repository lacks, and in one line what that costs."""
-    wanted = {HOST_PLACE: _NUMPY} | ({} if repository.engines else {CUSTOM_OPS_PLACE: _BODIES})
-    return {PurePosixPath(place).name: text for place, text in wanted.items() if place not in repository.files}
+def slower(repository: Repository) -> list[str]:
+    """What the repository lacks of the libraries costs: a line each."""
+    wanted = {HOST_PLACE: NUMPY} | ({} if repository.engines else {CUSTOM_OPS_PLACE: BODIES})
+    return [text for place, text in wanted.items() if place not in repository.files]
 
 
 def write_host_library(folder: Path) -> None:

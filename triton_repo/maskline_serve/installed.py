@@ -1,0 +1,140 @@
+"""Which of our libraries are installed, which of them a repository has, and whether ONNX Runtime is there once.
+
+Rows for `maskline-serve doctor`: what was looked at, "ok", "warning" or "error", and what was seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import maskline_host
+from maskline_host.library import limit_simd
+
+from maskline_serve.repository.description import sha256
+from maskline_serve.repository.libraries import BODIES, CUSTOM_OPS_PLACE, HOST_PLACE, NUMPY
+from maskline_serve.repository.on_disk import Repository
+
+Row = tuple[str, str, str]
+_MODULE = "onnxruntime"  # one module, which onnxruntime, onnxruntime-gpu and others install
+_SIMD = ("generic", "AVX-512")  # what the numbers of `limit_simd` mean
+
+
+def kernels(repository: Repository) -> list[Row]:
+    """The libraries that are installed, and what of them a repository has: what encodes masks and runs our ops."""
+    return [_host_library(), _custom_ops(), *_masks(repository), *_ops(repository)]
+
+
+def onnx_runtime() -> Row:
+    """The package that brings ONNX Runtime; a warning where there are two, an error where there is none."""
+    found = {
+        name: importlib.metadata.version(name)
+        for name in sorted(set(importlib.metadata.packages_distributions().get(_MODULE, ())))
+    }
+    named = " and ".join(f"{name} {version}" for name, version in found.items())
+    if not found:
+        return _MODULE, "error", "not installed; `pip install 'maskline[serve]'`"
+    if len(found) == 1 and _is_there():
+        return _MODULE, "ok", named
+    if len(found) == 1:
+        again = f"`pip install --force-reinstall --no-deps {named.replace(' ', '==')}`"
+        return _MODULE, "error", f"got {named} without its files: a second package took them with it; {again}"
+    detail = (
+        f"got {named}, expected one: they overwrite each other's files, the one installed last is what runs "
+        f"({_loaded()}); `pip uninstall {' '.join(found)}`, then install one of them"
+    )
+    return _MODULE, "warning", detail
+
+
+def _is_there() -> bool:
+    """Whether there is more of the module than its folder."""
+    spec = importlib.util.find_spec(_MODULE)
+    return spec is not None and spec.origin is not None
+
+
+def _loaded() -> str:
+    """What `import onnxruntime` gives, whatever was installed over what."""
+    try:
+        import onnxruntime  # heavy, and only needed where something is wrong
+    except ImportError as error:
+        return f"which does not load: {error}"
+    return f"{onnxruntime.__version__} with {', '.join(onnxruntime.get_available_providers())}"
+
+
+def _host_library() -> Row:
+    """Whether the host library is there and can be called, and with which instructions."""
+    try:
+        path = maskline_host.library_path()
+        if path is None:
+            return "host library", "warning", f"not installed: {NUMPY}"
+        return "host library", "ok", f"{path}, {_SIMD[limit_simd(len(_SIMD) - 1)]} kernels"
+    except maskline_host.HostLibraryError as error:
+        return "host library", "warning", str(error)
+
+
+def _masks(repository: Repository) -> list[Row]:
+    """What will encode the masks of this repository; nothing of one without masks."""
+    if repository.mask_side is None:
+        return []
+    if HOST_PLACE not in repository.files:
+        return [("masks", "warning", f"this repository has no {HOST_PLACE}: {NUMPY}")]
+    origin = _origin(repository, HOST_PLACE, maskline_host.library_path)
+    return [("masks", "ok", f"encoded by {HOST_PLACE}, {origin}")]
+
+
+def _ops(repository: Repository) -> list[Row]:
+    """What will run our ops in ONNX Runtime; nothing of a repository with engines."""
+    if repository.engines:
+        return []
+    if CUSTOM_OPS_PLACE not in repository.files:
+        return [("ops", "warning", f"this repository has no {CUSTOM_OPS_PLACE}: {BODIES}")]
+    try:
+        _try_custom_ops(repository.folder / CUSTOM_OPS_PLACE)
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception
+        refused = f"ONNX Runtime does not take it, the bodies of our ops run: {_one_line(error)}"
+        return [("ops", "warning", f"{CUSTOM_OPS_PLACE}: {refused}")]
+    origin = _origin(repository, CUSTOM_OPS_PLACE, maskline_host.custom_ops_path)
+    return [("ops", "ok", f"run by {CUSTOM_OPS_PLACE}, {origin}")]
+
+
+def _origin(repository: Repository, place: str, look: Callable[[], Path | None]) -> str:
+    """How a library of the repository compares with the installed one."""
+    try:
+        path = look()
+    except maskline_host.HostLibraryError:
+        path = None
+    if path is None:
+        return "which is not installed here"
+    if sha256(path) == repository.files[place]:
+        return "a copy of the installed one"
+    return "of another build than the installed one, which `maskline-serve assemble` would take"
+
+
+def _try_custom_ops(path: Path) -> None:
+    """Register the library, where a Python package of ONNX Runtime is here to try it with."""
+    with contextlib.suppress(ImportError):  # a container's server brings its own, which is no Python package
+        import onnxruntime  # heavy
+
+        onnxruntime.SessionOptions().register_custom_ops_library(str(path))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _custom_ops() -> Row:
+    """Whether the ops are there as custom ops, and this ONNX Runtime takes them."""
+    try:
+        path = maskline_host.custom_ops_path()
+    except maskline_host.HostLibraryError as error:
+        return "custom ops", "warning", str(error)
+    if path is None:
+        return "custom ops", "ok", "libmaskline_ort.so is not installed: ONNX Runtime runs the bodies of our ops"
+    try:
+        _try_custom_ops(path)
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception
+        return "custom ops", "warning", f"{path}: ONNX Runtime does not take it: {_one_line(error)}"
+    return "custom ops", "ok", str(path)
