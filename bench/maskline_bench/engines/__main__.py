@@ -1,4 +1,4 @@
-"""ResNet-50-FPN's three engines in one process: by the bodies of our ops, by libmaskline_ort.so, and torchvision.
+"""G8 (batch 1), G9 (batch 8): ResNet-50-FPN's engines in one process, by bodies, by libmaskline_ort.so, and torchvision.
 
 Sides of ours are named after the bodies that their files carry, `ort` or `dense`; `+ library` runs the same files with
 our custom ops. A canvas that lies on the device already goes in; boxes, scores,

@@ -4,21 +4,28 @@
 #include "roi_align/device/elements.cuh"
 #include "roi_align/math.h"
 
+#include <cstddef>
 #include <cstdint>
 
 namespace maskline
 {
 
-//! The channels of one thread in a box's map.
+//! The channels of one thread in a box's map. Positions count vectors of `CHANNELS` elements, in 32 bits, so that an
+//! address is one multiplication.
 template <typename T, int CHANNELS>
 struct RoIAlignReader
 {
-    T const* map;        //!< the channels' elements of cell 0
-    std::int32_t stride; //!< elements from a cell to the next one
+    T const* map;         //!< the channels' elements of cell 0
+    std::uint32_t stride; //!< vectors from a cell to the next one
+
+    __device__ T const* at(std::uint32_t position) const
+    {
+        return map + static_cast<std::size_t>(position) * CHANNELS;
+    }
 
     __device__ T const* cell(std::int32_t index) const
     {
-        return map + static_cast<std::int64_t>(index) * (CHANNELS == 1 ? 1 : stride);
+        return at(static_cast<std::uint32_t>(index) * stride);
     }
 };
 
@@ -32,60 +39,65 @@ __device__ void fill(float (&values)[CHANNELS], float value)
     }
 }
 
-//! Sums `weight * cell` over pairs of row and column taps. The cells of row taps are multiplied by the width already.
+//! The part of `sumTaps` that NUMBER columns have, which stay in registers for all rows.
 //!
 //! A row's cells are summed by the weights of their columns first: one product and sum a cell and channel, where the
 //! product of both weights would cost another multiplication a cell.
+template <int NUMBER, typename T, int CHANNELS>
+__device__ void sumColumns(RoIAlignReader<T, CHANNELS> const& reader, RoIAlignTap const* rows, std::int32_t numRows,
+    RoIAlignTap const* columns, float (&sums)[CHANNELS])
+{
+    RoIAlignTap across[NUMBER];
+#pragma unroll
+    for (int i = 0; i < NUMBER; ++i)
+    {
+        across[i] = columns[i];
+    }
+    for (std::int32_t k = 0; k < numRows; ++k)
+    {
+        RoIAlignTap const row = rows[k];
+        RoIAlignVector<T, CHANNELS> cells[NUMBER]; // under way together: a warp stalls where it first needs one of them
+#pragma unroll
+        for (int i = 0; i < NUMBER; ++i)
+        {
+            cells[i].load(reader.at(static_cast<std::uint32_t>(row.cell) + static_cast<std::uint32_t>(across[i].cell)));
+        }
+        float line[CHANNELS];
+        fill(line, 0.0F);
+#pragma unroll
+        for (int i = 0; i < NUMBER; ++i)
+        {
+            float values[CHANNELS];
+            cells[i].toFloats(values);
+#pragma unroll
+            for (int c = 0; c < CHANNELS; ++c)
+            {
+                line[c] += across[i].weight * values[c];
+            }
+        }
+#pragma unroll
+        for (int c = 0; c < CHANNELS; ++c)
+        {
+            sums[c] += row.weight * line[c];
+        }
+    }
+}
+
+//! Sums `weight * cell` over pairs of row and column taps, whose cells are positions in the map already.
 template <typename T, int CHANNELS>
 __device__ void sumTaps(RoIAlignReader<T, CHANNELS> const& reader, RoIAlignTap const* rows, std::int32_t numRows,
     RoIAlignTap const* columns, std::int32_t numColumns, float (&sums)[CHANNELS])
 {
-    // Loads of one batch are under way together: a warp stalls where it first needs one of them. Two sampling points
-    // have no more than these, so that the columns stay in registers for all rows.
-    constexpr int kBATCH = 4;
-    for (std::int32_t first = 0; first < numColumns; first += kBATCH)
+    constexpr int kMOST = 4; // what two sampling points have at most
+    for (std::int32_t first = 0; first < numColumns; first += kMOST)
     {
-        std::int32_t const number = least(numColumns - first, kBATCH);
-        RoIAlignTap across[kBATCH];
-#pragma unroll
-        for (int i = 0; i < kBATCH; ++i)
+        // A branch a number, the same for the whole warp, instead of one a cell.
+        switch (least(numColumns - first, kMOST))
         {
-            across[i] = i < number ? columns[first + i] : RoIAlignTap{0, 0.0F};
-        }
-        for (std::int32_t k = 0; k < numRows; ++k)
-        {
-            RoIAlignTap const row = rows[k];
-            RoIAlignReader<T, CHANNELS> const line{reader.cell(row.cell), reader.stride};
-            RoIAlignVector<T, CHANNELS> cells[kBATCH];
-#pragma unroll
-            for (int i = 0; i < kBATCH; ++i)
-            {
-                if (i < number)
-                {
-                    cells[i].load(line.cell(across[i].cell));
-                }
-            }
-            float found[CHANNELS];
-            fill(found, 0.0F);
-#pragma unroll
-            for (int i = 0; i < kBATCH; ++i)
-            {
-                if (i < number)
-                {
-                    float values[CHANNELS];
-                    cells[i].toFloats(values);
-#pragma unroll
-                    for (int c = 0; c < CHANNELS; ++c)
-                    {
-                        found[c] += across[i].weight * values[c];
-                    }
-                }
-            }
-#pragma unroll
-            for (int c = 0; c < CHANNELS; ++c)
-            {
-                sums[c] += row.weight * found[c];
-            }
+        case 1: sumColumns<1>(reader, rows, numRows, columns + first, sums); break;
+        case 2: sumColumns<2>(reader, rows, numRows, columns + first, sums); break;
+        case 3: sumColumns<3>(reader, rows, numRows, columns + first, sums); break;
+        default: sumColumns<4>(reader, rows, numRows, columns + first, sums); break;
         }
     }
 }

@@ -96,9 +96,9 @@ __device__ AxisTable tableAt(unsigned char* bytes, RoIAlignAttributes const& att
     return table;
 }
 
-//! One thread's part of an axis' table. `unit`: what a cell of this axis counts in the map (rows: the width).
+//! One thread's part of an axis' table. `unit`: vectors from one cell of this axis to the next.
 template <BinKind KIND>
-__device__ void fillTable(AxisTable const& table, RoIAlignAxis const& axis, std::int32_t side, std::int32_t unit,
+__device__ void fillTable(AxisTable const& table, RoIAlignAxis const& axis, std::int32_t side, std::uint32_t unit,
     std::int32_t room, std::int32_t bin)
 {
     if (KIND == BinKind::kMAXIMUM)
@@ -114,14 +114,14 @@ __device__ void fillTable(AxisTable const& table, RoIAlignAxis const& axis, std:
     table.counts[bin] = found;
     for (std::int32_t k = 0; k < found; ++k)
     {
-        taps[k].cell *= unit;
+        taps[k].cell = static_cast<std::int32_t>(static_cast<std::uint32_t>(taps[k].cell) * unit);
     }
 }
 
 //! The tables of both axes; all threads of the block take part.
 template <BinKind KIND>
 __device__ void fillTables(BoxTables const& tables, RoIAlignAttributes const& attributes, RoIAlignBox const& box,
-    BoxAxes const& axes, std::int32_t stride)
+    BoxAxes const& axes, std::int32_t stride, std::uint32_t cellVectors)
 {
     std::int32_t const side = attributes.pooledSide;
     for (auto i = static_cast<std::int32_t>(threadIdx.x); i < 2 * side; i += kTHREADS)
@@ -137,7 +137,8 @@ __device__ void fillTables(BoxTables const& tables, RoIAlignAttributes const& at
         }
         else
         {
-            fillTable<KIND>(table, axis, side, vertical ? axes.columns.cells : 1, 2 * mostSamples(attributes), bin);
+            std::uint32_t const unit = (vertical ? static_cast<std::uint32_t>(axes.columns.cells) : 1U) * cellVectors;
+            fillTable<KIND>(table, axis, side, unit, 2 * mostSamples(attributes), bin);
         }
     }
     __syncthreads();
@@ -188,6 +189,7 @@ __global__ void __launch_bounds__(kTHREADS) roiAlignKernel(Task const task)
     std::int32_t const bins = side * side;
     std::int32_t const stored = CHANNELS == 1 ? task.shape.channels : ceilDivide(task.shape.channels, 8) * 8;
     std::int32_t const groups = stored / CHANNELS;
+    auto const cellVectors = static_cast<std::uint32_t>(CHANNELS == 1 ? 1 : groups);
     T* const output = static_cast<T*>(task.output) + static_cast<std::int64_t>(row) * stored * bins;
     std::int32_t const begin = static_cast<std::int32_t>(blockIdx.y) * task.sliceItems;
     std::int32_t const end = least(begin + task.sliceItems, task.items);
@@ -204,7 +206,7 @@ __global__ void __launch_bounds__(kTHREADS) roiAlignKernel(Task const task)
         tableAt<KIND>(shared, attributes), tableAt<KIND>(shared + bytesOf<KIND>(attributes), attributes)};
     if (exists && tabled) // the same for all threads of the block
     {
-        fillTables<KIND>(tables, attributes, box, axes, stride);
+        fillTables<KIND>(tables, attributes, box, axes, stride, cellVectors);
     }
 
     std::int64_t const plane = static_cast<std::int64_t>(axes.rows.cells) * axes.columns.cells;
@@ -224,7 +226,8 @@ __global__ void __launch_bounds__(kTHREADS) roiAlignKernel(Task const task)
         fill(result, 0.0F);
         if (exists)
         {
-            RoIAlignReader<T, CHANNELS> const reader{map + (CHANNELS == 1 ? group * plane : group * CHANNELS), stored};
+            RoIAlignReader<T, CHANNELS> const reader{
+                map + (CHANNELS == 1 ? group * plane : group * CHANNELS), cellVectors};
             workOnBin<KIND, ADAPTIVE>(tables, attributes, axes, tabled, reader, bin, result);
         }
         if (CHANNELS > 1 && group == groups - 1) // the only one that may have padded channels

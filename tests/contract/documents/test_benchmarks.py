@@ -18,7 +18,12 @@ ROWS = {
     for row in [line.strip("| ").split(" | ")]
 }
 FILES = sorted((ROOT / "bench").rglob("*.py"))
-COMMANDS = {"host_ops": "make bench-ops", "device_ops": "make bench-device", "serving": "make bench-serve"}
+COMMANDS = {
+    "host_ops": "make bench-ops",
+    "device_ops": "make bench-device",
+    "serving": "make bench-serve",
+    "engines": "make bench-engines",
+}
 
 
 def ids_in(path: Path) -> set[str]:
