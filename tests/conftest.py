@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import gc
 import os
 import signal
 
@@ -16,3 +17,14 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # tests load ONNX Runtime b
 def margins(request: pytest.FixtureRequest) -> Margins:
     """Measures against limits that have to hold on every machine."""
     return Margins(request.node.nodeid)
+
+
+def pytest_collection() -> None:
+    """What is imported and collected stays to the end: looking through it for garbage takes seconds of each worker."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on only what tests make is looked through."""
+    gc.freeze()
+    gc.enable()
