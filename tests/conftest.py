@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import gc
 import os
 import signal
 
@@ -7,8 +8,10 @@ import pytest
 from margins import Margins
 from support import sources  # noqa: F401 - it takes the sources' hash now, before anything of ours is imported
 
-# A shell's background job ignores SIGINT, and so would every process that a test starts: tests of Ctrl-C need it.
+# A shell's background job ignores SIGINT, one under nohup SIGHUP, and so would every process that a test starts: tests
+# of Ctrl-C and of a hang-up need them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # tests load ONNX Runtime before any package of ours
 
 
@@ -16,3 +19,14 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # tests load ONNX Runtime b
 def margins(request: pytest.FixtureRequest) -> Margins:
     """Measures against limits that have to hold on every machine."""
     return Margins(request.node.nodeid)
+
+
+def pytest_collection() -> None:
+    """What is imported and collected stays to the end: looking through it for garbage takes seconds of each worker."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on only what tests make is looked through."""
+    gc.freeze()
+    gc.enable()

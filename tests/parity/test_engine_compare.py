@@ -173,14 +173,14 @@ def verify_engines(artifact: Path, engines: StandIn, monkeypatch: pytest.MonkeyP
 def test_the_command_says_which_stage_of_which_engines_deviates(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    type_artifact(exported.dense, tmp_path / "a", "fp16", None)
+    type_artifact(exported.ort, tmp_path / "a", "fp16", None)
     right = stages(tmp_path / "a")
-    verify_engines(exported.dense, StandIn(exported.dense, right), monkeypatch)
+    verify_engines(exported.ort, StandIn(exported.ort, right), monkeypatch)
     assert "Every stage agrees." in capsys.readouterr().out
     twice = shifted("scores", lambda array: array * np.float32(2))
-    wrong = StandIn(exported.dense, lambda stage, tensors: twice(stage, right(stage, tensors)))
+    wrong = StandIn(exported.ort, lambda stage, tensors: twice(stage, right(stage, tensors)))
     with pytest.raises(ParityError, match=r"1 rows deviate: engines: scores; the first one is where to look"):
-        verify_engines(exported.dense, wrong, monkeypatch)
+        verify_engines(exported.ort, wrong, monkeypatch)
     assert "deviates" in capsys.readouterr().out
 
 

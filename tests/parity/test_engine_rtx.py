@@ -35,33 +35,35 @@ def build(artifact: Path, out: Path, *options: str | Path) -> EngineManifest:
     return load_engines(out)
 
 
-@pytest.mark.parametrize(
-    ("precision", "wire"),
-    [
-        ("fp16", "FP16"),
-        *(pytest.param(*types, marks=pytest.mark.long) for types in (("fp32", "FP32"), ("bf16", "BF16"))),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("precision", "wire"), [("fp16", "FP16"), ("fp32", "FP32"), ("bf16", "BF16")])
 def test_every_stage_of_a_model(exported: Exported, tmp_path: Path, precision: str, wire: str) -> None:
     engines = build(exported.dense, tmp_path / "out", "--precision", precision, "--profile", "1:1:2@96x128")
-    source = load_artifact(exported.dense)
+    check(engines, exported.dense, tmp_path / "out", wire)
+    assert engines.precision == precision
+
+
+def check(engines: EngineManifest, artifact: Path, out: Path, wire: str) -> None:
+    """The manifest tells of the source's stages, of the plans in the folder, and of features of that type."""
+    source = load_artifact(artifact)
     assert list(engines.stages) == list(source.stages) == ["backbone", "proposal", "mask"]
-    assert (engines.precision, engines.runtime, engines.plugins) == (precision, "tensorrt_rtx", ())
+    assert (engines.runtime, engines.plugins) == ("tensorrt_rtx", ())
     for name, stage in engines.stages.items():
         assert stage.onnx_sha256 == source.stages[name].sha256
-        assert stage.sha256 == sha256(tmp_path / "out" / stage.file)
+        assert stage.sha256 == sha256(out / stage.file)
         assert stage.plugin_layers == 0
         for tensor in (*stage.inputs, *stage.outputs):
             assert (tensor.dtype == wire) if is_feature(tensor.name) else (tensor.dtype in ("FP32", "INT32", "UINT8"))
 
 
-def test_an_int8_trunk_and_two_canvases(exported: Exported, tmp_path: Path) -> None:
+def test_an_int8_trunk_between_fp16_stages_and_two_canvases(exported: Exported, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     for name in ("astronaut", "coffee", "chelsea", "rocket", "camera", "coins", "moon", "page"):
         Image.fromarray(getattr(photographs, name)()).convert("RGB").save(photos / f"{name}.png")
     options = ("--precision", "int8", "--calibration", photos)
     engines = build(exported.dense, tmp_path / "out", *options, "--profile", "1:1:2@96x128", "--profile", "1:1:1@64x64")
+    check(engines, exported.dense, tmp_path / "out", "FP16")
     assert engines.precision == "int8"
     assert [str(profile) for profile in engines.profiles] == ["1:1:2@96x128", "1:1:1@64x64"]
     dtypes = {tensor.name: tensor.dtype for tensor in engines.stages["backbone"].outputs}

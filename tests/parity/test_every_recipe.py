@@ -22,15 +22,10 @@ def test_a_recipe_trains_a_step(name: str, chain: RecipeChain) -> None:
     chain.check(name)
 
 
-# As few as have every part of a network among them: an export takes seconds. The one of `make test` has the part that
-# the variants of test_variants.py lack there and that no op's own tests run: the non-local block.
-SHORT = {"mask_rcnn_x152_fpn_nl"}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=() if name in SHORT else pytest.mark.long) for name in sorted(with_every_part())],
-)
+# As few as have every part of a network among them: an export takes seconds. `make test` exports those parts in
+# test_variants.py, and takes a recipe through the whole chain in tests/contract/documents/test_readme.py.
+@pytest.mark.long
+@pytest.mark.parametrize("name", sorted(with_every_part()))
 def test_a_trained_recipe_exports_and_verifies(name: str, chain: RecipeChain) -> None:
     chain.check(name)
     chain.export_and_verify(name)

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -124,10 +125,11 @@ def assert_same_masks(found: Array, expected: Array) -> None:
     np.testing.assert_allclose(found.astype(np.float32), expected, rtol=0, atol=0.51)
 
 
-def slots() -> list[tuple[int, ...]]:
+def slots() -> list[Any]:
     """Batches of 1, 2 and 7 images in which every slot has once 0, once 1 and once 100 objects."""
+    pairs = [pytest.param(pair, marks=pytest.mark.long) for pair in itertools.product(OBJECTS, repeat=2)]
     sevens = [tuple(OBJECTS[(slot + turn) % 3] for slot in range(7)) for turn in range(3)]
-    return [*((n,) for n in OBJECTS), *itertools.product(OBJECTS, repeat=2), *sevens]
+    return [*((n,) for n in OBJECTS), *pairs, *sevens]
 
 
 def proposals_of(counts: tuple[int, ...]) -> list[Array]:

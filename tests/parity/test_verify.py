@@ -21,6 +21,7 @@ from maskline_train.checkpoint import load_model, save_model
 from onnx import numpy_helper
 from pycocotools import mask as coco_mask
 from support.data.shapes_data import write_shapes
+from support.export.exported import decided_tiny_model
 from support.export.kept_traces import kept_traces
 from support.models.tiny import tiny_model
 from support.processes.in_process import call
@@ -29,7 +30,7 @@ from support.processes.in_process import call
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     root = tmp_path_factory.mktemp("verify")
-    save_model(root / "checkpoint", tiny_model())
+    save_model(root / "checkpoint", decided_tiny_model())  # whose traces other tests keep
     with kept_traces():
         export_checkpoint(root / "checkpoint", root / "artifact")
     return root / "checkpoint", root / "artifact"

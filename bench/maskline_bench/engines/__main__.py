@@ -1,4 +1,4 @@
-"""G8 (batch 1), G9 (batch 8): ResNet-50-FPN's engines in one process, by bodies, by libmaskline_ort.so, and torchvision.
+"""G8, G9: the engines of ResNet-50-FPN in one process, by bodies, by libmaskline_ort.so, and torchvision; batches 1, 8.
 
 Sides of ours are named after the bodies that their files carry, `ort` or `dense`; `+ library` runs the same files with
 our custom ops. A canvas that lies on the device already goes in; boxes, scores,

@@ -1,5 +1,6 @@
 """The README keeps its promises: its commands run as written, its files are there, its Python runs."""
 
+import importlib.metadata
 import os
 import re
 import shlex
@@ -7,9 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.export.kept_traces import kept_traces
+from support.processes.in_process import call
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,10 +48,31 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def as_process(words: list[str], folder: Path, environment: dict[str, str]) -> None:
+    """As a user's shell runs it."""
+    result = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{words}\n{result.stdout}\n{result.stderr}"
+
+
+def where_torch_is(words: list[str], folder: Path, environment: dict[str, str]) -> None:
+    """The same, but for the commands with torch, whose scripts run in this process: it takes seconds to start."""
+    if words[0] not in ("maskline-train", "maskline-export"):
+        as_process(words, folder, environment)
+        return
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name=words[0])
+    with pytest.MonkeyPatch.context() as patch, kept_traces():
+        patch.chdir(folder)
+        patch.setenv("COLUMNS", environment["COLUMNS"])
+        assert call(script.load(), *words[1:]) == 0, words
+
+
 @pytest.mark.triton
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_seven_commands_and_the_python_run_as_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("run", [where_torch_is, pytest.param(as_process, marks=pytest.mark.long)])
+def test_the_seven_commands_and_the_python_run_as_written(
+    run: Callable[[list[str], Path, dict[str, str]], None], tmp_path: Path
+) -> None:
     (tmp_path / "demo").symlink_to(ROOT / "demo")
     commands = blocks("bash")[0].strip().splitlines()
     assert len(commands) == 7
@@ -70,8 +95,7 @@ def test_the_seven_commands_and_the_python_run_as_written(tmp_path: Path) -> Non
                 )
                 wait_for_ready(server)
                 continue
-            result = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-            assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+            run(words, tmp_path, environment)
         assert len(list((tmp_path / "detections").glob("*.png"))) == len(
             list((tmp_path / "data/digits/scenes").iterdir())
         )

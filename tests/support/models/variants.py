@@ -11,12 +11,15 @@ from maskline_train.spec import (
     KeypointHeadSpec,
     MaskHeadSpec,
     ModelSpec,
+    ProposalSpec,
     RoIAlignSpec,
 )
 from support.models.tiny import tiny_spec
 
-_BASE = tiny_spec()
+# Half the proposals of the tiny network: the heads of c4 hold a stage of the body, and take it for each of them.
+_BASE = dataclasses.replace(tiny_spec(), proposals=ProposalSpec(pre_nms_per_level=100, max_proposals=60))
 _BODY = BackboneSpec(depth=18, base_channels=8, norm="batch", frozen_stages=0, fpn_channels=8)
+_RESNEXT = dataclasses.replace(_BODY, depth=50, base_channels=32, groups=4, width_per_group=16, non_local=True)
 _KEYPOINTS = KeypointHeadSpec(
     names=("top", "left", "right"), flip_pairs=(("left", "right"),), pooled_side=7, num_convs=2, channels=8
 )
@@ -42,16 +45,12 @@ VARIANTS: dict[str, ModelSpec] = {
     ),
     # ResNeXt, group norm, the non-local block; masks and keypoints together
     "resnext_group_non_local_keypoints": dataclasses.replace(
-        _BASE,
-        backbone=dataclasses.replace(
-            _BODY, depth=50, base_channels=32, groups=4, width_per_group=16, norm="group", non_local=True
-        ),
-        keypoint_head=_KEYPOINTS,
+        _BASE, backbone=dataclasses.replace(_RESNEXT, norm="group"), keypoint_head=_KEYPOINTS
     ),
     # boxes alone, legacy alignment, one sampling point
     "boxes_alone": dataclasses.replace(_BASE, roi_align=RoIAlignSpec(sampling_ratio=1, aligned=False), mask_head=None),
-    # keypoints without masks
-    "keypoints_alone": dataclasses.replace(_BASE, mask_head=None, keypoint_head=_KEYPOINTS),
+    # that ResNeXt with norms that become part of its convolutions; keypoints without masks
+    "resnext_keypoints_alone": dataclasses.replace(_BASE, backbone=_RESNEXT, mask_head=None, keypoint_head=_KEYPOINTS),
     # one mask for all classes that competes with the background
     "agnostic_softmax": dataclasses.replace(
         _BASE, mask_head=MaskHeadSpec(num_convs=1, channels=8, activation="softmax", class_agnostic=True)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import resource
 import sys
 from collections.abc import Callable, Iterator
 
 import pytest
+import typer.main
+
+# A package's commands are the same at each call; typer makes them anew, from the type hints of all of them.
+COMMANDS = functools.cache(typer.main.get_command)
 
 
 def call(main: Callable[[], None], *words: str) -> int:
     """Call `main` with these words as its command line; returns the exit status."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [main.__module__, *words])
+        patch.setattr(typer.main, "get_command", COMMANDS)
         try:
             main()
         except SystemExit as stop:

@@ -11,9 +11,13 @@ from pathlib import Path
 import onnx
 import onnx.parser
 import pytest
+from maskline_export.cli import main
 from maskline_export.manifest import LabelsInfo, Manifest, StageInfo, TensorInfo, sha256
 from support.export import external_files
 from support.models.tiny import tiny_spec
+from support.processes.in_process import call
+
+Said = pytest.CaptureFixture[str]
 
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="the package tensorrt-rtx-cu13 is not installed"
@@ -56,6 +60,7 @@ def write_manifest(folder: Path, bodies: str = "dense", custom_ops: dict[str, in
 
 
 def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, which a builder may end."""
     return subprocess.run(
         [sys.executable, "-m", "maskline_export.cli", "engine", *map(str, arguments)],
         capture_output=True,
@@ -73,12 +78,18 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr.strip().splitlines()[-1]
 
 
+def refused_before_it_builds(capsys: Said, *arguments: str | Path) -> str:
+    """The same in this process."""
+    status = call(main, "engine", *map(str, arguments))
+    return refused(subprocess.CompletedProcess(arguments, status, *capsys.readouterr()))
+
+
 RTX = ("--rtx", "--plugin-free", "--precision", "fp32", "--profile", "1:1:2@64x64")
 
 
 @needs_no_tensorrt
-def test_without_tensorrt_it_says_what_to_install(artifact: Path, tmp_path: Path) -> None:
-    line = refused(command(artifact, tmp_path / "out"))
+def test_without_tensorrt_it_says_what_to_install(artifact: Path, tmp_path: Path, capsys: Said) -> None:
+    line = refused_before_it_builds(capsys, artifact, tmp_path / "out")
     assert line.startswith("maskline-export: TensorRT is not installed: `pip install tensorrt`")
     assert "--rtx" in line
     assert [path.name for path in tmp_path.iterdir()] == ["artifact"]
@@ -150,17 +161,18 @@ def test_a_plugin_that_became_its_body_is_noticed(artifact: Path, tmp_path: Path
         (("--rtx", "--plugin-free", "--calibration", "x"), "got --calibration, which only int8 needs"),
     ],
 )
-def test_requests_that_make_no_sense(artifact: Path, tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
-    assert words in refused(command(artifact, tmp_path / "out", *arguments))
+def test_requests_that_make_no_sense(
+    artifact: Path, tmp_path: Path, capsys: Said, arguments: tuple[str, ...], words: str
+) -> None:
+    assert words in refused_before_it_builds(capsys, artifact, tmp_path / "out", *arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["artifact"]
 
 
 @needs_rtx
-def test_bodies_for_onnx_runtime_are_refused(artifact: Path, tmp_path: Path) -> None:
+def test_bodies_for_onnx_runtime_are_refused(artifact: Path, tmp_path: Path, capsys: Said) -> None:
     write_manifest(artifact, bodies="ort")
-    assert "export with `maskline-export onnx CHECKPOINT OUT --bodies dense`" in refused(
-        command(artifact, tmp_path / "out", *RTX)
-    )
+    line = refused_before_it_builds(capsys, artifact, tmp_path / "out", *RTX)
+    assert "export with `maskline-export onnx CHECKPOINT OUT --bodies dense`" in line
 
 
 @needs_rtx
@@ -191,11 +203,11 @@ def test_tensors_that_are_not_the_manifests(artifact: Path, tmp_path: Path) -> N
 
 
 @needs_rtx
-def test_a_foreign_folder_is_left_alone(artifact: Path, tmp_path: Path) -> None:
+def test_a_foreign_folder_is_left_alone(artifact: Path, tmp_path: Path, capsys: Said) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.txt").write_text("years of work")
-    assert "exists and is not a folder of engines" in refused(command(artifact, out, *RTX))
+    assert "exists and is not a folder of engines" in refused_before_it_builds(capsys, artifact, out, *RTX)
     assert (out / "thesis.txt").read_text() == "years of work"
 
 

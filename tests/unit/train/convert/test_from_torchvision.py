@@ -28,8 +28,8 @@ BATCHES = [
     pytest.param([(128, 192)], "landscape", marks=pytest.mark.long),
     pytest.param([(192, 128)], "portrait", marks=pytest.mark.long),
     pytest.param([(96, 96)], "square", marks=pytest.mark.long),
-    ([(131, 203)], "not a multiple of 32: padded"),
-    ([(96, 128), (75, 110)], "two sizes in one batch"),
+    pytest.param([(131, 203)], "not a multiple of 32: padded", marks=pytest.mark.long),
+    ([(96, 128), (75, 110)], "two sizes in one batch, the second padded"),
 ]
 
 

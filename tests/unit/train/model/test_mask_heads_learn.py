@@ -112,11 +112,13 @@ def dataset(tmp_path_factory):
 @pytest.mark.parametrize(
     ("features", "mask_head", "steps", "rate"),
     [
-        ("fpn", MaskHeadSpec(), 160, 4e-3),
+        # what test_decoupled_masks.py and test_mask_rcnn.py train in every run
+        pytest.param("fpn", MaskHeadSpec(), 160, 4e-3, marks=pytest.mark.long),
         ("c5", MaskHeadSpec(kind="mlp"), 120, 6e-3),
         pytest.param("c4", MaskHeadSpec(kind="res5"), 200, 4e-3, marks=pytest.mark.long),  # a stage on every RoI
         pytest.param("c5", MaskHeadSpec(), 120, 6e-3, marks=pytest.mark.long),  # its parts are in the cases above
-        ("c5", MaskHeadSpec(activation="softmax"), 140, 8e-3),
+        # which test_decoupled_masks.py trains on a pyramid in every run
+        pytest.param("c5", MaskHeadSpec(activation="softmax"), 140, 8e-3, marks=pytest.mark.long),
         ("fpn", MaskHeadSpec(class_agnostic=True), 160, 4e-3),
     ],
     ids=["fcn on fpn", "mlp on c5", "res5 on c4", "fcn on c5", "softmax on c5", "class-agnostic on fpn"],

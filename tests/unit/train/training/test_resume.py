@@ -96,13 +96,27 @@ def test_a_killed_run_goes_on_with_the_losses_of_one_that_was_never_stopped(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_sigterm_from_outside_writes_a_checkpoint_and_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
+def fit_until(number: signal.Signals, step: int, data: Path, out: Path, *options: str) -> int:
+    """Train in this process, which gets a signal as from outside once the step is done; returns the exit status."""
+
+    def interrupt() -> None:
+        wait_for_step(out, step)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        return fit(data, out, *options)
+    finally:
+        thread.join()
+
+
+def test_sigterm_from_outside_writes_a_checkpoint_and_says_how_to_go_on(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
-    process = start(data, out)
-    wait_for_step(out, 1)
-    process.terminate()
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 143
+    assert fit_until(signal.SIGTERM, 1, data, out, "--steps", "100000") == 143
+    errors = capsys.readouterr().err
     assert f"interrupted by SIGTERM after step {last_step(out)}; {out / 'last'} holds it" in errors
     assert "--steps 100000 --resume" in errors
 
@@ -111,16 +125,7 @@ def test_ctrl_c_ends_the_step_and_resuming_loses_nothing(
     data: Path, uninterrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-
-    def interrupt() -> None:
-        wait_for_step(out, 2)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    code = fit(data, out)
-    thread.join()
-    assert code == 130
+    assert fit_until(signal.SIGINT, 2, data, out) == 130
     step = last_step(out)
     assert 2 <= step < 12
     assert len(losses(out)) == step
