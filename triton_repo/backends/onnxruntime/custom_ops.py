@@ -9,17 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 FILE = "libmaskline_ort.so"
 PARAMETER = "custom_ops"
 
 
-def register(options: ort.SessionOptions, config: dict[str, Any]) -> str | None:
+def register(options: Any, config: dict[str, Any]) -> str | None:
     """Add the library to the options of a session, where the model has ops of ours.
 
     Args:
-        options: changed in place.
+        options: onnxruntime.SessionOptions, changed in place.
         config: config.pbtxt as Triton's JSON.
 
     Returns:
