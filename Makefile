@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env plugins wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-ops bench-engines bench-device clean
+.PHONY: help env plugins wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-ops bench-engines bench-device clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -96,10 +96,10 @@ type: $(READY) ## mypy, strict
 	@for backend in triton_repo/backends/*/; do $(BIN)/mypy $$backend || exit 1; done
 
 # One thread a worker: two on the tiny models of the tests spin more than they compute; with THREADS=2 they sleep instead.
-# A worker more than two cores have work for: one of them often waits for a server. Files in the order of the folders:
+# Two workers more than two cores have work for: some of them wait for a server or a process. Files in the order of the folders:
 # the slow ones come first; xdist's own order has them last, where all but one worker wait.
 THREADS ?= 1
-WORKERS ?= 3
+WORKERS ?= 4
 PYTEST = OMP_NUM_THREADS=$(THREADS) OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 pytest: plugins ## the tests, the real Triton server included
@@ -116,6 +116,16 @@ test-machines: plugins ## all tests under 18 settings, those that train from 3 s
 
 test-long: plugins test-settings ## what `make test` leaves out: more variants, longer trainings, another processor's kernels
 	@$(PYTEST) --durations=15 -m long
+
+# The oldest that has the interface of plugins/ort/api.h, the floor of pyproject.toml, and the newest there was;
+# constraints.txt has the one that everything else is tested with.
+ONNXRUNTIMES ?= 1.18.1 1.28.0 1.32.0
+test-onnxruntime: plugins ## our custom ops in the oldest and the newest ONNX Runtime that they are for
+	@for version in $(ONNXRUNTIMES); do place=$(CURDIR)/build/onnxruntime-$$version; \
+		[ -d $$place ] || $(BIN)/pip install -q --no-deps --target $$place onnxruntime==$$version || exit 1; \
+		PYTHONPATH=$$place $(BIN)/python -c "import onnxruntime as o; print('onnxruntime', o.__version__); assert o.__version__ == '$$version'" && \
+		PYTHONPATH=$$place $(BIN)/python -m pytest -q -p no:cacheprovider -m 'not gpu' tests/plugins/test_custom_ops.py || exit 1; \
+	done
 
 # With the libraries that `make test` has built.
 test-wheel: plugins ## install our wheel where no compiler and no checkout is, serve with it, call it, ask doctor
