@@ -54,6 +54,7 @@ plugins: $(READY) ## build the TensorRT plugins and the host library into build/
 PLATFORM := manylinux_2_34_x86_64
 # A folder of their own: machine code for every card takes minutes, and the tests' build has that for one.
 wheels: $(READY) ## the wheels of a release, into dist: one with our libraries for Linux, a pure one for the rest
+	@[ -n "$(ONNXRUNTIME_INCLUDE)" ] || { echo "wheels: expected ONNX Runtime's headers (plugins/ort/headers.sh says how)" >&2; exit 1; }
 	@$(MAKE) --no-print-directory plugins PLUGINS=build/release "SM=$(EVERY_SM)" \
 		"PARTS=maskline_host maskline_ort maskline_trt maskline_triton"
 	@$(MAKE) --no-print-directory wheels-of PLUGINS=build/release DIST=dist
@@ -67,7 +68,7 @@ wheels-of: $(READY)
 	@MASKLINE_WHEEL_LIBRARIES=$(PLUGINS) $(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/build/wheel
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --plat $(PLATFORM) --only-plat --strip \
 		--exclude 'libnvinfer.so.*' --wheel-dir $(DIST) build/wheel/*.whl
-	@$(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/$(DIST)
+	@env -u MASKLINE_WHEEL_LIBRARIES $(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/$(DIST)
 
 demo: $(READY) ## train, export, serve and evaluate on this machine; writes out/demo/report.html
 	@$(BIN)/python demo/run_demo.py --out $(OUT)
@@ -96,10 +97,10 @@ type: $(READY) ## mypy, strict
 	@for backend in triton_repo/backends/*/; do $(BIN)/mypy $$backend || exit 1; done
 
 # One thread a worker: two on the tiny models of the tests spin more than they compute; with THREADS=2 they sleep instead.
-# Two workers more than two cores have work for: some of them wait for a server or a process. Files in the order of the folders:
+# A worker more than two cores have work for: one of them often waits for a server. Files in the order of the folders:
 # the slow ones come first; xdist's own order has them last, where all but one worker wait.
 THREADS ?= 1
-WORKERS ?= 4
+WORKERS ?= 3
 PYTEST = OMP_NUM_THREADS=$(THREADS) OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 pytest: plugins ## the tests, the real Triton server included
@@ -161,8 +162,9 @@ bench-serve: $(READY) ## JPEG in, RLE out: ours through Triton and torchvision e
 bench-ops: plugins ## the ops on the CPU: RoIAlign, proposals, masks to RLE; ours and the peers' in turn
 	@$(BIN)/python -m maskline_bench.host_ops $(if $(JSON),--json $(JSON))
 
-bench-engines: plugins ## the three engines in one process, on the CPU or DEVICE=cuda: bodies, our op library, torchvision
-	@$(BIN)/python -m maskline_bench.engines $(if $(DEVICE),--device $(DEVICE)) $(if $(JSON),--json $(JSON))
+# On a GPU an environment with onnxruntime-gpu: make bench-engines ARGS="--device cuda --precision fp16 --batch 1 --batch 8"
+bench-engines: plugins ## the three engines in one process: by bodies, by our op library, torchvision
+	@$(BIN)/python -m maskline_bench.engines $(ARGS) $(if $(JSON),--json $(JSON))
 
 bench-device: plugins ## the ops on a GPU, ours and torchvision's in turn
 	@$(BIN)/python -m maskline_bench.device_ops --build $(PLUGINS) $(if $(JSON),--json $(JSON))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the folder of ONNX Runtime's headers, for plugins/onnxruntime: the system's, or those of Debian 13's package,
+# Prints the folder of ONNX Runtime's headers, for plugins/ort: the system's, or those of Debian 13's package,
 # which are downloaded into the folder given from the mirror that the system uses (nothing is installed). No wheel brings
 # them, and newer ones would make a library that older versions of ONNX Runtime refuse. Without either: a line on stderr,
 # and no folder.

@@ -7,6 +7,7 @@
 #include <cuda_runtime_api.h>
 
 #include <cstddef>
+#include <memory>
 #include <stdexcept>
 #include <string>
 
@@ -22,7 +23,9 @@ void launchOp(typename Op::Attributes const& attributes, Call const& call, void*
     cudaError_t const status = Op::launch(attributes, {call, workspace, stream});
     if (status != cudaSuccess)
     {
-        throw std::runtime_error(std::string("the launch was refused: ") + cudaGetErrorString(status));
+        throw std::runtime_error(std::string("the launch was refused: ") + cudaGetErrorString(status)
+            + "; expected a driver as new as the CUDA of this build and a card that it has code for "
+              "(plugins/ort/README.md)");
     }
 }
 
@@ -37,14 +40,10 @@ public:
     {
         if (bytes > 0)
         {
-            OrtApi const& api = Ort::GetApi();
-            Ort::ThrowOnError(api.KernelContext_GetAllocator(context, memory, &mAllocator));
-            OrtStatus* const status = api.KernelContext_GetScratchBuffer(context, memory, bytes, &mData);
-            if (status != nullptr)
-            {
-                api.ReleaseAllocator(mAllocator);
-                Ort::ThrowOnError(status);
-            }
+            OrtAllocator* allocator = nullptr;
+            Ort::ThrowOnError(Ort::GetApi().KernelContext_GetAllocator(context, memory, &allocator));
+            mAllocator.reset(allocator); // before the next line, which some versions of ONNX Runtime leave by throwing
+            Ort::ThrowOnError(Ort::GetApi().KernelContext_GetScratchBuffer(context, memory, bytes, &mData));
         }
     }
 
@@ -52,8 +51,7 @@ public:
     {
         if (mAllocator != nullptr)
         {
-            mAllocator->Free(mAllocator, mData);
-            Ort::GetApi().ReleaseAllocator(mAllocator);
+            mAllocator->Free(mAllocator.get(), mData);
         }
     }
 
@@ -66,7 +64,15 @@ public:
     }
 
 private:
-    OrtAllocator* mAllocator{nullptr};
+    struct Release
+    {
+        void operator()(OrtAllocator* allocator) const
+        {
+            Ort::GetApi().ReleaseAllocator(allocator);
+        }
+    };
+
+    std::unique_ptr<OrtAllocator, Release> mAllocator;
     void* mData{nullptr};
 };
 

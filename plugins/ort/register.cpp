@@ -4,7 +4,7 @@
 #include "ort/guarded.h"
 #include "ort/ops.h"
 
-#include <string>
+#include <cstdio>
 
 namespace
 {
@@ -31,10 +31,10 @@ MASKLINE_API OrtStatus* RegisterCustomOps(OrtSessionOptions* options, OrtApiBase
     OrtApi const* const api = base->GetApi(maskline::kORT_API);
     if (api == nullptr)
     {
-        std::string const text
-            = std::string("maskline: got ONNX Runtime ") + base->GetVersionString() + ", expected 1.18 or later";
-        OrtApi const* const oldest = base->GetApi(1);
-        return oldest == nullptr ? nullptr : oldest->CreateStatus(ORT_FAIL, text.c_str());
+        char text[96]; // nothing that may throw before there is an interface to say so
+        std::snprintf(
+            text, sizeof(text), "maskline: got ONNX Runtime %s, expected 1.18 or later", base->GetVersionString());
+        return base->GetApi(1)->CreateStatus(ORT_FAIL, text); // which every version has
     }
     Ort::InitApi(api);
     return maskline::guarded("maskline", [&] { Ort::ThrowOnError(api->AddCustomOpDomain(options, domainOfOps())); });

@@ -157,10 +157,12 @@ inline std::string RoIAlignShape::check(std::int32_t levels) const
                 + " cells, expected at most 2^31-1";
         }
         // Vectors of eight elements are counted in 32 bits.
-        std::int64_t const elements = std::int64_t{heights[i]} * widths[i] * storedChannels(*this);
-        if (broken.empty() && layout == FeatureLayout::kHWC8 && elements / 8 > kMOST)
+        if (broken.empty() && layout == FeatureLayout::kHWC8)
         {
-            broken = name + ": got " + std::to_string(elements) + " elements an image, expected less than 2^34";
+            std::int64_t const elements = std::int64_t{heights[i]} * widths[i] * storedChannels(*this);
+            broken = elements / 8 > kMOST
+                ? name + ": got " + std::to_string(elements) + " elements an image, expected less than 2^34"
+                : "";
         }
     }
     return broken;

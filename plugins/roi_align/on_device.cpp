@@ -3,6 +3,7 @@
 #include "roi_align/device/kernel.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace maskline
@@ -15,8 +16,14 @@ std::size_t RoIAlignOnDevice::workspaceBytes(Attributes const&, std::vector<Shap
 
 cudaError_t RoIAlignOnDevice::launch(Attributes const& given, DeviceCall const& call)
 {
-    return launchMultiscaleRoIAlign(given.attributes(), shapeOf(given, call), call.inputs + 1, call.input<float>(0),
-        call.output<void>(0), call.stream);
+    RoIAlignShape const shape = shapeOf(given, call);
+    // The layout is known only now, and packed channels have a limit of their own.
+    if (!shape.check(static_cast<std::int32_t>(given.strides.size())).empty())
+    {
+        return cudaErrorInvalidValue;
+    }
+    return launchMultiscaleRoIAlign(
+        given.attributes(), shape, call.inputs + 1, call.input<float>(0), call.output<void>(0), call.stream);
 }
 
 } // namespace maskline

@@ -1,6 +1,6 @@
 """The wheels: seven packages, the served models inside, no folder name that would become an import name.
 
-One runs wherever Python does, one brings our libraries; .ci/wheel installs that one as it comes out of `make wheels`.
+One runs wherever Python does, one brings our libraries; `make test-wheel` installs that one and serves with it.
 """
 
 import os

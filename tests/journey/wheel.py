@@ -45,7 +45,10 @@ def main(wheels: Path) -> None:
     Raises:
         JourneyError: something was otherwise than a user may expect.
     """
-    (wheel,) = wheels.glob("maskline-*-manylinux_*.whl")
+    found = sorted(wheels.glob("maskline-*-manylinux_*.whl"))
+    if len(found) != 1:
+        raise JourneyError(f"{wheels}: got {len(found)} wheels for Linux, expected one; `make test-wheel` makes it")
+    wheel = found[0]
     with tempfile.TemporaryDirectory(prefix="maskline-wheel-") as folder:
         away = Path(folder)
         say(f"exporting a tiny artifact, {wheel.name} has {wheel.stat().st_size / 2**20:.1f} MiB")
@@ -108,7 +111,11 @@ def serving(clean: CleanEnvironment) -> Iterator[str]:
             yield wait_for_address(server, log)
         finally:
             server.terminate()
-            server.wait(60)
+            try:
+                server.wait(60)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                raise JourneyError("got a server that runs 60 s after SIGTERM, expected its end") from None
     for use in ("libmaskline_host.so encodes masks", "ProposalNMS: run by libmaskline_ort.so"):
         if use not in log.read_text():
             raise JourneyError(f"got the log\n{log.read_text()}\nexpected a line with: {use}")

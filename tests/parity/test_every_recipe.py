@@ -17,7 +17,11 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecipeChain]:
         yield RecipeChain(tmp_path_factory.mktemp("recipes"))
 
 
-@pytest.mark.parametrize("name", recipe_names())
+# In every run as few as have every part of a network among them; the others differ in sizes and schedules.
+@pytest.mark.parametrize(
+    "name",
+    [name if name in with_every_part() else pytest.param(name, marks=pytest.mark.long) for name in recipe_names()],
+)
 def test_a_recipe_trains_a_step(name: str, chain: RecipeChain) -> None:
     chain.check(name)
 

@@ -35,7 +35,10 @@ def build(path: Path) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.parametrize("stage", ["backbone", "proposal", "mask"])
+# test_engine_rtx.py builds engines of all three in every run.
+@pytest.mark.parametrize(
+    "stage", [*(pytest.param(name, marks=pytest.mark.long) for name in ("backbone", "proposal")), "mask"]
+)
 def test_dense_stage_parses_and_builds(exported: Exported, stage: str) -> None:
     found = build(exported.dense / f"{stage}.onnx")
     assert found["errors"] == []

@@ -50,7 +50,7 @@ SMALLEST_SHARE_QUANTISED = 0.9
 # Exporting is slow, so what has the same nodes with either body is exported once.
 CASES = [
     ("c4_warp_softmax", "dense"),
-    ("c5_max_mlp_agnostic", "dense"),
+    pytest.param(("c5_max_mlp_agnostic", "dense"), marks=pytest.mark.long),
     pytest.param(("c5_pool_mlp_softmax", "ort"), marks=pytest.mark.long),
     pytest.param(("resnext_group_non_local_keypoints", "ort"), marks=pytest.mark.long),
     ("resnext_keypoints_alone", "dense"),

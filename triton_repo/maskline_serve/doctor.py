@@ -70,7 +70,7 @@ def examine(folder: Path) -> list[Finding]:
         if not problems:
             kind = f"{len(parsed.ensemble_scheduling.step)} steps" if parsed.platform == "ensemble" else parsed.backend
             findings.append(Finding(name, Level.OK, f"{kind}, batches up to {parsed.max_batch_size}"))
-    return [*findings, *(_tensorrt(repository) if repository.engines else [*_machine(), *_kernels(repository)])]
+    return [*findings, *(_tensorrt(repository) if repository.engines else _machine()), *_kernels(repository)]
 
 
 def _files(repository: Repository) -> list[Finding]:
@@ -138,13 +138,13 @@ def _onnx(path: Path, parsed: Any) -> Iterator[str]:
         return
     try:
         import onnxruntime  # heavy, and only this check needs it
-    except ModuleNotFoundError:
+    except ImportError:
         yield "1/model.onnx cannot be checked without ONNX Runtime; `pip install 'maskline[serve]'`"
         return
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # loads faster
-    options.log_severity_level = 4
     try:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # loads faster
+        options.log_severity_level = 4
         refuse_external_data(path)
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception

@@ -5,7 +5,6 @@ Rows for `maskline-serve doctor`: what was looked at, "ok", "warning" or "error"
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Callable
@@ -14,9 +13,11 @@ from pathlib import Path
 import maskline_host
 from maskline_host.library import limit_simd
 
+from maskline_serve.errors import ServerNotFoundError
 from maskline_serve.repository.description import sha256
 from maskline_serve.repository.libraries import BODIES, CUSTOM_OPS_PLACE, HOST_PLACE, NUMPY
 from maskline_serve.repository.on_disk import Repository
+from maskline_serve.server import find_server
 
 Row = tuple[str, str, str]
 _MODULE = "onnxruntime"  # one module, which onnxruntime, onnxruntime-gpu and others install
@@ -25,7 +26,8 @@ _SIMD = ("generic", "AVX-512")  # what the numbers of `limit_simd` mean
 
 def kernels(repository: Repository) -> list[Row]:
     """The libraries that are installed, and what of them a repository has: what encodes masks and runs our ops."""
-    return [_host_library(), _custom_ops(), *_masks(repository), *_ops(repository)]
+    rows = [_host_library(), *_masks(repository)]
+    return rows if repository.engines else [*rows, _custom_ops(), _ops(repository)]
 
 
 def onnx_runtime() -> Row:
@@ -85,19 +87,33 @@ def _masks(repository: Repository) -> list[Row]:
     return [("masks", "ok", f"encoded by {HOST_PLACE}, {origin}")]
 
 
-def _ops(repository: Repository) -> list[Row]:
-    """What will run our ops in ONNX Runtime; nothing of a repository with engines."""
-    if repository.engines:
-        return []
+def _ops(repository: Repository) -> Row:
+    """What will run our ops in ONNX Runtime."""
     if CUSTOM_OPS_PLACE not in repository.files:
-        return [("ops", "warning", f"this repository has no {CUSTOM_OPS_PLACE}: {BODIES}")]
-    try:
-        _try_custom_ops(repository.folder / CUSTOM_OPS_PLACE)
-    except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception
-        refused = f"ONNX Runtime does not take it, the bodies of our ops run: {_one_line(error)}"
-        return [("ops", "warning", f"{CUSTOM_OPS_PLACE}: {refused}")]
+        return "ops", "warning", f"this repository has no {CUSTOM_OPS_PLACE}: {BODIES}"
+    if _has_own_backend():
+        line = 'model_operations { op_library_filename: "..." }'
+        return (
+            "ops",
+            "warning",
+            f"the server's own onnxruntime backend runs their bodies, unless config.pbtxt has {line}",
+        )
+    path = repository.folder / CUSTOM_OPS_PLACE
+    if not path.is_file() or sha256(path) != repository.files[CUSTOM_OPS_PLACE]:  # what it is now is not to be loaded
+        return "ops", "warning", f"{CUSTOM_OPS_PLACE} is not what was assembled, so it was not tried; assemble again"
+    if (refused := _refusal(path)) is not None:
+        return "ops", "warning", f"{CUSTOM_OPS_PLACE}: {refused}; the bodies of our ops run"
     origin = _origin(repository, CUSTOM_OPS_PLACE, maskline_host.custom_ops_path)
-    return [("ops", "ok", f"run by {CUSTOM_OPS_PLACE}, {origin}")]
+    return "ops", "ok", f"run by {CUSTOM_OPS_PLACE}, {origin}"
+
+
+def _has_own_backend() -> bool:
+    """Whether the server that was found brings an `onnxruntime` backend, which wins over the repository's."""
+    try:
+        backends = find_server.find().backends
+    except ServerNotFoundError:
+        return False  # said elsewhere
+    return backends is not None and (backends / _MODULE).is_dir()
 
 
 def _origin(repository: Repository, place: str, look: Callable[[], Path | None]) -> str:
@@ -113,16 +129,17 @@ def _origin(repository: Repository, place: str, look: Callable[[], Path | None])
     return "of another build than the installed one, which `maskline-serve assemble` would take"
 
 
-def _try_custom_ops(path: Path) -> None:
-    """Register the library, where a Python package of ONNX Runtime is here to try it with."""
-    with contextlib.suppress(ImportError):  # a container's server brings its own, which is no Python package
+def _refusal(path: Path) -> str | None:
+    """Why ONNX Runtime does not take a library of custom ops, or None."""
+    try:
         import onnxruntime  # heavy
 
         onnxruntime.SessionOptions().register_custom_ops_library(str(path))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    except ModuleNotFoundError:
+        return "no Python package of ONNX Runtime is here to try it with"
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception
+        return f"ONNX Runtime does not take it: {' '.join(str(error).split())[:300]}"
+    return None
 
 
 def _custom_ops() -> Row:
@@ -133,8 +150,5 @@ def _custom_ops() -> Row:
         return "custom ops", "warning", str(error)
     if path is None:
         return "custom ops", "ok", "libmaskline_ort.so is not installed: ONNX Runtime runs the bodies of our ops"
-    try:
-        _try_custom_ops(path)
-    except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception
-        return "custom ops", "warning", f"{path}: ONNX Runtime does not take it: {_one_line(error)}"
-    return "custom ops", "ok", str(path)
+    refused = _refusal(path)
+    return "custom ops", "ok" if refused is None else "warning", str(path) if refused is None else f"{path}: {refused}"

@@ -40,6 +40,7 @@ from maskline_bench.result_file import write_json
 Device = Literal["cpu", "cuda"]
 Precision = Literal["fp32", "fp16"]
 MATCH_IOU = 0.9
+WARMUP = 3  # uncounted rounds
 # Of the detections of the first side. The ops are the same to float32's last bits; float16's stages before them are the
 # same files. What differs lies on a threshold: two of a hundred.
 MIN_MATCHED = 0.98
@@ -142,14 +143,14 @@ def measure(
     sides["torchvision"] = eager(peer.to(device), where, half=False)
     if precision == "fp16":
         sides["torchvision amp"] = eager(peer, where, half=True)
-    timings = interleave(sides, warmup=3, rounds=rounds, tell=tell)
+    timings = interleave(sides, warmup=WARMUP, rounds=rounds, tell=tell)
     return {
         "batch": batch,
         "detections": [int(count) for count in found[first]["num_detections"][:, 0]],
         "matched": matched,
         "ms_an_image": {name: timing.median / batch * 1e3 for name, timing in timings.items()},
         "stages_ms_an_image": {
-            name: {stage: statistics.median(seconds[3:]) / batch * 1e3 for stage, seconds in each.items()}
+            name: {stage: statistics.median(seconds[WARMUP:]) / batch * 1e3 for stage, seconds in each.items()}
             for name, each in stages.items()
         },
         "timings": {name: timing.to_dict() for name, timing in timings.items()},

@@ -28,7 +28,7 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::si
     return simt::run(grid, block, sharedBytes, [=] { kernel(static_cast<Parameters>(arguments)...); });
 #else
     kernel<<<grid, block, sharedBytes, stream>>>(static_cast<Parameters>(arguments)...);
-    return cudaPeekAtLastError();
+    return cudaGetLastError(); // and forgets it: the next launch of this thread is not to blame
 #endif
 }
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.machinery
 import importlib.metadata
 import sys
+import types
 from pathlib import Path
 
 import maskline_host.library
 import pytest
 from maskline_serve import installed
+from maskline_serve.doctor import Level, examine
 from maskline_serve.repository.assemble import assemble
 from maskline_serve.repository.libraries import CUSTOM_OPS_PLACE
 from maskline_serve.repository.libraries import HOST_PLACE as PLACE
@@ -86,7 +89,7 @@ def test_no_onnx_runtime_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_the_libraries_are_named_by_their_place(
     repository: Repository, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host, custom_ops, masks, ops = installed.kernels(repository)
+    host, masks, custom_ops, ops = installed.kernels(repository)
     assert host[:2] == ("host library", "ok")
     assert host[2] in {f"{library}, AVX-512 kernels", f"{library}, generic kernels"}
     assert masks == ("masks", "ok", f"encoded by {PLACE}, a copy of the installed one")
@@ -94,8 +97,10 @@ def test_the_libraries_are_named_by_their_place(
     if path is not None:  # not built where ONNX Runtime's headers are missing
         assert custom_ops == ("custom ops", "ok", str(path))
         assert ops == ("ops", "ok", f"run by {CUSTOM_OPS_PLACE}, a copy of the installed one")
-        monkeypatch.setitem(sys.modules, "onnxruntime", None)  # a container's server is no Python package
-        assert installed.kernels(repository)[1] == custom_ops
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+        untried = installed.kernels(repository)[3]
+        assert untried[:2] == ("ops", "warning")
+        assert "no Python package of ONNX Runtime is here to try it with" in untried[2]
 
 
 def test_masks_of_another_build_and_of_none(
@@ -103,7 +108,7 @@ def test_masks_of_another_build_and_of_none(
 ) -> None:
     (tmp_path / "other.so").write_bytes(library.read_bytes() + b"\0")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "other.so"))
-    _, custom_ops, masks, *_ = installed.kernels(repository)
+    _, masks, custom_ops, _ = installed.kernels(repository)
     assert masks[1:] == (
         "ok",
         f"encoded by {PLACE}, of another build than the installed one, which `maskline-serve assemble` would take",
@@ -111,7 +116,7 @@ def test_masks_of_another_build_and_of_none(
     assert custom_ops[2] == "libmaskline_ort.so is not installed: ONNX Runtime runs the bodies of our ops"
     without = (PLACE, CUSTOM_OPS_PLACE)
     files = {name: found for name, found in repository.files.items() if name not in without}
-    _, _, masks, ops = installed.kernels(dataclasses.replace(repository, files=files))
+    _, masks, _, ops = installed.kernels(dataclasses.replace(repository, files=files))
     assert masks[1] == ops[1] == "warning"
     assert masks[2].startswith(f"this repository has no {PLACE}: numpy encodes masks")
     assert ops[2].startswith(f"this repository has no {CUSTOM_OPS_PLACE}: the bodies of our ops run")
@@ -122,14 +127,14 @@ def test_libraries_that_are_not_there_or_no_libraries(
     repository: Repository, library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, "/no/such/library.so")
-    host, custom_ops, masks, *_ = installed.kernels(repository)
+    host, masks, custom_ops, _ = installed.kernels(repository)
     assert host[1] == custom_ops[1] == "warning"
     assert host[2].startswith("$MASKLINE_HOST_LIBRARY: got /no/such/library.so, expected a file")
     assert masks[2] == f"encoded by {PLACE}, which is not installed here"
     (tmp_path / "libmaskline_host.so").write_bytes(library.read_bytes())
     (tmp_path / "libmaskline_ort.so").write_bytes(b"no library")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "libmaskline_host.so"))
-    custom_ops = installed.kernels(repository)[1]
+    custom_ops = installed.kernels(repository)[2]
     assert custom_ops[1] == "warning"
     assert f"{tmp_path / 'libmaskline_ort.so'}: ONNX Runtime does not take it: " in custom_ops[2]
 
@@ -137,7 +142,47 @@ def test_libraries_that_are_not_there_or_no_libraries(
 def test_no_library_anywhere(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr(maskline_host.library, "_PLACES", ())
-    host, custom_ops, *_ = installed.kernels(repository)
+    host, _, custom_ops, _ = installed.kernels(repository)
     assert host[1] == "warning"
     assert host[2].startswith("not installed: numpy encodes masks, some 60 times slower")
     assert custom_ops[:2] == ("custom ops", "ok")
+
+
+def test_a_server_with_a_backend_of_its_own_is_not_ours(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("bin", "backends/onnxruntime"):
+        (tmp_path / folder).mkdir(parents=True)
+    server = tmp_path / "bin" / "tritonserver"
+    server.touch(0o755)
+    monkeypatch.setenv("TRITONSERVER", str(server))
+    if CUSTOM_OPS_PLACE in repository.files:
+        check, level, detail = installed.kernels(repository)[3]
+        assert (check, level) == ("ops", "warning")
+        assert "the server's own onnxruntime backend runs their bodies" in detail
+
+
+def test_engines_need_no_custom_ops(repository: Repository) -> None:
+    engines = dataclasses.replace(repository, engines={"tensorrt": "10.14"})
+    assert [row[0] for row in installed.kernels(engines)] == ["host library", "masks"]
+
+
+@pytest.mark.parametrize("broken", ["empty", "raises"])
+def test_doctor_names_an_onnx_runtime_without_its_files(
+    broken: str, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left when one of two packages is uninstalled: a folder, or a module that cannot load its binary."""
+    (tmp_path / "onnxruntime" / "capi").mkdir(parents=True)
+    if broken == "raises":
+        (tmp_path / "onnxruntime" / "__init__.py").write_text("raise ImportError('no binary')", encoding="utf-8")
+    for name in [name for name in sys.modules if name.split(".")[0] == "onnxruntime"]:
+        monkeypatch.delitem(sys.modules, name)
+    if broken == "raises":
+        monkeypatch.syspath_prepend(tmp_path)
+    else:
+        folder = types.ModuleType("onnxruntime")
+        folder.__spec__ = importlib.machinery.ModuleSpec("onnxruntime", None)
+        monkeypatch.setitem(sys.modules, "onnxruntime", folder)
+    found = {finding.check: finding for finding in examine(repository.folder)}
+    assert "1/model.onnx " in found["proposal"].detail
+    assert found["proposal"].level is Level.ERROR

@@ -163,6 +163,7 @@ def their_boxes_alone(theirs):
     return model.double().eval()
 
 
+@pytest.mark.long  # what a model without masks lacks of the one above
 def test_a_faster_rcnn_is_imported_too(their_boxes_alone, doubled):
     _, ours = doubled
     model = import_torchvision(their_boxes_alone.state_dict(), CLASSES, norm_eps=1e-5).double()
