@@ -97,8 +97,8 @@ type: $(READY) ## mypy, strict
 	@for backend in triton_repo/backends/*/; do $(BIN)/mypy $$backend || exit 1; done
 
 # One thread a worker: two on the tiny models of the tests spin more than they compute; with THREADS=2 they sleep instead.
-# A worker more than two cores have work for: one of them often waits for a server. Files in the order of the folders:
-# the slow ones come first; xdist's own order has them last, where all but one worker wait.
+# A worker more than two cores have work for: one of them often waits for a server. The order is that of
+# tests/conftest.py, the slow files first; xdist's own has them last, where all but one worker wait.
 THREADS ?= 1
 WORKERS ?= 3
 PYTEST = OMP_NUM_THREADS=$(THREADS) OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder

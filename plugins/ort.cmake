@@ -12,7 +12,7 @@ function(add_custom_ops TARGET)
   add_library(${TARGET} SHARED $<TARGET_OBJECTS:maskline_ort_register> $<TARGET_OBJECTS:maskline_nodes> ${ARGN})
   target_include_directories(${TARGET} PRIVATE ${CMAKE_SOURCE_DIR})
   target_include_directories(${TARGET} SYSTEM PRIVATE ${MASKLINE_ONNXRUNTIME_INCLUDE})
-  target_compile_options(${TARGET} PRIVATE ${WARNINGS})
+  target_compile_options(${TARGET} PRIVATE ${WARNINGS} -O1) # what runs once a call; -O3 would take twice as long to compile
   target_link_libraries(${TARGET} PRIVATE Threads::Threads)
   show_only(${TARGET} custom_ops)
   target_link_options(${TARGET} PRIVATE -Wl,--no-undefined)
