@@ -40,6 +40,18 @@ std::string ProposalNMSNode::checkSizes(Attributes const& attributes, std::vecto
     return shapeOf(attributes, inputs).check(attributes);
 }
 
+ProposalNMSNode::Levels ProposalNMSNode::levelsOf(Attributes const& attributes, Call const& call)
+{
+    Levels levels;
+    std::size_t const number = attributes.strides.size();
+    for (std::size_t level = 0; level < number; ++level)
+    {
+        levels.logits[level] = call.input<float>(1 + level);
+        levels.deltas[level] = call.input<float>(1 + number + level);
+    }
+    return levels;
+}
+
 ProposalNMSShape ProposalNMSNode::shapeOf(Attributes const& attributes, std::vector<Shape> const& inputs)
 {
     ProposalNMSShape shape;

@@ -1,9 +1,11 @@
 // ProposalNMS as a node of a graph: attributes, tensors and sizes, for TensorRT and for ONNX Runtime.
 #pragma once
 
+#include "node/call.h"
 #include "node/signature.h"
 #include "proposal_nms/attributes.h"
 
+#include <array>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -41,6 +43,15 @@ struct ProposalNMSNode
 
     //! What the signature cannot say; the shapes of the inputs are all known and have passed it. "" or the rule.
     static std::string checkSizes(Attributes const& attributes, std::vector<Shape> const& inputs);
+
+    //! Logits and deltas of each level, in the order of the strides.
+    struct Levels
+    {
+        std::array<float const*, Attributes::kMAX_LEVELS> logits{};
+        std::array<float const*, Attributes::kMAX_LEVELS> deltas{};
+    };
+
+    static Levels levelsOf(Attributes const& attributes, Call const& call);
 
     //! The sizes of a call; for inputs that have passed the signature.
     static ProposalNMSShape shapeOf(Attributes const& attributes, std::vector<Shape> const& inputs);

@@ -2,7 +2,6 @@
 
 #include "proposal_nms/device/kernel.h"
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -17,16 +16,9 @@ std::size_t ProposalNMSOnDevice::workspaceBytes(Attributes const& attributes, st
 
 cudaError_t ProposalNMSOnDevice::launch(Attributes const& attributes, DeviceCall const& call)
 {
-    std::array<float const*, Attributes::kMAX_LEVELS> logits{};
-    std::array<float const*, Attributes::kMAX_LEVELS> deltas{};
-    std::size_t const levels = attributes.strides.size();
-    for (std::size_t level = 0; level < levels; ++level)
-    {
-        logits[level] = call.input<float>(1 + level);
-        deltas[level] = call.input<float>(1 + levels + level);
-    }
-    ProposalNMSBuffers const buffers{
-        call.input<float>(0), logits.data(), deltas.data(), call.output<float>(0), call.output<std::int32_t>(1)};
+    Levels const levels = levelsOf(attributes, call);
+    ProposalNMSBuffers const buffers{call.input<float>(0), levels.logits.data(), levels.deltas.data(),
+        call.output<float>(0), call.output<std::int32_t>(1)};
     return launchProposalNMS(attributes, shapeOf(attributes, call.shapes), buffers, call.workspace, call.stream);
 }
 
