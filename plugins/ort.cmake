@@ -3,16 +3,18 @@ if(NOT EXISTS ${MASKLINE_ONNXRUNTIME_INCLUDE}/onnxruntime_cxx_api.h)
   message(FATAL_ERROR "MASKLINE_ONNXRUNTIME_INCLUDE: there is no ${MASKLINE_ONNXRUNTIME_INCLUDE}/onnxruntime_cxx_api.h")
 endif()
 
+add_library(maskline_ort_headers INTERFACE)
+target_include_directories(maskline_ort_headers SYSTEM INTERFACE ${MASKLINE_ONNXRUNTIME_INCLUDE})
+target_include_directories(maskline_ort_headers INTERFACE ${CMAKE_SOURCE_DIR})
+# What runs once a call; -O3 would take twice as long to compile.
+target_compile_options(maskline_ort_headers INTERFACE ${WARNINGS} -O1)
+
 add_library(maskline_ort_register OBJECT ort/register.cpp)
-target_include_directories(maskline_ort_register PRIVATE ${CMAKE_SOURCE_DIR})
-target_include_directories(maskline_ort_register SYSTEM PRIVATE ${MASKLINE_ONNXRUNTIME_INCLUDE})
-target_compile_options(maskline_ort_register PRIVATE ${WARNINGS})
+target_link_libraries(maskline_ort_register PRIVATE maskline_ort_headers)
 
 function(add_custom_ops TARGET)
   add_library(${TARGET} SHARED $<TARGET_OBJECTS:maskline_ort_register> $<TARGET_OBJECTS:maskline_nodes> ${ARGN})
-  target_include_directories(${TARGET} PRIVATE ${CMAKE_SOURCE_DIR})
-  target_include_directories(${TARGET} SYSTEM PRIVATE ${MASKLINE_ONNXRUNTIME_INCLUDE})
-  target_compile_options(${TARGET} PRIVATE ${WARNINGS} -O1) # what runs once a call; -O3 would take twice as long to compile
+  target_link_libraries(${TARGET} PRIVATE maskline_ort_headers)
   target_link_libraries(${TARGET} PRIVATE Threads::Threads)
   show_only(${TARGET} custom_ops)
   target_link_options(${TARGET} PRIVATE -Wl,--no-undefined)

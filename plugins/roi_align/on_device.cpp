@@ -17,8 +17,8 @@ std::size_t RoIAlignOnDevice::workspaceBytes(Attributes const&, std::vector<Shap
 cudaError_t RoIAlignOnDevice::launch(Attributes const& given, DeviceCall const& call)
 {
     RoIAlignShape const shape = shapeOf(given, call);
-    // The layout is known only now, and packed channels have a limit of their own.
-    if (!shape.check(static_cast<std::int32_t>(given.strides.size())).empty())
+    // Sizes were checked before the layout was known, and packed channels have a limit of their own.
+    if (call.packed && !shape.check(static_cast<std::int32_t>(given.strides.size())).empty())
     {
         return cudaErrorInvalidValue;
     }

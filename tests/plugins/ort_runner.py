@@ -22,8 +22,10 @@ THREADS = 2
 def run(
     where: str, op: str, attributes: Any, inputs: Sequence[Array], features: Sequence[int] = (), dtype: str = "float32"
 ) -> list[Array]:
-    """Outputs of the node on `ort-cpu`, `ort-simt` or `ort-cuda`; inputs `features` are cast to the type, and float32
-    outputs of that type back."""
+    """Outputs of the node on `ort-cpu`, `ort-simt` or `ort-cuda`.
+
+    Inputs `features` are cast to `dtype` inside, and an output that has their type is cast back to float32.
+    """
     model = onnx_ops.one_node(op, attributes, inputs)
     if dtype in TYPES:
         cast_features(model.graph, features, TYPES[dtype], cast_output=op == "MultiscaleRoIAlign")

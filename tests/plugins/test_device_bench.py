@@ -8,6 +8,7 @@ import torch
 import typer
 from maskline_bench.device_ops.__main__ import main
 from maskline_bench.device_ops.as_sets import UNMATCHED_SHARE, unmatched_share
+from maskline_bench.engines import __main__ as engines
 from typer.testing import CliRunner, Result
 
 
@@ -33,6 +34,14 @@ def test_without_a_gpu_nothing_is_timed() -> None:
     result = _run()
     assert result.exit_code == 1
     assert "got no GPU, expected one; nothing was timed" in result.stderr
+
+
+def test_without_a_gpu_no_engine_is_timed() -> None:
+    app = typer.Typer()
+    app.command()(engines.main)
+    result = CliRunner().invoke(app, ["--device", "cuda", "--quick"])
+    assert result.exit_code == 1
+    assert result.stderr.strip() == "bench-engines: got no GPU, expected one; nothing was timed"
 
 
 def test_one_more_box_shifts_the_rows_and_is_no_difference() -> None:

@@ -14,7 +14,11 @@ UNMATCHED_SHARE = 0.01  # of the rows: a decision at the threshold changes a box
 
 
 def unmatched_share(
-    ours: Tensor, theirs: Tensor, our_labels: Tensor | None = None, labels: Tensor | None = None
+    ours: Tensor,
+    theirs: Tensor,
+    our_labels: Tensor | None = None,
+    labels: Tensor | None = None,
+    same_iou: float = SAME_IOU,
 ) -> float:
     """Share of the rows, of the side that has more, without a partner on the other side: IoU, and label where given.
 
@@ -23,6 +27,7 @@ def unmatched_share(
         theirs: [M, 4] xyxy, px.
         our_labels: [N].
         labels: [M] of theirs.
+        same_iou: of two boxes that are partners, at least.
     """
     most = max(len(ours), len(theirs))
     if min(len(ours), len(theirs)) == 0:
@@ -32,4 +37,4 @@ def unmatched_share(
         iou = iou * (our_labels[:, None] == labels[None, :])
     best, partner = iou.max(dim=1)
     mutual = iou.argmax(dim=0)[partner] == torch.arange(len(ours), device=iou.device)
-    return 1.0 - int((mutual & (best >= SAME_IOU)).sum()) / most
+    return 1.0 - int((mutual & (best >= same_iou)).sum()) / most

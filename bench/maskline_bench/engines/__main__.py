@@ -1,9 +1,9 @@
 """G8, G9: the engines of ResNet-50-FPN in one process, by bodies, by libmaskline_ort.so, and torchvision; batches 1, 8.
 
 Sides of ours are named after the bodies that their files carry, `ort` or `dense`; `+ library` runs the same files with
-our custom ops. A canvas that lies on the device already goes in; boxes, scores,
-labels and 28 x 28 masks come out, and stay there. No decoding, no resizing, no paste, no server: what is left is the
-network and the ops. Every side of ours must find what the first finds before anything is timed.
+our custom ops. A canvas that lies on the device already goes in; boxes, scores, labels and 28 x 28 masks come out, and
+stay there. No decoding, no resizing, no paste, no server: what is left is the network and the ops. Every side of ours
+must find what the first finds before anything is timed.
 
 Run: make bench-engines, or python -m maskline_bench.engines --device cuda --precision fp16 --batch 1 --batch 8
 """
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 import torch
 import typer
@@ -30,8 +29,9 @@ from rich.table import Table
 from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
 
 from maskline_bench.both_models import FULL, QUICK, Setting, make_peer, write_checkpoint
+from maskline_bench.device_ops.as_sets import unmatched_share
 from maskline_bench.device_ops.timing import describe as describe_gpu
-from maskline_bench.engines.sessions import Arrays, Sessions, boxes_of
+from maskline_bench.engines.sessions import Arrays, Sessions, boxes_of, detections_of
 from maskline_bench.errors import BenchmarkError, in_one_line
 from maskline_bench.measure import describe, interleave
 from maskline_bench.peers import decode, jpeg, photographs
@@ -75,25 +75,13 @@ def make_batch(setting: Setting, images: int) -> tuple[Arrays, list[torch.Tensor
 
 def matched_share(ours: Arrays, theirs: Arrays) -> float:
     """Detections of all images that have a partner of the same class and IoU 0.9, over the larger number."""
-    matched = total = 0
+    matched = total = 0.0
     for image in range(len(ours["num_detections"])):
         (boxes, labels), (others, names) = boxes_of(ours, image), boxes_of(theirs, image)
-        overlap = _ious(boxes, others) * (labels[:, None] == names[None])
-        for row in overlap:
-            best = int(row.argmax()) if len(row) else -1
-            if best >= 0 and row[best] >= MATCH_IOU:
-                matched += 1
-                overlap[:, best] = 0
-        total += max(len(boxes), len(others))
+        most = max(len(boxes), len(others))
+        matched += most * (1 - unmatched_share(boxes, others, labels, names, MATCH_IOU))
+        total += most
     return matched / total if total else 0.0
-
-
-def _ious(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (a, b)]
-    found: npt.NDArray[np.float32] = shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
-    return found
 
 
 def eager(model: TorchvisionMaskRCNN, images: list[torch.Tensor], half: bool) -> Callable[[int], object]:
@@ -129,7 +117,7 @@ def measure(
         for with_library in ("", " + library")
     }
     given = next(iter(chains.values())).put(arrays)
-    found = {name: chain.detections(chain.run(given)) for name, chain in chains.items()}
+    found = {name: detections_of(chain.run(given)) for name, chain in chains.items()}
     first = next(iter(found))
     matched = {name: matched_share(each, found[first]) for name, each in found.items()}
     if min(matched.values()) < MIN_MATCHED:

@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
+import torch
 from maskline_export.verify.onnx_runtime import STAGES
+from torch import Tensor
 
 from maskline_bench.errors import BenchmarkError
 
@@ -73,13 +74,13 @@ class Sessions:
                 seconds.setdefault(name, []).append(time.perf_counter() - start)
         return values
 
-    def detections(self, values: dict[str, ort.OrtValue]) -> Arrays:
-        """What the last stages found, on the host; float16 masks as they are."""
-        names = ("boxes", "scores", "labels", "num_detections", "masks")
-        return {name: values[name].numpy() for name in names if name in values}
+
+def detections_of(values: dict[str, ort.OrtValue]) -> Arrays:
+    """Boxes [B, D, 4], labels [B, D] and their numbers [B, 1] of what `Sessions.run` gives, on the host."""
+    return {name: values[name].numpy() for name in ("boxes", "labels", "num_detections")}
 
 
-def boxes_of(found: Arrays, image: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-    """Boxes and labels of one image."""
+def boxes_of(found: Arrays, image: int) -> tuple[Tensor, Tensor]:
+    """Boxes [N, 4] and labels [N] of one image."""
     count = int(found["num_detections"][image, 0])
-    return found["boxes"][image, :count], found["labels"][image, :count]
+    return torch.from_numpy(found["boxes"][image, :count]), torch.from_numpy(found["labels"][image, :count])

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import subprocess
 import sys
 from typing import Any
 
+import device
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
 from device import DEVICES, SIMT_SEEDS
-from maskline_host import HostLibraryError
+from maskline_host import HostLibraryError, library, roi_align
 from maskline_host.roi_align import multiscale_roi_align
-from roi_align_runner import DTYPES, LAYOUTS, Op, assert_close, expected, pyramid, random_boxes, rounded, run
+from roi_align_runner import (
+    DTYPES,
+    LAYOUTS,
+    Op,
+    assert_close,
+    attributes_of,
+    expected,
+    pyramid,
+    random_boxes,
+    rounded,
+    run,
+)
 
 MODES = ("align_avg", "align_max", "pool", "warp")
 HEIGHT, WIDTH = 72, 104  # px of the canvas: the coarser maps have a part of a cell at their edges
@@ -300,3 +313,18 @@ def test_errors_say_what_is_wrong(changes: dict[str, Any], text: str) -> None:
     given: dict[str, Any] = {"strides": (4, 8, 16, 32), "pooled_side": 7, "boxes": boxes, **changes}
     with pytest.raises(HostLibraryError, match=text):
         multiscale_roi_align([level.numpy().astype(np.float32) for level in maps], **given)
+
+
+@pytest.mark.parametrize("where", ["host-generic", "simt"])
+def test_packed_maps_beyond_32_bits_are_refused(where: str) -> None:
+    """Positions in them are counted by eight elements in 32 bits; nothing of such a map has to be there."""
+    side = ctypes.c_int32 * roi_align.MAX_LEVELS
+    shape = roi_align.Shape(1, LAYOUTS.index("hwc8"), 1, 1, 32, side(1 << 15), side(1 << 15))
+    config = roi_align.Config(attributes=attributes_of(Op(strides=(4,))), shape=shape)
+    levels = (ctypes.c_void_p * 1)(None)
+    found = library.load() if where == "host-generic" else device.simt()
+    face = "host" if where == "host-generic" else "device"
+    call = getattr(found, f"maskline_{face}_multiscale_roi_align")
+    assert call(ctypes.byref(config), levels, None, None, None) != 0
+    text = found.maskline_last_error().decode()
+    assert text.endswith("feature 0: got 34359738368 elements an image, expected less than 2^34")
