@@ -28,6 +28,9 @@ from maskline_client.bench.machine import server_memory
 from maskline_export.onnx_stages.to_onnx import export_checkpoint
 from maskline_export.precision.int8_cpu.artifact import quantise_artifact
 from maskline_export.precision.int8_cpu.price import Price
+from maskline_export.precision.int8_cpu.price import compare as compare_artifacts
+from maskline_export.precision.quantize import as_stage_input
+from maskline_host import custom_ops_path
 from maskline_serve.repository.assemble import assemble
 from maskline_serve.server.triton_server import TritonServer
 from PIL import Image
@@ -80,17 +83,20 @@ def make_images(setting: Setting, pictures: Sequence[Drawn]) -> tuple[list[Bench
 
 
 def write_repositories(
-    peer: TorchvisionMaskRCNN, setting: Setting, folder: Path, tell: Tell
+    peer: TorchvisionMaskRCNN, setting: Setting, pictures: Sequence[Drawn], folder: Path, tell: Tell
 ) -> tuple[dict[str, Path], Price]:
     """Import, export, quantise and assemble, by the calls behind the commands.
 
     Returns:
-        The model repository of each of our sides, and what int8 brings and costs without a server.
+        The model repository of each of our sides, and what int8 brings and costs on the pictures without a server.
     """
     artifacts = {OURS: folder / "artifact", OURS_INT8: folder / "int8"}
     export_checkpoint(write_checkpoint(peer, setting, folder), artifacts[OURS])
     calibration = write_calibration(setting, folder / "calibration")
-    _, price = quantise_artifact(artifacts[OURS], artifacts[OURS_INT8], calibration, report=tell)
+    manifest, _ = quantise_artifact(artifacts[OURS], artifacts[OURS_INT8], calibration, report=tell)
+    tell("comparing int8 with float32")
+    given = (as_stage_input(each.picture, manifest.spec.preprocessing) for each in pictures)
+    price = compare_artifacts(artifacts[OURS], artifacts[OURS_INT8], given, custom_ops_path())
     repositories = {side: folder / f"repository of {artifact.name}" for side, artifact in artifacts.items()}
     for side, artifact in artifacts.items():
         assemble(artifact, repositories[side])
@@ -154,7 +160,7 @@ def run(setting: Setting, *, warmup: int, rounds: int, threads: int, console: Co
         images, same_pixels = make_images(setting, pictures)
         peer = make_peer(setting, pictures, status.update)
         status.update("exporting, quantising and assembling")
-        repositories, price = write_repositories(peer, setting, folder, status.update)
+        repositories, price = write_repositories(peer, setting, pictures, folder, status.update)
         status.update("starting the servers")
         with TritonServer(repositories[OURS]) as server, TritonServer(repositories[OURS_INT8]) as int8_server:
             caller = Caller(server.grpc_url, "maskrcnn", TIMEOUT_S)
@@ -179,7 +185,7 @@ def run(setting: Setting, *, warmup: int, rounds: int, threads: int, console: Co
             processes, int8_processes = server_memory(server.grpc_url), server_memory(int8_server.grpc_url)
             rle = measure_rle_memory(server.grpc_url)
         status.update("the int8 graphs alone")
-        graphs = time_graphs(folder / "int8", [image.data for image in images], threads, rounds, status.update)
+        graphs = time_graphs(folder / "int8", pictures, threads, rounds, status.update)
         work = gflop(lambda: detect(peer, images[0].data))
         eager_mib = peak_of_eager(peer, setting, images, folder, threads)
     result = {

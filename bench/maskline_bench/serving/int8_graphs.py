@@ -15,14 +15,14 @@ import openvino
 from maskline_export.custom_ops import classwise_nms, multiscale_roi_align
 from maskline_export.manifest import load_artifact
 from maskline_export.onnx_file import load_onnx
+from maskline_export.precision.quantize import as_stage_input
 from maskline_export.verify.onnx_runtime import OnnxModel, Tensors
 from maskline_export.verify.probes import custom_node, with_outputs, without_node
 from maskline_host import custom_ops_path
-from maskline_train.data.canvas import preprocess
 from onnx import TensorProto
 
+from maskline_bench.drawn import Drawn
 from maskline_bench.measure import interleave
-from maskline_bench.peers import decode
 from maskline_bench.teach import Tell
 
 ORT, OPENVINO = "ONNX Runtime", "OpenVINO"
@@ -32,22 +32,19 @@ Run = Callable[[Tensors], object]
 
 
 def time_graphs(
-    artifact: Path, files: Sequence[bytes], threads: int, rounds: int, tell: Tell
+    artifact: Path, pictures: Sequence[Drawn], threads: int, rounds: int, tell: Tell
 ) -> dict[str, dict[str, float]]:
     """Median seconds of each graph by each side.
 
     Args:
         artifact: the int8 one.
-        files: pictures to send in turn.
+        pictures: what the graphs see in turn.
         threads: of each side.
         rounds: counted runs of each side.
         tell: called with a line of progress.
     """
     spec = load_artifact(artifact).spec
-    given: list[Tensors] = []
-    for file in files:
-        canvas, info = preprocess(decode(file), spec.preprocessing)
-        given.append({"canvas": canvas[None], "image_info": info[None]})
+    given = [as_stage_input(each.picture, spec.preprocessing) for each in pictures]
     makers = {ORT: _ort_run, OPENVINO: _openvino_run}
     found: dict[str, dict[str, float]] = {side: {} for side in makers}
     for name, (graph, tensors) in _graphs(artifact, given).items():

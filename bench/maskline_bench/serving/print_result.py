@@ -47,7 +47,7 @@ def print_result(console: Console, result: dict[str, Any], timings: dict[str, Ti
     console.print(f"{work:.0f} GFLOP an image")
     for score, found in result["int8_price"]["detections"].items():
         console.print(
-            f"int8 against float32, engines alone, {result['int8_price']['images']} other pictures: of "
+            f"int8 against float32, the engines alone on these pictures: of "
             f"{found['counted']} detections from score {score} {found['matched']:.1%} matched, median mask IoU "
             f"{found['median_mask_iou']:.3f}"
         )
