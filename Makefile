@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env plugins wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-ops bench-engines bench-device clean
+.PHONY: help env plugins wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-steps bench-ops bench-engines bench-device clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,7 +56,7 @@ PLATFORM := manylinux_2_34_x86_64
 wheels: $(READY) ## the wheels of a release, into dist: one with our libraries for Linux, a pure one for the rest
 	@[ -n "$(ONNXRUNTIME_INCLUDE)" ] || { echo "wheels: expected ONNX Runtime's headers (plugins/ort/headers.sh says how)" >&2; exit 1; }
 	@$(MAKE) --no-print-directory plugins PLUGINS=build/release "SM=$(EVERY_SM)" \
-		"PARTS=maskline_host maskline_ort maskline_trt maskline_triton"
+		"PARTS=maskline_host maskline_ort triton_onnxruntime maskline_trt maskline_triton"
 	@$(MAKE) --no-print-directory wheels-of PLUGINS=build/release DIST=dist
 
 # The wheels with the libraries of any build: what CI installs has those of the tests. The time of the commit goes in, so
@@ -158,6 +158,9 @@ bench-train: $(READY) ## a training step of ResNet-50-FPN, ours and torchvision'
 
 bench-serve: $(READY) ## JPEG in, RLE out: ours through Triton and torchvision eager in turn
 	@$(BIN)/python -m maskline_bench.serving
+
+bench-steps: plugins ## what serving adds to the computing of its steps, at 800x1344 and at 256x256
+	@$(BIN)/python -m maskline_bench.steps $(ARGS) $(if $(JSON),--json $(JSON))
 
 bench-ops: plugins ## the ops on the CPU: RoIAlign, proposals, masks to RLE; ours and the peers' in turn
 	@$(BIN)/python -m maskline_bench.host_ops $(if $(JSON),--json $(JSON))

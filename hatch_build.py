@@ -14,7 +14,13 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 VARIABLE = "MASKLINE_WHEEL_LIBRARIES"
 PACKAGE = "maskline_host"  # our packages look for libraries beside this one
-LIBRARIES = ("libmaskline_host.so", "libmaskline_ort.so", "libmaskline_trt.so", "libmaskline_triton.so")
+LIBRARIES = (
+    "libmaskline_host.so",
+    "libmaskline_ort.so",
+    "libtriton_onnxruntime.so",
+    "libmaskline_trt.so",
+    "libmaskline_triton.so",
+)
 # auditwheel puts a manylinux tag in its place once it has seen what the libraries ask for.
 TAG = "py3-none-linux_x86_64"
 

@@ -75,15 +75,25 @@ def peer_options(setting: Setting) -> dict[str, int]:
     }
 
 
-def make_pictures(setting: Setting) -> list[Drawn]:
-    """Photographs with objects on them, as they come out of a JPEG file again."""
-    photos = photographs(*setting.image)[: setting.pictures]
-    drawn = [draw_objects(photo, setting.objects, seed) for seed, photo in enumerate(photos)]
-    return [dataclasses.replace(each, picture=decode(jpeg(each.picture))) for each in drawn]
+@dataclasses.dataclass(frozen=True)
+class Picture(Drawn):
+    """A drawn picture as it comes out of a JPEG file, and the file."""
+
+    file: bytes
+
+
+def make_pictures(setting: Setting) -> list[Picture]:
+    """Photographs with objects on them."""
+    found = []
+    for seed, photo in enumerate(photographs(*setting.image)[: setting.pictures]):
+        drawn = draw_objects(photo, setting.objects, seed)
+        file = jpeg(drawn.picture)
+        found.append(Picture(decode(file), drawn.boxes, drawn.labels, drawn.masks, file))
+    return found
 
 
 def write_calibration(setting: Setting, folder: Path) -> Path:
-    """JPEG files to calibrate int8 on: the photographs mirrored and upright, with other objects; returns the folder."""
+    """JPEG files to calibrate int8 on: the photographs, mirrored too, with other objects than those that are timed."""
     folder.mkdir()
     photos = photographs(*setting.image)
     for index, photo in enumerate([*(np.ascontiguousarray(each[:, ::-1]) for each in photos), *photos]):

@@ -47,7 +47,7 @@ def teach(model: TorchvisionMaskRCNN, pictures: Sequence[Drawn], steps: int, tel
     Args:
         model: in evaluation mode, with a trunk whose norms fit the pictures.
         pictures: what it is to find.
-        steps: of each part; 200 are enough at full size.
+        steps: of each part.
         tell: called with a line of progress.
     """
     torch.manual_seed(0)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 FILE = "libmaskline_host.so"
 CUSTOM_OPS_FILE = "libmaskline_ort.so"
+BACKEND_FILE = "libtriton_onnxruntime.so"
 VARIABLE = "MASKLINE_HOST_LIBRARY"
 INTERFACE = 20261126  # kINTERFACE of plugins/common/c_head.h
 _HERE = Path(__file__).resolve().parent
@@ -71,8 +72,25 @@ def custom_ops_path() -> Path | None:
     Raises:
         HostLibraryError: as `library_path`.
     """
+    return _beside(CUSTOM_OPS_FILE)
+
+
+def backend_path() -> Path | None:
+    """Where Triton's `onnxruntime` backend is, which runs in the server's process: beside the library.
+
+    Returns:
+        None where it is not, as `custom_ops_path`.
+
+    Raises:
+        HostLibraryError: as `library_path`.
+    """
+    return _beside(BACKEND_FILE)
+
+
+def _beside(file: str) -> Path | None:
+    """A file beside the library, if both are there."""
     library = library_path()
-    beside = None if library is None else library.with_name(CUSTOM_OPS_FILE)
+    beside = None if library is None else library.with_name(file)
     return beside if beside is not None and beside.is_file() else None
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the folder of ONNX Runtime's headers, for plugins/ort: the system's, or those of Debian 13's package,
+# Prints the folder of ONNX Runtime's headers, for plugins/ort and plugins/triton: the system's, or those of Debian 13's package,
 # which are downloaded into the folder given from the mirror that the system uses (nothing is installed). No wheel brings
 # them, and newer ones would make a library that older versions of ONNX Runtime refuse. Without either: a line on stderr,
 # and no folder.
@@ -34,6 +34,6 @@ fi
 if [[ -f $found/$header ]]; then
     (cd "$found" && pwd)
 else
-    echo "plugins: ONNX Runtime's headers are not here, so libmaskline_ort.so is not built;" \
+    echo "plugins: ONNX Runtime's headers are not here, so libmaskline_ort.so and libtriton_onnxruntime.so are not built;" \
         "\`apt install libonnxruntime-dev\` (Debian 13), or name a folder: make plugins ONNXRUNTIME_INCLUDE=..." >&2
 fi

@@ -14,7 +14,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-LIBRARIES = ("libmaskline_host.so", "libmaskline_ort.so", "libmaskline_trt.so", "libmaskline_triton.so")
+LIBRARIES = (
+    "libmaskline_host.so",
+    "libmaskline_ort.so",
+    "libtriton_onnxruntime.so",
+    "libmaskline_trt.so",
+    "libmaskline_triton.so",
+)
 
 
 def build(out: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -56,14 +62,14 @@ def test_a_wheel_with_libraries_is_found_to_have_them(libraries: Path, tmp_path:
     zipfile.ZipFile(made).extractall(tmp_path / "packages")
     code = (
         "from maskline_host import library; from maskline_export.engine import plugin_library\n"
-        "print(library.library_path(), library.custom_ops_path(), plugin_library.find(None))\n"
-        "print(plugin_library.find(None).with_name(plugin_library.SHIM))"
+        "print(library.library_path(), library.custom_ops_path(), library.backend_path())\n"
+        "print(plugin_library.find(None), plugin_library.find(None).with_name(plugin_library.SHIM))"
     )
     command = [sys.executable, "-c", code]
     environment = {"PYTHONPATH": str(tmp_path / "packages"), "PATH": ""}
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
     places = [Path(word) for word in done.stdout.split()]
-    assert [place.parent for place in places] == [tmp_path / "packages" / "maskline_host"] * 4
+    assert [place.parent for place in places] == [tmp_path / "packages" / "maskline_host"] * 5
     assert [place.read_text(encoding="utf-8") for place in places] == list(LIBRARIES)
 
 

@@ -91,6 +91,7 @@ def check_doctor(clean: CleanEnvironment) -> None:
         rf"custom ops +ok +{clean.packages}/maskline_host/libmaskline_ort\.so",
         r"masks +ok +encoded by models/.*libmaskline_host\.so, a copy of the installed one",
         r"ops +ok +run by backends/onnxruntime/libmaskline_ort\.so, a copy of the installed one",
+        r"stages +ok +run in the server's process by backends/onnxruntime/libtriton_onnxruntime\.so, a copy of the",
         r"onnxruntime +ok +onnxruntime \d",
     )
     for row in rows:

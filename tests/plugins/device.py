@@ -41,6 +41,14 @@ def custom_ops(where: str = "ort-cpu") -> Path:
     return path
 
 
+def backend() -> Path:
+    """Triton's backend in the server's process; skips as `custom_ops`."""
+    path = BUILD / library.BACKEND_FILE
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not built: ONNX Runtime's headers are not here (`make plugins` says more)")
+    return path
+
+
 @contextmanager
 def host(device: str) -> Iterator[None]:
     """Within: the host library uses what `host-generic` or `host-avx512` says."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import device
 import play_tensorrt
 import pytest
+import pytriton
 
 # What every Linux with glibc has; the C++ runtime and the CUDA runtime are inside.
 SYSTEM = {
@@ -55,6 +56,18 @@ def test_the_custom_ops_show_one_function_and_need_no_onnxruntime() -> None:
     path = device.custom_ops()
     assert exported(path) == {"RegisterCustomOps"}
     assert needed(path) <= SYSTEM
+
+
+def test_the_backend_shows_what_triton_calls_and_asks_it_alone_for_more() -> None:
+    path = device.backend()
+    calls = {"Initialize", "Finalize", "ModelInitialize", "ModelFinalize", "ModelInstanceExecute"}
+    assert exported(path) == {f"TRITONBACKEND_{call}" for call in calls}
+    assert needed(path) <= SYSTEM
+    listing = subprocess.run(["nm", "--dynamic", "--undefined-only", path], capture_output=True, text=True, check=True)
+    asked = {line.split()[-1] for line in listing.stdout.splitlines()}
+    assert not {name for name in asked if "Ort" in name}
+    server = next((Path(pytriton.__file__).parents[1] / "nvidia_pytriton.libs").glob("libtritonserver*"))
+    assert {name for name in asked if name.startswith("TRITON")} <= exported(server)
 
 
 def test_the_shim_shows_nothing_and_needs_the_libnvinfer_of_its_headers() -> None:

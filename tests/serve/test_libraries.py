@@ -140,11 +140,11 @@ def assemble_by_command(artifact: Path, folder: Path, variable: str | None) -> s
 def test_assemble_says_what_is_slower_where_no_library_is(artifact: Path, tmp_path: Path) -> None:
     done = assemble_by_command(artifact, tmp_path, None)
     assert done.returncode == 0, done.stderr
-    masks, ops = [line for line in done.stdout.splitlines() if line.startswith("slower: ")]
+    masks, ops, stages = [line for line in done.stdout.splitlines() if line.startswith("slower: ")]
     assert "numpy encodes masks" in masks
     assert "the bodies of our ops run, not libmaskline_ort.so" in ops
-    assert "`make plugins`" in masks
-    assert "`make plugins`" in ops
+    assert "each stage runs in a process of Python" in stages
+    assert all("`make plugins`" in line for line in (masks, ops, stages))
     assert not (tmp_path / "repository" / PLACE).parent.exists()
 
 

@@ -14,12 +14,15 @@ from maskline_serve import installed
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
 from maskline_serve.repository import check_engines, config
 from maskline_serve.repository.external_data import refuse_external_data
+from maskline_serve.repository.libraries import BACKEND_PLACE
 from maskline_serve.repository.on_disk import STAGES, Repository
 from maskline_serve.server import find_server
 from maskline_serve.server.version import stated_version
 
-# Feature maps travel through shared memory: 95 MB an 800x1344 image and copy. Containers get 64 MB by default.
-SHM_WANTED_MIB = 1024
+# Canvases and masks travel through shared memory. Feature maps do where Python runs the stages, 95 MB an 800x1344 image
+# and copy. Containers get 64 MB by default.
+SHM_WANTED_MIB = 256
+SHM_WANTED_FOR_FEATURES_MIB = 1024
 _ONNX_DTYPES = {"tensor(uint8)": "UINT8", "tensor(int32)": "INT32", "tensor(float)": "FP32"}
 
 
@@ -70,7 +73,7 @@ def examine(folder: Path) -> list[Finding]:
         if not problems:
             kind = f"{len(parsed.ensemble_scheduling.step)} steps" if parsed.platform == "ensemble" else parsed.backend
             findings.append(Finding(name, Level.OK, f"{kind}, batches up to {parsed.max_batch_size}"))
-    return [*findings, *(_tensorrt(repository) if repository.engines else _machine()), *_kernels(repository)]
+    return [*findings, *(_tensorrt(repository) if repository.engines else _machine(repository)), *_kernels(repository)]
 
 
 def _files(repository: Repository) -> list[Finding]:
@@ -211,7 +214,7 @@ def _misfit(source: Any, target: Any) -> str | None:
     return None
 
 
-def _machine() -> list[Finding]:
+def _machine(repository: Repository) -> list[Finding]:
     """The server and the Python packages that the models run on."""
     try:
         installation = find_server.find()
@@ -219,8 +222,9 @@ def _machine() -> list[Finding]:
         return [Finding("server", Level.ERROR, str(error))]
     findings = [_attempt("server", lambda: f"{installation.origin}, version {stated_version(installation)}")]
     free_mib = shutil.disk_usage("/dev/shm").free / 2**20
-    enough = free_mib >= SHM_WANTED_MIB
-    advice = "" if enough else f", expected {SHM_WANTED_MIB}: start the container with --shm-size=2g"
+    wanted = SHM_WANTED_MIB if BACKEND_PLACE in repository.files else SHM_WANTED_FOR_FEATURES_MIB
+    enough = free_mib >= wanted
+    advice = "" if enough else f", expected {wanted}: start the container with --shm-size=2g"
     findings.append(Finding("/dev/shm", Level.OK if enough else Level.WARNING, f"{free_mib:.0f} MiB free{advice}"))
     if installation.is_wheel:
         for package in ("numpy", "pillow"):

@@ -15,9 +15,9 @@ from maskline_host.library import limit_simd
 
 from maskline_serve.errors import ServerNotFoundError
 from maskline_serve.repository.description import sha256
-from maskline_serve.repository.libraries import BODIES, CUSTOM_OPS_PLACE, HOST_PLACE, NUMPY
+from maskline_serve.repository.libraries import BACKEND_PLACE, BODIES, CUSTOM_OPS_PLACE, HOST_PLACE, NUMPY, STUBS
 from maskline_serve.repository.on_disk import Repository
-from maskline_serve.server import find_server
+from maskline_serve.server import find_server, in_process
 
 Row = tuple[str, str, str]
 _MODULE = "onnxruntime"  # one module, which onnxruntime, onnxruntime-gpu and others install
@@ -27,7 +27,7 @@ _SIMD = ("generic", "AVX-512")  # what the numbers of `limit_simd` mean
 def kernels(repository: Repository) -> list[Row]:
     """The libraries that are installed, and what of them a repository has: what encodes masks and runs our ops."""
     rows = [_host_library(), *_masks(repository)]
-    return rows if repository.engines else [*rows, _custom_ops(), _ops(repository)]
+    return rows if repository.engines else [*rows, _custom_ops(), _ops(repository), _stages(repository)]
 
 
 def onnx_runtime() -> Row:
@@ -105,6 +105,21 @@ def _ops(repository: Repository) -> Row:
         return "ops", "warning", f"{CUSTOM_OPS_PLACE}: {refused}; the bodies of our ops run"
     origin = _origin(repository, CUSTOM_OPS_PLACE, maskline_host.custom_ops_path)
     return "ops", "ok", f"run by {CUSTOM_OPS_PLACE}, {origin}"
+
+
+def _stages(repository: Repository) -> Row:
+    """Where the stages will run: in the server's process or in processes of Python."""
+    if _has_own_backend():
+        return "stages", "ok", "run by the server's own onnxruntime backend"
+    if BACKEND_PLACE not in repository.files:
+        return "stages", "warning", f"this repository has no {BACKEND_PLACE}: {STUBS}"
+    path, library = repository.folder / BACKEND_PLACE, in_process.onnx_runtime()
+    if not path.is_file() or sha256(path) != repository.files[BACKEND_PLACE]:
+        return "stages", "warning", f"{BACKEND_PLACE} is not what was assembled; assemble again"
+    if library is None:
+        return "stages", "warning", f"got no libonnxruntime.so in a Python package onnxruntime, expected one: {STUBS}"
+    origin = _origin(repository, BACKEND_PLACE, maskline_host.backend_path)
+    return "stages", "ok", f"run in the server's process by {BACKEND_PLACE}, {origin}, on {library}"
 
 
 def _has_own_backend() -> bool:

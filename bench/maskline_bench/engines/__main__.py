@@ -188,7 +188,7 @@ def main(
         if device == "cuda":
             head["gpu"] = describe_gpu()
         results = []
-        with console.status("calibrating random weights and exporting") as status:
+        with console.status("making weights and exporting") as status:
             artifacts, peer = make_artifacts(setting, precision, Path(folder))
             for images in batch:
                 results.append(

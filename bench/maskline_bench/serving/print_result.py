@@ -49,7 +49,7 @@ def print_result(console: Console, result: dict[str, Any], timings: dict[str, Ti
         console.print(
             f"int8 against float32, the engines alone on these pictures: of "
             f"{found['counted']} detections from score {score} {found['matched']:.1%} matched, median mask IoU "
-            f"{found['median_mask_iou']:.3f}"
+            f"{'-' if found['median_mask_iou'] is None else format(found['median_mask_iou'], '.3f')}"
         )
     _print_graphs(console, result["int8_graphs"])
     memory = ", ".join(f"{process['name']} {process['peak_mib']:.0f}" for process in result["server_processes"])

@@ -23,6 +23,7 @@ COMMANDS = {
     "device_ops": "make bench-device",
     "serving": "make bench-serve",
     "engines": "make bench-engines",
+    "steps": "make bench-steps",
 }
 
 

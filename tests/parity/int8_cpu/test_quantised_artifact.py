@@ -13,9 +13,10 @@ from maskline_export.cli import app
 from maskline_export.errors import ContractError
 from maskline_export.manifest import Manifest, load_artifact
 from maskline_export.precision.int8_cpu import artifact as module
-from maskline_export.precision.int8_cpu.artifact import MIN_DETECTIONS, quantise_artifact
-from maskline_export.precision.int8_cpu.price import Price
+from maskline_export.precision.int8_cpu.artifact import quantise_artifact
+from maskline_export.precision.int8_cpu.price import Found, Price, compare, count_found
 from maskline_export.precision.low_types import is_feature
+from maskline_export.precision.quantize import calibration_files, canvases
 from maskline_export.precision.to_typed import check_request
 from maskline_export.verify.images import ladder_images
 from maskline_export.verify.onnx_runtime import OnnxModel
@@ -96,13 +97,31 @@ def test_error_on_photographs_it_was_not_calibrated_on(exported: Exported, made:
     assert max(shares.values()) < 2 * LARGEST_SHARE, shares
 
 
-def test_what_it_brings_and_costs_counts_both_sides(made: Made) -> None:
-    found = made.price.to_dict()
-    assert found["images"] == 8
+def test_an_artifact_has_all_of_what_itself_finds(exported: Exported, photos: Path) -> None:
+    images = list(canvases(calibration_files(photos), load_artifact(exported.ort).spec.preprocessing))[:2]
+    found = compare(exported.ort, exported.ort, images, None).to_dict()
+    assert found["images"] == 2
     assert set(found["median_s"]["int8"]) == {"backbone", "proposal", "mask"}
     for entry in found["detections"].values():
-        assert 0 <= entry["matched"] <= 1
-    assert found["detections"]["0.05"]["counted"] >= found["detections"]["0.5"]["counted"]
+        assert entry["counted"] > 0
+        assert entry["matched"] == entry["median_mask_iou"] == 1
+
+
+def test_a_detection_counts_for_both_sides_and_needs_its_class() -> None:
+    boxes = np.array([[[0, 0, 10, 10], [20, 0, 30, 10]]], np.float32)
+    masks = np.zeros((1, 2, 4, 4), np.uint8)
+    masks[0, 1, :2] = 255
+    one = {"boxes": boxes, "labels": np.array([[0, 1]], np.int32), "scores": np.array([[0.9, 0.4]], np.float32),
+           "num_detections": np.array([[2]], np.int32), "masks": masks}  # fmt: skip
+    other = {**one, "labels": np.array([[0, 2]], np.int32), "scores": np.array([[0.3, 0.2]], np.float32)}
+    found = Found()
+    count_found(found, one, other, 0.5)
+    assert (found.detections, found.matched, found.mask_ious) == (1, 1, [1.0]), "two empty masks are the same"
+    count_found(found, one, other, 0.05)
+    assert (found.detections, found.matched) == (3, 2)
+    count_found(found, other, one, 0.25)
+    assert (found.detections, found.matched) == (4, 3)
+    assert found.share == 0.75
 
 
 def test_a_head_that_saw_too_few_detections_stays_float32(
@@ -111,7 +130,6 @@ def test_a_head_that_saw_too_few_detections_stays_float32(
     monkeypatch.setattr(module, "MIN_DETECTIONS", 10**6)
     lines: list[str] = []
     quantise_artifact(exported.ort, tmp_path / "out", photos, allow_slower=True, report=lines.append)
-    assert MIN_DETECTIONS < 10**6
     assert any(line.startswith("mask: stays float32: got ") and "give more images" in line for line in lines)
     before, after = (onnx.load(folder / "mask.onnx") for folder in (exported.ort, tmp_path / "out"))
     assert after == before
@@ -131,6 +149,8 @@ def test_what_is_not_faster_is_refused_and_nothing_is_left(
 def test_int8_is_made_of_float32_and_no_engine_of_it(exported: Exported, made: Made, photos: Path) -> None:
     with pytest.raises(ContractError, match="got precision int8-cpu, expected fp32, to be quantised"):
         quantise_artifact(made.folder, made.folder.with_name("again"), photos)
+    with pytest.raises(ContractError, match="got the float32 artifact as the folder to write"):
+        quantise_artifact(exported.ort, exported.ort, photos)
     with pytest.raises(ContractError, match="got precision int8-cpu, expected fp32, to be typed as int8"):
         check_request(made.manifest, "int8", photos)
 

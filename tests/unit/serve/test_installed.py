@@ -6,16 +6,18 @@ import dataclasses
 import importlib
 import importlib.machinery
 import importlib.metadata
+import re
 import sys
 import types
 from pathlib import Path
 
+import device
 import maskline_host.library
 import pytest
 from maskline_serve import installed
 from maskline_serve.doctor import Level, examine
 from maskline_serve.repository.assemble import assemble
-from maskline_serve.repository.libraries import CUSTOM_OPS_PLACE
+from maskline_serve.repository.libraries import BACKEND_PLACE, CUSTOM_OPS_PLACE
 from maskline_serve.repository.libraries import HOST_PLACE as PLACE
 from maskline_serve.repository.on_disk import Repository
 from serve import standin
@@ -89,7 +91,7 @@ def test_no_onnx_runtime_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_the_libraries_are_named_by_their_place(
     repository: Repository, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host, masks, custom_ops, ops = installed.kernels(repository)
+    host, masks, custom_ops, ops, stages = installed.kernels(repository)
     assert host[:2] == ("host library", "ok")
     assert host[2] in {f"{library}, AVX-512 kernels", f"{library}, generic kernels"}
     assert masks == ("masks", "ok", f"encoded by {PLACE}, a copy of the installed one")
@@ -97,6 +99,9 @@ def test_the_libraries_are_named_by_their_place(
     if path is not None:  # not built where ONNX Runtime's headers are missing
         assert custom_ops == ("custom ops", "ok", str(path))
         assert ops == ("ops", "ok", f"run by {CUSTOM_OPS_PLACE}, a copy of the installed one")
+        where = f"run in the server's process by {BACKEND_PLACE}, a copy of the installed one, on "
+        assert stages[:2] == ("stages", "ok")
+        assert re.fullmatch(rf"{re.escape(where)}/.*/capi/libonnxruntime\.so.*", stages[2])
         monkeypatch.setitem(sys.modules, "onnxruntime", None)
         untried = installed.kernels(repository)[3]
         assert untried[:2] == ("ops", "warning")
@@ -108,26 +113,27 @@ def test_masks_of_another_build_and_of_none(
 ) -> None:
     (tmp_path / "other.so").write_bytes(library.read_bytes() + b"\0")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "other.so"))
-    _, masks, custom_ops, _ = installed.kernels(repository)
+    _, masks, custom_ops, *_ = installed.kernels(repository)
     assert masks[1:] == (
         "ok",
         f"encoded by {PLACE}, of another build than the installed one, which `maskline-serve assemble` would take",
     )
     assert custom_ops[2] == "libmaskline_ort.so is not installed: ONNX Runtime runs the bodies of our ops"
-    without = (PLACE, CUSTOM_OPS_PLACE)
+    without = (PLACE, CUSTOM_OPS_PLACE, BACKEND_PLACE)
     files = {name: found for name, found in repository.files.items() if name not in without}
-    _, masks, _, ops = installed.kernels(dataclasses.replace(repository, files=files))
-    assert masks[1] == ops[1] == "warning"
+    _, masks, _, ops, stages = installed.kernels(dataclasses.replace(repository, files=files))
+    assert masks[1] == ops[1] == stages[1] == "warning"
     assert masks[2].startswith(f"this repository has no {PLACE}: numpy encodes masks")
     assert ops[2].startswith(f"this repository has no {CUSTOM_OPS_PLACE}: the bodies of our ops run")
-    assert len(installed.kernels(dataclasses.replace(repository, mask_side=None))) == 3
+    assert stages[2].startswith(f"this repository has no {BACKEND_PLACE}: each stage runs in a process of Python")
+    assert len(installed.kernels(dataclasses.replace(repository, mask_side=None))) == 4
 
 
 def test_libraries_that_are_not_there_or_no_libraries(
     repository: Repository, library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, "/no/such/library.so")
-    host, masks, custom_ops, _ = installed.kernels(repository)
+    host, masks, custom_ops, *_ = installed.kernels(repository)
     assert host[1] == custom_ops[1] == "warning"
     assert host[2].startswith("$MASKLINE_HOST_LIBRARY: got /no/such/library.so, expected a file")
     assert masks[2] == f"encoded by {PLACE}, which is not installed here"
@@ -142,7 +148,7 @@ def test_libraries_that_are_not_there_or_no_libraries(
 def test_no_library_anywhere(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr(maskline_host.library, "_PLACES", ())
-    host, _, custom_ops, _ = installed.kernels(repository)
+    host, _, custom_ops, *_ = installed.kernels(repository)
     assert host[1] == "warning"
     assert host[2].startswith("not installed: numpy encodes masks, some 60 times slower")
     assert custom_ops[:2] == ("custom ops", "ok")
@@ -160,6 +166,21 @@ def test_a_server_with_a_backend_of_its_own_is_not_ours(
         check, level, detail = installed.kernels(repository)[3]
         assert (check, level) == ("ops", "warning")
         assert "the server's own onnxruntime backend runs their bodies" in detail
+    assert installed.kernels(repository)[4] == ("stages", "ok", "run by the server's own onnxruntime backend")
+
+
+def test_stages_run_in_python_where_the_library_or_onnx_runtimes_is_not_what_it_was(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device.backend()
+    with monkeypatch.context() as patched:
+        patched.setattr(installed.in_process, "onnx_runtime", lambda: None)
+        check, level, detail = installed.kernels(repository)[4]
+    assert (check, level) == ("stages", "warning")
+    assert detail.startswith("got no libonnxruntime.so in a Python package onnxruntime, expected one: each stage runs")
+    changed = dataclasses.replace(repository, files={**repository.files, BACKEND_PLACE: "0" * 64})
+    said = f"{BACKEND_PLACE} is not what was assembled; assemble again"
+    assert installed.kernels(changed)[4] == ("stages", "warning", said)
 
 
 def test_engines_need_no_custom_ops(repository: Repository) -> None:

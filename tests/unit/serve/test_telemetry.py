@@ -74,3 +74,8 @@ def test_a_server_gets_the_variable_unless_its_owner_says_otherwise(
 @pytest.mark.parametrize("file", ["Containerfile", "tensorrt/launch.sh"])
 def test_containers_have_it_too(file: str) -> None:
     assert VARIABLE in (ROOT / "triton_repo" / "deploy" / file).read_text(encoding="utf-8")
+
+
+def test_the_backend_in_the_servers_process_silences_it_before_it_opens_it() -> None:
+    code = (ROOT / "plugins" / "triton" / "engine.cpp").read_text(encoding="utf-8")
+    assert 0 < code.index(f'setenv("{VARIABLE}", "1", 0)') < code.index("::dlopen(")

@@ -129,7 +129,7 @@ def _write(artifact: Artifact, engines: Engines | None, folder: Path) -> Reposit
     libraries.write_host_library(folder)
     if engines is None:
         shutil.copytree(backends, folder / "backends", ignore=_IGNORED)
-        libraries.write_custom_ops(folder)
+        libraries.write_backend_libraries(folder)
     else:
         _write_serving(engines, folder)
     cut = config_parts.cut_for(artifact)

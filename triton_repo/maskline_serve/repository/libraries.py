@@ -1,7 +1,9 @@
 """Brings our compiled libraries into a repository, where they are to be had.
 
 The step `postprocess` encodes masks with libmaskline_host.so; without it numpy does, to the same bytes. The
-`onnxruntime` backend runs our ops by libmaskline_ort.so; without it their bodies run, which find the same.
+`onnxruntime` backend runs our ops by libmaskline_ort.so; without it their bodies run, which find the same. And the
+backend itself is libtriton_onnxruntime.so, in the server's process, where that finds ONNX Runtime's library; without it
+each stage has a process of Python, and what goes from one to the next is copied through shared memory.
 """
 
 from __future__ import annotations
@@ -21,16 +23,21 @@ _LIBRARY = "libmaskline_host.so"
 # Inside a repository.
 HOST_PLACE = (_FOLDER / _LIBRARY).as_posix()
 CUSTOM_OPS_PLACE = "backends/onnxruntime/libmaskline_ort.so"
+BACKEND_PLACE = "backends/onnxruntime/libtriton_onnxruntime.so"
 
 _HOW = "the wheel for Linux brings it, `make plugins` builds it; then assemble again"
 # 100 masks of all sizes in 480x640 on two cores: 54 ms and 0.85 ms (make bench-ops, docs/benchmarks).
 NUMPY = f"numpy encodes masks, some 60 times slower than {_LIBRARY} (100 masks at 480x640: about 54 ms); {_HOW}"
 BODIES = f"the bodies of our ops run, not libmaskline_ort.so, which is faster (`make bench-engines`); {_HOW}"
+STUBS = (
+    "each stage runs in a process of Python and hands its tensors on through shared memory, not by "
+    f"libtriton_onnxruntime.so in the server's process, which adds less to an answer (docs/benchmarks, C11); {_HOW}"
+)
 
 
 def slower(repository: Repository) -> list[str]:
     """What the repository lacks of the libraries costs: a line each."""
-    wanted = {HOST_PLACE: NUMPY} | ({} if repository.engines else {CUSTOM_OPS_PLACE: BODIES})
+    wanted = {HOST_PLACE: NUMPY} | ({} if repository.engines else {CUSTOM_OPS_PLACE: BODIES, BACKEND_PLACE: STUBS})
     return [text for place, text in wanted.items() if place not in repository.files]
 
 
@@ -49,15 +56,17 @@ def write_host_library(folder: Path) -> None:
         shutil.copyfile(library, target / _LIBRARY)
 
 
-def write_custom_ops(folder: Path) -> None:
-    """Copy the custom ops, if they are there, into a repository that is being written; it has its backends already.
+def write_backend_libraries(folder: Path) -> None:
+    """Copy custom ops and backend, if they are there, into a repository that is being written and has its backends.
 
     Raises:
         RepositoryError: as `write_host_library`.
     """
-    library = _found(maskline_host.custom_ops_path)
-    if library is not None:
-        shutil.copyfile(library, folder / CUSTOM_OPS_PLACE)
+    places = {CUSTOM_OPS_PLACE: maskline_host.custom_ops_path, BACKEND_PLACE: maskline_host.backend_path}
+    for place, look in places.items():
+        library = _found(look)
+        if library is not None:
+            shutil.copyfile(library, folder / place)
 
 
 def _found(look: Callable[[], Path | None]) -> Path | None:

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from maskline_serve.errors import ServerNotFoundError
+from maskline_serve.server import in_process
 
 STUB = "triton_python_backend_stub"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -157,7 +158,11 @@ def prepare(installation: Installation, repository_backends: Path | None, folder
     backends.mkdir()
     for source in (installation.backends, repository_backends):
         for backend in sorted(source.iterdir()) if source is not None else ():
-            if backend.is_dir() and not (backends / backend.name).exists():
+            if not backend.is_dir() or (backends / backend.name).exists():
+                continue
+            if source is repository_backends and backend.name == in_process.BACKEND:
+                in_process.link(backend, backends / backend.name)
+            else:
                 (backends / backend.name).symlink_to(backend.resolve())
     if installation.stub is None:
         return installation.program, backends

@@ -77,7 +77,7 @@ def _information(source: str, text: str) -> str | None:
     """What to show of an information line: models that loaded and what a model.py wrote; the rest is noise."""
     if found := _LOADED.search(text):
         return f"loaded {found.group(1)}"
-    return text if source.startswith("model.py:") else None
+    return text if source.startswith(("model.py:", "onnxruntime_backend.cpp:")) else None
 
 
 def _is_frame(line: str) -> bool:

@@ -21,7 +21,7 @@ from typing import IO
 
 from maskline_serve.errors import PortTakenError, ServerFailedError
 from maskline_serve.repository.on_disk import Repository
-from maskline_serve.server import find_server
+from maskline_serve.server import find_server, in_process
 from maskline_serve.server.logs import LogReader
 
 # Each model's region starts with this much, all of it really taken, and grows to its largest batch: 80 MB of feature
@@ -105,7 +105,7 @@ def listening(host: str, ports: Ports) -> list[str]:
     ]
 
 
-def command(program: Path, backends: Path, models: Path, services: Sequence[str], drain_s: int) -> list[str]:
+def command(program: Path, backends: Path, models: Path, more: Sequence[str], drain_s: int) -> list[str]:
     """The server's command line. Every flag is known to release 24.10 and later."""
     return [
         str(program),
@@ -113,7 +113,7 @@ def command(program: Path, backends: Path, models: Path, services: Sequence[str]
         f"--backend-directory={backends}",
         f"--backend-config=python,shm-default-byte-size={SHM_BYTES}",
         f"--backend-config=python,shm-region-prefix-name={backends.parent.name}_",
-        *services,
+        *more,
         "--disable-auto-complete-config",
         "--strict-readiness=true",
         "--exit-on-error=true",
@@ -201,9 +201,10 @@ class ServerProcess:
         program, backends = find_server.prepare(installation, repository.backends if repository else None, folder)
         supervisor = [sys.executable, "-I", "-S", str(Path(__file__).with_name("supervise.py"))]
         models = _no_models(folder) if repository is None else plain_path(repository.models, folder)
+        more = in_process.flags(backends, models)
         own = [str(folder), f"{folder.name}_", str(os.getpid()), str(self._drain_s + DRAIN_MARGIN_SECONDS), "--"]
         return subprocess.Popen(
-            supervisor + own + command(program, backends, models, services, self._drain_s),
+            supervisor + own + command(program, backends, models, (*services, *more), self._drain_s),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -59,6 +59,8 @@ def quantise_artifact(
             f"artifact: got precision {source.precision}, expected fp32, to be quantised; name the artifact that "
             "`maskline-export onnx` wrote"
         )
+    if out.resolve() == artifact.resolve():
+        raise ContractError(f"{out}: got the float32 artifact as the folder to write, expected another; keep both")
     files = calibration_files(calibration)
     library = _library(report)
 
@@ -67,8 +69,8 @@ def quantise_artifact(
 
     models = {name: load_onnx(artifact / info.file) for name, info in source.stages.items()}
     stages = {name: (model, plan(model)) for name, model in models.items()}
-    seen, detections = observe(stages, _reported(images(), len(files), report), library)
     with written_whole(out, MANIFEST_FILE, "an artifact folder") as folder:
+        seen, detections = observe(stages, _reported(images(), len(files), report), len(files), library)
         infos = {}
         for name, info in source.stages.items():
             model = _rounded(name, *stages[name], seen[name], detections, report)
@@ -117,6 +119,9 @@ def _rounded(
             f"{name}: stays float32: got {detections} detections in the calibration images, expected at least "
             f"{MIN_DETECTIONS}; give more images, with objects on them"
         )
+        return model
+    if any(observed.empty for observed in seen.values()):
+        report(f"{name}: stays float32: a part of it saw nothing in the calibration images; give more, with objects")
         return model
     if not planned.products:
         report(f"{name}: stays float32: it has nothing that int8 makes faster")

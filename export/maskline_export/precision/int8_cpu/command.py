@@ -35,6 +35,8 @@ def run(
         from maskline_export.verify.command import ap_table, dataset_of, onnx_metrics
 
         dataset = dataset_of(data, split, load_artifact(artifact).spec)
+    if json_path is not None:  # likewise
+        json_path.parent.mkdir(parents=True, exist_ok=True)
     manifest, price = quantise_artifact(artifact, out, calibration, allow_slower=allow_slower, report=report)
     result: dict[str, Any] = price.to_dict()
     tables = [_speed_table(price), _answer_table(price)]
@@ -45,7 +47,6 @@ def run(
             result["ap"][side] = onnx_metrics(folder, dataset, manifest.spec).kinds()
         tables.append(ap_table(result["ap"]))
     if json_path is not None:
-        json_path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(json_path, (json.dumps(result, indent=2) + "\n").encode())
     return manifest, tables
 

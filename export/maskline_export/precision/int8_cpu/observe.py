@@ -16,7 +16,7 @@ from maskline_export.verify.onnx_runtime import OnnxModel, Tensors
 class ObservedStage:
     """A float32 stage that also gives the tensors of its plan."""
 
-    def __init__(self, model: onnx.ModelProto, plan: Plan, library: Path | None) -> None:
+    def __init__(self, model: onnx.ModelProto, plan: Plan, images: int, library: Path | None) -> None:
         shown = onnx.ModelProto()
         shown.CopyFrom(model)
         there = {value.name for value in model.graph.output}
@@ -24,7 +24,7 @@ class ObservedStage:
         shown.graph.output.extend(onnx.ValueInfoProto(name=name) for name in own if name not in there)
         self._session = OnnxModel(shown, library=library)
         self._outputs = [value.name for value in model.graph.output]
-        self.seen = {name: Observed() for name in own}
+        self.seen = {name: Observed(images) for name in own}
 
     def run(self, tensors: Tensors, seed: int) -> Tensors:
         """The stage's outputs by name; `seed` of the sample that is kept."""
@@ -35,10 +35,10 @@ class ObservedStage:
 
 
 def observe(
-    stages: Mapping[str, tuple[onnx.ModelProto, Plan]], images: Iterable[Tensors], library: Path | None
+    stages: Mapping[str, tuple[onnx.ModelProto, Plan]], images: Iterable[Tensors], total: int, library: Path | None
 ) -> tuple[dict[str, dict[str, Observed]], int]:
-    """Run every image through all stages; returns what was seen by stage and tensor, and the number of detections."""
-    observed = {name: ObservedStage(model, plan, library) for name, (model, plan) in stages.items()}
+    """Run each of `total` images through all stages; returns what was seen by stage and tensor, and the detections."""
+    observed = {name: ObservedStage(model, plan, total, library) for name, (model, plan) in stages.items()}
     detections = 0
     for index, tensors in enumerate(images):
         values = dict(tensors)

@@ -15,7 +15,7 @@ import dataclasses
 import onnx
 
 PRODUCTS = frozenset({"Conv", "Gemm"})
-_LATER_PRODUCTS = PRODUCTS | {"MatMul"}
+_LATER_PRODUCTS = PRODUCTS | {"ConvTranspose", "MatMul"}
 # They choose among the values that come in, so what goes out has the same range.
 _CHOOSING = frozenset({"MaxPool", "Resize"})
 _CARRIERS = _CHOOSING | {"Add"}

@@ -101,8 +101,8 @@ def compare(source: Path, rounded: Path, images: Iterable[Tensors], library: Pat
                 side.detect(tensors["canvas"], tensors["image_info"])  # type: ignore[arg-type]
         answers = [_run(side, tensors, price.seconds[name]) for name, side in sides.items()]
         for score, found in price.found.items():
-            _count(found, answers[0], answers[1], score)
-            _count(found, answers[1], answers[0], score)
+            count_found(found, answers[0], answers[1], score)
+            count_found(found, answers[1], answers[0], score)
         count += 1
     return dataclasses.replace(price, images=count)
 
@@ -120,7 +120,7 @@ def _run(side: OnnxPipeline, tensors: Tensors, seconds: dict[str, list[float]]) 
     return values
 
 
-def _count(found: Found, one: Tensors, other: Tensors, score: float) -> None:
+def count_found(found: Found, one: Tensors, other: Tensors, score: float) -> None:
     """Add the detections of an image's first side that have at least this score, and their partners."""
     (boxes, labels), (others, names) = _detections(one), _detections(other)
     counted = one["scores"][0, : len(labels)].astype(np.float32) >= score
@@ -130,7 +130,8 @@ def _count(found: Found, one: Tensors, other: Tensors, score: float) -> None:
     if "masks" in one:
         for index in np.flatnonzero(counted & (partner >= 0)):
             a, b = one["masks"][0, index] > 127, other["masks"][0, partner[index]] > 127
-            found.mask_ious.append(float((a & b).sum() / max(1, (a | b).sum())))
+            union = int((a | b).sum())
+            found.mask_ious.append(int((a & b).sum()) / union if union else 1.0)  # two empty masks are the same
 
 
 def _detections(answer: Tensors) -> tuple[Any, Any]:

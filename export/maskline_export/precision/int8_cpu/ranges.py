@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 LEVELS = 255  # uint8: what the instructions multiply with int8 weights (VNNI), and what ONNX Runtime has kernels for
-_SAMPLES = 50_000  # values kept of a tensor and an image
-_FRACTIONS = np.linspace(0.15, 1.0, 35, dtype=np.float32)  # of the whole range, tried
-_SMALLEST = np.float32(1e-8)  # a scale of a tensor that was zero everywhere
+SAMPLES = 250_000  # values kept of a tensor, of all images together
+_FRACTIONS = np.linspace(1.0, 0.15, 35, dtype=np.float32)  # of the whole range, tried; the widest of equals is taken
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +27,9 @@ class Range:
 class Observed:
     """What was seen of one tensor: its extremes, and a sample of its values."""
 
-    def __init__(self) -> None:
+    def __init__(self, images: int) -> None:
+        """Expect this many arrays; the sample is as large for few as for many."""
+        self._kept = max(1, SAMPLES // images)
         self._low, self._high = np.float32(0), np.float32(0)  # zero must be a level: padding and ReLU are exact then
         self._samples: list[npt.NDArray[np.float32]] = []
 
@@ -43,19 +44,20 @@ class Observed:
         if not flat.size:
             return
         self._low, self._high = min(self._low, flat.min()), max(self._high, flat.max())
-        if flat.size > _SAMPLES:
-            flat = flat[np.random.default_rng(seed).integers(0, flat.size, _SAMPLES)]
+        if flat.size > self._kept:
+            flat = flat[np.random.default_rng(seed).integers(0, flat.size, self._kept)]
         self._samples.append(flat.copy())
 
     def range(self) -> Range:
-        """The range of least mean square error, among fractions of the whole."""
+        """The range of least mean square error, among fractions of the whole; not of a tensor without values."""
         values = np.concatenate(self._samples)
         tried = [_range(self._low * part, self._high * part) for part in _FRACTIONS]
         return min(tried, key=lambda found: _square_error(values, found))
 
 
 def _range(low: np.float32, high: np.float32) -> Range:
-    scale = max(np.float32((high - low) / LEVELS), _SMALLEST)
+    width = high - low or np.float32(1)  # of a tensor that was zero everywhere: as good as any
+    scale = np.float32(width / LEVELS)
     return Range(scale, int(np.clip(np.rint(-low / scale), 0, LEVELS)))
 
 

@@ -18,6 +18,7 @@ from maskline_export.precision.int8_cpu.plan import Plan
 from maskline_export.precision.int8_cpu.ranges import Range
 
 _WEIGHT_LEVELS = 127  # symmetric int8
+_SMALLEST_WEIGHT = np.float32(1e-12)  # the largest of a channel is taken for this at least
 _LARGEST_BIAS = np.float32(2**30)  # in levels of int32: the sum of products still has room
 
 
@@ -78,14 +79,13 @@ class _Rewriting:
         if len(node.input) > 2 and node.input[2]:
             input_scale = self._ranges[self._plan.tensors[node.input[0]]].scale
             bias = numpy_helper.to_array(self._weights[node.input[2]]).astype(np.float32)
-            node.input[2] = self._round_bias(f"{node.output[0]}_bias", bias, input_scale * scales)
+            # Weights near zero under a bias, as a norm that training switched off leaves them: coarser levels hold it.
+            scales = np.maximum(scales, np.abs(bias) / (input_scale * _LARGEST_BIAS))
+            levels = np.rint(bias / (input_scale * scales)).astype(np.int32)
+            node.input[2] = self._dequantise(f"{node.output[0]}_bias", levels, input_scale * scales, 0)
         shape = [-1 if dim == axis else 1 for dim in range(weight.ndim)]
         levels = np.clip(np.rint(weight / scales.reshape(shape)), -_WEIGHT_LEVELS, _WEIGHT_LEVELS)
         node.input[1] = self._dequantise(f"{node.output[0]}_weight", levels.astype(np.int8), scales, axis)
-
-    def _round_bias(self, name: str, bias: npt.NDArray[np.float32], scales: npt.NDArray[np.float32]) -> str:
-        levels = np.clip(np.rint(bias / scales), -_LARGEST_BIAS, _LARGEST_BIAS)
-        return self._dequantise(name, levels.astype(np.int32), scales, 0)
 
     def _dequantise(
         self, name: str, levels: npt.NDArray[np.generic], scales: npt.NDArray[np.float32], axis: int
@@ -109,8 +109,7 @@ class _Rewriting:
 def weight_scales(weight: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
     """One scale an output channel: the largest magnitude becomes 127; a channel of zeros gets a scale all the same."""
     largest = np.abs(weight).max(axis=tuple(dim for dim in range(weight.ndim) if dim != axis))
-    floor = np.float32(max(float(largest.max()), 1.0) * 1e-6)
-    return np.asarray(np.maximum(largest, floor) / np.float32(_WEIGHT_LEVELS), np.float32)
+    return np.asarray(np.maximum(largest, _SMALLEST_WEIGHT) / np.float32(_WEIGHT_LEVELS), np.float32)
 
 
 def _transposed(node: onnx.NodeProto) -> bool:

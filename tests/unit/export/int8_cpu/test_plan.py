@@ -69,3 +69,10 @@ def test_an_outcome_that_others_read_too_is_rounded_before_its_relu() -> None:
         outputs="float[1,C,H,W] y, float[1,C,H,W] d",
     )
     assert list(found.tensors) == ["a", "b"]
+
+
+def test_what_leads_to_a_transposed_convolution_is_no_predictor() -> None:
+    """The last of a keypoint head's eight convolutions."""
+    found = planned("a = Relu (x)  b = Conv (a, w1)  c = Relu (b)  y = ConvTranspose (c, w2)", W)
+    assert found.products == {"b"}
+    assert list(found.tensors) == ["a", "c"]

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from maskline_export.precision.int8_cpu.ranges import LEVELS, Observed, Range
+from maskline_export.precision.int8_cpu.ranges import LEVELS, SAMPLES, Observed, Range
 
 
 def observed(*arrays: np.ndarray) -> Range:
-    seen = Observed()
+    seen = Observed(len(arrays))
     for seed, array in enumerate(arrays):
         seen.add(np.asarray(array, np.float32), seed)
     return seen.range()
@@ -43,20 +43,26 @@ def test_rare_large_values_are_cut_off_where_that_costs_less() -> None:
 def test_extremes_are_those_of_every_value_and_not_of_the_sample() -> None:
     values = np.zeros(1_000_000, np.float32)
     values[123_456] = 51.0
-    seen = Observed()
+    seen = Observed(1)
     seen.add(values, 0)
-    assert seen.range().scale <= np.float32(51 / LEVELS)
-    assert seen.range().scale > 0
+    assert seen.range() == Range(np.float32(51 / LEVELS), 0), "a sample of zeros says nothing against the widest"
 
 
 def test_nothing_but_zeros_is_a_range_all_the_same() -> None:
     found = observed(np.zeros((2, 3)))
-    assert found.scale > 0
-    assert not rounded(np.zeros(3, np.float32), found).any()
+    assert found == Range(np.float32(1 / LEVELS), 0)
+
+
+def test_many_images_keep_no_more_than_one() -> None:
+    rng = np.random.default_rng(0)
+    seen = Observed(1000)
+    for seed in range(1000):
+        seen.add(rng.uniform(0, 1, 5000).astype(np.float32), seed)
+    assert sum(len(sample) for sample in seen._samples) == SAMPLES
 
 
 def test_an_array_without_values_says_nothing() -> None:
-    seen = Observed()
+    seen = Observed(1)
     seen.add(np.zeros((0, 256, 14, 14), np.float32), 0)
     assert seen.empty
     seen.add(np.ones(3, np.float32), 1)

@@ -97,11 +97,21 @@ def test_each_reader_of_a_shared_weight_has_its_own(model: onnx.ModelProto) -> N
         np.testing.assert_allclose(array, session(changed).run([name], {"x": x})[0], atol=1e-6)
 
 
-def test_a_bias_of_weights_near_zero_stays_in_int32() -> None:
-    scales = weight_scales(np.array([[1e-30, 0], [0, 2]], np.float32), 0)
-    assert (scales > 0).all()
-    assert scales[1] == pytest.approx(2 / 127)
-    assert 100 / (scales[0] * 2.0**-5) < 2**62
+@pytest.mark.parametrize("weight", [0.0, 1e-30, 1e-9])
+@pytest.mark.parametrize("input_scale", [1 / 255, 1.0, 100.0])
+def test_a_bias_over_weights_near_zero_keeps_its_value(weight: float, input_scale: float) -> None:
+    """As a norm that training has switched off leaves them."""
+    model = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["" : 20]>
+        stage (float[1,2,H,W] x) => (float[1,2,H,W] y) { a = Relu (x)  y = Conv (a, w, bias)  z = Conv (y, last) }""")
+    arrays = {"w": [[weight, 0], [1, 2]], "last": [[1, 0], [0, 1]]}
+    for name, rows in arrays.items():
+        array = np.array(rows, np.float32)[:, :, None, None]
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1000, -20], np.float32), "bias"))
+    ranges = {"a": Range(np.float32(input_scale), 0), "y": Range(np.float32(1100 / 255), 5)}
+    x = np.zeros((1, 2, 2, 2), np.float32)
+    found = session(rewritten(model, plan(model), ranges)).run(None, {"x": x})[0]
+    assert found[0, :, 0, 0] == pytest.approx([1000, -20], abs=1100 / 255)
 
 
 def test_a_product_reads_columns_where_its_weights_stand_so() -> None:
