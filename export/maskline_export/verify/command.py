@@ -76,7 +76,7 @@ def run(
 
 def ap_table(ap: dict[str, dict[str, Any]]) -> Table:
     """AP of both sides, in points of 100."""
-    names = list(ap["pytorch"]["box"])
+    names = list(next(iter(ap.values()))["box"])
     table = Table(title="Average precision, points of 100")
     table.add_column("")
     for name in names:

@@ -23,6 +23,7 @@ from maskline_export.verify.onnx_runtime import OnnxModel
 from maskline_train.data.canvas import preprocess
 from PIL import Image
 from skimage import data as photographs
+from support.data.shapes_data import write_shapes
 from support.export.exported import Exported
 from typer.testing import CliRunner
 
@@ -156,9 +157,13 @@ def test_int8_is_made_of_float32_and_no_engine_of_it(exported: Exported, made: M
 
 
 def test_the_command_prints_what_it_brings_and_costs(exported: Exported, photos: Path, tmp_path: Path) -> None:
+    write_shapes(tmp_path / "data", {"val": 2})
     words = ["quantize", exported.ort, tmp_path / "out", "--calibration", photos, "--allow-slower"]
-    done = CliRunner().invoke(app, [*map(str, words), "--json", str(tmp_path / "price.json")], env={"COLUMNS": "200"})
+    words += ["--data", tmp_path / "data", "--json", tmp_path / "price.json"]
+    done = CliRunner().invoke(app, [*map(str, words)], env={"COLUMNS": "200"})
     assert done.exit_code == 0, done.output
-    for word in ("int8-cpu", "times", "Medians of 8 images", "median mask IoU"):
+    for word in ("int8-cpu", "times", "Medians of 8 images", "median mask IoU", "float32 mask", "int8 mask", "AP50"):
         assert word in done.output
-    assert json.loads((tmp_path / "price.json").read_text())["images"] == 8
+    found = json.loads((tmp_path / "price.json").read_text())
+    assert found["images"] == 8
+    assert set(found["ap"]) == {"float32", "int8"}
