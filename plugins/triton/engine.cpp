@@ -4,6 +4,7 @@
 #include <onnxruntime_session_options_config_keys.h>
 #include <sys/stat.h>
 
+#include <cstddef>
 #include <cstdlib>
 #include <memory>
 #include <stdexcept>
