@@ -6,13 +6,18 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from maskline_train.checkpoint import save_model
 from maskline_train.convert.from_torchvision import import_torchvision
 from maskline_train.spec import PreprocessingSpec
+from PIL import Image
 from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
 
-from maskline_bench.calibrate import calibrate_heads
-from maskline_bench.peers import NORM_EPS, Photograph, class_names, torchvision_model
+from maskline_bench.drawn import Drawn, draw_objects
+from maskline_bench.peers import NORM_EPS, Photograph, class_names, decode, jpeg, photographs, torchvision_model
+from maskline_bench.teach import Tell, teach
+
+_OTHER_OBJECTS = 100  # the first seed of pictures that are not timed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +27,8 @@ class Setting:
     Attributes:
         image: (height, width) of the JPEG files; half of the canvas' picture, so that both sides resize by 2 exactly.
         canvas: (height, width) that the network computes on.
-        objects: wanted number of objects in the median image.
+        objects: drawn on a picture, where there is room.
+        lessons: steps of teaching the heads to find them.
         pictures: photographs to send in turn.
         proposals: R, boxes an image that the box head sees.
         detections: D, objects an image at most.
@@ -34,6 +40,7 @@ class Setting:
     image: tuple[int, int]
     canvas: tuple[int, int]
     objects: int
+    lessons: int
     pictures: int
     proposals: int
     detections: int
@@ -47,12 +54,12 @@ class Setting:
 
 
 FULL = Setting(
-    image=(400, 666), canvas=(800, 1344), objects=40, pictures=5, proposals=1000, detections=100, min_mask_iou=0.9,
-    count_tolerance=0.25,
+    image=(400, 666), canvas=(800, 1344), objects=40, lessons=300, pictures=5, proposals=1000, detections=100,
+    min_mask_iou=0.9, count_tolerance=0.25,
 )  # fmt: skip
 QUICK = Setting(
-    image=(80, 120), canvas=(160, 256), objects=10, pictures=3, proposals=100, detections=20, min_mask_iou=0.8,
-    count_tolerance=0.6,
+    image=(80, 120), canvas=(160, 256), objects=10, lessons=40, pictures=3, proposals=100, detections=20,
+    min_mask_iou=0.8, count_tolerance=0.6,
 )  # fmt: skip
 
 
@@ -68,10 +75,43 @@ def peer_options(setting: Setting) -> dict[str, int]:
     }
 
 
-def make_peer(setting: Setting, pictures: Sequence[Photograph]) -> tuple[TorchvisionMaskRCNN, list[int]]:
-    """Torchvision's model with weights calibrated on the timed pictures, and the objects it finds in each."""
-    model = torchvision_model(pictures, **peer_options(setting)).eval()
-    return model, calibrate_heads(model, pictures, setting.objects)
+@dataclasses.dataclass(frozen=True)
+class Picture(Drawn):
+    """A drawn picture as it comes out of a JPEG file, and the file."""
+
+    file: bytes
+
+
+def make_pictures(setting: Setting) -> list[Picture]:
+    """Photographs with objects on them."""
+    found = []
+    for seed, photo in enumerate(photographs(*setting.image)[: setting.pictures]):
+        drawn = draw_objects(photo, setting.objects, seed)
+        file = jpeg(drawn.picture)
+        found.append(Picture(decode(file), drawn.boxes, drawn.labels, drawn.masks, file))
+    return found
+
+
+def write_calibration(setting: Setting, folder: Path) -> Path:
+    """JPEG files to calibrate int8 on: the photographs, mirrored too, with other objects than those that are timed."""
+    folder.mkdir()
+    photos = photographs(*setting.image)
+    for index, photo in enumerate([*(np.ascontiguousarray(each[:, ::-1]) for each in photos), *photos]):
+        drawn = draw_objects(photo, setting.objects, _OTHER_OBJECTS + index)
+        (folder / f"{index}.jpg").write_bytes(jpeg(drawn.picture))
+    return folder
+
+
+def resized(picture: Photograph, size: tuple[int, int]) -> Photograph:
+    """The picture at (height, width) px, by the filter that both sides resize with."""
+    return np.asarray(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
+def make_peer(setting: Setting, pictures: Sequence[Drawn], tell: Tell = lambda line: None) -> TorchvisionMaskRCNN:
+    """Torchvision's model with weights made for the pictures, so that it finds what was drawn on them."""
+    model = torchvision_model([each.picture for each in pictures], **peer_options(setting)).eval()
+    teach(model, pictures, setting.lessons, tell)
+    return model
 
 
 def write_checkpoint(peer: TorchvisionMaskRCNN, setting: Setting, folder: Path) -> Path:

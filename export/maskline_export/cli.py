@@ -86,7 +86,10 @@ class PrecisionChoice(enum.StrEnum):
 
 Precision = Annotated[
     PrecisionChoice,
-    typer.Option(help="Of trunk and heads; geometry stays float32. [bold]int8[/]: an int8 trunk, the rest fp16."),
+    typer.Option(
+        help="Of trunk and heads; geometry stays float32. [bold]int8[/]: an int8 trunk, the rest fp16, for a GPU; "
+        "for a CPU there is `quantize`."
+    ),
 ]
 Calibration = Annotated[
     Path | None, typer.Option(help="Folder of images like those that will be served, at least 8; for int8.")
@@ -118,6 +121,36 @@ def typed(
     with _progress() as report:
         manifest = type_artifact(artifact, out, precision.value, calibration, report)
     results().print(_summary(manifest, out))
+
+
+@app.command()
+def quantize(
+    artifact: Annotated[Path, typer.Argument(help="Artifact folder written by `maskline-export onnx`.")],
+    out: Annotated[Path, typer.Argument(help="Artifact folder to write; an artifact that is there is replaced.")],
+    calibration: Annotated[
+        Path, typer.Option(help="Folder of images like those that will be served, at least 8; some hundred are better.")
+    ],
+    data: Annotated[
+        Path | None, typer.Option(help="COCO-format folder: also print AP of float32 and int8 on its images.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of --data.")] = "val",
+    allow_slower: Annotated[
+        bool, typer.Option("--allow-slower", help="Write it although it is not faster on this machine.")
+    ] = False,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file too.")] = None,
+) -> None:
+    """Write a copy of an artifact that computes in int8 on a CPU, and print what that brings and costs.
+
+    Trunk and heads become int8 by ranges from the calibration images; geometry and predictors stay float32. It is for
+    `maskline-serve assemble --target cpu`; a GPU's int8 is `maskline-export engine --precision int8`.
+
+    [bold]Example:[/] maskline-export quantize artifacts/digits artifacts/digits-int8 --calibration photos/
+    """
+    from maskline_export.precision.int8_cpu.command import run
+
+    with _progress() as report:
+        manifest, table = run(artifact, out, calibration, data, split, allow_slower, json_path, report)
+    results().print(_summary(manifest, out), *table)
 
 
 @app.command()

@@ -16,7 +16,8 @@ from maskline_export.errors import ContractError
 FORMAT = "maskline-artifact/1"
 FILE = "manifest.json"
 Bodies = Literal["ort", "dense"]
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
+# int8: an int8 trunk and the rest fp16, for TensorRT; int8-cpu: trunk and heads, for ONNX Runtime.
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-cpu"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,11 @@
 #include "triton/execute.h"
 #include "triton/guarded.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <exception>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>

@@ -4,6 +4,7 @@
 #include <onnxruntime_session_options_config_keys.h>
 #include <sys/stat.h>
 
+#include <cstddef>
 #include <cstdlib>
 #include <memory>
 #include <stdexcept>
@@ -52,6 +53,17 @@ std::string registerCustomOps(Ort::SessionOptions& options, std::string const& o
     return ops + ": run by " + file;
 }
 
+//! Whether this processor adds products of uint8 and int8 in 16 bits, where two of them do not fit. ONNX Runtime then
+//! has to be told to multiply others, slower; maskline_host/int8_products.py says the same to its Python package.
+bool int8ProductsSaturate()
+{
+#if defined(__x86_64__)
+    return !__builtin_cpu_supports("avx512vnni") && !__builtin_cpu_supports("avxvnni");
+#else
+    return false;
+#endif
+}
+
 Ort::SessionOptions optionsOf(ModelConfig const& config)
 {
     Ort::SessionOptions options;
@@ -63,6 +75,10 @@ Ort::SessionOptions optionsOf(ModelConfig const& config)
     options.SetGraphOptimizationLevel(graphLevel(config.graphLevel));
     // A session's threads else spin after each run, on the cores that the next step wants: half of these were lost.
     options.AddConfigEntry(kOrtSessionOptionsConfigForceSpinningStop, "1");
+    if (int8ProductsSaturate())
+    {
+        options.AddConfigEntry(kOrtSessionOptionsAvx2PrecisionMode, "1");
+    }
     return options;
 }
 

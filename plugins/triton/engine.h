@@ -4,6 +4,7 @@
 #include "ort/api.h"
 #include "triton/config.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>

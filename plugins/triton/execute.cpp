@@ -3,7 +3,10 @@
 #include "triton/guarded.h"
 
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <exception>
 #include <map>
 #include <memory>
 #include <stdexcept>

@@ -28,13 +28,12 @@ from rich.console import Console
 from rich.table import Table
 from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
 
-from maskline_bench.both_models import FULL, QUICK, Setting, make_peer, write_checkpoint
+from maskline_bench.both_models import FULL, QUICK, Setting, make_peer, make_pictures, resized, write_checkpoint
 from maskline_bench.device_ops.as_sets import unmatched_share
 from maskline_bench.device_ops.timing import describe as describe_gpu
 from maskline_bench.engines.sessions import Arrays, Sessions, boxes_of, detections_of
 from maskline_bench.errors import BenchmarkError, in_one_line
 from maskline_bench.measure import describe, interleave
-from maskline_bench.peers import decode, jpeg, photographs
 from maskline_bench.result_file import write_json
 
 Device = Literal["cpu", "cuda"]
@@ -48,7 +47,7 @@ MIN_MATCHED = 0.98
 
 def make_artifacts(setting: Setting, precision: Precision, folder: Path) -> tuple[dict[str, Path], TorchvisionMaskRCNN]:
     """An artifact for each kind of bodies, and torchvision's model of the same weights."""
-    peer, _ = make_peer(setting, [decode(jpeg(photo)) for photo in photographs(*setting.image)[: setting.pictures]])
+    peer = make_peer(setting, make_pictures(setting))
     checkpoint = write_checkpoint(peer, setting, folder)
     found = {}
     for bodies in ("ort", "dense"):
@@ -62,9 +61,9 @@ def make_artifacts(setting: Setting, precision: Precision, folder: Path) -> tupl
 
 
 def make_batch(setting: Setting, images: int) -> tuple[Arrays, list[torch.Tensor]]:
-    """Photographs on the canvas: what ours takes, and the same pixels as torchvision takes them, float [3, H, W]."""
+    """Pictures on the canvas: what ours takes, and the same pixels as torchvision takes them, float [3, H, W]."""
     height, width = setting.resized
-    pictures = photographs(height, width)
+    pictures = [resized(each.picture, (height, width)) for each in make_pictures(setting)]
     canvas = np.zeros((images, *setting.canvas, 3), np.uint8)
     for image in range(images):
         canvas[image, :height, :width] = pictures[image % len(pictures)]
@@ -189,7 +188,7 @@ def main(
         if device == "cuda":
             head["gpu"] = describe_gpu()
         results = []
-        with console.status("calibrating random weights and exporting") as status:
+        with console.status("making weights and exporting") as status:
             artifacts, peer = make_artifacts(setting, precision, Path(folder))
             for images in batch:
                 results.append(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 import torch
 from maskline_export.verify.onnx_runtime import STAGES
+from maskline_host import int8_products
 from torch import Tensor
 
 from maskline_bench.errors import BenchmarkError
@@ -49,6 +50,7 @@ class Sessions:
                 options = ort.SessionOptions()
                 options.intra_op_num_threads = threads
                 options.log_severity_level = 3
+                int8_products.keep_exact(options)
                 if library is not None:
                     options.register_custom_ops_library(str(library))
                 self.stages[name] = ort.InferenceSession(str(file), options, providers=providers)

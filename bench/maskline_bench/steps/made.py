@@ -9,8 +9,7 @@ from maskline_export.onnx_stages.to_onnx import export_checkpoint
 from maskline_serve.repository.assemble import assemble
 from maskline_train.data.made.digits import make_digits
 
-from maskline_bench.both_models import FULL, make_peer, write_checkpoint
-from maskline_bench.peers import decode, jpeg, photographs
+from maskline_bench.both_models import FULL, make_peer, make_pictures, write_checkpoint
 
 # The demo's base network, which a checkout has: ResNet-18 of half the width on canvases up to 256x256.
 DIGITS = Path(__file__).parents[3] / "demo" / "base"
@@ -18,13 +17,12 @@ IMAGES = 5
 
 
 def make_full(folder: Path) -> None:
-    """ResNet-50-FPN with random weights on 800x1344, as `make bench-serve` has it, and its photographs."""
-    files = [jpeg(photo) for photo in photographs(*FULL.image)[: FULL.pictures]]
-    peer, _ = make_peer(FULL, [decode(file) for file in files])
-    _write(write_checkpoint(peer, FULL, folder), folder)
+    """ResNet-50-FPN with made weights on 800x1344, as `make bench-serve` has it, and its pictures."""
+    pictures = make_pictures(FULL)
+    _write(write_checkpoint(make_peer(FULL, pictures), FULL, folder), folder)
     (folder / "images").mkdir()
-    for index, file in enumerate(files):
-        (folder / "images" / f"{index}.jpg").write_bytes(file)
+    for index, picture in enumerate(pictures):
+        (folder / "images" / f"{index}.jpg").write_bytes(picture.file)
 
 
 def make_digits_model(folder: Path) -> None:

@@ -58,10 +58,15 @@ def canvases(files: list[Path], spec: PreprocessingSpec) -> Iterator[Tensors]:
     """
     for file in files:
         try:
-            canvas, info = preprocess(decode_image(file), spec)
+            yield as_stage_input(decode_image(file), spec)
         except ImageError as error:
             raise ContractError(f"{error}; remove it from the calibration images") from error
-        yield {"canvas": canvas[None], "image_info": info[None]}
+
+
+def as_stage_input(pixels: npt.NDArray[np.uint8], spec: PreprocessingSpec) -> Tensors:
+    """An image [H, W, 3] uint8 RGB as the backbone stage takes it, in a batch of its own."""
+    canvas, info = preprocess(pixels, spec)
+    return {"canvas": canvas[None], "image_info": info[None]}
 
 
 def quantised(

@@ -51,10 +51,8 @@ def run(
     except ValueError as error:
         raise ContractError(str(error)) from error
     _check_same_weights(checkpoint, manifest)
-    if data is not None and (found := _dataset(data, split, model).classes) != model.spec.classes:
-        raise ContractError(
-            f"{data}: got the classes {', '.join(found[:5])}, expected the model's: {', '.join(model.spec.classes[:5])}"
-        )
+    if data is not None:
+        dataset_of(data, split, model.spec)  # a wrong one is refused before minutes of comparing
     with progress() as bar:
         task = bar.add_task("PyTorch against ONNX Runtime", total=len(sources))
         report = verify(model, artifact, manifest, (pixels for _, pixels in sources), lambda: bar.advance(task))
@@ -78,7 +76,7 @@ def run(
 
 def ap_table(ap: dict[str, dict[str, Any]]) -> Table:
     """AP of both sides, in points of 100."""
-    names = list(ap["pytorch"]["box"])
+    names = list(next(iter(ap.values()))["box"])
     table = Table(title="Average precision, points of 100")
     table.add_column("")
     for name in names:
@@ -91,7 +89,7 @@ def ap_table(ap: dict[str, dict[str, Any]]) -> Table:
 
 def average_precision(model: MaskRCNN, artifact: Path, data: Path, split: str) -> dict[str, dict[str, Any]]:
     """{"pytorch": {"box": {"AP": ..}, "mask": {..}}, "onnx": {..}} on the same images, for what the model answers."""
-    dataset = _dataset(data, split, model)
+    dataset = dataset_of(data, split, model.spec)
     sides = {
         "pytorch": evaluate(model, dataset, Processes(0, 1, torch.device("cpu")), batch=1),
         "onnx": onnx_metrics(artifact, dataset, model.spec),
@@ -127,14 +125,23 @@ def _sources(
         yield from named_images(images)
         return
     if data is not None:
-        dataset = _dataset(data, split, model)
+        dataset = dataset_of(data, split, model.spec)
         for index in range(min(len(dataset), MAX_LISTED_IMAGES)):
             yield dataset[index].file_name, dataset.image(index)
     yield from ladder_images(model.spec.preprocessing.shorter_side_px)
 
 
-def _dataset(data: Path, split: str, model: MaskRCNN) -> CocoDataset:
-    return CocoDataset(data, split, "instances" if model.spec.keypoint_head is None else "person_keypoints")
+def dataset_of(data: Path, split: str, spec: ModelSpec) -> CocoDataset:
+    """The images of a COCO-format folder with what the model answers: instances, or persons with keypoints.
+
+    Raises:
+        ContractError: its classes are not the model's.
+    """
+    dataset = CocoDataset(data, split, "instances" if spec.keypoint_head is None else "person_keypoints")
+    if dataset.classes != spec.classes:
+        found, expected = ", ".join(dataset.classes[:5]), ", ".join(spec.classes[:5])
+        raise ContractError(f"{data}: got the classes {found}, expected the model's: {expected}")
+    return dataset
 
 
 def check_float32(artifact: Path, manifest: Manifest) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
+from maskline_host import int8_products
 
 from maskline_export.onnx_file import load_onnx
 
@@ -32,6 +33,7 @@ class OnnxModel:
         """Load it; `library` runs ops of ours instead of their bodies (`libmaskline_ort.so`)."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
+        int8_products.keep_exact(options)
         options.log_severity_level = 3  # warnings about unused initialisers of a cut graph say nothing to a user
         if library is not None:
             options.register_custom_ops_library(str(library))

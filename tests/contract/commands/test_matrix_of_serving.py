@@ -12,6 +12,7 @@ from support.commands.matrix import cells, check
 pytestmark = pytest.mark.long
 COMMANDS = (
     "maskline-export typed",
+    "maskline-export quantize",
     "maskline-export engine",
     "maskline-serve run",
     "maskline-serve doctor",

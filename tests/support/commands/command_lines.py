@@ -73,6 +73,11 @@ COMMANDS = [
     CommandLine("maskline-train data cityscapes", "IN/cityscapes OUT/set", ("cityscapes",)),
     CommandLine("maskline-export onnx", "IN/checkpoint OUT/artifact", ("checkpoint",)),
     CommandLine("maskline-export typed", "IN/dense OUT/artifact", ("dense",)),
+    CommandLine(
+        "maskline-export quantize",
+        "IN/artifact OUT/int8 --calibration IN/calibration --allow-slower --json OUT/price.json",
+        ("artifact", "calibration"),
+    ),
     CommandLine("maskline-export engine", "IN/dense OUT/engines --rtx --plugin-free", ("dense",)),
     CommandLine(
         "maskline-export verify",

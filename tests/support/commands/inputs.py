@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from maskline_export.onnx_stages.to_onnx import export_checkpoint
+from maskline_export.precision.quantize import MIN_IMAGES
 from maskline_serve.repository.assemble import assemble
 from maskline_train.checkpoint import save_model
 from PIL import Image
@@ -29,6 +30,7 @@ class Inputs:
             "shapes": lambda path: write_shapes(path, {"train": 4, "val": 2}),
             "cityscapes": lambda path: write_cityscapes(path, {"train": [STREET], "val": [STREET]}),
             "photos": write_photo,
+            "calibration": write_calibration,
             "photo_set": write_photo_set,
             "checkpoint": write_checkpoint,
             "standin": write_artifact,
@@ -62,6 +64,13 @@ def write_photo(folder: Path) -> Path:
     path = folder / "photo.png"
     Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(path)
     return path
+
+
+def write_calibration(folder: Path) -> None:
+    """As many pictures as int8 asks for."""
+    first = write_photo(folder)
+    for index in range(1, MIN_IMAGES):
+        shutil.copy(first, folder / f"{index}.png")
 
 
 def write_photo_set(folder: Path) -> None:

@@ -17,6 +17,7 @@ from external_data import refuse_external_data
 # Before the import: since 1.29 it sends usage data unless told not to. Here too, for a server that others start.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import custom_ops
+import int8_products
 import onnxruntime as ort
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -121,6 +122,7 @@ def session_options(config: dict[str, Any]) -> ort.SessionOptions:
             ) from None
 
     options = ort.SessionOptions()
+    int8_products.keep_exact(options)
     options.intra_op_num_threads = number("intra_op_thread_count", 0)
     options.inter_op_num_threads = number("inter_op_thread_count", 0)
     if number("execution_mode", 0) == 1:

@@ -1,0 +1,1 @@
+../../../plugins/maskline_host/int8_products.py
