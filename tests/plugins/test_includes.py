@@ -18,7 +18,7 @@ STANDARD = {
     "algorithm": "adjacent_find all_of any_of copy copy_n count_if equal fill fill_n find find_if for_each generate "
     "max min nth_element remove_if shuffle sort transform",
     "array": "array",
-    "atomic": "atomic memory_order_relaxed",
+    "atomic": "atomic memory_order_acquire memory_order_relaxed memory_order_release",
     "cctype": "isdigit",
     "chrono": "chrono",
     "cmath": "abs ceil exp2 fabs floor isfinite nearbyint round sqrt",
