@@ -9,28 +9,15 @@ namespace maskline
 namespace
 {
 
-constexpr std::int64_t kLINE = 64; // bytes
-
-std::int64_t elementBytes(RoIAlignCall const& call)
-{
-    return call.shape.type == FeatureType::kFLOAT ? sizeof(float) : sizeof(std::uint16_t);
-}
-
-char const* firstPlane(RoIAlignCall const& call, std::int32_t image, std::int32_t level)
-{
-    return static_cast<char const*>(call.features[level])
-        + image * imageElements(call.shape, level) * elementBytes(call);
-}
-
 //! Bytes from the beginning of the plane's first line to the plane.
 std::int64_t phaseOf(char const* plane)
 {
-    return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(plane) % kLINE);
+    return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(plane) % kROI_ALIGN_LINE);
 }
 
 std::int64_t planeBytes(RoIAlignCall const& call, std::int32_t level)
 {
-    return std::int64_t{call.shape.heights[level]} * call.shape.widths[level] * elementBytes(call);
+    return planeElements(call.shape, level) * elementBytes(call.shape);
 }
 
 //! From the first to the last cell that a box may read on an axis.
@@ -63,15 +50,15 @@ public:
     {
         RoIAlignRange const rows = cellsOf(rowsOf(*mCall, place), mCall->attributes.pooledSide);
         RoIAlignRange const columns = cellsOf(columnsOf(*mCall, place), mCall->attributes.pooledSide);
-        std::int64_t const phase = phaseOf(firstPlane(*mCall, mImage, place.level));
+        std::int64_t const phase = phaseOf(imageOf(*mCall, mImage, place.level));
         std::int64_t const width = mCall->shape.widths[place.level];
         auto& seen = mLevels[static_cast<std::size_t>(place.level)];
-        seen.resize(static_cast<std::size_t>((phase + planeBytes(*mCall, place.level)) / kLINE + 1));
+        seen.resize(static_cast<std::size_t>((phase + planeBytes(*mCall, place.level)) / kROI_ALIGN_LINE + 1));
         for (std::int64_t row = rows.begin; row < rows.end && columns.begin < columns.end; ++row)
         {
-            std::int64_t const first = phase + (row * width + columns.begin) * elementBytes(*mCall);
-            std::int64_t const last = phase + (row * width + columns.end) * elementBytes(*mCall) - 1;
-            addLines(place.level, first / kLINE, last / kLINE, seen, reads);
+            std::int64_t const first = phase + (row * width + columns.begin) * elementBytes(mCall->shape);
+            std::int64_t const last = phase + (row * width + columns.end) * elementBytes(mCall->shape) - 1;
+            addLines(place.level, first / kROI_ALIGN_LINE, last / kROI_ALIGN_LINE, seen, reads);
         }
     }
 
@@ -109,7 +96,7 @@ std::vector<RoIAlignPlanes> planesOf(RoIAlignCall const& call, std::int32_t imag
     std::vector<RoIAlignPlanes> planes;
     for (std::int32_t level = 0; level < call.attributes.numLevels; ++level)
     {
-        char const* const first = firstPlane(call, image, level);
+        char const* const first = imageOf(call, image, level);
         planes.push_back({first - phaseOf(first), planeBytes(call, level)});
     }
     return planes;

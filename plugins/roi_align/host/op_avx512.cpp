@@ -44,12 +44,11 @@ void writeOut(typename Lanes::Raw* to, float const* staging, std::int64_t count,
 //! past the caches, and a store that waits for its line holds up the ones after it.
 inline void fetchEnds(char const* begin, char const* end)
 {
-    constexpr std::uintptr_t kLINE = 64;
-    if (reinterpret_cast<std::uintptr_t>(begin) % kLINE != 0)
+    if (reinterpret_cast<std::uintptr_t>(begin) % kROI_ALIGN_LINE != 0)
     {
         __builtin_prefetch(begin, 1);
     }
-    if (reinterpret_cast<std::uintptr_t>(end) % kLINE != 0)
+    if (reinterpret_cast<std::uintptr_t>(end) % kROI_ALIGN_LINE != 0)
     {
         __builtin_prefetch(end, 1);
     }

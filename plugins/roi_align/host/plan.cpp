@@ -210,12 +210,10 @@ bool appendBox(
         return false;
     }
     std::size_t const before = program.blocks.size();
-    std::size_t const element = call.shape.type == FeatureType::kFLOAT ? sizeof(float) : sizeof(std::uint16_t);
-    std::int64_t const skipped = place.image * imageElements(call.shape, place.level);
     appended<RoIAlignBoxHead>(program, 1);
     RoIAlignBoxHead head{};
-    head.map = static_cast<char const*>(call.features[place.level]) + static_cast<std::size_t>(skipped) * element;
-    head.plane = std::int64_t{call.shape.heights[place.level]} * call.shape.widths[place.level];
+    head.map = imageOf(call, place.image, place.level);
+    head.plane = planeElements(call.shape, place.level);
     head.row = place.row;
     head.rowTaps = appendRows(scratch.rows, side, call.shape.widths[place.level], program);
     if (!appendStrips(scratch.columns, side, program, head.strips))

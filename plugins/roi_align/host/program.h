@@ -18,6 +18,7 @@ namespace maskline
 
 constexpr std::int32_t kROI_ALIGN_LANES = 16;
 constexpr std::int32_t kROI_ALIGN_NARROW = 8; //!< cells of a narrow window
+constexpr std::int32_t kROI_ALIGN_LINE = 64;  //!< bytes of a cache line
 
 struct alignas(64) RoIAlignBlock
 {

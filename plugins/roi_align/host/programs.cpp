@@ -147,18 +147,17 @@ struct Group
 std::int64_t channelBytes(RoIAlignCall const& call)
 {
     std::int64_t const side = call.attributes.pooledSide;
-    return side * side * (call.shape.type == FeatureType::kFLOAT ? 4 : 2);
+    return side * side * elementBytes(call.shape);
 }
 
 //! Channels in the first of the groups of `most`: so many that it ends where a cache line of the output does, if there
 //! is such a place. Only whole lines go past the caches, and at both ends of a box a store would wait for memory.
 std::int32_t firstGroup(RoIAlignCall const& call, std::int32_t most)
 {
-    constexpr std::uintptr_t kLINE = 64;
     auto const output = reinterpret_cast<std::uintptr_t>(call.output);
     for (std::int32_t count = most; count > 0; --count)
     {
-        if ((output + static_cast<std::uintptr_t>(count * channelBytes(call))) % kLINE == 0)
+        if ((output + static_cast<std::uintptr_t>(count * channelBytes(call))) % kROI_ALIGN_LINE == 0)
         {
             return count;
         }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -19,11 +18,9 @@ from pathlib import Path
 
 import device
 import numpy as np
-import onnx
-import onnx.parser
 import pytest
 from maskline_serve.server import process
-from serve.backend.test_in_process import served
+from serve.backend.test_in_process import served, with_only
 from serve.test_server import START_S
 from tritonclient import grpc as triton
 
@@ -68,13 +65,7 @@ TOLERATED = REQUESTS // 100
 def work(repository: Path, tmp_path: Path) -> Path:
     """A repository with nothing but a model that computes, with a limit of its queue."""
     device.backend()
-    folder = tmp_path / "repository"
-    shutil.copytree(repository, folder, ignore=lambda path, names: names if Path(path).name == "models" else ())
-    version = folder / "models" / "work" / "1"
-    version.mkdir(parents=True)
-    onnx.save(onnx.parser.parse_model(MODEL), version / "model.onnx")
-    (version.parent / "config.pbtxt").write_text(CONFIG, encoding="utf-8")
-    return folder
+    return with_only(repository, tmp_path / "repository", "work", MODEL, CONFIG)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ public:
             {
                 _mm_prefetch(mAt + c * mPlane, _MM_HINT_T1);
             }
-            mAt += kLINE_BYTES;
+            mAt += kROI_ALIGN_LINE;
             if (--mLeft == 0)
             {
                 open();
@@ -46,8 +46,6 @@ public:
     }
 
 private:
-    static constexpr std::int32_t kLINE_BYTES{64};
-
     void open()
     {
         if (mNext < mAhead.count)
@@ -55,7 +53,7 @@ private:
             RoIAlignStretch const& stretch = mAhead.stretches[mNext++];
             RoIAlignPlanes const& planes = mAhead.levels[stretch.level];
             mPlane = planes.bytes;
-            mAt = planes.first + mAhead.firstChannel * mPlane + std::int64_t{stretch.first} * kLINE_BYTES;
+            mAt = planes.first + mAhead.firstChannel * mPlane + std::int64_t{stretch.first} * kROI_ALIGN_LINE;
             mLeft = stretch.lines;
         }
     }
