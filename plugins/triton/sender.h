@@ -3,7 +3,7 @@
 // Triton's batcher of a model with limits of its queue looks for a waiting instance when a request comes in, and where
 // none waits yet it looks again half a second later (release 24.10). An instance's thread that sends its response
 // itself is often put aside for a thread that this wakes, since it has computed for long; a short request later it
-// still was not back: on a machine with busy cores one request in fifteen stood for that half second. A request of
+// still was not back: on a machine with busy cores such requests stood for that half second. A request of
 // another client can still come in between, the rarer the shorter that moment is.
 #pragma once
 
