@@ -152,12 +152,7 @@ def pointer(array: npt.NDArray[Any]) -> ctypes.c_void_p:
     """
     if not array.flags.c_contiguous:
         raise HostLibraryError(f"array of shape {array.shape}: got strides {array.strides}, expected C order")
-    return ctypes.c_void_p(address(array))
-
-
-def address(array: npt.NDArray[Any]) -> int:
-    """Of an array's first element; in half the time of `array.ctypes.data`, which imports and builds an object."""
-    return int(array.__array_interface__["data"][0])
+    return ctypes.c_void_p(array.__array_interface__["data"][0])  # in half the time of array.ctypes.data
 
 
 def as_array(values: npt.ArrayLike, dtype: npt.DTypeLike, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:

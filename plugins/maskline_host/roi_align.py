@@ -127,14 +127,15 @@ def multiscale_roi_align(
     dtype = np.asarray(features[0]).dtype if features else np.dtype(np.float32)
     maps = [np.ascontiguousarray(feature, dtype) for feature in features]
     attributes = (tuple(strides), canonical_size, canonical_level, pooled_side, sampling_ratio, aligned, mode)
-    config, wanted = _described(attributes, dtype, boxes.shape, tuple([array.shape for array in maps]))
+    memory = [array.__array_interface__ for array in maps]
+    config, wanted = _described(attributes, dtype, boxes.shape, tuple([each["shape"] for each in memory]))
     pooled = np.empty(wanted, dtype) if out is None else out
     if pooled.shape != wanted or pooled.dtype != dtype:
         raise library.HostLibraryError(f"out: got {pooled.dtype} {list(pooled.shape)}, expected {dtype} {list(wanted)}")
     library.check(
         library.load().maskline_host_multiscale_roi_align(
             ctypes.byref(config),
-            (ctypes.c_void_p * len(maps))(*[library.address(array) for array in maps]),
+            (ctypes.c_void_p * len(maps))(*[each["data"][0] for each in memory]),
             library.pointer(boxes),
             library.pointer(pooled),
             ctypes.c_int(threads),
