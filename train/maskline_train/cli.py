@@ -14,6 +14,7 @@ from maskline_command.console import results
 from maskline_command.ending import ending
 from rich.console import Console
 
+from maskline_train.convert.command import import_command
 from maskline_train.data.check import check_command
 from maskline_train.options import Data, Kind, RecipeName, TotalBatch, TrainSplit, ValSplit
 from maskline_train.paper.commands import (
@@ -209,6 +210,7 @@ def recipes_command() -> None:
         typer.echo(f"{name:{width}} {line}")
 
 
+app.command("import")(import_command)
 app.command("ablate")(ablate_command)
 app.command("tables")(tables_command)
 

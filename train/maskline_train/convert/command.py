@@ -1,0 +1,70 @@
+"""`maskline-train import`: a trained network of another framework as a checkpoint of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from maskline_train.files import refuse_existing, whole_folder
+
+
+def import_command(
+    file: Annotated[Path, typer.Argument(help="Weights: .pth, .pkl or .safetensors; nothing in them is run.")],
+    out: Annotated[Path, typer.Argument(help="Checkpoint folder to make.")],
+    config: Annotated[
+        Path | None, typer.Option(help="detectron2's config.yaml, as it lies beside the weights.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Class names, a,b,c or a file with one a line, in the order of training.")
+    ] = None,
+    keypoints: Annotated[
+        str | None, typer.Option(help="Names of the keypoints, likewise; COCO's 17 are known.")
+    ] = None,
+    channels: Annotated[
+        Literal["bgr", "rgb"] | None, typer.Option(help="Order of the channels in training, if the config is wrong.")
+    ] = None,
+    zoo_settings: Annotated[
+        bool, typer.Option("--zoo-settings", help="No config: take the settings of detectron2's model zoo.")
+    ] = False,
+    norm_eps: Annotated[
+        float | None, typer.Option(min=0, help="torchvision: 0 for its COCO weights, 1e-5 for a model built without.")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="Which one, where the file holds several state dicts.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A field of model.json, e.g. box_head.score_thresh=0.3; several times."),
+    ] = None,
+) -> None:
+    """Make a checkpoint of a Mask R-CNN that detectron2 or torchvision trained.
+
+    It says what it found, what it took for granted, what it left out and where answers differ. What is not known and
+    matters is asked for.
+
+    Example: maskline-train import model_final.pth out/mine --config config.yaml --classes cat,dog
+    Then: maskline-train predict out/mine photo.jpg --out out/pictures
+    """
+    from maskline_command.console import results
+
+    from maskline_train.checkpoint import save_model
+    from maskline_train.convert.file import import_file
+    from maskline_train.convert.options import ImportOptions, names_of, parse_settings
+
+    refuse_existing(out, ValueError)
+    options = ImportOptions(
+        config=config,
+        classes=None if classes is None else names_of(classes),
+        keypoints=None if keypoints is None else names_of(keypoints),
+        channels=channels,
+        zoo=zoo_settings,
+        norm_eps=norm_eps,
+        settings=parse_settings(settings or []),
+    )
+    imported = import_file(file, options, weights)
+    with whole_folder(out, ValueError) as scratch:
+        save_model(scratch, imported.model)
+    console = results()
+    for line in imported.report.lines():
+        console.print(line, soft_wrap=True)
+    console.print(f"{out}: a checkpoint; look at what it finds: maskline-train predict {out} IMAGE --out FOLDER")

@@ -1,0 +1,1 @@
+"""Networks of detectron2: their weights, their config, and what differs."""

@@ -1,0 +1,90 @@
+"""Whether a config belongs to the weights, and whether all of the network is supported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from maskline_train.convert.detectron2.architecture import Architecture
+from maskline_train.convert.detectron2.config import Values
+
+# Settings that change answers and have one value here.
+_ONLY = {
+    "MODEL.META_ARCHITECTURE": "GeneralizedRCNN",
+    "MODEL.ANCHOR_GENERATOR.NAME": "DefaultAnchorGenerator",
+    "MODEL.FPN.FUSE_TYPE": "sum",
+    "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE": False,
+    "MODEL.ROI_HEADS.NAME": ("StandardROIHeads", "Res5ROIHeads"),
+    "MODEL.RPN.HEAD_NAME": "StandardRPNHead",
+    "TEST.AUG.ENABLED": False,
+}
+
+
+def check_agreement(found: Architecture, config: Values) -> None:
+    """Raise where the config says another network than the weights.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    for name, of_weights in _settings(found):
+        if name in config and config[name] != of_weights:
+            raise ValueError(
+                f"config: {name} is {config[name]!r}, the weights have {of_weights!r}; "
+                "they belong to two networks: give the config that was written beside these weights"
+            )
+
+
+def _settings(found: Architecture) -> Iterator[tuple[str, object]]:
+    """What the weights say of settings."""
+    yield "MODEL.ROI_HEADS.NUM_CLASSES", found.num_classes
+    yield "MODEL.RESNETS.DEPTH", found.depth
+    yield "MODEL.RESNETS.STEM_OUT_CHANNELS", found.stem_channels
+    yield "MODEL.RESNETS.NUM_GROUPS", found.groups
+    yield "MODEL.MASK_ON", found.mask is not None
+    yield "MODEL.KEYPOINT_ON", found.keypoints is not None
+    if found.features == "fpn":
+        yield "MODEL.FPN.OUT_CHANNELS", found.fpn_channels
+    if found.features != "c4":
+        yield "MODEL.ROI_BOX_HEAD.NUM_CONV", found.box.convs
+        yield "MODEL.ROI_BOX_HEAD.NUM_FC", found.box_layers[0]
+        yield "MODEL.ROI_BOX_HEAD.FC_DIM", found.box_layers[1]
+    if found.num_classes > 1:
+        yield "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", found.agnostic_boxes
+    if found.mask is not None:
+        yield "MODEL.ROI_MASK_HEAD.CONV_DIM", found.mask.channels
+        if found.num_classes > 1:
+            yield "MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK", found.mask.rows == 1
+    if found.keypoints is not None:
+        yield "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", found.keypoints.rows
+
+
+def check_support(found: Architecture, config: Values) -> None:
+    """Raise for what our network cannot be.
+
+    Raises:
+        ValueError: naming it.
+    """
+    for name, only in _ONLY.items():
+        allowed = only if isinstance(only, tuple) else (only,)
+        if config.get(name, allowed[0]) not in allowed:
+            raise ValueError(f"config: {name} is {config[name]!r}, supported: {', '.join(map(repr, allowed))}")
+    missing = next(_unsupported(found), None)
+    if missing is not None:
+        raise ValueError(f"{missing}: not supported yet")
+
+
+def _unsupported(found: Architecture) -> Iterator[str]:
+    """Parts that our network does not have."""
+    if found.features == "dc5":
+        yield "a dilated C5 (DC5)"
+    if found.depth == 34:
+        yield "a body of depth 34"
+    if found.rpn_convs > 1:
+        yield f"{found.rpn_convs} convolutions in the RPN head"
+    if found.fpn_norm == "group":
+        yield "group norm in the pyramid"
+    if found.box.convs > 0:
+        yield f"a box head with {found.box.convs} convolutions"
+    if found.features != "c4" and found.box_layers[0] != 2:
+        yield f"a box head with {found.box_layers[0]} fully connected layers"
+    if any(branch is not None and branch.norm == "group" for branch in (found.mask, found.keypoints)):
+        yield "group norm in the mask or keypoint head"

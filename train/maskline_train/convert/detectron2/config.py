@@ -1,0 +1,112 @@
+"""detectron2's config: plain YAML, as `cfg.dump()` writes it, or hand-written with a `_BASE_`.
+
+Ref: detectron2/config/defaults.py for names and defaults, configs/Base-RCNN-*.yaml for those of the model zoo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+Features = Literal["fpn", "c4", "dc5"]
+Values = Mapping[str, Any]
+
+_BASE = "_BASE_"
+_WANTED = "give the config.yaml that detectron2 wrote beside the weights"
+
+# What the model zoo's bases have in common, by the names that an import reads, then what each of them changes.
+_ZOO: dict[str, Any] = {
+    "INPUT.FORMAT": "BGR",
+    "INPUT.MIN_SIZE_TEST": 800,
+    "INPUT.MAX_SIZE_TEST": 1333,
+    "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": [[0.5, 1.0, 2.0]],
+    "MODEL.ANCHOR_GENERATOR.NAME": "DefaultAnchorGenerator",
+    "MODEL.ANCHOR_GENERATOR.OFFSET": 0.0,
+    "MODEL.ANCHOR_GENERATOR.SIZES": [[32, 64, 128, 256, 512]],
+    "MODEL.BACKBONE.FREEZE_AT": 2,
+    "MODEL.FPN.FUSE_TYPE": "sum",
+    "MODEL.PIXEL_MEAN": [103.53, 116.28, 123.675],
+    "MODEL.PIXEL_STD": [1.0, 1.0, 1.0],
+    "MODEL.PROPOSAL_GENERATOR.MIN_SIZE": 0,
+    "MODEL.RESNETS.NORM": "FrozenBN",
+    "MODEL.RESNETS.STRIDE_IN_1X1": True,
+    "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS": [10.0, 10.0, 5.0, 5.0],
+    "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": 7,
+    "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO": 0,
+    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": "ROIAlignV2",
+    "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE": False,
+    "MODEL.ROI_HEADS.NMS_THRESH_TEST": 0.5,
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.05,
+    "MODEL.ROI_KEYPOINT_HEAD.POOLER_RESOLUTION": 14,
+    "MODEL.ROI_KEYPOINT_HEAD.POOLER_SAMPLING_RATIO": 0,
+    "MODEL.ROI_KEYPOINT_HEAD.POOLER_TYPE": "ROIAlignV2",
+    "MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION": 14,
+    "MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO": 0,
+    "MODEL.ROI_MASK_HEAD.POOLER_TYPE": "ROIAlignV2",
+    "MODEL.RPN.BBOX_REG_WEIGHTS": [1.0, 1.0, 1.0, 1.0],
+    "MODEL.RPN.NMS_THRESH": 0.7,
+    "MODEL.RPN.POST_NMS_TOPK_TEST": 1000,
+    "MODEL.RPN.PRE_NMS_TOPK_TEST": 6000,
+    "TEST.DETECTIONS_PER_IMAGE": 100,
+}
+_ZOO_CHANGES: dict[Features, dict[str, Any]] = {
+    "fpn": {
+        "MODEL.ANCHOR_GENERATOR.SIZES": [[32], [64], [128], [256], [512]],
+        "MODEL.RPN.PRE_NMS_TOPK_TEST": 1000,
+    },
+    "c4": {"MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": 14},
+    "dc5": {},
+}
+
+
+def zoo_values(features: Features) -> dict[str, Any]:
+    """What the model zoo's configs with these features say of inference."""
+    return {**_ZOO, **_ZOO_CHANGES[features]}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A config's settings by their full names, e.g. `MODEL.RPN.NMS_THRESH`; a base's first, then its own.
+
+    Raises:
+        FileNotFoundError: no such file, or its base is not beside it.
+        ValueError: no YAML of settings, or one that would run Python.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected detectron2's config.yaml")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.constructor.ConstructorError as error:
+        raise ValueError(f"{path}: asks for Python code ({error.problem}), which is not run; {_WANTED}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = str(error).splitlines()[0]
+        raise ValueError(f"{path}: not YAML ({line}); {_WANTED}") from error
+    if not isinstance(content, dict) or any("_target_" in part for part in _dicts(content)):
+        raise ValueError(f"{path}: no config of settings such as MODEL.MASK_ON (a LazyConfig is code); {_WANTED}")
+    base = content.pop(_BASE, None)
+    values = {} if base is None else read_config(_base_of(path, base))
+    return values | dict(_flat(content, ""))
+
+
+def _base_of(path: Path, base: object) -> Path:
+    found = path.parent / str(base)
+    if not found.is_file():
+        raise FileNotFoundError(f"{path}: its base {base} is not there; {_WANTED}, which has all settings")
+    return found
+
+
+def _dicts(content: object) -> Iterator[dict[Any, Any]]:
+    if isinstance(content, dict):
+        yield content
+        for value in content.values():
+            yield from _dicts(value)
+
+
+def _flat(content: Mapping[Any, Any], before: str) -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value

@@ -1,0 +1,73 @@
+"""detectron2's weights as ours: names, the order of channels and classes, and what a ModelSpec has no word for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from maskline_train.convert.detectron2.architecture import Architecture
+from maskline_train.convert.detectron2.config import Values
+from maskline_train.convert.detectron2.names import is_constant, renamed
+from maskline_train.convert.options import ChannelOrder
+
+_EPS = 1e-5  # of every batch norm there
+_FOLDED = ("backbone.fpn_", "roi_heads.mask_head.", "roi_heads.box_head.")  # batch norms outside of the body
+_DELTAS = "proposal_generator.rpn_head.anchor_deltas."
+_BOXES = "roi_heads.box_predictor.bbox_pred."
+
+
+def to_weights(
+    tensors: Mapping[str, Tensor], found: Architecture, config: Values, order: ChannelOrder
+) -> dict[str, Tensor]:
+    """Our state dict, but for what it may lack.
+
+    Args:
+        tensors: detectron2's, without common prefixes.
+        found: their architecture.
+        config: every setting that is read here.
+        order: of the channels; the first convolution is turned to RGB.
+
+    Raises:
+        ValueError: a weight of no part that is known.
+    """
+    weights = {name: tensor for name, tensor in tensors.items() if not is_constant(name)}
+    weights = _without_norms_of_heads(weights)
+    return {
+        renamed(name): _value(name, tensor, found, config, order)
+        for name, tensor in weights.items()
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+def _value(name: str, tensor: Tensor, found: Architecture, config: Values, order: ChannelOrder) -> Tensor:
+    """One tensor as we read it."""
+    if name.endswith("stem.conv1.weight") and order == "bgr":
+        return tensor.flip(1)
+    if name.startswith(_DELTAS):  # ours are not divided by weights afterwards
+        return tensor / _per_row(config["MODEL.RPN.BBOX_REG_WEIGHTS"], tensor)
+    if name.startswith(_BOXES) and found.agnostic_boxes:
+        return tensor.repeat(found.num_classes, *[1] * (tensor.dim() - 1))
+    return tensor
+
+
+def _per_row(weights: list[float], tensor: Tensor) -> Tensor:
+    """The four weights of a box, over and over, as a column for the rows of a tensor."""
+    column = torch.tensor(weights, dtype=tensor.dtype).repeat(len(tensor) // 4)
+    return column.view(-1, *[1] * (tensor.dim() - 1))
+
+
+def _without_norms_of_heads(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Batch norms of pyramid and heads, inside of the convolutions before them: the same numbers at inference."""
+    norms = [
+        name.removesuffix("norm.running_var")
+        for name in weights
+        if name.startswith(_FOLDED) and name.endswith(".norm.running_var")
+    ]
+    kept = {name: tensor for name, tensor in weights.items() if not any(name.startswith(f"{n}norm.") for n in norms)}
+    for conv in norms:
+        scale = weights[f"{conv}norm.weight"] * torch.rsqrt(weights[f"{conv}norm.running_var"] + _EPS)
+        kept[f"{conv}weight"] = weights[f"{conv}weight"] * scale.view(-1, 1, 1, 1)
+        kept[f"{conv}bias"] = weights[f"{conv}norm.bias"] - weights[f"{conv}norm.running_mean"] * scale
+    return kept

@@ -1,0 +1,48 @@
+"""A file of weights of whatever framework as a model of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from maskline_train.convert.detectron2.convert import import_detectron2
+from maskline_train.convert.foreign_file import ForeignWeights, read_foreign
+from maskline_train.convert.frameworks import recognise
+from maskline_train.convert.options import ImportOptions, with_settings
+from maskline_train.convert.report import Imported
+from maskline_train.convert.torchvision_weights import import_from_torchvision
+
+_IMPORTS = {"detectron2": import_detectron2, "torchvision": import_from_torchvision}
+
+
+def import_file(path: Path, options: ImportOptions, place: str | None = None) -> Imported:
+    """Read a file, recognise the framework, convert.
+
+    Args:
+        path: see `read_foreign`.
+        options: what the user says.
+        place: which of several state dicts in the file.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: one line that names the file and says what is wrong or missing.
+    """
+    weights = read_foreign(path, place)
+    try:
+        imported = _IMPORTS[recognise(weights.tensors)](weights.tensors, options)
+        model = with_settings(imported.model, options.settings)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    _tell(weights, options, imported)
+    return Imported(model, imported.report)
+
+
+def _tell(weights: ForeignWeights, options: ImportOptions, imported: Imported) -> None:
+    """What was around the weights, and what the user has set."""
+    report = imported.report
+    if weights.place:
+        report.found.append(f"the weights are the file's {weights.place!r}")
+    if weights.prefix:
+        report.found.append(f"all names began with {weights.prefix!r}, which is gone")
+    if weights.beside:
+        report.left_out.append(f"{', '.join(weights.beside)} of the file")
+    report.found.extend(f"set: {name} = {value}" for name, value in options.settings.items())

@@ -1,0 +1,61 @@
+"""Which framework, and which kind of its networks, a state dict belongs to, by its names alone.
+
+To read one more: a folder beside this file, and its sign moves from what is refused to what is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Literal
+
+Framework = Literal["detectron2", "torchvision"]
+
+# The first that fits counts. A sign is a pattern that some name begins with.
+_REFUSED = (
+    (r"box_head\.class_logits\.", "maskline's own weights", "give their checkpoint folder to `--init` or to export"),
+    (r"sem_seg_head\.", "a panoptic network of detectron2", "only its instance branches could come over"),
+    (r"roi_heads\.box_head\.0\.fc", "a Cascade R-CNN of detectron2", "a cascade of box heads is not supported"),
+    (r"head\.cls_subnet\.", "a RetinaNet of detectron2", "only two-stage networks are supported"),
+    (r".*\.conv2_offset\.", "a network with deformable convolutions", "they are not supported"),
+    (r"d2_model\.", "a network of mmdetection around one of detectron2", "mmdetection is not supported yet"),
+    (r"roi_head\.bbox_head\.0\.", "a Cascade R-CNN of mmdetection", "a cascade of box heads is not supported"),
+    (r"rpn_head\.rpn_(conv|cls|reg)", "a network of mmdetection", "mmdetection is not supported yet"),
+    (r"bbox_head\.", "a one-stage network of mmdetection", "only two-stage networks are supported"),
+    (
+        r"roi_heads\.(box|mask|keypoint)\.(feature_extractor|predictor)\.",
+        "a network of maskrcnn-benchmark or of NVIDIA's Mask R-CNN",
+        "they are not supported yet",
+    ),
+    (r"backbone\.body\.\d+\.", "a network of torchvision with a MobileNet body", "only ResNet bodies are supported"),
+    (r"head\.(classification|regression)_head\.", "a one-stage network of torchvision", "two stages are supported"),
+    (r"conv1_w$", "a network of Detectron, detectron2's predecessor", "it is not supported yet"),
+    (r"(layer1\.0\.conv1|fc)\.weight", "a ResNet classifier", "give it to `maskline-train fit --init` as it is"),
+)
+_READ: tuple[tuple[str, Framework], ...] = (
+    (r"proposal_generator\.rpn_head\.", "detectron2"),
+    (r"rpn\.head\.", "torchvision"),
+)
+
+
+def recognise(names: Collection[str]) -> Framework:
+    """The framework of a state dict.
+
+    Raises:
+        ValueError: a network that is known and not supported, by its name, or nothing that is known.
+    """
+    for sign, network, why in _REFUSED:
+        if _has(names, sign):
+            raise ValueError(f"got {network}, expected a Mask R-CNN of detectron2 or torchvision; {why}")
+    for sign, framework in _READ:
+        if _has(names, sign):
+            return framework
+    raise ValueError(
+        f"got {len(names)} tensors of no network that is known (first {next(iter(names), None)!r}), expected a "
+        "Mask R-CNN of detectron2 or torchvision"
+    )
+
+
+def _has(names: Collection[str], sign: str) -> bool:
+    pattern = re.compile(sign)
+    return any(pattern.match(name) for name in names)
