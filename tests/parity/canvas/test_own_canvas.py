@@ -15,6 +15,8 @@ import torch
 from maskline_client import Detections, Detector
 from maskline_export.manifest import load_artifact
 from maskline_export.onnx_stages.to_onnx import export_checkpoint
+from maskline_export.precision.int8_cpu.artifact import quantise_artifact
+from maskline_export.precision.to_typed import type_artifact
 from maskline_export.verify.onnx_runtime import OnnxPipeline
 from maskline_serve.repository.assemble import assemble
 from maskline_serve.server.triton_server import TritonServer
@@ -106,6 +108,21 @@ def test_verify_agrees(case: Case, tmp_path: Path) -> None:
     status, report = verified(case.checkpoint, case.artifact, tmp_path)
     assert status == 0
     assert report["detections"] > 50  # or nothing was compared
+
+
+@pytest.mark.long
+def test_low_precisions_are_written_and_run_on_such_canvases(case: Case, tmp_path: Path) -> None:
+    """Each passes the checks of a written artifact, which run all stages on canvases of the model's own multiple."""
+    (tmp_path / "photos").mkdir()
+    for i, size in enumerate(SIZES):
+        (tmp_path / "photos" / f"{i}.png").write_bytes(encoded(picture(size)))
+    if load_artifact(case.artifact).bodies == "dense":
+        written = type_artifact(case.artifact, tmp_path / "low", "int8", tmp_path / "photos")
+    else:
+        written, _ = quantise_artifact(case.artifact, tmp_path / "low", tmp_path / "photos", allow_slower=True)
+    assert written.precision in ("int8", "int8-cpu")
+    canvas, info = preprocess_batch([picture((97, 61))], case.model.spec.preprocessing)
+    assert OnnxPipeline(tmp_path / "low", threads=1).detect(canvas, info).num_detections[0, 0] > 3
 
 
 @pytest.mark.triton

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from maskline_train.data.canvas import choose_canvas, preprocess, preprocess_batch, resize_geometry, resize_image
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.images import decode_image
@@ -17,6 +18,7 @@ from maskline_train.evaluation.many_views import PAPER_VIEWS, _prepare
 from maskline_train.spec import PreprocessingSpec
 from PIL import Image
 from support.data.coco_files import annotation, square, write
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 MULTIPLES = (1, 7, 16, 32, 64)
 SIZES = ((60, 40), (40, 60), (50, 50), (9, 90), (90, 9), (60, 40))  # portrait, landscape, square, two strips
@@ -68,6 +70,16 @@ def test_images_of_one_batch_share_the_largest_height_and_width(multiple: int) -
         assert shared[0] == counted_up(max(height for height, _ in sizes), multiple)
     with pytest.raises(ValueError, match="got no image"):
         choose_canvas([], spec)
+
+
+@pytest.mark.parametrize("multiple", MULTIPLES)
+def test_batches_are_padded_as_torchvisions(multiple: int) -> None:
+    rng = np.random.default_rng(20 + multiple)
+    theirs = GeneralizedRCNNTransform(40, 67, [0.0] * 3, [1.0] * 3, size_divisible=multiple)
+    for _ in range(50):
+        sizes = [(int(h), int(w)) for h, w in rng.integers(1, 150, (int(rng.integers(1, 5)), 2))]
+        batch = theirs.batch_images([torch.zeros(3, *size) for size in sizes], size_divisible=multiple)
+        assert choose_canvas(sizes, spec_of(multiple)) == tuple(batch.shape[2:])
 
 
 @pytest.mark.parametrize(
