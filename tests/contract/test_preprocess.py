@@ -14,15 +14,18 @@ images = model_files.load("models/preprocess/1/images.py")
 
 FILES = image_files.good_files()
 LIMITS = images.Limits(32 * 2**20, 50_000_000, 20_000)
-SPECS = (
-    PreprocessingSpec(64, 96, ((64, 96), (96, 64), (96, 96))),
-    PreprocessingSpec(37, 53, ((64, 64), (64, 32))),  # some files keep their size
-    PreprocessingSpec(64, 200, ((32, 64), (64, 32))),  # no canvas holds most files
-)
+SPECS = {
+    "canvases": PreprocessingSpec(64, 96, ((64, 96), (96, 64), (96, 96))),
+    "kept size": PreprocessingSpec(37, 53, ((64, 64), (64, 32))),  # of some files
+    "cut": PreprocessingSpec(64, 200, ((32, 64), (64, 32))),  # no canvas holds most files
+    "multiple of 32": PreprocessingSpec(37, 53, (), canvas_multiple=32),
+    "no padding": PreprocessingSpec(64, 200, (), canvas_multiple=1),
+}
+EACH_SPEC = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 
 
 def served(files: list[bytes], spec: PreprocessingSpec) -> tuple[np.ndarray, np.ndarray]:
-    geometry = images.Geometry(spec.shorter_side_px, spec.longer_side_px, spec.canvases)
+    geometry = images.Geometry(spec.shorter_side_px, spec.longer_side_px, spec.canvases, spec.canvas_multiple)
     canvas, info, size = images.compose([images.prepare(file, geometry, LIMITS) for file in files], geometry)
     np.testing.assert_array_equal(size, info[:, 4:])
     return canvas, info
@@ -32,7 +35,7 @@ def trained(files: list[bytes], spec: PreprocessingSpec) -> tuple[np.ndarray, np
     return preprocess_batch([decode_image(file) for file in files], spec)
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=["canvases", "kept size", "cut"])
+@EACH_SPEC
 @pytest.mark.parametrize("name", FILES)
 def test_one_file_gives_the_same_canvas_and_info(name: str, spec: PreprocessingSpec) -> None:
     canvas, info = served([FILES[name]], spec)
@@ -43,7 +46,7 @@ def test_one_file_gives_the_same_canvas_and_info(name: str, spec: PreprocessingS
     assert info.dtype == np.float32
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=["canvases", "kept size", "cut"])
+@EACH_SPEC
 def test_a_request_with_every_file_shares_one_canvas_as_in_training(spec: PreprocessingSpec) -> None:
     canvas, info = served(list(FILES.values()), spec)
     expected_canvas, expected_info = trained(list(FILES.values()), spec)
@@ -59,3 +62,21 @@ def test_the_baselines_own_sizes_agree_on_a_photograph_sized_picture() -> None:
         expected_canvas, expected_info = trained(batch, spec)
         np.testing.assert_array_equal(canvas, expected_canvas)
         np.testing.assert_array_equal(info, expected_info)
+
+
+@pytest.mark.parametrize("multiple", [1, 16, 32, 64])
+def test_random_sizes_on_their_own_canvases_agree(multiple: int) -> None:
+    rng = np.random.default_rng(multiple)
+    for _ in range(25):
+        shorter = int(rng.integers(1, 80))
+        spec = PreprocessingSpec(shorter, shorter + int(rng.integers(0, 80)), (), canvas_multiple=multiple)
+        sizes = rng.integers(1, 120, (int(rng.integers(1, 5)), 2)).tolist()
+        files = [image_files.encoded(image_files.picture(h, w), "PNG") for h, w in sizes]
+        canvas, info = served(files, spec)
+        expected_canvas, expected_info = trained(files, spec)
+        np.testing.assert_array_equal(canvas, expected_canvas)
+        np.testing.assert_array_equal(info, expected_info)
+        # The rule once more, in whole numbers: no side is longer than it has to be, and none is cut.
+        for side, held in zip(canvas.shape[1:3], info[:, :2].max(axis=0).tolist(), strict=True):
+            assert side % multiple == 0
+            assert held <= side < held + multiple

@@ -18,6 +18,7 @@ from maskline_serve.repository.artifact import read
 from maskline_serve.repository.assemble import assemble, sources
 from maskline_serve.repository.description import sha256
 from maskline_serve.repository.on_disk import ENSEMBLES, FILE, Repository
+from maskline_train.spec import PreprocessingSpec
 from serve import standin
 from support.export import external_files
 
@@ -149,7 +150,24 @@ def test_labels_and_preprocessing_are_written(tmp_path):
     assert parameters["shorter_side_px"].string_value == "64"
     assert parameters["longer_side_px"].string_value == "96"
     assert parameters["canvases"].string_value == "64x96,96x64,96x96"
+    assert parameters["canvas_multiple"].string_value == ""
     assert parameters["max_image_bytes"].string_value == str(32 << 20)
+
+
+@pytest.mark.parametrize("multiple", [32, 64])
+def test_a_canvas_of_each_images_own_size_is_written(tmp_path, multiple):
+    preprocessing = PreprocessingSpec(64, 96, (), canvas_multiple=multiple)
+    spec = dataclasses.replace(standin.SPEC, preprocessing=preprocessing)
+    assemble(standin.write_artifact(tmp_path / "artifact", spec), tmp_path / "repository")
+    parameters = parsed(tmp_path / "repository", "preprocess").parameters
+    assert parameters["canvases"].string_value == ""
+    assert parameters["canvas_multiple"].string_value == str(multiple)
+
+
+def test_an_artifact_of_before_has_its_list(own_artifact, tmp_path):
+    rewrite(own_artifact, lambda m: m["spec"]["preprocessing"].pop("canvas_multiple"))
+    assemble(own_artifact, tmp_path / "repository")
+    assert parsed(tmp_path / "repository", "preprocess").parameters["canvases"].string_value == "64x96,96x64,96x96"
 
 
 def test_repository_json_says_where_it_came_from(artifact, repository):
@@ -361,6 +379,8 @@ BROKEN = [
     (lambda m: m["stages"]["mask"].update(file="gone.onnx"), "gone.onnx is missing"),
     (lambda m: m["spec"].update(classes=["a"]), "labels.txt differs"),
     (lambda m: m["spec"]["preprocessing"].update(canvases=[]), "at least one canvas"),
+    (lambda m: m["spec"]["preprocessing"].update(canvas_multiple=32), "either at least one canvas or a canvas_mult"),
+    (lambda m: m["spec"]["preprocessing"].update(canvases=[], canvas_multiple=0), "positive sides"),
     (lambda m: m["stages"]["mask"]["outputs"][0].update(dtype="FP64"), "dtype 'FP64'"),
     (rename_output, "expected masks"),
     (swap_inputs, "got image_info FP32, expected canvas UINT8"),

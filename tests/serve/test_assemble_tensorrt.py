@@ -28,6 +28,7 @@ from maskline_serve.errors import EnginesError, RepositoryError
 from maskline_serve.repository import check_engines, config
 from maskline_serve.repository.assemble import Target, assemble, sources
 from maskline_serve.repository.on_disk import ENSEMBLES, Repository
+from maskline_train.spec import PreprocessingSpec
 from serve import standin
 from tritonclient.grpc import model_config_pb2
 from typer.testing import CliRunner
@@ -281,6 +282,16 @@ def test_a_canvas_that_only_mixed_requests_get_needs_a_profile(tmp_path: Path) -
     rewrite(tmp_path / "engines", lambda data: data["profiles"].pop())
     with pytest.raises(EnginesError, match="no profile for the canvas 96x96"):
         assemble(folder, tmp_path / "repository", Target.TENSORRT, force=True, engines_folder=tmp_path / "engines")
+
+
+def test_an_artifact_whose_images_have_their_own_canvases_is_refused(engines: Path, tmp_path: Path) -> None:
+    """Its stages may be those of the engines: that nobody can know which canvases come is what is wrong."""
+    preprocessing = PreprocessingSpec(64, 96, (), canvas_multiple=32)
+    folder = standin.write_artifact(tmp_path / "own", dataclasses.replace(standin.SPEC, preprocessing=preprocessing))
+    with pytest.raises(EnginesError, match=r"canvas_multiple 32, .*expected a list of canvases.*--target cpu") as error:
+        assemble(folder, tmp_path / "repository", Target.TENSORRT, engines_folder=engines)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "repository").exists()
 
 
 # ---- the commands

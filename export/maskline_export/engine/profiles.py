@@ -54,8 +54,10 @@ def profiles(texts: Sequence[str], preprocessing: PreprocessingSpec) -> tuple[Pr
         One profile a canvas, in the order asked for; a canvas named twice keeps the last.
 
     Raises:
-        EngineBuildError: another form, batches that do not rise, or a canvas that is no multiple of 32.
+        EngineBuildError: another form, batches that do not rise, a canvas that is no multiple of 32, or a model whose
+            canvases are not a list.
     """
+    _check_listed(preprocessing)
     found: dict[Canvas, Profile] = {}
     for text in texts or (DEFAULT,):
         match = _TEXT.fullmatch(text)
@@ -76,6 +78,20 @@ def profiles(texts: Sequence[str], preprocessing: PreprocessingSpec) -> tuple[Pr
                 )
             found[canvas] = Profile((low, usual, high), canvas)
     return tuple(found.values())
+
+
+def _check_listed(preprocessing: PreprocessingSpec) -> None:
+    """Raise EngineBuildError where each image has a canvas of its own size: an engine is built for known shapes."""
+    if preprocessing.canvas_multiple is None:
+        return
+    sides = preprocessing.shorter_side_px, preprocessing.longer_side_px
+    low, high = (CANVAS_MULTIPLE * -(-side // CANVAS_MULTIPLE) for side in sides)
+    usual = [list(canvas) for canvas in dict.fromkeys([(low, high), (high, low), (high, high)])]
+    raise EngineBuildError(
+        f"preprocessing.canvas_multiple: got {preprocessing.canvas_multiple}, a canvas of its own for each image, "
+        "expected a list of canvases, which engines are built for; in the checkpoint's model.json set canvas_multiple "
+        f"to null and canvases to {usual}, and export again (boxes will differ a little)"
+    )
 
 
 def request_canvases(preprocessing: PreprocessingSpec) -> list[Canvas]:

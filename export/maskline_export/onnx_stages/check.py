@@ -38,8 +38,9 @@ NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
     "FP16": np.dtype(np.float16),
 }
 
-# Two runs of unlike shape, none of them the shape that was traced; 32 is the smallest canvas there is.
-_RUNS = ((1, 128, 96), (3, 32, 64))
+# Two runs of unlike shape, none of them the shape that was traced, before they are rounded up to the model's multiple:
+# to 128 x 96 and 32 x 64 for a pyramid; a model without padding may get a single row.
+_RUNS = ((1, 125, 90), (3, 1, 61))
 
 Tensors = dict[str, npt.NDArray[np.generic]]
 
@@ -101,12 +102,13 @@ def custom_ops(model: onnx.ModelProto) -> dict[str, int]:
     return dict(sorted(Counter(node.op_type for node in model.graph.node if node.domain == DOMAIN).items()))
 
 
-def run_stages(folder: Path, stages: dict[str, StageInfo]) -> None:
+def run_stages(folder: Path, stages: dict[str, StageInfo], multiple: int) -> None:
     """Run the files one after the other on made images of several batch and canvas sizes.
 
     Args:
         folder: where the files are.
         stages: what each gives, by name, in the order in which they run.
+        multiple: what every side of a canvas is a multiple of.
 
     Raises:
         ContractError: ONNX Runtime refuses a file, or an output has another dtype or shape than the contract says, or
@@ -121,7 +123,8 @@ def run_stages(folder: Path, stages: dict[str, StageInfo]) -> None:
             )
             for name, stage in stages.items()
         }
-        for batch, height, width in _RUNS:
+        for batch, *size in _RUNS:
+            height, width = (multiple * -(-side // multiple) for side in size)
             tensors = made_image(batch, height, width)
             for name, session in sessions.items():
                 outputs = session.run(None, {value.name: tensors[value.name] for value in session.get_inputs()})
@@ -135,10 +138,11 @@ def run_stages(folder: Path, stages: dict[str, StageInfo]) -> None:
 
 
 def made_image(batch: int, height: int, width: int) -> Tensors:
-    """Canvases of seeded noise and their image_info; the image ends 8 px before the canvas does."""
+    """Canvases of seeded noise and their image_info; the image ends 8 px before the canvas does, or with it."""
     rng = np.random.default_rng(0)
     canvas = rng.integers(0, 256, (batch, height, width, 3), dtype=np.uint8)
-    info = np.tile(np.array([height - 8, width - 8, 1, 1, height - 8, width - 8], dtype=np.float32), (batch, 1))
+    size = [side - 8 if side > 8 else side for side in (height, width)]
+    info = np.tile(np.array([*size, 1, 1, *size], dtype=np.float32), (batch, 1))
     return {"canvas": canvas, "image_info": info}
 
 

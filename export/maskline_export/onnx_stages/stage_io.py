@@ -7,7 +7,7 @@ Letters: B images, A anchors a cell, D detections an image, C channels, Hi Wi le
 
 from __future__ import annotations
 
-from maskline_train.spec import CANVAS_MULTIPLE, ModelSpec
+from maskline_train.spec import ModelSpec
 
 from maskline_export.manifest import TensorInfo
 
@@ -81,11 +81,9 @@ def sizes(batch: int, height: int, width: int) -> dict[str, int]:
 
     Args:
         batch: B.
-        height: of the canvas, a multiple of 32.
-        width: of the canvas, a multiple of 32.
+        height: of the canvas; a level has as many rows as strides begin on it.
+        width: of the canvas; likewise.
     """
-    if height % CANVAS_MULTIPLE or width % CANVAS_MULTIPLE:
-        raise ValueError(f"canvas: got {height} x {width}, expected multiples of {CANVAS_MULTIPLE}")
     found = {"B": batch, "H": height, "W": width}
     for level in _LEVELS:
         found[f"H{level}"], found[f"W{level}"] = -(-height // 2**level), -(-width // 2**level)

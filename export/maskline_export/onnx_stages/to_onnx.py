@@ -37,8 +37,9 @@ from maskline_export.onnx_stages import check, stage_io, twins
 IR_VERSION = 10
 LABELS_FILE = "labels.txt"
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime")
-# What the exporter traces with; any numbers that are not special (1, or equal to each other) do.
-_TRACE_BATCH, _TRACE_CANVAS = 2, (96, 160)
+# What the exporter traces with; any numbers that are not special (1, or equal to each other) do. The canvas is that
+# many times 32, or the model's own multiple where that is larger.
+_TRACE_BATCH, _TRACE_CANVAS = 2, (3, 5)
 
 Report = Callable[[str], None]
 
@@ -54,6 +55,7 @@ class _Stage:
         outputs: likewise.
         arrange: groups one entry an input into the arguments of `module.forward`.
         functions: bodies of the ops it uses.
+        multiple: what every side of a canvas is a multiple of.
     """
 
     name: str
@@ -62,6 +64,7 @@ class _Stage:
     outputs: tuple[TensorInfo, ...]
     arrange: Callable[[list[Any]], tuple[Any, ...]]
     functions: tuple[onnx.FunctionProto, ...]
+    multiple: int
 
 
 def export_checkpoint(checkpoint: Path, out: Path, bodies: Bodies = "ort", report: Report = lambda _: None) -> Manifest:
@@ -110,7 +113,7 @@ def _write(model: MaskRCNN, checkpoint_sha256: str, folder: Path, bodies: Bodies
         check.check_stage(path, info)
         infos[stage.name] = info
     report("all stages: running in ONNX Runtime on made images")
-    check.run_stages(folder, infos)
+    check.run_stages(folder, infos, spec.preprocessing.side_multiple)
     labels = folder / LABELS_FILE
     labels.write_text("".join(f"{name}\n" for name in spec.classes), encoding="utf-8")
     written = Manifest(
@@ -147,6 +150,7 @@ def _stages(model: MaskRCNN, bodies: Bodies) -> tuple[_Stage, ...]:
         )
     pyramid, rpn, found = stage_io.features(spec), stage_io.rpn_outputs(spec), stage_io.detections(spec)
     rois, levels = len(pyramid), len(rpn) // 2
+    multiple = spec.preprocessing.side_multiple
     skip = bodies == "ort"
     heads_on_boxes: list[_Stage] = []
     if spec.mask_head is not None:
@@ -163,6 +167,7 @@ def _stages(model: MaskRCNN, bodies: Bodies) -> tuple[_Stage, ...]:
             (*pyramid, *rpn),
             lambda tensors: tuple(tensors),
             (),
+            multiple,
         ),
         _Stage(
             "proposal",
@@ -171,6 +176,7 @@ def _stages(model: MaskRCNN, bodies: Bodies) -> tuple[_Stage, ...]:
             found,
             lambda t: (t[:rois], t[rois : rois + levels], t[rois + levels : -1], t[-1]),
             heads,
+            multiple,
         ),
         *heads_on_boxes,
     )
@@ -187,7 +193,13 @@ def _head_stage(
     pool = multiscale_roi_align.body_ort if bodies == "ort" else multiscale_roi_align.body_dense
     rois = len(stage_io.features(spec))
     return _Stage(
-        name, module, stage_io.head_inputs(spec), outputs, lambda t: (t[:rois], *t[rois:]), (pool(module.pool),)
+        name,
+        module,
+        stage_io.head_inputs(spec),
+        outputs,
+        lambda t: (t[:rois], *t[rois:]),
+        (pool(module.pool),),
+        spec.preprocessing.side_multiple,
     )
 
 
@@ -198,12 +210,12 @@ def _to_proto(stage: _Stage) -> onnx.ModelProto:
 
 def _trace(stage: _Stage) -> onnx.ModelProto:
     """The graph that PyTorch's exporter makes of a stage, with its own names of dimensions and without bodies."""
-    symbols = _dims()
+    symbols = _dims(stage.multiple)
     # Its cache of shapes misses on symbolic sizes, and asking it took a quarter of the time of an export.
     with _quiet(), _dynamo.config.patch(fake_tensor_cache_enabled=False):
         program = torch.onnx.export(
             stage.module.eval(),
-            stage.arrange([_example(tensor) for tensor in stage.inputs]),
+            stage.arrange([_example(tensor, stage.multiple) for tensor in stage.inputs]),
             dynamo=True,
             opset_version=OPSET,
             dynamic_shapes=stage.arrange(
@@ -253,17 +265,19 @@ def _name_dims(value: onnx.ValueInfoProto, tensor: TensorInfo) -> None:
             dim.dim_value = wanted
 
 
-def _example(tensor: TensorInfo) -> Tensor:
-    sizes = stage_io.sizes(_TRACE_BATCH, *_TRACE_CANVAS)
+def _example(tensor: TensorInfo, multiple: int) -> Tensor:
+    unit = multiple * -(-CANVAS_MULTIPLE // multiple)
+    sizes = stage_io.sizes(_TRACE_BATCH, *(count * unit for count in _TRACE_CANVAS))
     shape = [sizes[dim] if isinstance(dim, str) else dim for dim in tensor.shape]
     return torch.from_numpy(np.zeros(shape, dtype=check.NUMPY_DTYPES[tensor.dtype]))
 
 
-def _dims() -> dict[str, Any]:
-    """A dynamic dimension for each symbol; canvas sides are multiples of 32, which lets the pyramid's sums line up."""
-    dims: dict[str, Any] = {symbol: Dim(symbol) for symbol in stage_io.sizes(1, CANVAS_MULTIPLE, CANVAS_MULTIPLE)}
-    for symbol in ("H", "W"):
-        dims[symbol] = CANVAS_MULTIPLE * Dim(f"cells_{symbol}")
+def _dims(multiple: int) -> dict[str, Any]:
+    """A dynamic dimension for each symbol; canvas sides that 32 divides let the pyramid's sums line up."""
+    dims: dict[str, Any] = {symbol: Dim(symbol) for symbol in stage_io.sizes(1, multiple, multiple)}
+    if multiple > 1:
+        for symbol in ("H", "W"):
+            dims[symbol] = multiple * Dim(f"cells_{symbol}")
     return dims
 
 

@@ -66,8 +66,8 @@ def forget_old(folder: Path) -> None:
 
 
 def key(stage: Any) -> str:
-    """Hash of all that a trace reads: the stage's tensors by name, and its network, weights included."""
-    described = repr((stage.name, stage.inputs, stage.outputs))
+    """Hash of all that a trace reads: tensors by name, the multiple of sides, and the network with its weights."""
+    described = repr((stage.name, stage.inputs, stage.outputs, stage.multiple))
     return hashlib.sha256(described.encode() + network_digest(stage.module)).hexdigest()
 
 

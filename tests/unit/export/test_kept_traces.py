@@ -33,8 +33,8 @@ def network(weight: float = 1.0, stride: int = 1) -> nn.Module:
     return nn.Sequential(layer)
 
 
-def stage(name: str = "mask", **changed: float) -> SimpleNamespace:
-    return SimpleNamespace(name=name, inputs=("p2",), outputs=("masks",), module=network(**changed))
+def stage(name: str = "mask", multiple: int = 32, **changed: float) -> SimpleNamespace:
+    return SimpleNamespace(name=name, inputs=("p2",), outputs=("masks",), module=network(**changed), multiple=multiple)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_the_same_stage_is_traced_once(exporter: Exporter, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "other",
-    [{"name": "keypoint"}, {"weight": 1.0000001}, {"stride": 2}],
+    [{"name": "keypoint"}, {"multiple": 1}, {"weight": 1.0000001}, {"stride": 2}],
     ids=lambda change: next(iter(change)),
 )
 def test_another_stage_is_traced(exporter: Exporter, tmp_path: Path, other: dict) -> None:

@@ -68,7 +68,7 @@ def test_check_refuses(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=REFUSED):
         check.check_stage(path, info(path))
     with pytest.raises(ContractError, match=REFUSED):
-        check.run_stages(tmp_path, {"mask": info(path)})
+        check.run_stages(tmp_path, {"mask": info(path)}, 32)
 
 
 def test_the_runtime_refuses(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import pytest
 from maskline_export.engine.profiles import Profile, profiles, request_canvases
@@ -62,6 +63,19 @@ def test_every_canvas_that_a_request_can_share_has_a_profile(canvases: tuple[tup
         for chosen in itertools.combinations(canvases, count):
             reachable.add(choose_canvas(list(chosen), spec))  # images that fill their canvas
     assert set(request_canvases(spec)) == reachable
+
+
+@pytest.mark.parametrize("texts", [(), ("1:4:8",), ("1:4:8@96x128",)])
+def test_canvases_that_are_no_list_have_no_profiles(texts: tuple[str, ...]) -> None:
+    """The list that the refusal names is one that a model can have."""
+    own = PreprocessingSpec(800, 1333, (), canvas_multiple=1)
+    with pytest.raises(EngineBuildError, match=r"canvas_multiple: got 1, .*expected a list of canvases") as error:
+        profiles(texts, own)
+    named = "[[800, 1344], [1344, 800], [1344, 1344]]"
+    assert f"canvases to {named}, and export again" in str(error.value)
+    assert PreprocessingSpec(canvases=tuple(map(tuple, json.loads(named)))) == BASELINE
+    with pytest.raises(EngineBuildError, match=r"canvases to \[\[256, 256\]\], and"):
+        profiles(texts, PreprocessingSpec(250, 250, (), canvas_multiple=32))
 
 
 def test_shapes_of_a_tensor() -> None:

@@ -20,7 +20,7 @@ from maskline_train.spec import (
 
 UNUSUAL = ModelSpec(
     classes=("zebra", "traffic light", "日本"),
-    preprocessing=PreprocessingSpec(64, 96, ((64, 96), (96, 64)), (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)),
+    preprocessing=PreprocessingSpec(64, 96, (), (1.0, 2.0, 3.0), (4.0, 5.0, 6.0), 16),
     backbone=BackboneSpec(101, 32, "batch", 0, True, 128, "c4", 32, 8, True),
     anchors=AnchorSpec((1.0, 2.0, 3.0, 4.0, 5.0), (1.0,), True, 0.5),
     proposals=ProposalSpec(10, 20, 0.5, 1.0),
@@ -96,6 +96,8 @@ def test_a_missing_class_list_is_named():
         ("preprocessing.canvases", []),
         ("preprocessing.canvases", [[800, 1333]]),
         ("preprocessing.canvases", [[0, 32]]),
+        ("preprocessing.canvas_multiple", 0),
+        ("preprocessing.canvas_multiple", -32),
         ("preprocessing.std", [1.0, 0.0, 1.0]),
         ("backbone.base_channels", 0),
         ("backbone.frozen_stages", 6),
@@ -173,3 +175,35 @@ def test_a_mirror_swaps_the_keypoints_of_a_pair():
     assert head.flip_order == (0, 2, 1)
     with pytest.raises(ValueError, match=r"keypoint_head.flip_pairs"):
         KeypointHeadSpec(("nose",), (("left eye", "right eye"),))
+
+
+def test_a_file_of_before_canvas_multiple_has_its_list():
+    data = ModelSpec(("a",)).to_dict()
+    assert data["preprocessing"].pop("canvas_multiple") is None
+    assert ModelSpec.from_dict(data) == ModelSpec(("a",))
+
+
+@pytest.mark.parametrize("features", ["fpn", "c4", "c5"])
+@pytest.mark.parametrize("multiple", [1, 16, 31, 32, 64, 96, 100])
+def test_a_pyramid_needs_canvases_that_halve_five_times(features, multiple):
+    """Stride 32 is the deepest level that is added to a finer one; a body read as it is takes any canvas."""
+    sizes = (8.0, 16.0, 32.0, 64.0, 128.0)
+    parts = {
+        "preprocessing": PreprocessingSpec(canvases=(), canvas_multiple=multiple),
+        "backbone": BackboneSpec(features=features),
+        "anchors": AnchorSpec(sizes),
+    }
+    halves = [multiple / 2**times for times in range(6)]
+    if features != "fpn" or all(half == int(half) for half in halves):
+        assert ModelSpec(("a",), **parts).preprocessing.side_multiple == multiple
+        return
+    message = rf'preprocessing.canvas_multiple: got {multiple}, expected a multiple of 32 for backbone.features "fpn"'
+    with pytest.raises(ValueError, match=message):
+        ModelSpec(("a",), **parts)
+
+
+def test_one_of_list_and_multiple_decides():
+    with pytest.raises(ValueError, match=r"canvases: got .*, expected an empty list beside canvas_multiple 32"):
+        PreprocessingSpec(canvas_multiple=32)
+    with pytest.raises(ValueError, match=r"canvases: got \(\), expected at least one .*or a canvas_multiple"):
+        PreprocessingSpec(canvases=())

@@ -31,26 +31,30 @@ def scaled_size(size: Size, shorter_side_px: int, longer_side_px: int) -> Size:
 def resize_geometry(size: Size, spec: PreprocessingSpec) -> Size:
     """The size an image of `size` is resized to for the network, (height, width), at least 1 x 1.
 
-    When no canvas holds the result, each side is cut to that of the largest canvas (by area; ties: the last).
+    When no canvas of a list holds the result, each side is cut to that of the largest canvas (by area; ties: the
+    last). A canvas of the image's own size (`canvas_multiple`) cuts nothing.
     """
     resized = scaled_size(size, spec.shorter_side_px, spec.longer_side_px)
-    if any(_holds(canvas, resized) for canvas in spec.canvases):
+    if spec.canvas_multiple is not None or any(_holds(canvas, resized) for canvas in spec.canvases):
         return resized
     largest = sorted(spec.canvases, key=_area)[-1]
     return min(resized[0], largest[0]), min(resized[1], largest[1])
 
 
 def choose_canvas(resized: Sequence[Size], spec: PreprocessingSpec) -> Size:
-    """The canvas shared by images of these resized sizes: the smallest by area that holds all of them.
+    """The canvas shared by images of these resized sizes.
 
-    Ties keep the order of `spec.canvases`. When no single canvas holds all: the element-wise maximum of the
-    canvas of each.
+    With `canvas_multiple`: the largest height and the largest width, each rounded up, as detectron2's ImageList. Of a
+    list: the smallest canvas by area that holds all images; ties keep the order of `spec.canvases`; when no single one
+    holds all: the element-wise maximum of the canvas of each.
 
     Raises:
-        ValueError: no image, or an image that no canvas holds (`resize_geometry` never makes one).
+        ValueError: no image, or an image that no canvas of the list holds (`resize_geometry` never makes one).
     """
     if not resized:
         raise ValueError("choose_canvas: got no image, expected at least one")
+    if spec.canvas_multiple is not None:
+        return rounded_up(resized, spec.canvas_multiple)
     ordered = sorted(spec.canvases, key=_area)  # stable: ties as listed
     shared = next((canvas for canvas in ordered if all(_holds(canvas, size) for size in resized)), None)
     if shared is not None:
@@ -62,6 +66,12 @@ def choose_canvas(resized: Sequence[Size], spec: PreprocessingSpec) -> Size:
             raise ValueError(f"choose_canvas: got {size}, expected at most {ordered[-1]}; use resize_geometry")
         own.append(fitting[0])
     return max(height for height, _ in own), max(width for _, width in own)
+
+
+def rounded_up(sizes: Sequence[Size], multiple: int) -> Size:
+    """The smallest canvas with sides that are multiples of `multiple` that holds images of all these sizes."""
+    height, width = (-(-max(sides) // multiple) * multiple for sides in zip(*sizes, strict=True))
+    return height, width
 
 
 def resize_image(image: Pixels, size: Size) -> Pixels:

@@ -6,7 +6,6 @@ Letters: B images, G objects, H W canvas.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -15,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from maskline_train.data.canvas import Size, image_info, pad_image, preprocess_batch
+from maskline_train.data.canvas import Size, image_info, pad_image, preprocess_batch, rounded_up
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
 from maskline_train.data.images import Pixels
 from maskline_train.data.sampler import Draw, TrainSampler, item_rng
 from maskline_train.data.transforms import Augmentation, Sample, as_array, augment
-from maskline_train.spec import CANVAS_MULTIPLE, KeypointHeadSpec, PreprocessingSpec
+from maskline_train.spec import KeypointHeadSpec, PreprocessingSpec
 from maskline_train.target import Target
 
 UNREADABLE = (DataError, OSError)  # what an image file can do to its reader
@@ -81,7 +80,8 @@ def train_loader(
 
     Args:
         dataset: the training split.
-        spec: sizes; canvases play no part, a batch is padded to its largest image and a multiple of 32.
+        spec: sizes; a list of canvases plays no part, a batch is padded to its largest image and a multiple of
+            `side_multiple`.
         batch_size: images a process.
         seed: of the order and of the augmentation.
         augmentation: what is drawn for each image.
@@ -113,7 +113,7 @@ def train_loader(
             DataLoader(
                 _TrainItems(dataset, spec, augmentation, seed, keypoint_head),
                 batch_sampler=sampler,
-                collate_fn=_collate,
+                collate_fn=_TrainCollate(spec.side_multiple),
                 **_worker_options(workers, pin_memory),
             )
         )
@@ -145,10 +145,14 @@ def eval_loader(
 ) -> Batches:
     """All images once, in id order, prepared exactly as the server does; no targets.
 
+    Images that have a canvas of their own size (`canvas_multiple`) come one a batch, whatever `batch_size` says: on a
+    shared canvas each would be padded by the others, and its answer would no longer be that of a request of its own.
+
     Process `rank` of `world_size` takes each `world_size`-th image. `len` is the number of batches; a process may
     have none.
     """
     indices = range(rank, len(dataset), world_size)
+    batch_size = batch_size if spec.canvas_multiple is None else 1
     batches = [list(indices[start : start + batch_size]) for start in range(0, len(indices), batch_size)]
     return Batches(
         DataLoader(
@@ -242,19 +246,21 @@ def _parted(items: Sequence[Item | Exception]) -> tuple[list[Item], list[Excepti
     return good, [item for item in items if isinstance(item, Exception)]
 
 
-def _collate(items: Sequence[_TrainItem | Exception]) -> Batch | Exception:
-    good, errors = _parted(items)
-    return errors[0] if errors else _batch(good)
+@dataclasses.dataclass(frozen=True)
+class _TrainCollate:
+    multiple: int
+
+    def __call__(self, items: Sequence[_TrainItem | Exception]) -> Batch | Exception:
+        good, errors = _parted(items)
+        return errors[0] if errors else _batch(good, self.multiple)
 
 
-def _batch(items: Sequence[_TrainItem]) -> Batch:
+def _batch(items: Sequence[_TrainItem], multiple: int) -> Batch:
     sizes = [(item.sample.image.shape[0], item.sample.image.shape[1]) for item in items]
-    height, width = (
-        CANVAS_MULTIPLE * math.ceil(max(size[axis] for size in sizes) / CANVAS_MULTIPLE) for axis in (0, 1)
-    )
-    canvas = np.stack([pad_image(item.sample.image, (height, width)) for item in items])
+    shared = rounded_up(sizes, multiple)
+    canvas = np.stack([pad_image(item.sample.image, shared) for item in items])
     infos = np.stack([image_info(size, item.original) for size, item in zip(sizes, items, strict=True)])
-    targets = tuple(_target(item.sample, (height, width)) for item in items)
+    targets = tuple(_target(item.sample, shared) for item in items)
     return Batch(torch.from_numpy(canvas), torch.from_numpy(infos), targets, tuple(item.image_id for item in items))
 
 

@@ -109,7 +109,7 @@ def evaluate(
         model: on the device of `processes`.
         dataset: images and ground truth, its classes in the order of the model's.
         processes: who else evaluates.
-        batch: images of one forward pass.
+        batch: images of one forward pass; one where each image has a canvas of its own size (`canvas_multiple`).
         workers: loading processes; 0 loads in this one.
         max_images: only the first so many, by image id.
         detect: finds objects in a batch, `(canvas, image_info)`; None: `model.detect`.

@@ -11,7 +11,6 @@ Ref: paper appendix: "scales of [400, 1200] pixels with a step of 100 and on the
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,12 +19,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from maskline_train.data.canvas import image_info, pad_image, resize_image, scaled_size
+from maskline_train.data.canvas import image_info, pad_image, resize_image, rounded_up, scaled_size
 from maskline_train.data.images import Pixels
 from maskline_train.model.heads.box_head import image_candidates, suppress
 from maskline_train.model.heads.keypoint_head import decode_heatmaps
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
-from maskline_train.spec import CANVAS_MULTIPLE, PreprocessingSpec
+from maskline_train.spec import PreprocessingSpec
 
 SCALES = tuple(0.5 + 0.125 * step for step in range(9))  # 400 to 1200 px in steps of 100, where the spec says 800
 
@@ -123,15 +122,14 @@ def _look(model: MaskRCNN, image: Pixels, view: View) -> _Seen:
 
 
 def _prepare(image: Pixels, view: View, spec: PreprocessingSpec) -> tuple[Pixels, npt.NDArray[np.float32]]:
-    """The canvas [H, W, 3] and image_info [6] of a view; padded to multiples of 32 alone, no canvas of the spec."""
+    """The canvas [H, W, 3] and image_info [6] of a view; padded to a multiple of `side_multiple` alone."""
     original = image.shape[0], image.shape[1]
     shorter, longer = (round(side * view.scale) for side in (spec.shorter_side_px, spec.longer_side_px))
     size = scaled_size(original, shorter, longer)
     pixels = resize_image(image, size)
     if view.flipped:
         pixels = np.ascontiguousarray(pixels[:, ::-1])
-    height, width = (CANVAS_MULTIPLE * math.ceil(side / CANVAS_MULTIPLE) for side in size)
-    return pad_image(pixels, (height, width)), image_info(size, original)
+    return pad_image(pixels, rounded_up([size], spec.side_multiple)), image_info(size, original)
 
 
 def _mirrored(boxes: Tensor, width: int) -> Tensor:

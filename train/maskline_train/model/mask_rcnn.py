@@ -30,7 +30,7 @@ from maskline_train.model.targets import (
     sample_anchors,
     sample_rois,
 )
-from maskline_train.spec import CANVAS_MULTIPLE, ModelSpec, ProposalSpec
+from maskline_train.spec import ModelSpec, ProposalSpec
 from maskline_train.target import Target
 
 
@@ -84,7 +84,7 @@ class MaskRCNN(nn.Module):
         """The losses of a batch.
 
         Args:
-            canvas: uint8 [B, H, W, 3] RGB, H and W multiples of 32.
+            canvas: uint8 [B, H, W, 3] RGB, H and W multiples of `preprocessing.side_multiple`.
             image_info: float32 [B, 6].
             targets: one an image, on the device of the model.
             generator: decides which anchors and RoIs are sampled; on the CPU, None for torch's own.
@@ -97,7 +97,7 @@ class MaskRCNN(nn.Module):
         Raises:
             ValueError: inputs or targets of another shape, dtype or range.
         """
-        _check_inputs(canvas, image_info)
+        _check_inputs(canvas, image_info, self.spec.preprocessing.side_multiple)
         _check_targets(targets, canvas, self.spec)
         features = self.backbone(canvas, image_info)
         logits, deltas = self.rpn_head(features)
@@ -111,7 +111,7 @@ class MaskRCNN(nn.Module):
         """Find objects. Call `eval()` first where the model has ordinary batch norms.
 
         Args:
-            canvas: uint8 [B, H, W, 3] RGB, H and W multiples of 32.
+            canvas: uint8 [B, H, W, 3] RGB, H and W multiples of `preprocessing.side_multiple`.
             image_info: float32 [B, 6].
             masks: False leaves the mask and keypoint branches out: box detection alone. Ref: paper section 4.3.
 
@@ -121,7 +121,7 @@ class MaskRCNN(nn.Module):
         Raises:
             ValueError: a canvas or image_info of another shape or dtype.
         """
-        _check_inputs(canvas, image_info)
+        _check_inputs(canvas, image_info, self.spec.preprocessing.side_multiple)
         features = self.backbone(canvas, image_info)
         logits, deltas = self.rpn_head(features)
         proposals, num_proposals = self.propose(logits, deltas, image_info)
@@ -278,12 +278,12 @@ class MaskRCNN(nn.Module):
         return self.keypoint_head(roi_features)  # type: ignore[no-any-return]
 
 
-def _check_inputs(canvas: Tensor, image_info: Tensor) -> None:
+def _check_inputs(canvas: Tensor, image_info: Tensor, multiple: int) -> None:
     """Raise ValueError where the two inputs are not what every method of the network expects."""
     if canvas.dtype != torch.uint8 or canvas.dim() != 4 or canvas.shape[3] != 3:
         raise ValueError(f"canvas: got {canvas.dtype} {list(canvas.shape)}, expected torch.uint8 [B, H, W, 3]")
-    if canvas.shape[1] % CANVAS_MULTIPLE or canvas.shape[2] % CANVAS_MULTIPLE:
-        raise ValueError(f"canvas: got {canvas.shape[1]} x {canvas.shape[2]}, expected multiples of {CANVAS_MULTIPLE}")
+    if canvas.shape[1] % multiple or canvas.shape[2] % multiple:
+        raise ValueError(f"canvas: got {canvas.shape[1]} x {canvas.shape[2]}, expected multiples of {multiple}")
     if tuple(image_info.shape) != (canvas.shape[0], 6):
         raise ValueError(f"image_info: got {list(image_info.shape)}, expected [{canvas.shape[0]}, 6]")
 

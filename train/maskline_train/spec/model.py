@@ -10,7 +10,7 @@ from typing import Any
 from maskline_train.spec.backbone import BackboneSpec
 from maskline_train.spec.from_json import build, check
 from maskline_train.spec.heads import BoxHeadSpec, KeypointHeadSpec, MaskHeadSpec
-from maskline_train.spec.preprocessing import PreprocessingSpec
+from maskline_train.spec.preprocessing import CANVAS_MULTIPLE, PreprocessingSpec
 from maskline_train.spec.proposals import AnchorSpec, ProposalSpec
 from maskline_train.spec.roi_align import RoIAlignSpec
 
@@ -43,8 +43,18 @@ class ModelSpec:
             check(good, "classes", name, "a name without surrounding space on one line, as labels.txt holds it")
         sizes, levels = self.anchors.sizes_px, len(self.backbone.rpn_levels)
         check(len(sizes) % levels == 0, "anchors.sizes_px", sizes, f"the same number for each of {levels} level(s)")
+        self._check_pyramid()
         fits = self.mask_head is None or self.mask_head.kind != "res5" or self.backbone.features == "c4"
         check(fits, "mask_head.kind", "res5", 'backbone.features "c4", whose heads hold the fifth stage')
+
+    def _check_pyramid(self) -> None:
+        """Raise ValueError where the pyramid's levels would not be halves of each other on every canvas."""
+        multiple = self.preprocessing.side_multiple
+        good = self.backbone.features != "fpn" or multiple % CANVAS_MULTIPLE == 0
+        expected = (
+            f'a multiple of {CANVAS_MULTIPLE} for backbone.features "fpn", whose levels are added at twice the size'
+        )
+        check(good, "preprocessing.canvas_multiple", multiple, expected)
 
     @property
     def num_classes(self) -> int:

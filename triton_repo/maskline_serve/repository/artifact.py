@@ -55,11 +55,18 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """The part of ModelSpec that the `preprocess` model needs; canvases are (height, width)."""
+    """The part of ModelSpec that the `preprocess` model needs.
+
+    Attributes:
+        shorter_side_px, longer_side_px: what an image is resized to.
+        canvases: (height, width); none where `canvas_multiple` is a number.
+        canvas_multiple: each image has a canvas of its own, its sides rounded up to a multiple of this number.
+    """
 
     shorter_side_px: int
     longer_side_px: int
     canvases: tuple[tuple[int, int], ...]
+    canvas_multiple: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,10 +192,13 @@ def _check_inside(path: Path) -> None:
 def _preprocessing(data: dict[str, Any]) -> Preprocessing:
     """The preprocessing of the spec, with plain sanity checks."""
     canvases = tuple((int(height), int(width)) for height, width in data["canvases"])
+    multiple = data.get("canvas_multiple")  # artifacts of earlier releases do not name it
+    if (multiple is None) == (not canvases):
+        raise ValueError(f"got preprocessing {data}, expected either at least one canvas or a canvas_multiple")
     sides = [int(data["shorter_side_px"]), int(data["longer_side_px"]), *(side for pair in canvases for side in pair)]
-    if not canvases or min(sides) < 1:
-        raise ValueError(f"got preprocessing {data}, expected positive sides and at least one canvas")
-    return Preprocessing(sides[0], sides[1], canvases)
+    if min(*sides, 1 if multiple is None else int(multiple)) < 1:
+        raise ValueError(f"got preprocessing {data}, expected positive sides")
+    return Preprocessing(sides[0], sides[1], canvases, None if multiple is None else int(multiple))
 
 
 def tensor(data: dict[str, Any]) -> Tensor:

@@ -224,6 +224,7 @@ def _preprocessing(artifact: Artifact) -> dict[str, str]:
         "shorter_side_px": str(spec.shorter_side_px),
         "longer_side_px": str(spec.longer_side_px),
         "canvases": ",".join(f"{height}x{width}" for height, width in spec.canvases),
+        "canvas_multiple": "" if spec.canvas_multiple is None else str(spec.canvas_multiple),
     }
 
 

@@ -117,6 +117,12 @@ def _check_tensors(stage: str, side: str, ours: tuple[Tensor, ...], theirs: tupl
 
 
 def _check_profiles(profiles: list[tuple[tuple[int, ...], tuple[int, ...]]], artifact: Artifact) -> None:
+    if artifact.preprocessing.canvas_multiple is not None:
+        raise ValueError(
+            f"got an artifact with canvas_multiple {artifact.preprocessing.canvas_multiple}, a canvas of its own for "
+            "each image, expected a list of canvases, since engines have a profile for each; serve it with --target "
+            "cpu, or replace canvas_multiple by canvases in the checkpoint's model.json and export it again"
+        )
     built = {canvas for _, canvas in profiles}
     if missing := [canvas for canvas in _request_canvases(artifact.preprocessing.canvases) if canvas not in built]:
         height, width = missing[0]

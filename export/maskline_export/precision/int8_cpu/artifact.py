@@ -77,7 +77,7 @@ def quantise_artifact(
             infos[name] = _write_stage(folder, model, info)
         shutil.copyfile(artifact / source.labels.file, folder / source.labels.file)
         report("all stages: running in ONNX Runtime on made images")
-        check.run_stages(folder, infos)
+        check.run_stages(folder, infos, source.spec.preprocessing.side_multiple)
         manifest = dataclasses.replace(source, precision=PRECISION, stages=infos, parity=None)
         manifest.save(folder)
         report("all stages: comparing speed and detections with float32")

@@ -65,12 +65,13 @@ class Backbone(nn.Module):
         """The features of a batch of canvases.
 
         Args:
-            canvas: uint8 [B, H, W, 3] RGB, H and W multiples of 32; what it holds outside the image is ignored.
+            canvas: uint8 [B, H, W, 3] RGB, H and W multiples of 32 where there is a pyramid; what it holds outside
+                the image is ignored.
             image_info: float32 [B, 6]; entries 0 and 1 are the resized height and width.
 
         Returns:
             P2 to P6: five tensors [B, C, Hi, Wi] of strides 4, 8, 16, 32, 64; or C4 alone, of stride 16; or C5 alone,
-            of stride 32.
+            of stride 32. A level of stride s has ceil(H / s) by ceil(W / s) cells.
         """
         features: list[Tensor] = self.body(self.normalise(canvas, image_info), image_info)
         return features[-1:] if self.fpn is None else self.fpn(features)

@@ -39,7 +39,7 @@ class NonLocal(nn.Module):
         """The block's output.
 
         Args:
-            x: [B, C, H / 16, W / 16].
+            x: [B, C, ceil(H / 16), ceil(W / 16)].
             image_info: float32 [B, 6]; cells that start at or beyond the resized height or width are not read. None:
                 all are.
 

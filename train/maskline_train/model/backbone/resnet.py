@@ -155,12 +155,12 @@ class ResNet(nn.Module):
         """Features C2 to C5, or to C4.
 
         Args:
-            x: [B, 3, H, W] normalised pixels, H and W multiples of 32.
+            x: [B, 3, H, W] normalised pixels.
             image_info: float32 [B, 6]; the non-local block does not look beyond the resized height and width. None:
                 the images fill their canvas.
 
         Returns:
-            Three or four tensors [B, out_channels[i], H / s, W / s] for s = 4, 8, 16, 32.
+            Three or four tensors [B, out_channels[i], ceil(H / s), ceil(W / s)] for s = 4, 8, 16, 32.
         """
         x = functional.relu_(self.bn1.after(self.conv1, x))
         x = functional.max_pool2d(x, kernel_size=3, stride=2, padding=1)

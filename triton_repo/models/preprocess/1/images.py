@@ -47,27 +47,36 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """How the network wants its images; `canvases` as (height, width)."""
+    """How the network wants its images.
+
+    Attributes:
+        shorter_side_px, longer_side_px: what an image is resized to.
+        canvases: (height, width); none where `canvas_multiple` is a number.
+        canvas_multiple: images keep their size, and their canvas has sides rounded up to a multiple of this number.
+    """
 
     shorter_side_px: int
     longer_side_px: int
     canvases: tuple[Size, ...]
+    canvas_multiple: int | None = None
 
     def ordered_canvases(self) -> list[Size]:
         """Canvases by area, ties as listed."""
         return sorted(self.canvases, key=lambda size: size[0] * size[1])
 
     def resized_size(self, original: Size) -> Size:
-        """Size of the picture on the canvas; at least 1 x 1, cut to the largest canvas when none holds it."""
+        """Size of the picture on the canvas; at least 1 x 1, cut to the largest canvas of a list when none holds it."""
         scale = min(self.shorter_side_px / min(original), self.longer_side_px / max(original))
         height, width = (max(1, math.floor(side * scale + 0.5)) for side in original)
-        if _first_that_holds(self.ordered_canvases(), [(height, width)]) is None:
+        if self.canvas_multiple is None and _first_that_holds(self.ordered_canvases(), [(height, width)]) is None:
             last = self.ordered_canvases()[-1]
             height, width = min(height, last[0]), min(width, last[1])
         return height, width
 
     def shared_canvas(self, resized: Sequence[Size]) -> Size:
-        """The smallest canvas that holds every picture, else the element-wise maximum of each one's own."""
+        """The smallest canvas that holds every picture; of a list that has none, the maximum of each one's own."""
+        if self.canvas_multiple is not None:
+            return _rounded_up(resized, self.canvas_multiple)
         ordered = self.ordered_canvases()
         shared = _first_that_holds(ordered, resized)
         if shared is not None:
@@ -76,10 +85,41 @@ class Geometry:
         return max(size[0] for size in own), max(size[1] for size in own)
 
 
+def _rounded_up(resized: Sequence[Size], multiple: int) -> Size:
+    """The largest height and the largest width, each rounded up to a multiple."""
+    height, width = (multiple * math.ceil(max(size[axis] for size in resized) / multiple) for axis in (0, 1))
+    return height, width
+
+
 def _first_that_holds(ordered: Iterable[Size], resized: Sequence[Size]) -> Size | None:
     """First canvas at least as high and wide as every picture."""
     height, width = max(size[0] for size in resized), max(size[1] for size in resized)
     return next((canvas for canvas in ordered if canvas[0] >= height and canvas[1] >= width), None)
+
+
+def geometry_of(parameters: dict[str, str]) -> Geometry:
+    """The sizes that the parameters of config.pbtxt say.
+
+    Raises:
+        ValueError: one is missing or wrong, or both `canvases` and `canvas_multiple` are set; the text names it.
+    """
+    sides = whole_number(parameters, "shorter_side_px"), whole_number(parameters, "longer_side_px")
+    canvases, multiple = parameters.get("canvases", ""), parameters.get("canvas_multiple", "")
+    if not multiple:
+        return Geometry(*sides, parse_canvases(canvases))
+    if canvases:
+        raise ValueError(
+            f"canvases: got {canvases!r} beside canvas_multiple {multiple!r}, expected one; empty the other"
+        )
+    return Geometry(*sides, (), whole_number(parameters, "canvas_multiple"))
+
+
+def whole_number(parameters: dict[str, str], key: str) -> int:
+    """A parameter that is a whole number above zero; ValueError names it when it is not."""
+    value = parameters.get(key, "")
+    if not value.isascii() or not value.isdigit() or int(value) == 0:
+        raise ValueError(f"{key}: got {value!r}, expected a whole number above zero")
+    return int(value)
 
 
 def parse_canvases(text: str) -> tuple[Size, ...]:

@@ -29,12 +29,8 @@ class TritonPythonModel:
         self._artifact = text.get(_ARTIFACT, "")
         limits = ("max_image_bytes", "max_image_pixels", "max_image_side_px")
         try:
-            self._geometry = images.Geometry(
-                _number(text, "shorter_side_px"),
-                _number(text, "longer_side_px"),
-                images.parse_canvases(text.get("canvases", "")),
-            )
-            self._limits = images.Limits(*(_number(text, key) for key in limits))
+            self._geometry = images.geometry_of(text)
+            self._limits = images.Limits(*(images.whole_number(text, key) for key in limits))
         except ValueError as error:
             raise pb_utils.TritonModelException(f"preprocess: config.pbtxt: parameter {error}") from error
         # Our limits take the place of Pillow's, which would print a warning from 89 megapixels on.
@@ -88,11 +84,3 @@ class TritonPythonModel:
 def _files(request: Any) -> list[bytes]:
     """The files of a request."""
     return list(pb_utils.get_input_tensor_by_name(request, "image").as_numpy().reshape(-1))
-
-
-def _number(parameters: dict[str, str], key: str) -> int:
-    """A parameter that is a whole number above zero; ValueError names it when it is not."""
-    value = parameters.get(key, "")
-    if not value.isascii() or not value.isdigit() or int(value) == 0:
-        raise ValueError(f"{key}: got {value!r}, expected a whole number above zero")
-    return int(value)
