@@ -55,6 +55,11 @@ VARIANTS: dict[str, ModelSpec] = {
     "agnostic_softmax": dataclasses.replace(
         _BASE, mask_head=MaskHeadSpec(num_convs=1, channels=8, activation="softmax", class_agnostic=True)
     ),
+    # what later networks have before the answers: convolutions and norms in the box head
+    "convolutional_heads": dataclasses.replace(
+        _BASE,
+        box_head=BoxHeadSpec(hidden=32, num_convs=2, conv_channels=8, num_fcs=1, norm="group", norm_groups=4),
+    ),
 }
 # RoIPool, which has no body of static shapes, with the features of stride 32 and competing classes from an MLP.
 RAGGED: dict[str, ModelSpec] = {

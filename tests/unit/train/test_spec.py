@@ -31,21 +31,35 @@ UNUSUAL = ModelSpec(
 )
 
 
-@pytest.mark.parametrize("spec", [ModelSpec(("a",)), UNUSUAL])
+# What cannot be said of a network whose heads are the fifth stage.
+CONVOLUTIONAL = ModelSpec(
+    ("a",),
+    box_head=BoxHeadSpec(num_convs=4, conv_channels=24, num_fcs=1, norm="group", norm_groups=8),
+)
+
+
+@pytest.mark.parametrize("spec", [ModelSpec(("a",)), UNUSUAL, CONVOLUTIONAL])
 def test_a_spec_survives_its_file(tmp_path, spec):
     spec.save(tmp_path / "model.json")
     assert ModelSpec.load(tmp_path / "model.json") == spec
 
 
-def test_every_field_of_the_unusual_spec_differs_from_its_default():
+def test_every_field_differs_from_its_default_in_an_unusual_spec():
     # so that the round trip above proves that each one is written
-    default = ModelSpec(("a",))
+    default = ModelSpec(("a",), keypoint_head=KeypointHeadSpec(("nose",)))
     for field in dataclasses.fields(ModelSpec)[1:]:
-        ours, theirs = getattr(UNUSUAL, field.name), getattr(default, field.name)
-        if theirs is None:
-            theirs = KeypointHeadSpec(("nose",))
-        for inner in dataclasses.fields(ours):
-            assert getattr(ours, inner.name) != getattr(theirs, inner.name), f"{field.name}.{inner.name}"
+        usual, *unusual = (getattr(spec, field.name) for spec in (default, UNUSUAL, CONVOLUTIONAL))
+        for inner in dataclasses.fields(usual):
+            found = {getattr(part, inner.name) for part in unusual if part is not None}
+            assert found - {getattr(usual, inner.name)}, f"{field.name}.{inner.name}"
+
+
+def test_a_file_of_an_earlier_release_means_what_it_meant(tmp_path):
+    data = ModelSpec(("a", "b")).to_dict()
+    for name in ("num_convs", "conv_channels", "num_fcs", "norm", "norm_groups"):
+        del data["box_head"][name]
+    (tmp_path / "model.json").write_text(json.dumps(data))
+    assert ModelSpec.load(tmp_path / "model.json") == ModelSpec(("a", "b"))
 
 
 def changed(path, value):
@@ -122,6 +136,11 @@ def test_a_missing_class_list_is_named():
         ("box_head.nms_thresh", -0.5),
         ("box_head.max_detections", 0),
         ("box_head.min_side_px", 0.0),
+        ("box_head.num_convs", -1),
+        ("box_head.conv_channels", 0),
+        ("box_head.num_fcs", 0),
+        ("box_head.norm", "group"),
+        ("box_head.norm_groups", 0),
         ("mask_head.pooled_side", 0),
         ("mask_head.num_convs", 0),
         ("mask_head.channels", 0),
@@ -166,6 +185,17 @@ def test_parts_that_do_not_fit_together_are_refused():
         ModelSpec(("a",), anchors=AnchorSpec(sizes_px=(32.0, 64.0)))
     with pytest.raises(ValueError, match=r"mask_head.kind: got 'res5', expected backbone.features \"c4\""):
         ModelSpec(("a",), mask_head=MaskHeadSpec(kind="res5"))
+
+
+def test_a_box_head_says_what_its_norm_needs():
+    with pytest.raises(ValueError, match=r"^box_head.norm: got 'batch', expected one of \('none', 'group'\) \(a batch"):
+        BoxHeadSpec(num_convs=1, norm="batch")
+    with pytest.raises(ValueError, match=r"^box_head.norm_groups: got 32, expected a divisor of 24, the channels that"):
+        BoxHeadSpec(num_convs=1, conv_channels=24, norm="group")
+    with pytest.raises(ValueError, match=r"^box_head.norm: got 'group', expected 'none' without convolutions"):
+        BoxHeadSpec(norm="group")
+    with pytest.raises(ValueError, match=r"^box_head.num_convs: got 4, expected 0 with backbone.features \"c4\""):
+        ModelSpec(("a",), backbone=BackboneSpec(features="c4"), box_head=BoxHeadSpec(num_convs=4))
 
 
 def test_a_mirror_swaps_the_keypoints_of_a_pair():

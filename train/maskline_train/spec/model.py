@@ -45,6 +45,9 @@ class ModelSpec:
         check(len(sizes) % levels == 0, "anchors.sizes_px", sizes, f"the same number for each of {levels} level(s)")
         fits = self.mask_head is None or self.mask_head.kind != "res5" or self.backbone.features == "c4"
         check(fits, "mask_head.kind", "res5", 'backbone.features "c4", whose heads hold the fifth stage')
+        fits = self.box_head.num_convs == 0 or self.backbone.features != "c4"
+        expected = '0 with backbone.features "c4", whose box head is the fifth stage'
+        check(fits, "box_head.num_convs", self.box_head.num_convs, expected)
 
     @property
     def num_classes(self) -> int:

@@ -17,14 +17,20 @@ INFO = torch.tensor([[96.0, 128.0, 1, 1, 96, 128], [90.0, 100.0, 1, 1, 90, 100]]
 ONE_LEVEL = AnchorSpec(sizes_px=(16.0, 32.0, 64.0))
 
 
-def variant(features="fpn", depth=18, mask_head=MaskHeadSpec(num_convs=1, channels=8, hidden=16), **body):  # noqa: B008
+def variant(
+    features="fpn",
+    depth=18,
+    mask_head=MaskHeadSpec(num_convs=1, channels=8, hidden=16),  # noqa: B008
+    box_head=None,
+    **body,
+):
     base = tiny_spec()
     changes = {"depth": depth, "base_channels": 8, "norm": "batch", "frozen_stages": 0, "fpn_channels": 8, **body}
     return dataclasses.replace(
         base,
         backbone=BackboneSpec(features=features, **changes),
         anchors=base.anchors if features == "fpn" else ONE_LEVEL,
-        box_head=BoxHeadSpec(hidden=32, pooled_side=14 if features == "c4" else 7),
+        box_head=BoxHeadSpec(hidden=32, pooled_side=14 if features == "c4" else 7, **(box_head or {})),
         mask_head=mask_head,
     )
 
@@ -52,6 +58,10 @@ VARIANTS = {
     "one mask for all classes": variant(mask_head=masks(class_agnostic=True)),
     "competing classes": variant(mask_head=masks(activation="softmax")),
     "boxes alone": variant(mask_head=None),
+    "convolutions in the box head": variant(box_head={"num_convs": 2, "conv_channels": 8, "num_fcs": 1}),
+    "a box head with norms and three layers": variant(
+        box_head={"num_convs": 1, "conv_channels": 8, "num_fcs": 3, "norm": "group", "norm_groups": 4}
+    ),
 }
 
 
