@@ -13,6 +13,7 @@ from maskline_train.spec import (
     ModelSpec,
     ProposalSpec,
     RoIAlignSpec,
+    RPNHeadSpec,
 )
 from support.models.tiny import tiny_spec
 
@@ -55,9 +56,11 @@ VARIANTS: dict[str, ModelSpec] = {
     "agnostic_softmax": dataclasses.replace(
         _BASE, mask_head=MaskHeadSpec(num_convs=1, channels=8, activation="softmax", class_agnostic=True)
     ),
-    # what later networks have before the answers: convolutions and norms in the box head
+    # what later networks have before the answers: convolutions and norms in the box head, two in the RPN; a score cut
     "convolutional_heads": dataclasses.replace(
         _BASE,
+        rpn_head=RPNHeadSpec(num_convs=2),
+        proposals=dataclasses.replace(_BASE.proposals, score_thresh=0.515),
         box_head=BoxHeadSpec(hidden=32, num_convs=2, conv_channels=8, num_fcs=1, norm="group", norm_groups=4),
     ),
 }

@@ -16,6 +16,7 @@ from maskline_train.spec import (
     PreprocessingSpec,
     ProposalSpec,
     RoIAlignSpec,
+    RPNHeadSpec,
 )
 
 UNUSUAL = ModelSpec(
@@ -23,7 +24,8 @@ UNUSUAL = ModelSpec(
     preprocessing=PreprocessingSpec(64, 96, ((64, 96), (96, 64)), (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)),
     backbone=BackboneSpec(101, 32, "batch", 0, True, 128, "c4", 32, 8, True),
     anchors=AnchorSpec((1.0, 2.0, 3.0, 4.0, 5.0), (1.0,), True, 0.5),
-    proposals=ProposalSpec(10, 20, 0.5, 1.0),
+    rpn_head=RPNHeadSpec(2),
+    proposals=ProposalSpec(10, 20, 0.5, 1.0, 0.05),
     roi_align=RoIAlignSpec(0, False, 112.0, 3, "pool"),
     box_head=BoxHeadSpec(5, 64, (1.0, 1.0, 1.0, 1.0), 0.0, 0.3, 7, 2.0),
     mask_head=MaskHeadSpec(4, 1, 16, "res5", 64, "softmax", True),
@@ -56,6 +58,7 @@ def test_every_field_differs_from_its_default_in_an_unusual_spec():
 
 def test_a_file_of_an_earlier_release_means_what_it_meant(tmp_path):
     data = ModelSpec(("a", "b")).to_dict()
+    del data["rpn_head"], data["proposals"]["score_thresh"]
     for name in ("num_convs", "conv_channels", "num_fcs", "norm", "norm_groups"):
         del data["box_head"][name]
     (tmp_path / "model.json").write_text(json.dumps(data))
@@ -126,6 +129,9 @@ def test_a_missing_class_list_is_named():
         ("proposals.nms_thresh", 0.0),
         ("proposals.nms_thresh", 1.1),
         ("proposals.min_side_px", 0.0),
+        ("proposals.score_thresh", -0.1),
+        ("proposals.score_thresh", float("nan")),
+        ("rpn_head.num_convs", 0),
         ("roi_align.sampling_ratio", -1),
         ("roi_align.canonical_size_px", 0.0),
         ("box_head.pooled_side", 0),

@@ -9,7 +9,7 @@ from maskline_train.spec.group_norm import HeadNorm
 from maskline_train.spec.heads import BoxHeadSpec, KeypointHeadSpec, MaskHeadSpec
 from maskline_train.spec.model import FORMAT, ModelSpec
 from maskline_train.spec.preprocessing import CANVAS_MULTIPLE, PreprocessingSpec
-from maskline_train.spec.proposals import AnchorSpec, ProposalSpec
+from maskline_train.spec.proposals import AnchorSpec, ProposalSpec, RPNHeadSpec
 from maskline_train.spec.roi_align import RoIAlignSpec
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "ModelSpec",
     "PreprocessingSpec",
     "ProposalSpec",
+    "RPNHeadSpec",
     "RoIAlignSpec",
 ]

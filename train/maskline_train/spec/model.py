@@ -11,7 +11,7 @@ from maskline_train.spec.backbone import BackboneSpec
 from maskline_train.spec.from_json import build, check
 from maskline_train.spec.heads import BoxHeadSpec, KeypointHeadSpec, MaskHeadSpec
 from maskline_train.spec.preprocessing import PreprocessingSpec
-from maskline_train.spec.proposals import AnchorSpec, ProposalSpec
+from maskline_train.spec.proposals import AnchorSpec, ProposalSpec, RPNHeadSpec
 from maskline_train.spec.roi_align import RoIAlignSpec
 
 FORMAT = "maskline-model/1"
@@ -28,6 +28,7 @@ class ModelSpec:
     preprocessing: PreprocessingSpec = PreprocessingSpec()
     backbone: BackboneSpec = BackboneSpec()
     anchors: AnchorSpec = AnchorSpec()
+    rpn_head: RPNHeadSpec = RPNHeadSpec()
     proposals: ProposalSpec = ProposalSpec()
     roi_align: RoIAlignSpec = RoIAlignSpec()
     box_head: BoxHeadSpec = BoxHeadSpec()
