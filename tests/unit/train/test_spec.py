@@ -36,7 +36,9 @@ UNUSUAL = ModelSpec(
 # What cannot be said of a network whose heads are the fifth stage.
 CONVOLUTIONAL = ModelSpec(
     ("a",),
+    backbone=BackboneSpec(fpn_norm="group", norm_groups=16),
     box_head=BoxHeadSpec(num_convs=4, conv_channels=24, num_fcs=1, norm="group", norm_groups=8),
+    mask_head=MaskHeadSpec(norm="group", norm_groups=64),
 )
 
 
@@ -59,6 +61,8 @@ def test_every_field_differs_from_its_default_in_an_unusual_spec():
 def test_a_file_of_an_earlier_release_means_what_it_meant(tmp_path):
     data = ModelSpec(("a", "b")).to_dict()
     del data["rpn_head"], data["proposals"]["score_thresh"]
+    del data["backbone"]["fpn_norm"], data["backbone"]["norm_groups"]
+    del data["mask_head"]["norm"], data["mask_head"]["norm_groups"]
     for name in ("num_convs", "conv_channels", "num_fcs", "norm", "norm_groups"):
         del data["box_head"][name]
     (tmp_path / "model.json").write_text(json.dumps(data))
@@ -151,6 +155,8 @@ def test_a_missing_class_list_is_named():
         ("mask_head.num_convs", 0),
         ("mask_head.channels", 0),
         ("mask_head.hidden", 0),
+        ("mask_head.norm_groups", 0),
+        ("backbone.norm_groups", 0),
         ("backbone.groups", 0),
         ("backbone.width_per_group", 0),
     ],
@@ -191,6 +197,19 @@ def test_parts_that_do_not_fit_together_are_refused():
         ModelSpec(("a",), anchors=AnchorSpec(sizes_px=(32.0, 64.0)))
     with pytest.raises(ValueError, match=r"mask_head.kind: got 'res5', expected backbone.features \"c4\""):
         ModelSpec(("a",), mask_head=MaskHeadSpec(kind="res5"))
+
+
+def test_pyramid_and_mask_head_say_what_their_norms_need():
+    with pytest.raises(ValueError, match=r"^backbone.fpn_norm: got 'batch', expected one of \('none', 'group'\)"):
+        BackboneSpec(fpn_norm="batch")
+    with pytest.raises(ValueError, match=r"^backbone.norm_groups: got 32, expected a divisor of 8, the channels that"):
+        BackboneSpec(fpn_norm="group", fpn_channels=8)
+    with pytest.raises(ValueError, match=r"^backbone.fpn_norm: got 'group', expected 'none' for the features 'c5', wi"):
+        BackboneSpec(fpn_norm="group", features="c5")
+    with pytest.raises(ValueError, match=r"^mask_head.norm_groups: got 32, expected a divisor of 16, the channels"):
+        MaskHeadSpec(norm="group", channels=16)
+    with pytest.raises(ValueError, match=r"^mask_head.norm: got 'group', expected 'none' for the kind 'mlp', which"):
+        MaskHeadSpec(norm="group", kind="mlp")
 
 
 def test_a_box_head_says_what_its_norm_needs():

@@ -7,6 +7,7 @@ import typing
 from typing import Literal
 
 from maskline_train.spec.from_json import check
+from maskline_train.spec.group_norm import NUM_GROUPS, HeadNorm, check_norm
 
 FIRST_LEVEL = 2  # levels are numbered by the log2 of their stride: the finest of a pyramid, of stride 4, is level 2
 STRIDES = (4, 8, 16, 32, 64)  # P2 to P6, canvas pixels a cell
@@ -23,6 +24,10 @@ class BackboneSpec:
     ResNeXt 32x8d is `groups=32, width_per_group=8`, 64x4d `groups=64, width_per_group=4`. Levels are numbered by the
     log2 of their stride. `fpn`: RPN on P2 to P6, heads on P2 to P5. `c4`: both on C4, the body's own fourth stage (its
     fifth is part of the heads). `c5`: both on C5, stride 32.
+
+    Group norms have `norm_groups` groups. Those of the body have fewer where that would leave a group a single channel,
+    in slimmer bodies than the published; those of the pyramid never. Ref: Wu and He 2018 (Group Normalization),
+    section 4.2, and detectron2's `MODEL.FPN.NORM`, for the pyramid's.
     """
 
     depth: _Depth = 50
@@ -35,6 +40,8 @@ class BackboneSpec:
     groups: int = 1
     width_per_group: int = 64  # of base_channels = 64
     non_local: bool = False  # one non-local block before the last block of res4. Ref: Wang et al. 2018, section 4.1
+    fpn_norm: HeadNorm = "none"  # behind each convolution of the pyramid, which then has no bias
+    norm_groups: int = NUM_GROUPS  # of every group norm of body and pyramid
 
     def __post_init__(self) -> None:
         depths, norms = typing.get_args(_Depth), typing.get_args(_Norm)
@@ -45,6 +52,9 @@ class BackboneSpec:
         check(self.fpn_channels > 0, "backbone.fpn_channels", self.fpn_channels, "at least 1")
         features = typing.get_args(_Features)
         check(self.features in features, "backbone.features", self.features, f"one of {features}")
+        check_norm("backbone.fpn_norm", self.fpn_norm, self.norm_groups, self.fpn_channels)
+        good = self.fpn_norm == "none" or self.features == "fpn"
+        check(good, "backbone.fpn_norm", self.fpn_norm, f"'none' for the features {self.features!r}, without a pyramid")
         check(self.groups > 0, "backbone.groups", self.groups, "at least 1")
         check(self.width_per_group > 0, "backbone.width_per_group", self.width_per_group, "at least 1")
         check(self.depth != 18 or self.groups == 1, "backbone.groups", self.groups, "1 for depth 18 (basic blocks)")

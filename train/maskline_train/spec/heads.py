@@ -70,6 +70,8 @@ class MaskHeadSpec:
     hidden: int = 1024  # of the two hidden layers of `mlp`
     activation: _MaskActivation = "sigmoid"
     class_agnostic: bool = False
+    norm: HeadNorm = "none"  # of `fcn`: between a convolution and its ReLU. Ref: Wu and He 2018, section 4.2
+    norm_groups: int = NUM_GROUPS
 
     def __post_init__(self) -> None:
         kinds, activations = typing.get_args(_MaskHead), typing.get_args(_MaskActivation)
@@ -79,6 +81,9 @@ class MaskHeadSpec:
         check(self.num_convs > 0, "mask_head.num_convs", self.num_convs, "at least 1")
         check(self.channels > 0, "mask_head.channels", self.channels, "at least 1")
         check(self.hidden > 0, "mask_head.hidden", self.hidden, "at least 1")
+        check_norm("mask_head.norm", self.norm, self.norm_groups, self.channels)
+        good = self.norm == "none" or self.kind == "fcn"
+        check(good, "mask_head.norm", self.norm, f"'none' for the kind {self.kind!r}, which has no 3 x 3 convolutions")
 
     @property
     def mask_side(self) -> int:

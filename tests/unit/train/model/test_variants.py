@@ -70,6 +70,8 @@ VARIANTS = {
     "boxes alone": variant(mask_head=None),
     "convolutions in the box head": variant(box_head={"num_convs": 2, "conv_channels": 8, "num_fcs": 1}),
     "two convolutions in the RPN": variant(rpn_convs=2),
+    "group norms in the pyramid": variant(fpn_norm="group", norm_groups=2),
+    "group norms in the mask head": variant(mask_head=masks(norm="group", norm_groups=4)),
     "a box head with norms and three layers": variant(
         box_head={"num_convs": 1, "conv_channels": 8, "num_fcs": 3, "norm": "group", "norm_groups": 4}
     ),
