@@ -57,6 +57,7 @@ CASES = [
     pytest.param(("boxes_alone", "dense"), marks=pytest.mark.long),
     pytest.param(("agnostic_softmax", "ort"), marks=pytest.mark.long),
     ("convolutional_heads", "dense"),
+    ("dilated_c5", "dense"),
 ]
 
 

@@ -66,6 +66,13 @@ VARIANTS: dict[str, ModelSpec] = {
         proposals=dataclasses.replace(_BASE.proposals, score_thresh=0.515),
         box_head=BoxHeadSpec(hidden=32, num_convs=2, conv_channels=8, num_fcs=1, norm="group", norm_groups=4),
     ),
+    # a fifth stage of stride 16, dilated, read by all heads
+    "dilated_c5": dataclasses.replace(
+        _BASE,
+        backbone=dataclasses.replace(_BODY, features="dc5"),
+        anchors=_FEW,
+        box_head=BoxHeadSpec(hidden=32),
+    ),
 }
 # RoIPool, which has no body of static shapes, with the features of stride 32 and competing classes from an MLP.
 RAGGED: dict[str, ModelSpec] = {

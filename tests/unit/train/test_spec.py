@@ -199,6 +199,17 @@ def test_parts_that_do_not_fit_together_are_refused():
         ModelSpec(("a",), mask_head=MaskHeadSpec(kind="res5"))
 
 
+def test_levels_and_their_names():
+    levels = {f: BackboneSpec(features=f) for f in ("fpn", "c4", "c5", "dc5")}
+    assert {name: body.rpn_levels for name, body in levels.items()} == {
+        **{"fpn": (2, 3, 4, 5, 6), "c4": (4,), "c5": (5,), "dc5": (4,)}  # log2 of their strides
+    }
+    assert {name: body.feature_names for name, body in levels.items()} == {
+        **{"fpn": ("p2", "p3", "p4", "p5"), "c4": ("c4",), "c5": ("c5",), "dc5": ("c5",)}
+    }
+    assert [body.feature_channels for body in levels.values()] == [256, 1024, 2048, 2048]
+
+
 def test_pyramid_and_mask_head_say_what_their_norms_need():
     with pytest.raises(ValueError, match=r"^backbone.fpn_norm: got 'batch', expected one of \('none', 'group'\)"):
         BackboneSpec(fpn_norm="batch")

@@ -14,7 +14,7 @@ STRIDES = (4, 8, 16, 32, 64)  # P2 to P6, canvas pixels a cell
 
 _Depth = Literal[18, 50, 101, 152]
 _Norm = Literal["frozen_batch", "batch", "sync_batch", "group"]
-_Features = Literal["fpn", "c4", "c5"]
+_Features = Literal["fpn", "c4", "c5", "dc5"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,10 @@ class BackboneSpec:
 
     ResNeXt 32x8d is `groups=32, width_per_group=8`, 64x4d `groups=64, width_per_group=4`. Levels are numbered by the
     log2 of their stride. `fpn`: RPN on P2 to P6, heads on P2 to P5. `c4`: both on C4, the body's own fourth stage (its
-    fifth is part of the heads). `c5`: both on C5, stride 32.
+    fifth is part of the heads). `c5`: both on C5, stride 32. `dc5`: both on a C5 of stride 16, so of level 4: its stage
+    keeps the size and has dilation 2 in all its 3 x 3 convolutions instead. Ref: R-FCN (Dai et al. 2016), "A trous and
+    stride"; `RES5_DILATION` 2 in detectron2's modeling/backbone/resnet.py. Differs: torchvision's
+    `replace_stride_with_dilation` leaves the first block of the stage without dilation.
 
     Group norms have `norm_groups` groups. Those of the body have fewer where that would leave a group a single channel,
     in slimmer bodies than the published; those of the pyramid never. Ref: Wu and He 2018 (Group Normalization),
@@ -62,18 +65,22 @@ class BackboneSpec:
     @property
     def rpn_levels(self) -> tuple[int, ...]:
         """Level numbers that the region proposal network reads, finest first."""
-        return {"fpn": (2, 3, 4, 5, 6), "c4": (4,), "c5": (5,)}[self.features]
+        return {"fpn": (2, 3, 4, 5, 6), "c4": (4,), "c5": (5,), "dc5": (4,)}[self.features]
 
     @property
     def roi_levels(self) -> tuple[int, ...]:
         """Level numbers that the heads read, finest first: P6 serves the region proposal network alone."""
-        return {"fpn": (2, 3, 4, 5), "c4": (4,), "c5": (5,)}[self.features]
+        return self.rpn_levels[:4]
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """A name for each of `rpn_levels`, in the artifact and on the wire: p2 to p6, or c4, or c5 of either stride."""
+        return {"fpn": ("p2", "p3", "p4", "p5", "p6"), "c4": ("c4",), "c5": ("c5",), "dc5": ("c5",)}[self.features]
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the tensors that the heads read, in the artifact and on the wire: p2 to p5, or c4, or c5."""
-        letter = "p" if self.features == "fpn" else "c"
-        return tuple(f"{letter}{level}" for level in self.roi_levels)
+        """A name for each of `roi_levels`, of the tensors that the heads read."""
+        return self.level_names[: len(self.roi_levels)]
 
     @property
     def body_channels(self) -> tuple[int, int, int, int]:
@@ -84,4 +91,6 @@ class BackboneSpec:
     @property
     def feature_channels(self) -> int:
         """C: channels of every level that RPN and heads read."""
-        return {"fpn": self.fpn_channels, "c4": self.body_channels[2], "c5": self.body_channels[3]}[self.features]
+        if self.features == "fpn":
+            return self.fpn_channels
+        return self.body_channels[2 if self.features == "c4" else 3]

@@ -56,6 +56,7 @@ VARIANTS = {
     "C4, competing classes": variant("c4", mask_head=masks(kind="res5", activation="softmax")),
     "C4, boxes alone": variant("c4", mask_head=None),
     "C5": variant("c5"),
+    "dilated C5": variant("dc5"),
     "ResNeXt": variant(depth=50, groups=4, width_per_group=32),
     "frozen norms": variant(norm="frozen_batch"),
     "synchronised norms": variant(norm="sync_batch"),

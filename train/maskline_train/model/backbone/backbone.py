@@ -87,7 +87,7 @@ class Backbone(nn.Module):
 
         Returns:
             P2 to P6: five tensors [B, C, Hi, Wi] of strides 4, 8, 16, 32, 64; or C4 alone, of stride 16; or C5 alone,
-            of stride 32.
+            of stride 32, or of 16 where it is dilated.
         """
         features: list[Tensor] = self.body(self.normalise(canvas, image_info), image_info)
         return features[-1:] if self.fpn is None else self.fpn(features)
