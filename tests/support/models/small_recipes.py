@@ -45,8 +45,8 @@ def small(recipe: Recipe) -> Recipe:
 
     What makes it the recipe it is stays: which features are read, which heads there are and how they work, norms,
     frozen stages, the number of groups, the non-local block, the RoI operator, thresholds, optimiser, decay, number
-    format, flips. Depths above 18 become 50, which `few_blocks` makes shorter still. The batch is scaled as
-    `--total-batch` does it, so the rate and what counts steps follow.
+    format, flips. Basic blocks are those of depth 18, others those of 50, which `few_blocks` makes shorter still. The
+    batch is scaled as `--total-batch` does it, so the rate and what counts steps follow.
     """
     ratio = SHORTER_PX / recipe.model.preprocessing.shorter_side_px
     scales = recipe.augmentation.shorter_side_px
@@ -74,7 +74,7 @@ def _small_model(spec: ModelSpec, ratio: float) -> ModelSpec:
         ),
         backbone=dataclasses.replace(
             body,
-            depth=18 if body.depth == 18 else 50,
+            depth=18 if body.basic_blocks else 50,
             base_channels=CHANNELS if body.groups == 1 else 64 // body.width_per_group,  # one channel a group in res2
             fpn_channels=CHANNELS,
         ),
@@ -117,7 +117,7 @@ def parts(spec: ModelSpec) -> frozenset[tuple[object, ...]]:
     Batch norms, frozen or not, are part of the convolutions by then.
     """
     body, roi = spec.backbone, spec.roi_align
-    block = "basic" if body.depth == 18 else "bottleneck" if body.groups == 1 else "grouped"
+    block = "basic" if body.basic_blocks else "bottleneck" if body.groups == 1 else "grouped"
     reads = (body.features, block if body.features == "c4" else "", roi.mode, roi.sampling_ratio, roi.aligned)
     found: set[tuple[object, ...]] = {
         ("blocks", block, "group" if body.norm == "group" else "folded"),

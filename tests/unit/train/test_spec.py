@@ -86,7 +86,7 @@ def changed(path, value):
         ("colour", 1, r"model: unknown key 'colour'"),
         ("backbone.colour", 1, r"model.backbone: unknown key 'colour'"),
         ("backbone", 3, r"model.backbone: got 3, expected an object"),
-        ("backbone.depth", 34, r"model.backbone.depth: got 34, expected one of 18, 50, 101"),
+        ("backbone.depth", 26, r"model.backbone.depth: got 26, expected one of 18, 34, 50, 101"),
         ("backbone.frozen_stages", True, r"frozen_stages: got True, expected a int"),
         ("backbone.stride_in_1x1", 1, r"stride_in_1x1: got 1, expected a bool"),
         ("anchors.sizes_px", "32", r"sizes_px: got '32', expected a list"),
@@ -167,8 +167,11 @@ def test_values_out_of_range_are_refused_by_name(path, value):
 
 
 def test_values_are_checked_in_code_too():
-    with pytest.raises(ValueError, match=r"backbone.depth: got 34, expected one of \(18, 50, 101, 152\)"):
-        BackboneSpec(depth=34)
+    with pytest.raises(ValueError, match=r"backbone.depth: got 26, expected one of \(18, 34, 50, 101, 152\)"):
+        BackboneSpec(depth=26)
+    for depth in (18, 34):
+        with pytest.raises(ValueError, match=rf"^backbone.groups: got 2, expected 1 for depth {depth} \(basic"):
+            BackboneSpec(depth=depth, groups=2)
     with pytest.raises(ValueError, match=r"backbone.norm: got 'layer'"):
         BackboneSpec(norm="layer")
 

@@ -12,7 +12,7 @@ from maskline_train.spec.group_norm import NUM_GROUPS, HeadNorm, check_norm
 FIRST_LEVEL = 2  # levels are numbered by the log2 of their stride: the finest of a pyramid, of stride 4, is level 2
 STRIDES = (4, 8, 16, 32, 64)  # P2 to P6, canvas pixels a cell
 
-_Depth = Literal[18, 50, 101, 152]
+_Depth = Literal[18, 34, 50, 101, 152]
 _Norm = Literal["frozen_batch", "batch", "sync_batch", "group"]
 _Features = Literal["fpn", "c4", "c5", "dc5"]
 
@@ -60,7 +60,13 @@ class BackboneSpec:
         check(good, "backbone.fpn_norm", self.fpn_norm, f"'none' for the features {self.features!r}, without a pyramid")
         check(self.groups > 0, "backbone.groups", self.groups, "at least 1")
         check(self.width_per_group > 0, "backbone.width_per_group", self.width_per_group, "at least 1")
-        check(self.depth != 18 or self.groups == 1, "backbone.groups", self.groups, "1 for depth 18 (basic blocks)")
+        good = self.groups == 1 or not self.basic_blocks
+        check(good, "backbone.groups", self.groups, f"1 for depth {self.depth} (basic blocks)")
+
+    @property
+    def basic_blocks(self) -> bool:
+        """Whether the body is of basic blocks, not bottlenecks. Ref: He et al. 2016 (ResNet), table 1."""
+        return self.depth in (18, 34)
 
     @property
     def rpn_levels(self) -> tuple[int, ...]:
@@ -85,7 +91,7 @@ class BackboneSpec:
     @property
     def body_channels(self) -> tuple[int, int, int, int]:
         """Channels of C2 to C5."""
-        widest = self.base_channels * (1 if self.depth == 18 else 4)
+        widest = self.base_channels * (1 if self.basic_blocks else 4)
         return (widest, 2 * widest, 4 * widest, 8 * widest)
 
     @property

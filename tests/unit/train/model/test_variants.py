@@ -57,6 +57,7 @@ VARIANTS = {
     "C4, boxes alone": variant("c4", mask_head=None),
     "C5": variant("c5"),
     "dilated C5": variant("dc5"),
+    "ResNet-34": variant(depth=34, norm="group"),
     "ResNeXt": variant(depth=50, groups=4, width_per_group=32),
     "frozen norms": variant(norm="frozen_batch"),
     "synchronised norms": variant(norm="sync_batch"),

@@ -13,7 +13,9 @@ from maskline_train.recipes import load_recipe, recipe_names
 from maskline_train.spec import BackboneSpec, KeypointHeadSpec, MaskHeadSpec, ModelSpec
 from torchvision.models import detection as detectors
 
-BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # ResNet paper, table 1
+# ResNet paper, table 1; the first two depths are of basic blocks
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+BASIC = (18, 34)
 COCO = tuple(f"class {index}" for index in range(80))
 # In millions, for COCO's 80 classes or its person, 8 classes of Cityscapes, ten digits. Where the body and the heads
 # are published (see below) these are their sums; a ResNeXt-152 and the single-level models are not.
@@ -39,10 +41,10 @@ def body_parameters(spec: BackboneSpec) -> tuple[int, int]:
     weights, normalised, inputs = 49 * 3 * spec.base_channels, spec.base_channels, spec.base_channels
     for index, blocks in enumerate(BLOCKS[spec.depth]):
         width = spec.base_channels * 2**index
-        outputs = width if spec.depth == 18 else 4 * width
+        outputs = width if spec.depth in BASIC else 4 * width
         inner = width * spec.width_per_group // 64 * spec.groups
         for block in range(blocks):
-            if spec.depth == 18:
+            if spec.depth in BASIC:
                 weights += 9 * inputs * width + 9 * width * width
                 normalised += 2 * width
             else:
@@ -58,7 +60,7 @@ def body_parameters(spec: BackboneSpec) -> tuple[int, int]:
 def trunk_parameters(spec: BackboneSpec) -> int:
     """The body with res5, its norms where they train, the non-local block, the pyramid."""
     weights, normalised = body_parameters(spec)
-    res2 = spec.base_channels * (1 if spec.depth == 18 else 4)
+    res2 = spec.base_channels * (1 if spec.depth in BASIC else 4)
     count = weights + (0 if spec.norm == "frozen_batch" else 2 * normalised)
     if spec.non_local:
         res4 = 4 * res2
@@ -92,7 +94,7 @@ def parameters(spec: ModelSpec) -> int:
 def features(spec: ModelSpec) -> int:
     """C, of every level that is read."""
     body = spec.backbone
-    widest = body.base_channels * (1 if body.depth == 18 else 4)
+    widest = body.base_channels * (1 if body.depth in BASIC else 4)
     return {"fpn": body.fpn_channels, "c4": 4 * widest, "c5": 8 * widest}[body.features]
 
 
@@ -110,6 +112,7 @@ def mask_parameters(head: MaskHeadSpec, inputs: int, num_classes: int) -> int:
     ("weights", "spec"),
     [
         (classifiers.ResNet18_Weights, BackboneSpec(depth=18)),
+        (classifiers.ResNet34_Weights, BackboneSpec(depth=34)),
         (classifiers.ResNet50_Weights, BackboneSpec(depth=50)),
         (classifiers.ResNet101_Weights, BackboneSpec(depth=101)),
         (classifiers.ResNet152_Weights, BackboneSpec(depth=152)),
@@ -120,7 +123,7 @@ def mask_parameters(head: MaskHeadSpec, inputs: int, num_classes: int) -> int:
 )
 def test_the_count_of_a_body_is_that_of_the_published_classifier(weights, spec):
     convolutions, normalised = body_parameters(spec)
-    classifier = layer(512 if spec.depth == 18 else 2048, 1000)
+    classifier = layer(512 if spec.depth in BASIC else 2048, 1000)
     assert convolutions + 2 * normalised + classifier == weights.IMAGENET1K_V1.meta["num_params"]
 
 

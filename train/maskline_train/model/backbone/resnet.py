@@ -17,7 +17,7 @@ from maskline_train.model.backbone.non_local import NonLocal
 from maskline_train.model.backbone.norms import FoldedNorm, GroupNorm, Norm, build_norm, scale_and_shift
 from maskline_train.spec import BackboneSpec
 
-BLOCKS_PER_STAGE = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+BLOCKS_PER_STAGE = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
 # Channels from which on oneDNN's backward pass of a strided 1 x 1 convolution keeps to its memory.
@@ -70,7 +70,7 @@ def _shortcut(inputs: int, outputs: int, stride: int, spec: BackboneSpec) -> Sho
 
 
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions and a shortcut: the block of ResNet-18."""
+    """Two 3 x 3 convolutions and a shortcut: the block of ResNet-18 and 34."""
 
     expansion = 1
 
@@ -117,7 +117,7 @@ class Bottleneck(nn.Module):
 
 def build_stage(spec: BackboneSpec, index: int) -> nn.Sequential:
     """The blocks of stage res2 + `index`; from the second on, the first block halves the size, unless it is dilated."""
-    block = BasicBlock if spec.depth == 18 else Bottleneck
+    block = BasicBlock if spec.basic_blocks else Bottleneck
     dilation = 2 if spec.features == "dc5" and index == 3 else 1
     width, stride = spec.base_channels * 2**index, 1 if index == 0 or dilation > 1 else 2
     channels = spec.base_channels if index == 0 else spec.body_channels[index - 1]

@@ -37,6 +37,7 @@ def their_features(model, x):
     [
         ("resnet18", BackboneSpec(depth=18)),
         ("resnet18", BackboneSpec(depth=18, norm="batch")),
+        ("resnet34", BackboneSpec(depth=34)),
         ("resnet50", BackboneSpec(depth=50)),
         ("resnet101", BackboneSpec(depth=101)),
         ("resnext50_32x4d", BackboneSpec(depth=50, groups=32, width_per_group=4)),
@@ -65,6 +66,7 @@ def test_outputs_are_torchvisions(name, spec):
 @pytest.mark.parametrize(
     ("name", "depth", "groups", "width_per_group", "millions"),
     [
+        ("resnet34", 34, 1, 64, 21.3),
         ("resnet50", 50, 1, 64, 23.5),
         ("resnet101", 101, 1, 64, 42.5),
         ("resnet152", 152, 1, 64, 58.1),
