@@ -63,7 +63,7 @@ VARIANTS: dict[str, ModelSpec] = {
         backbone=dataclasses.replace(_BODY, fpn_norm="group", norm_groups=4),
         mask_head=MaskHeadSpec(num_convs=2, channels=8, norm="group", norm_groups=2),
         rpn_head=RPNHeadSpec(num_convs=2),
-        proposals=dataclasses.replace(_BASE.proposals, score_thresh=0.515),
+        proposals=dataclasses.replace(_BASE.proposals, score_thresh=0.99),
         box_head=BoxHeadSpec(hidden=32, num_convs=2, conv_channels=8, num_fcs=1, norm="group", norm_groups=4),
     ),
     # a fifth stage of stride 16, dilated, read by all heads

@@ -4,13 +4,15 @@ The count is checked against published networks first: torchvision's classifiers
 whole. Letters: C channels, K classes, A anchors a cell, P pooled side, M mask side, J keypoints.
 """
 
+import dataclasses
+
 import pytest
 import torch
 import torchvision.models as classifiers
 from maskline_train.data.cityscapes import CLASSES as CITYSCAPES
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.recipes import load_recipe, recipe_names
-from maskline_train.spec import BackboneSpec, KeypointHeadSpec, MaskHeadSpec, ModelSpec
+from maskline_train.spec import BackboneSpec, BoxHeadSpec, KeypointHeadSpec, MaskHeadSpec, ModelSpec
 from torchvision.models import detection as detectors
 
 # ResNet paper, table 1; the first two depths are of basic blocks
@@ -20,7 +22,7 @@ COCO = tuple(f"class {index}" for index in range(80))
 # In millions, for COCO's 80 classes or its person, 8 classes of Cityscapes, ten digits. Where the body and the heads
 # are published (see below) these are their sums; a ResNeXt-152 and the single-level models are not.
 MILLIONS = {
-    **{"mask_rcnn_r50_fpn": 44.3, "mask_rcnn_r101_fpn": 63.3},
+    **{"mask_rcnn_r50_fpn": 44.3, "mask_rcnn_r101_fpn": 63.3, "mask_rcnn_r50_fpn_v2": 46.2},
     **{"mask_rcnn_x101_fpn": 102.1, "mask_rcnn_x101_fpn_updated": 102.1, "mask_rcnn_x101_fpn_scales": 102.1},
     **{"mask_rcnn_x152_fpn": 140.9, "mask_rcnn_x152_fpn_nl": 143.0},
     **{"mask_rcnn_r50_c4": 35.9, "mask_rcnn_r101_c4": 54.8, "mask_rcnn_r50_c5": 172.4},
@@ -31,9 +33,9 @@ MILLIONS = {
 }
 
 
-def layer(inputs: int, outputs: int, cells: int = 1) -> int:
-    """Weights and biases of a layer whose kernel has so many cells."""
-    return cells * inputs * outputs + outputs
+def layer(inputs: int, outputs: int, cells: int = 1, norm: str = "none") -> int:
+    """Weights and biases of a layer whose kernel has so many cells; a norm has two numbers a channel in their place."""
+    return cells * inputs * outputs + outputs * (1 if norm == "none" else 2)
 
 
 def body_parameters(spec: BackboneSpec) -> tuple[int, int]:
@@ -66,8 +68,8 @@ def trunk_parameters(spec: BackboneSpec) -> int:
         res4 = 4 * res2
         count += 3 * layer(res4, res4 // 2) + layer(res4 // 2, res4)
     if spec.features == "fpn":
-        c = spec.fpn_channels
-        count += sum(layer(res2 * 2**index, c) + layer(c, c, 9) for index in range(4))
+        c, norm = spec.fpn_channels, spec.fpn_norm
+        count += sum(layer(res2 * 2**index, c, norm=norm) + layer(c, c, 9, norm) for index in range(4))
     return count
 
 
@@ -75,11 +77,11 @@ def parameters(spec: ModelSpec) -> int:
     """Of the whole network."""
     c, k, hidden, single = features(spec), len(spec.classes), spec.box_head.hidden, spec.backbone.features != "fpn"
     a = len(spec.anchors.aspect_ratios) * (len(spec.anchors.sizes_px) if single else 1)
-    count = trunk_parameters(spec.backbone) + layer(c, c, 9) + layer(c, a) + layer(c, 4 * a)
+    count = trunk_parameters(spec.backbone) + spec.rpn_head.num_convs * layer(c, c, 9) + layer(c, a) + layer(c, 4 * a)
     if spec.backbone.features == "c4":  # the heads begin with res5
         hidden = 2 * c
     else:
-        count += layer(c, hidden, spec.box_head.pooled_side**2) + layer(hidden, hidden)
+        count += box_layers(spec.box_head, c)
     count += layer(hidden, k + 1) + layer(hidden, 4 * k)
     if spec.mask_head is not None:
         inputs = 2 * c if spec.mask_head.kind == "res5" else c
@@ -89,6 +91,15 @@ def parameters(spec: ModelSpec) -> int:
         count += layer(c, head.channels, 9) + (head.num_convs - 1) * layer(head.channels, head.channels, 9)
         count += layer(head.channels, len(head.names), 16)
     return count
+
+
+def box_layers(head: BoxHeadSpec, inputs: int) -> int:
+    """Figure 4, right, and what convolutions stand before it."""
+    count, hidden = 0, head.hidden
+    for _ in range(head.num_convs):
+        count += layer(inputs, head.conv_channels, 9, head.norm)
+        inputs = head.conv_channels
+    return count + layer(inputs, hidden, head.pooled_side**2) + (head.num_fcs - 1) * layer(hidden, hidden)
 
 
 def features(spec: ModelSpec) -> int:
@@ -103,8 +114,9 @@ def mask_parameters(head: MaskHeadSpec, inputs: int, num_classes: int) -> int:
     assert (head.kind in ("fcn", "res5"), head.class_agnostic, head.activation) == (True, False, "sigmoid")
     count = 0
     if head.kind == "fcn":
-        count = layer(inputs, head.channels, 9) + (head.num_convs - 1) * layer(head.channels, head.channels, 9)
-        inputs = head.channels
+        width, norm = head.channels, head.norm
+        count = layer(inputs, width, 9, norm) + (head.num_convs - 1) * layer(width, width, 9, norm)
+        inputs = width
     return count + layer(inputs, head.channels, 4) + layer(head.channels, num_classes)
 
 
@@ -133,6 +145,11 @@ def test_the_count_of_a_detector_is_that_of_the_published():
     deltas, mask = 4 * (1024 + 1), 256 + 1
     masks = detectors.MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["num_params"]
     assert (masks, parameters(ModelSpec(ninety))) == (44_401_393, masks - deltas - mask)
+    # Their later one, whose body's norms train, and whose batch norms have as many numbers as group norms.
+    later = load_recipe("mask_rcnn_r50_fpn_v2")(ninety).model
+    later = dataclasses.replace(later, backbone=dataclasses.replace(later.backbone, norm="batch"))
+    masks = detectors.MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1.meta["num_params"]
+    assert (masks, parameters(later)) == (46_359_409, masks - deltas - mask)
     boxes = detectors.FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["num_params"]
     assert parameters(ModelSpec(ninety, mask_head=None)) == boxes - deltas
     keypoints = detectors.KeypointRCNN_ResNet50_FPN_Weights.COCO_V1.meta["num_params"]
