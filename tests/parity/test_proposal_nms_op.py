@@ -9,6 +9,7 @@ import reference
 import torch
 from maskline_export.custom_ops import proposal_nms as proposal_nms_op
 from maskline_export.custom_ops.proposal_nms import ProposalNMS
+from maskline_export.onnx_stages.twins import without_low_scores
 from maskline_train.model.rpn import proposal_nms
 from maskline_train.spec import AnchorSpec, ProposalSpec
 from support.export.onnx_ops import Array, float32, run_op
@@ -100,6 +101,22 @@ def test_every_attribute_counts(change: dict[str, float]) -> None:
         reference.proposal_nms(BASE, image_info, *outputs)[0],
     )
     assert ours.shape != base.shape or np.abs(ours - base).max() > 10 * TOLERANCE_PX
+
+
+@pytest.mark.parametrize("thresh", [0.3, 0.6, 0.95])
+def test_the_score_cut_of_a_network_holds_in_every_body(thresh: float) -> None:
+    """The op has none; the stage that holds it takes the sides of boxes below the cut away."""
+    image_info, (logits, deltas) = info((90, 120), (96, 128)), rpn_outputs(96, 128, 2)
+    scored = [torch.from_numpy(x) for x in logits], [torch.from_numpy(x) for x in deltas]
+    cut = [without_low_scores(*level, thresh).numpy() for level in zip(*scored, strict=True)]
+    counts = all_agree(BASE, image_info, logits, cut)
+    anchors = AnchorSpec(BASE.anchor_sizes, BASE.aspect_ratios)
+    spec = ProposalSpec(BASE.pre_nms_per_level, BASE.max_proposals, BASE.nms_thresh, BASE.min_side, thresh)
+    proposals, num = proposal_nms(*scored, torch.from_numpy(image_info), anchors, spec)
+    assert num.tolist() == counts
+    assert (min(counts) < BASE.max_proposals) == (thresh == 0.95)
+    ours = by_torch(BASE, image_info, logits, cut)[0]
+    np.testing.assert_allclose(ours, proposals.numpy(), atol=TOLERANCE_PX, rtol=0)
 
 
 def test_several_sizes_on_one_level() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from maskline_train.model.heads.convolutions import convolved
 from maskline_train.model.heads.mask_head import MaskHead, Res5MaskHead, mask_channels
 from maskline_train.model.heads.mask_mlp_head import MLPMaskHead
 from maskline_train.model.mask_rcnn import MaskRCNN
@@ -39,14 +40,13 @@ class ConvolutionalTwin(nn.Module):
         super().__init__()
         self.spec = spec
         self.convs = copy.deepcopy(head.convs) if isinstance(head, MaskHead) else nn.ModuleList()
+        self.norms = copy.deepcopy(head.norms) if isinstance(head, MaskHead) else nn.ModuleList()
         self.corners = _as_convolution(head.upsample)
         self.mask_logits = copy.deepcopy(head.mask_logits)
 
     def forward(self, roi_features: Tensor, labels: Tensor) -> Tensor:
         """Probabilities [N, M*M] of RoI features [N, C, P, P], each for its label's class [N] int64."""
-        x = roi_features
-        for conv in self.convs:
-            x = relu(conv(x))
+        x = convolved(roi_features, self.convs, self.norms)
         side = x.shape[-1]
         x = relu(self.corners(x)).reshape(-1, 4, self.mask_logits.in_channels, side * side)  # [N, 4, C, P*P]
         channels = mask_channels(labels, self.spec)

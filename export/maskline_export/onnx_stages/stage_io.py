@@ -34,11 +34,11 @@ def features(spec: ModelSpec) -> tuple[TensorInfo, ...]:
 
 def rpn_outputs(spec: ModelSpec) -> tuple[TensorInfo, ...]:
     """Logits of every level that the region proposal network reads (P2 to P6, or C4, or C5), then their deltas."""
-    levels = spec.backbone.rpn_levels
-    anchors = spec.anchors.per_cell(len(levels))
-    letter = spec.backbone.feature_names[0][0]
-    logits = (_map(f"rpn_logits_{letter}{level}", anchors, level) for level in levels)
-    deltas = (_map(f"rpn_deltas_{letter}{level}", 4 * anchors, level) for level in levels)
+    body = spec.backbone
+    anchors = spec.anchors.per_cell(len(body.rpn_levels))
+    levels = list(zip(body.level_names, body.rpn_levels, strict=True))
+    logits = (_map(f"rpn_logits_{name}", anchors, level) for name, level in levels)
+    deltas = (_map(f"rpn_deltas_{name}", 4 * anchors, level) for name, level in levels)
     return (*logits, *deltas)
 
 

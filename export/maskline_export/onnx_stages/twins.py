@@ -26,6 +26,8 @@ from maskline_export.custom_ops.multiscale_roi_align import MultiscaleRoIAlign
 from maskline_export.custom_ops.proposal_nms import ProposalNMS
 from maskline_export.onnx_stages.mask_twins import build_mask_twin
 
+_NO_SIDE = -1000.0  # as log of a box's share of its anchor's side: its exponential is zero in float32 and in float16
+
 
 def roi_align_op(spec: ModelSpec, pooled_side: int) -> MultiscaleRoIAlign:
     """The attributes of a MultiscaleRoIAlign node of this model."""
@@ -102,6 +104,7 @@ class ProposalStage(nn.Module):
         self.res5 = None if model.res5 is None else _folded(model.res5)
         self.box_head = copy.deepcopy(model.box_head)
         self.proposals = proposal_nms_op(model.spec)
+        self.score_thresh = model.spec.proposals.score_thresh
         self.pool = roi_align_op(model.spec, model.spec.box_head.pooled_side)
         self.detections = classwise_nms_op(model.spec)
 
@@ -119,6 +122,8 @@ class ProposalStage(nn.Module):
         Returns:
             boxes [B, D, 4] float32, scores [B, D] float32, labels [B, D] int32, num_detections [B, 1] int32.
         """
+        if self.score_thresh > 0:
+            deltas = [without_low_scores(*level, self.score_thresh) for level in zip(logits, deltas, strict=True)]
         batch, r, d = image_info.shape[0], self.proposals.max_proposals, self.detections.max_detections
         proposals, num_proposals = _node(
             self.proposals, (image_info, *logits, *deltas), (torch.float32, torch.int32), ([batch, r, 4], [batch])
@@ -264,6 +269,22 @@ def _folded(stage: nn.Module | None) -> nn.Module:
     folded = copy.deepcopy(stage)
     fold_norms(folded)
     return folded
+
+
+def without_low_scores(logits: Tensor, deltas: Tensor, score_thresh: float) -> Tensor:
+    """The deltas of a level, but for those of anchors below the score cut, whose boxes get no width and no height.
+
+    ProposalNMS has no score cut, but in all its implementations a box without area is dropped where the cut belongs:
+    behind the choice of the best anchors, before NMS.
+
+    Args:
+        logits: [B, A, Hi, Wi].
+        deltas: [B, 4A, Hi, Wi], channel 4a + j for delta j of anchor a.
+        score_thresh: of the sigmoid of the logits.
+    """
+    low = (logits.sigmoid() < score_thresh).unsqueeze(2)  # [B, A, 1, Hi, Wi]
+    by_anchor = deltas.reshape(-1, logits.shape[1], 4, *logits.shape[2:])  # [B, A, 4, Hi, Wi]
+    return torch.where(low, _NO_SIDE, by_anchor).flatten(1, 2)
 
 
 def _pool(op: MultiscaleRoIAlign, boxes: Tensor, features: Sequence[Tensor]) -> Tensor:

@@ -11,6 +11,7 @@ import reference
 import tolerances
 import torch
 from maskline_export.custom_ops import proposal_nms as exported
+from maskline_export.onnx_stages.twins import without_low_scores
 from maskline_host import HostLibraryError
 from maskline_host.proposal_nms import ProposalNMS, proposal_nms
 from nms_runner import Array, image_info, rpn_outputs, run_proposal_nms, same_bytes
@@ -52,6 +53,17 @@ def check(where: str, op: ProposalNMS, info: Array, outputs: Outputs) -> list[in
 def test_batches(where: str, batch: int) -> None:
     info = image_info(*[(96 - 5 * image, 128 - 9 * image) for image in range(batch)])
     assert set(check(where, BASE, info, rpn_outputs(BASE, 96, 128, batch))) == {BASE.max_proposals}
+
+
+@on_every_device
+@pytest.mark.parametrize("min_side", [1e-3, 1e-6])
+def test_an_anchor_below_the_score_cut_of_a_network_is_dropped(where: str, min_side: float) -> None:
+    """Its box gets no sides (`without_low_scores`), which every device has to drop as the oracle does."""
+    op, info = dataclasses.replace(BASE, min_side=min_side), image_info((90, 120), (96, 128))
+    logits, deltas = rpn_outputs(op, 96, 128, 2)
+    levels = zip(map(torch.from_numpy, logits), map(torch.from_numpy, deltas), strict=True)
+    cut = [without_low_scores(*level, 0.95).numpy() for level in levels]
+    assert 0 < max(check(where, op, info, (logits, cut))) < min(check(where, op, info, (logits, deltas)))
 
 
 @on_every_device

@@ -17,16 +17,18 @@ from maskline_train.data.made.digits import make_digits
 from maskline_train.model.backbone import resnet
 from maskline_train.recipe import Recipe
 from maskline_train.recipes import load_recipe
-from maskline_train.spec import ModelSpec
+from maskline_train.spec import MaskHeadSpec, ModelSpec
 from support.data.cityscapes_files import STREET, write_cityscapes
 from support.data.shapes_data import write_shapes
 
 SHORTER_PX, LONGER_PX = 64, 128
-CHANNELS = 8
+CHANNELS, GROUPS = 8, 4
 # All that `small` may change.
 SHRUNK = {
     *("model.preprocessing.shorter_side_px", "model.preprocessing.longer_side_px", "model.preprocessing.canvases"),
     *("model.backbone.depth", "model.backbone.base_channels", "model.backbone.fpn_channels"),
+    *("model.backbone.norm_groups", "model.box_head.norm_groups", "model.mask_head.norm_groups"),
+    "model.box_head.conv_channels",
     *("model.anchors.sizes_px", "model.roi_align.canonical_size_px"),
     *("model.proposals.pre_nms_per_level", "model.proposals.max_proposals", "model.box_head.hidden"),
     *("model.mask_head.hidden", "model.mask_head.num_convs", "model.mask_head.channels"),
@@ -45,8 +47,8 @@ def small(recipe: Recipe) -> Recipe:
 
     What makes it the recipe it is stays: which features are read, which heads there are and how they work, norms,
     frozen stages, the number of groups, the non-local block, the RoI operator, thresholds, optimiser, decay, number
-    format, flips. Depths above 18 become 50, which `few_blocks` makes shorter still. The batch is scaled as
-    `--total-batch` does it, so the rate and what counts steps follow.
+    format, flips. Basic blocks are those of depth 18, others those of 50, which `few_blocks` makes shorter still. The
+    batch is scaled as `--total-batch` does it, so the rate and what counts steps follow.
     """
     ratio = SHORTER_PX / recipe.model.preprocessing.shorter_side_px
     scales = recipe.augmentation.shorter_side_px
@@ -74,17 +76,22 @@ def _small_model(spec: ModelSpec, ratio: float) -> ModelSpec:
         ),
         backbone=dataclasses.replace(
             body,
-            depth=18 if body.depth == 18 else 50,
+            depth=18 if body.basic_blocks else 50,
             base_channels=CHANNELS if body.groups == 1 else 64 // body.width_per_group,  # one channel a group in res2
             fpn_channels=CHANNELS,
+            norm_groups=GROUPS,
         ),
         anchors=dataclasses.replace(spec.anchors, sizes_px=tuple(size * ratio for size in spec.anchors.sizes_px)),
         proposals=dataclasses.replace(spec.proposals, pre_nms_per_level=50, max_proposals=40),
         roi_align=dataclasses.replace(spec.roi_align, canonical_size_px=spec.roi_align.canonical_size_px * ratio),
-        box_head=dataclasses.replace(spec.box_head, hidden=32),
-        mask_head=None if mask is None else dataclasses.replace(mask, hidden=16, num_convs=1, channels=CHANNELS),
+        box_head=dataclasses.replace(spec.box_head, hidden=32, conv_channels=CHANNELS, norm_groups=GROUPS),
+        mask_head=None if mask is None else _small_mask_head(mask),
         keypoint_head=None if keypoint is None else dataclasses.replace(keypoint, channels=CHANNELS),
     )
+
+
+def _small_mask_head(head: MaskHeadSpec) -> MaskHeadSpec:
+    return dataclasses.replace(head, hidden=16, num_convs=1, channels=CHANNELS, norm_groups=GROUPS)
 
 
 def _small_canvas(height: int, width: int) -> tuple[int, int]:
@@ -117,18 +124,20 @@ def parts(spec: ModelSpec) -> frozenset[tuple[object, ...]]:
     Batch norms, frozen or not, are part of the convolutions by then.
     """
     body, roi = spec.backbone, spec.roi_align
-    block = "basic" if body.depth == 18 else "bottleneck" if body.groups == 1 else "grouped"
+    block = "basic" if body.basic_blocks else "bottleneck" if body.groups == 1 else "grouped"
     reads = (body.features, block if body.features == "c4" else "", roi.mode, roi.sampling_ratio, roi.aligned)
     found: set[tuple[object, ...]] = {
         ("blocks", block, "group" if body.norm == "group" else "folded"),
-        ("features", body.features),
+        ("features", body.features, body.fpn_norm),
+        ("rpn", spec.rpn_head.num_convs, spec.proposals.score_thresh > 0),
         ("boxes", *reads),
+        ("box layers", spec.box_head.num_convs > 0, spec.box_head.norm, spec.box_head.num_fcs),
     }
     if body.non_local:
         found.add(("non-local",))
     if spec.mask_head is not None:
         head = spec.mask_head
-        found.add(("masks", *reads, head.kind, head.activation, head.class_agnostic))
+        found.add(("masks", *reads, head.kind, head.activation, head.class_agnostic, head.norm))
     if spec.keypoint_head is not None:
         found.add(("keypoints", *reads))
     return frozenset(found)

@@ -40,6 +40,8 @@ def tiny_model(spec: ModelSpec | None = None, seed: int = 0) -> MaskRCNN:
         (model.box_head.class_logits, 30.0),
         (model.box_head.box_deltas, 300.0),
     ]
+    # Each lets a twelfth through as it starts, and of a gradient so little that a step is lost in rounding.
+    layers += [(conv, 100.0) for conv in model.rpn_head.more_convs]
     if model.mask_head is not None:
         layers.append((model.mask_head.mask_logits, 1000.0))
     with torch.no_grad():

@@ -16,6 +16,7 @@ from maskline_train.spec import (
     PreprocessingSpec,
     ProposalSpec,
     RoIAlignSpec,
+    RPNHeadSpec,
 )
 
 UNUSUAL = ModelSpec(
@@ -23,7 +24,8 @@ UNUSUAL = ModelSpec(
     preprocessing=PreprocessingSpec(64, 96, (), (1.0, 2.0, 3.0), (4.0, 5.0, 6.0), 16),
     backbone=BackboneSpec(101, 32, "batch", 0, True, 128, "c4", 32, 8, True),
     anchors=AnchorSpec((1.0, 2.0, 3.0, 4.0, 5.0), (1.0,), True, 0.5),
-    proposals=ProposalSpec(10, 20, 0.5, 1.0),
+    rpn_head=RPNHeadSpec(2),
+    proposals=ProposalSpec(10, 20, 0.5, 1.0, 0.05),
     roi_align=RoIAlignSpec(0, False, 112.0, 3, "pool"),
     box_head=BoxHeadSpec(5, 64, (1.0, 1.0, 1.0, 1.0), 0.0, 0.3, 7, 2.0),
     mask_head=MaskHeadSpec(4, 1, 16, "res5", 64, "softmax", True),
@@ -31,21 +33,40 @@ UNUSUAL = ModelSpec(
 )
 
 
-@pytest.mark.parametrize("spec", [ModelSpec(("a",)), UNUSUAL])
+# What cannot be said of a network whose heads are the fifth stage.
+CONVOLUTIONAL = ModelSpec(
+    ("a",),
+    backbone=BackboneSpec(fpn_norm="group", norm_groups=16),
+    box_head=BoxHeadSpec(num_convs=4, conv_channels=24, num_fcs=1, norm="group", norm_groups=8),
+    mask_head=MaskHeadSpec(norm="group", norm_groups=64),
+)
+
+
+@pytest.mark.parametrize("spec", [ModelSpec(("a",)), UNUSUAL, CONVOLUTIONAL])
 def test_a_spec_survives_its_file(tmp_path, spec):
     spec.save(tmp_path / "model.json")
     assert ModelSpec.load(tmp_path / "model.json") == spec
 
 
-def test_every_field_of_the_unusual_spec_differs_from_its_default():
+def test_every_field_differs_from_its_default_in_an_unusual_spec():
     # so that the round trip above proves that each one is written
-    default = ModelSpec(("a",))
+    default = ModelSpec(("a",), keypoint_head=KeypointHeadSpec(("nose",)))
     for field in dataclasses.fields(ModelSpec)[1:]:
-        ours, theirs = getattr(UNUSUAL, field.name), getattr(default, field.name)
-        if theirs is None:
-            theirs = KeypointHeadSpec(("nose",))
-        for inner in dataclasses.fields(ours):
-            assert getattr(ours, inner.name) != getattr(theirs, inner.name), f"{field.name}.{inner.name}"
+        usual, *unusual = (getattr(spec, field.name) for spec in (default, UNUSUAL, CONVOLUTIONAL))
+        for inner in dataclasses.fields(usual):
+            found = {getattr(part, inner.name) for part in unusual if part is not None}
+            assert found - {getattr(usual, inner.name)}, f"{field.name}.{inner.name}"
+
+
+def test_a_file_of_an_earlier_release_means_what_it_meant(tmp_path):
+    data = ModelSpec(("a", "b")).to_dict()
+    del data["rpn_head"], data["proposals"]["score_thresh"]
+    del data["backbone"]["fpn_norm"], data["backbone"]["norm_groups"]
+    del data["mask_head"]["norm"], data["mask_head"]["norm_groups"]
+    for name in ("num_convs", "conv_channels", "num_fcs", "norm", "norm_groups"):
+        del data["box_head"][name]
+    (tmp_path / "model.json").write_text(json.dumps(data))
+    assert ModelSpec.load(tmp_path / "model.json") == ModelSpec(("a", "b"))
 
 
 def changed(path, value):
@@ -65,7 +86,7 @@ def changed(path, value):
         ("colour", 1, r"model: unknown key 'colour'"),
         ("backbone.colour", 1, r"model.backbone: unknown key 'colour'"),
         ("backbone", 3, r"model.backbone: got 3, expected an object"),
-        ("backbone.depth", 34, r"model.backbone.depth: got 34, expected one of 18, 50, 101"),
+        ("backbone.depth", 26, r"model.backbone.depth: got 26, expected one of 18, 34, 50, 101"),
         ("backbone.frozen_stages", True, r"frozen_stages: got True, expected a int"),
         ("backbone.stride_in_1x1", 1, r"stride_in_1x1: got 1, expected a bool"),
         ("anchors.sizes_px", "32", r"sizes_px: got '32', expected a list"),
@@ -114,6 +135,9 @@ def test_a_missing_class_list_is_named():
         ("proposals.nms_thresh", 0.0),
         ("proposals.nms_thresh", 1.1),
         ("proposals.min_side_px", 0.0),
+        ("proposals.score_thresh", -0.1),
+        ("proposals.score_thresh", float("nan")),
+        ("rpn_head.num_convs", 0),
         ("roi_align.sampling_ratio", -1),
         ("roi_align.canonical_size_px", 0.0),
         ("box_head.pooled_side", 0),
@@ -124,10 +148,17 @@ def test_a_missing_class_list_is_named():
         ("box_head.nms_thresh", -0.5),
         ("box_head.max_detections", 0),
         ("box_head.min_side_px", 0.0),
+        ("box_head.num_convs", -1),
+        ("box_head.conv_channels", 0),
+        ("box_head.num_fcs", 0),
+        ("box_head.norm", "group"),
+        ("box_head.norm_groups", 0),
         ("mask_head.pooled_side", 0),
         ("mask_head.num_convs", 0),
         ("mask_head.channels", 0),
         ("mask_head.hidden", 0),
+        ("mask_head.norm_groups", 0),
+        ("backbone.norm_groups", 0),
         ("backbone.groups", 0),
         ("backbone.width_per_group", 0),
     ],
@@ -138,8 +169,11 @@ def test_values_out_of_range_are_refused_by_name(path, value):
 
 
 def test_values_are_checked_in_code_too():
-    with pytest.raises(ValueError, match=r"backbone.depth: got 34, expected one of \(18, 50, 101, 152\)"):
-        BackboneSpec(depth=34)
+    with pytest.raises(ValueError, match=r"backbone.depth: got 26, expected one of \(18, 34, 50, 101, 152\)"):
+        BackboneSpec(depth=26)
+    for depth in (18, 34):
+        with pytest.raises(ValueError, match=rf"^backbone.groups: got 2, expected 1 for depth {depth} \(basic"):
+            BackboneSpec(depth=depth, groups=2)
     with pytest.raises(ValueError, match=r"backbone.norm: got 'layer'"):
         BackboneSpec(norm="layer")
 
@@ -168,6 +202,41 @@ def test_parts_that_do_not_fit_together_are_refused():
         ModelSpec(("a",), anchors=AnchorSpec(sizes_px=(32.0, 64.0)))
     with pytest.raises(ValueError, match=r"mask_head.kind: got 'res5', expected backbone.features \"c4\""):
         ModelSpec(("a",), mask_head=MaskHeadSpec(kind="res5"))
+
+
+def test_levels_and_their_names():
+    levels = {f: BackboneSpec(features=f) for f in ("fpn", "c4", "c5", "dc5")}
+    assert {name: body.rpn_levels for name, body in levels.items()} == {
+        **{"fpn": (2, 3, 4, 5, 6), "c4": (4,), "c5": (5,), "dc5": (4,)}  # log2 of their strides
+    }
+    assert {name: body.feature_names for name, body in levels.items()} == {
+        **{"fpn": ("p2", "p3", "p4", "p5"), "c4": ("c4",), "c5": ("c5",), "dc5": ("c5",)}
+    }
+    assert [body.feature_channels for body in levels.values()] == [256, 1024, 2048, 2048]
+
+
+def test_pyramid_and_mask_head_say_what_their_norms_need():
+    with pytest.raises(ValueError, match=r"^backbone.fpn_norm: got 'batch', expected one of \('none', 'group'\)"):
+        BackboneSpec(fpn_norm="batch")
+    with pytest.raises(ValueError, match=r"^backbone.norm_groups: got 32, expected a divisor of 8, the channels that"):
+        BackboneSpec(fpn_norm="group", fpn_channels=8)
+    with pytest.raises(ValueError, match=r"^backbone.fpn_norm: got 'group', expected 'none' for the features 'c5', wi"):
+        BackboneSpec(fpn_norm="group", features="c5")
+    with pytest.raises(ValueError, match=r"^mask_head.norm_groups: got 32, expected a divisor of 16, the channels"):
+        MaskHeadSpec(norm="group", channels=16)
+    with pytest.raises(ValueError, match=r"^mask_head.norm: got 'group', expected 'none' for the kind 'mlp', which"):
+        MaskHeadSpec(norm="group", kind="mlp")
+
+
+def test_a_box_head_says_what_its_norm_needs():
+    with pytest.raises(ValueError, match=r"^box_head.norm: got 'batch', expected one of \('none', 'group'\) \(a batch"):
+        BoxHeadSpec(num_convs=1, norm="batch")
+    with pytest.raises(ValueError, match=r"^box_head.norm_groups: got 32, expected a divisor of 24, the channels that"):
+        BoxHeadSpec(num_convs=1, conv_channels=24, norm="group")
+    with pytest.raises(ValueError, match=r"^box_head.norm: got 'group', expected 'none' without convolutions"):
+        BoxHeadSpec(norm="group")
+    with pytest.raises(ValueError, match=r"^box_head.num_convs: got 4, expected 0 with backbone.features \"c4\""):
+        ModelSpec(("a",), backbone=BackboneSpec(features="c4"), box_head=BoxHeadSpec(num_convs=4))
 
 
 def test_a_mirror_swaps_the_keypoints_of_a_pair():

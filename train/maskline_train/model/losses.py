@@ -88,7 +88,7 @@ def box_terms(
     num_classes = class_logits.shape[1] - 1
     rows = torch.nonzero(rois.labels < num_classes)[:, 0]
     positives = rois.positives(num_classes)
-    predicted = box_deltas.reshape(len(box_deltas), -1, 4)[rows, positives.labels].float()
+    predicted = box_deltas.reshape(len(box_deltas), num_classes, 4)[rows, positives.labels].float()
     gt_boxes = torch.cat(
         [target.boxes[positives.objects[positives.images == image]] for image, target in enumerate(targets)]
     )

@@ -68,7 +68,8 @@ class MaskRCNN(nn.Module):
         self.spec = spec
         self.sampling = sampling
         self.backbone = Backbone(spec.backbone, spec.preprocessing)
-        self.rpn_head = RPNHead(spec.backbone.feature_channels, spec.anchors.per_cell(len(spec.backbone.rpn_levels)))
+        num_anchors = spec.anchors.per_cell(len(spec.backbone.rpn_levels))
+        self.rpn_head = RPNHead(spec.backbone.feature_channels, num_anchors, spec.rpn_head)
         self.res5 = build_res5(spec)
         self.box_head = build_box_head(spec)
         self.mask_head = build_mask_head(spec)

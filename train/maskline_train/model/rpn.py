@@ -15,18 +15,23 @@ from torchvision.ops import nms
 
 from maskline_train.model import boxes as box_ops
 from maskline_train.model.anchors import level_anchors
-from maskline_train.spec import FIRST_LEVEL, AnchorSpec, ProposalSpec
+from maskline_train.spec import FIRST_LEVEL, AnchorSpec, ProposalSpec, RPNHeadSpec
 
 
 class RPNHead(nn.Module):
-    """A 3 x 3 convolution, then objectness and box deltas of A anchors a cell; shared by all levels."""
+    """3 x 3 convolutions, then objectness and box deltas of A anchors a cell; shared by all levels.
 
-    def __init__(self, channels: int, num_anchors: int) -> None:
+    The first convolution is `conv`, the name it had when it was the only one; those behind it are `more_convs.i`.
+    """
+
+    def __init__(self, channels: int, num_anchors: int, spec: RPNHeadSpec) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.more_convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(spec.num_convs - 1))
         self.logits = nn.Conv2d(channels, num_anchors, 1)
         self.deltas = nn.Conv2d(channels, 4 * num_anchors, 1)
-        for conv in (self.conv, self.logits, self.deltas):
+        for conv in (self.conv, *self.more_convs, self.logits, self.deltas):
+            assert isinstance(conv, nn.Conv2d)
             nn.init.normal_(conv.weight, std=0.01)  # Faster R-CNN, section 3.1.3
             assert conv.bias is not None
             nn.init.zeros_(conv.bias)
@@ -40,8 +45,14 @@ class RPNHead(nn.Module):
         Returns:
             L logits [B, A, Hi, Wi], and L deltas [B, 4A, Hi, Wi] with channel 4a + j for delta j of anchor a.
         """
-        hidden = [functional.relu_(self.conv(feature)) for feature in features]
+        hidden = [self._hidden(feature) for feature in features]
         return [self.logits(x) for x in hidden], [self.deltas(x) for x in hidden]
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        """What both answers are read from, [B, C, Hi, Wi] as the features of the level."""
+        for conv in (self.conv, *self.more_convs):
+            x = functional.relu_(conv(x))
+        return x
 
 
 def flatten_logits(logits: Tensor) -> Tensor:
@@ -85,7 +96,7 @@ def proposal_nms(
         deltas: L tensors [B, 4A, Hi, Wi].
         image_info: [B, 6].
         anchors: sizes and ratios.
-        spec: counts and thresholds. There is no score cut.
+        spec: counts and thresholds.
         first_level: number of the finest level; the others follow.
 
     Returns:
@@ -116,8 +127,8 @@ def _level_proposals(
     best = top_indices(logits, spec.pre_nms_per_level)
     scores = logits[best]
     boxes = box_ops.clip_to_image(box_ops.decode_deltas(deltas[best], anchors[best]), image_info)
-    large = box_ops.has_min_side(boxes, spec.min_side_px)
-    boxes, scores = boxes[large], scores[large]
+    good = box_ops.has_min_side(boxes, spec.min_side_px) & ~(scores.sigmoid() < spec.score_thresh)
+    boxes, scores = boxes[good], scores[good]
     keep = nms(boxes, scores, spec.nms_thresh)
     return boxes[keep], scores[keep]
 

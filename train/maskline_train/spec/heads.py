@@ -7,6 +7,7 @@ import typing
 from typing import Literal
 
 from maskline_train.spec.from_json import check
+from maskline_train.spec.group_norm import NUM_GROUPS, HeadNorm, check_norm
 
 _MaskHead = Literal["fcn", "mlp", "res5"]
 _MaskActivation = Literal["sigmoid", "softmax"]
@@ -14,7 +15,14 @@ _MaskActivation = Literal["sigmoid", "softmax"]
 
 @dataclasses.dataclass(frozen=True)
 class BoxHeadSpec:
-    """Two fully connected layers, then class logits (K + 1, background last) and class-wise box deltas (4K)."""
+    """3 x 3 convolutions, fully connected layers, class logits (K + 1, background last), class-wise box deltas (4K).
+
+    The default is the paper's head: no convolution and two fully connected layers (figure 4, right). Wu and He 2018
+    (Group Normalization), section 4.2, have four convolutions and one layer, each convolution with a norm; so have
+    torchvision's `maskrcnn_resnet50_fpn_v2` (`FastRCNNConvFCHead` in its models/detection/faster_rcnn.py) and
+    detectron2's `FastRCNNConvFCHead` (modeling/roi_heads/box_head.py) with NUM_CONV 4, NUM_FC 1. With
+    `backbone.features` "c4" the fifth stage stands in place of all of them.
+    """
 
     pooled_side: int = 7
     hidden: int = 1024
@@ -23,6 +31,11 @@ class BoxHeadSpec:
     nms_thresh: float = 0.5
     max_detections: int = 100  # D
     min_side_px: float = 1e-2
+    num_convs: int = 0
+    conv_channels: int = 256
+    num_fcs: int = 2  # of `hidden` outputs each
+    norm: HeadNorm = "none"  # between a convolution and its ReLU
+    norm_groups: int = NUM_GROUPS
 
     def __post_init__(self) -> None:
         check(self.pooled_side > 0, "box_head.pooled_side", self.pooled_side, "at least 1")
@@ -32,6 +45,12 @@ class BoxHeadSpec:
         check(0 < self.nms_thresh <= 1, "box_head.nms_thresh", self.nms_thresh, "above 0, at most 1")
         check(self.max_detections > 0, "box_head.max_detections", self.max_detections, "at least 1")
         check(self.min_side_px > 0, "box_head.min_side_px", self.min_side_px, "above 0")
+        check(self.num_convs >= 0, "box_head.num_convs", self.num_convs, "at least 0")
+        check(self.conv_channels > 0, "box_head.conv_channels", self.conv_channels, "at least 1")
+        check(self.num_fcs > 0, "box_head.num_fcs", self.num_fcs, "at least 1")
+        check_norm("box_head.norm", self.norm, self.norm_groups, self.conv_channels)
+        good = self.norm == "none" or self.num_convs > 0
+        check(good, "box_head.norm", self.norm, "'none' without convolutions (box_head.num_convs 0)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +70,8 @@ class MaskHeadSpec:
     hidden: int = 1024  # of the two hidden layers of `mlp`
     activation: _MaskActivation = "sigmoid"
     class_agnostic: bool = False
+    norm: HeadNorm = "none"  # of `fcn`: between a convolution and its ReLU. Ref: Wu and He 2018, section 4.2
+    norm_groups: int = NUM_GROUPS
 
     def __post_init__(self) -> None:
         kinds, activations = typing.get_args(_MaskHead), typing.get_args(_MaskActivation)
@@ -60,6 +81,9 @@ class MaskHeadSpec:
         check(self.num_convs > 0, "mask_head.num_convs", self.num_convs, "at least 1")
         check(self.channels > 0, "mask_head.channels", self.channels, "at least 1")
         check(self.hidden > 0, "mask_head.hidden", self.hidden, "at least 1")
+        check_norm("mask_head.norm", self.norm, self.norm_groups, self.channels)
+        good = self.norm == "none" or self.kind == "fcn"
+        check(good, "mask_head.norm", self.norm, f"'none' for the kind {self.kind!r}, which has no 3 x 3 convolutions")
 
     @property
     def mask_side(self) -> int:

@@ -11,7 +11,7 @@ from maskline_train.spec.backbone import BackboneSpec
 from maskline_train.spec.from_json import build, check
 from maskline_train.spec.heads import BoxHeadSpec, KeypointHeadSpec, MaskHeadSpec
 from maskline_train.spec.preprocessing import CANVAS_MULTIPLE, PreprocessingSpec
-from maskline_train.spec.proposals import AnchorSpec, ProposalSpec
+from maskline_train.spec.proposals import AnchorSpec, ProposalSpec, RPNHeadSpec
 from maskline_train.spec.roi_align import RoIAlignSpec
 
 FORMAT = "maskline-model/1"
@@ -28,6 +28,7 @@ class ModelSpec:
     preprocessing: PreprocessingSpec = PreprocessingSpec()
     backbone: BackboneSpec = BackboneSpec()
     anchors: AnchorSpec = AnchorSpec()
+    rpn_head: RPNHeadSpec = RPNHeadSpec()
     proposals: ProposalSpec = ProposalSpec()
     roi_align: RoIAlignSpec = RoIAlignSpec()
     box_head: BoxHeadSpec = BoxHeadSpec()
@@ -46,6 +47,9 @@ class ModelSpec:
         self._check_pyramid()
         fits = self.mask_head is None or self.mask_head.kind != "res5" or self.backbone.features == "c4"
         check(fits, "mask_head.kind", "res5", 'backbone.features "c4", whose heads hold the fifth stage')
+        fits = self.box_head.num_convs == 0 or self.backbone.features != "c4"
+        expected = '0 with backbone.features "c4", whose box head is the fifth stage'
+        check(fits, "box_head.num_convs", self.box_head.num_convs, expected)
 
     def _check_pyramid(self) -> None:
         """Raise ValueError where the pyramid's levels would not be halves of each other on every canvas."""

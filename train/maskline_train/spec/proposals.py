@@ -38,16 +38,38 @@ class AnchorSpec:
 
 
 @dataclasses.dataclass(frozen=True)
+class RPNHeadSpec:
+    """The layers of the region proposal network. Ref: Faster R-CNN, section 3.1, has one 3 x 3 convolution.
+
+    Two are what detectron2's newer baselines have (`conv_dims` of `StandardRPNHead`, its
+    modeling/proposal_generator/rpn.py) and torchvision's `maskrcnn_resnet50_fpn_v2` (`conv_depth` of `RPNHead`, its
+    models/detection/rpn.py).
+    """
+
+    num_convs: int = 1
+
+    def __post_init__(self) -> None:
+        check(self.num_convs > 0, "rpn_head.num_convs", self.num_convs, "at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
 class ProposalSpec:
-    """From RPN outputs to proposals, at inference. Ref: paper 3.1, "1000 for FPN"."""
+    """From RPN outputs to proposals. Ref: paper 3.1, "1000 for FPN".
+
+    The counts are those of inference; training has its own.
+    """
 
     pre_nms_per_level: int = 1000
     max_proposals: int = 1000  # R, after the joint top-k over the levels
     nms_thresh: float = 0.7
     min_side_px: float = 1e-3  # smaller boxes are dropped before NMS
+    # Dropped before NMS, too: what has a lower objectness (the sigmoid of its logit). 0 drops nothing, as the paper.
+    # Ref: `filter_proposals` in torchvision/models/detection/rpn.py, "use >= for Backwards compatibility".
+    score_thresh: float = 0.0
 
     def __post_init__(self) -> None:
         check(self.pre_nms_per_level > 0, "proposals.pre_nms_per_level", self.pre_nms_per_level, "at least 1")
         check(self.max_proposals > 0, "proposals.max_proposals", self.max_proposals, "at least 1")
         check(0 < self.nms_thresh <= 1, "proposals.nms_thresh", self.nms_thresh, "above 0, at most 1")
         check(self.min_side_px > 0, "proposals.min_side_px", self.min_side_px, "above 0")
+        check(0 <= self.score_thresh <= 1, "proposals.score_thresh", self.score_thresh, "0 to 1")

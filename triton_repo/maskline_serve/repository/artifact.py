@@ -26,7 +26,8 @@ MANIFEST = Description(
 SPEC_FORMAT = "maskline-model/1"
 LOW = ("FP16", "BF16")  # what the features of typed stages travel in
 DTYPES = ("UINT8", "INT32", "FP32", *LOW)
-FEATURES = {"fpn": ("p2", "p3", "p4", "p5"), "c4": ("c4",), "c5": ("c5",)}  # of a spec -> what the heads read
+# Of a spec -> what the heads read. A dilated C5 has another stride, which the shapes say.
+FEATURES = {"fpn": ("p2", "p3", "p4", "p5"), "c4": ("c4",), "c5": ("c5",), "dc5": ("c5",)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -148,7 +148,7 @@ def test_a_file_that_was_cut_short_is_one_line(name: str, share: float, tmp_path
 
 
 def test_what_holds_no_weights_says_so(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="w.pth: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"w\.pth: no such file"):
         read_foreign(tmp_path / "w.pth")
     torch.save({"iteration": 3, "names": ["a"]}, tmp_path / "w.pth")
     with pytest.raises(ValueError, match="holds no state dict"):

@@ -15,7 +15,7 @@ from maskline_train.model.rpn import (
     pyramid_anchors,
     top_indices,
 )
-from maskline_train.spec import AnchorSpec, ProposalSpec
+from maskline_train.spec import AnchorSpec, ProposalSpec, RPNHeadSpec
 
 ANCHORS = AnchorSpec(sizes_px=(8.0, 16.0, 32.0, 64.0, 96.0))
 SPEC = ProposalSpec(pre_nms_per_level=20, max_proposals=30)
@@ -113,7 +113,7 @@ def test_levels_do_not_suppress_each_other():
     assert proposals[0, :5].tolist() == [[0, 0, 16, 16]] * 5
 
 
-def test_there_is_no_score_cut():
+def test_there_is_no_score_cut_unless_asked_for():
     logits, deltas = outputs()
     low, counts = proposal_nms([x - 100 for x in logits], deltas, INFO, ANCHORS, SPEC)
     assert torch.allclose(low, proposal_nms(logits, deltas, INFO, ANCHORS, SPEC)[0])
@@ -168,7 +168,7 @@ def test_top_indices_are_those_of_a_stable_sort(count):
 
 
 def test_head_shares_its_weights_over_the_levels():
-    head = RPNHead(8, 3)
+    head = RPNHead(8, 3, RPNHeadSpec())
     features = [torch.randn(2, 8, 4, 6), torch.randn(2, 8, 2, 3)]
     logits, deltas = head(features)
     assert [tuple(x.shape) for x in logits] == [(2, 3, 4, 6), (2, 3, 2, 3)]

@@ -9,7 +9,15 @@ from maskline_train.evaluation.evaluate import to_results
 from maskline_train.model.boxes import iou_matrix
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.targets import SamplingSpec
-from maskline_train.spec import AnchorSpec, BackboneSpec, BoxHeadSpec, MaskHeadSpec, ModelSpec, ProposalSpec
+from maskline_train.spec import (
+    AnchorSpec,
+    BackboneSpec,
+    BoxHeadSpec,
+    MaskHeadSpec,
+    ModelSpec,
+    ProposalSpec,
+    RPNHeadSpec,
+)
 from maskline_train.target import Target
 from support.models.tiny import tiny_model, tiny_spec
 
@@ -17,15 +25,23 @@ INFO = torch.tensor([[96.0, 128.0, 1, 1, 96, 128], [90.0, 100.0, 1, 1, 90, 100]]
 ONE_LEVEL = AnchorSpec(sizes_px=(16.0, 32.0, 64.0))
 
 
-def variant(features="fpn", depth=18, mask_head=MaskHeadSpec(num_convs=1, channels=8, hidden=16), **body):  # noqa: B008
+def variant(
+    features="fpn",
+    depth=18,
+    mask_head=MaskHeadSpec(num_convs=1, channels=8, hidden=16),  # noqa: B008
+    box_head=None,
+    rpn_convs=1,
+    **body,
+):
     base = tiny_spec()
     changes = {"depth": depth, "base_channels": 8, "norm": "batch", "frozen_stages": 0, "fpn_channels": 8, **body}
     return dataclasses.replace(
         base,
         backbone=BackboneSpec(features=features, **changes),
         anchors=base.anchors if features == "fpn" else ONE_LEVEL,
-        box_head=BoxHeadSpec(hidden=32, pooled_side=14 if features == "c4" else 7),
+        box_head=BoxHeadSpec(hidden=32, pooled_side=14 if features == "c4" else 7, **(box_head or {})),
         mask_head=mask_head,
+        rpn_head=RPNHeadSpec(rpn_convs),
     )
 
 
@@ -40,6 +56,8 @@ VARIANTS = {
     "C4, competing classes": variant("c4", mask_head=masks(kind="res5", activation="softmax")),
     "C4, boxes alone": variant("c4", mask_head=None),
     "C5": variant("c5"),
+    "dilated C5": variant("dc5"),
+    "ResNet-34": variant(depth=34, norm="group"),
     "ResNeXt": variant(depth=50, groups=4, width_per_group=32),
     "frozen norms": variant(norm="frozen_batch"),
     "synchronised norms": variant(norm="sync_batch"),
@@ -52,6 +70,13 @@ VARIANTS = {
     "one mask for all classes": variant(mask_head=masks(class_agnostic=True)),
     "competing classes": variant(mask_head=masks(activation="softmax")),
     "boxes alone": variant(mask_head=None),
+    "convolutions in the box head": variant(box_head={"num_convs": 2, "conv_channels": 8, "num_fcs": 1}),
+    "two convolutions in the RPN": variant(rpn_convs=2),
+    "group norms in the pyramid": variant(fpn_norm="group", norm_groups=2),
+    "group norms in the mask head": variant(mask_head=masks(norm="group", norm_groups=4)),
+    "a box head with norms and three layers": variant(
+        box_head={"num_convs": 1, "conv_channels": 8, "num_fcs": 3, "norm": "group", "norm_groups": 4}
+    ),
 }
 
 
@@ -209,6 +234,19 @@ def test_counts_and_thresholds_of_inference_are_those_of_the_spec(name):
             overlap = iou_matrix(boxes[:count], boxes[:count]).fill_diagonal_(0)
             same = labels[:count, None] == labels[None, :count]
             assert overlap[same].max() <= thresh + 1e-6
+
+
+def test_a_batch_whose_proposals_are_all_below_the_score_cut_trains_on_its_objects():
+    spec = dataclasses.replace(VARIANTS["boxes alone"], proposals=ProposalSpec(score_thresh=1.0))
+    model = small_model(spec).train()
+    losses = model(*batch())
+    sum(losses.values()).backward()
+    assert losses["classifier"] > 0  # of the one object: the ground truth is a candidate too
+    canvas, image_info, targets = batch()
+    losses = model(canvas, image_info, [targets[1], targets[1]])
+    assert losses["classifier"] == 0
+    assert torch.isfinite(sum(losses.values()))
+    assert model.eval().detect(canvas, image_info).num_detections.tolist() == [0, 0]
 
 
 def test_training_counts_are_those_of_the_sampling():

@@ -43,6 +43,31 @@ def test_the_paper_recipes_say_what_the_paper_says(name: str, depth: int) -> Non
     assert recipe.model.box_head.max_detections == 100
 
 
+def test_the_later_heads_are_the_baseline_but_for_their_layers() -> None:
+    """Four convolutions and one layer, two in the RPN, norms of 32 groups; the count is checked with the sizes."""
+    base, later = (load_recipe(name)(("thing",)) for name in ("mask_rcnn_r50_fpn", "mask_rcnn_r50_fpn_v2"))
+    of_base, of_later = base.to_dict(), later.to_dict()
+    assert all(of_base[part] == of_later[part] for part in of_base if part != "model")
+    changed = {
+        f"{part}.{field}": value
+        for part, fields in of_later["model"].items()
+        if isinstance(fields, dict)
+        for field, value in fields.items()
+        if value != of_base["model"][part][field]
+    }
+    assert changed == {
+        "backbone.fpn_norm": "group",
+        "rpn_head.num_convs": 2,
+        "box_head.num_convs": 4,
+        "box_head.num_fcs": 1,
+        "box_head.norm": "group",
+        "mask_head.norm": "group",
+    }
+    model = later.model
+    assert model.mask_head is not None
+    assert {model.backbone.norm_groups, model.box_head.norm_groups, model.mask_head.norm_groups} == {32}
+
+
 @pytest.mark.parametrize("name", ["digits_base", "digits_base_last", "digits_demo"])
 def test_the_demo_network_fits_into_8_mb_of_float16(name: str) -> None:
     recipe = load_recipe(name)(tuple("0123456789"))

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
 
-from maskline_train.spec import BackboneSpec
+from maskline_train.spec import NUM_GROUPS, BackboneSpec
 
-NUM_GROUPS = 32  # Ref: Wu and He 2018, section 4.1
 _CHANNELS_A_GROUP = 2  # at least, in slimmer bodies than the published: what 32 groups leave its narrowest layer
 
 
@@ -98,8 +97,8 @@ class GroupNorm(nn.GroupNorm):
     What a canvas holds beyond its image counts too, as in every implementation.
     """
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(math.gcd(NUM_GROUPS, max(1, channels // _CHANNELS_A_GROUP)), channels)
+    def __init__(self, channels: int, groups: int = NUM_GROUPS) -> None:
+        super().__init__(math.gcd(groups, max(1, channels // _CHANNELS_A_GROUP)), channels)
 
     def after(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
         """Norm of `conv(x)`."""
@@ -125,7 +124,7 @@ def build_norm(channels: int, spec: BackboneSpec) -> Norm:
         return FrozenBatchNorm(channels)
     if spec.norm == "batch":
         return BatchNorm(channels)
-    return SyncBatchNorm(channels) if spec.norm == "sync_batch" else GroupNorm(channels)
+    return SyncBatchNorm(channels) if spec.norm == "sync_batch" else GroupNorm(channels, spec.norm_groups)
 
 
 def scale_and_shift(norm: FrozenBatchNorm | BatchNorm | SyncBatchNorm) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from maskline_train.model.backbone.non_local import NonLocal
 from maskline_train.model.backbone.norms import FoldedNorm, GroupNorm, Norm, build_norm, scale_and_shift
 from maskline_train.spec import BackboneSpec
 
-BLOCKS_PER_STAGE = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+BLOCKS_PER_STAGE = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
 # Channels from which on oneDNN's backward pass of a strided 1 x 1 convolution keeps to its memory.
@@ -41,11 +41,15 @@ class NarrowStridedConv(nn.Conv2d):
         return out
 
 
-def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    """A convolution without bias (the norm has one) that keeps the size at stride 1."""
-    narrow = kernel == 1 and stride > 1 and inputs < _SAFE_CHANNELS
-    made = NarrowStridedConv if narrow else nn.Conv2d
-    return made(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False, groups=groups)
+def _conv1(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    """A 1 x 1 convolution without bias: the norm has one."""
+    made = NarrowStridedConv if stride > 1 and inputs < _SAFE_CHANNELS else nn.Conv2d
+    return made(inputs, outputs, 1, stride=stride, bias=False)
+
+
+def _conv3(inputs: int, outputs: int, stride: int, dilation: int, groups: int = 1) -> nn.Conv2d:
+    """A 3 x 3 convolution without bias that keeps the size at stride 1."""
+    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=dilation, dilation=dilation, bias=False, groups=groups)
 
 
 class Shortcut(nn.Sequential):
@@ -62,18 +66,18 @@ class Shortcut(nn.Sequential):
 def _shortcut(inputs: int, outputs: int, stride: int, spec: BackboneSpec) -> Shortcut | None:
     if stride == 1 and inputs == outputs:
         return None
-    return Shortcut(_conv(inputs, outputs, 1, stride), build_norm(outputs, spec))
+    return Shortcut(_conv1(inputs, outputs, stride), build_norm(outputs, spec))
 
 
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions and a shortcut: the block of ResNet-18."""
+    """Two 3 x 3 convolutions and a shortcut: the block of ResNet-18 and 34."""
 
     expansion = 1
 
-    def __init__(self, inputs: int, width: int, stride: int, spec: BackboneSpec) -> None:
+    def __init__(self, inputs: int, width: int, stride: int, dilation: int, spec: BackboneSpec) -> None:
         super().__init__()
-        self.conv1, self.bn1 = _conv(inputs, width, 3, stride), build_norm(width, spec)
-        self.conv2, self.bn2 = _conv(width, width, 3), build_norm(width, spec)
+        self.conv1, self.bn1 = _conv3(inputs, width, stride, dilation), build_norm(width, spec)
+        self.conv2, self.bn2 = _conv3(width, width, 1, dilation), build_norm(width, spec)
         self.downsample = _shortcut(inputs, width, stride, spec)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,14 +96,14 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, inputs: int, width: int, stride: int, spec: BackboneSpec) -> None:
+    def __init__(self, inputs: int, width: int, stride: int, dilation: int, spec: BackboneSpec) -> None:
         super().__init__()
         outputs = width * self.expansion
         inner = max(1, width * spec.width_per_group // 64) * spec.groups
         stride1, stride3 = (stride, 1) if spec.stride_in_1x1 else (1, stride)
-        self.conv1, self.bn1 = _conv(inputs, inner, 1, stride1), build_norm(inner, spec)
-        self.conv2, self.bn2 = _conv(inner, inner, 3, stride3, spec.groups), build_norm(inner, spec)
-        self.conv3, self.bn3 = _conv(inner, outputs, 1), build_norm(outputs, spec)
+        self.conv1, self.bn1 = _conv1(inputs, inner, stride1), build_norm(inner, spec)
+        self.conv2, self.bn2 = _conv3(inner, inner, stride3, dilation, spec.groups), build_norm(inner, spec)
+        self.conv3, self.bn3 = _conv1(inner, outputs), build_norm(outputs, spec)
         self.downsample = _shortcut(inputs, outputs, stride, spec)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -112,13 +116,14 @@ class Bottleneck(nn.Module):
 
 
 def build_stage(spec: BackboneSpec, index: int) -> nn.Sequential:
-    """The blocks of stage res2 + `index`; from the second on, the first block halves the size."""
-    block = BasicBlock if spec.depth == 18 else Bottleneck
-    width, stride = spec.base_channels * 2**index, 1 if index == 0 else 2
+    """The blocks of stage res2 + `index`; from the second on, the first block halves the size, unless it is dilated."""
+    block = BasicBlock if spec.basic_blocks else Bottleneck
+    dilation = 2 if spec.features == "dc5" and index == 3 else 1
+    width, stride = spec.base_channels * 2**index, 1 if index == 0 or dilation > 1 else 2
     channels = spec.base_channels if index == 0 else spec.body_channels[index - 1]
     blocks = []
     for i in range(BLOCKS_PER_STAGE[spec.depth][index]):
-        blocks.append(block(channels, width, stride if i == 0 else 1, spec))
+        blocks.append(block(channels, width, stride if i == 0 else 1, dilation, spec))
         channels = width * block.expansion
     return nn.Sequential(*blocks)
 
@@ -133,6 +138,7 @@ def initialise_convolutions(module: nn.Module) -> None:
 class ResNet(nn.Module):
     """The convolutional body: stages res2 to res5 of strides 4, 8, 16 and 32, or, for the C4 features, up to res4.
 
+    For the features "dc5" res5 is dilated, of stride 16.
     `out_channels` are the channels of the outputs. Frozen stages take no gradient (autograd records nothing for them,
     since neither their input nor their weights ask for one) and their batch norms stay in evaluation mode.
     """
@@ -160,7 +166,8 @@ class ResNet(nn.Module):
                 the images fill their canvas.
 
         Returns:
-            Three or four tensors [B, out_channels[i], ceil(H / s), ceil(W / s)] for s = 4, 8, 16, 32.
+            Three or four tensors [B, out_channels[i], ceil(H / s), ceil(W / s)] for s = 4, 8, 16, 32; a dilated C5 has
+            s = 16.
         """
         x = functional.relu_(self.bn1.after(self.conv1, x))
         x = functional.max_pool2d(x, kernel_size=3, stride=2, padding=1)
@@ -235,6 +242,7 @@ def _fold(owner: nn.Module, conv_name: str, norm_name: str) -> None:
         conv.kernel_size,
         stride=conv.stride,
         padding=conv.padding,
+        dilation=conv.dilation,
         groups=conv.groups,
     ).to(conv.weight)
     folded.weight.copy_(conv.weight * scale[:, None, None, None])

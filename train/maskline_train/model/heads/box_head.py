@@ -1,7 +1,7 @@
 """The box branch: its head, and `classwise_nms`, the torch path of the op `ClasswiseNMS`.
 
 Letters: B images, R proposals an image, D detections an image, K foreground classes, C channels, P pooled side.
-Ref: paper figure 4, right; FPN paper, section 4.2.
+Ref: paper figure 4, right; FPN paper, section 4.2; Wu and He 2018, section 4.2, for convolutions before the layers.
 """
 
 from __future__ import annotations
@@ -12,23 +12,36 @@ from torch.nn import functional
 from torchvision.ops import nms
 
 from maskline_train.model import boxes as box_ops
+from maskline_train.model.heads.convolutions import build_convs, build_norms, convolved, initialise_conv
 from maskline_train.spec import BoxHeadSpec
 
 
 class BoxHead(nn.Module):
-    """Two fully connected layers, then class logits and class-wise box deltas."""
+    """3 x 3 convolutions, fully connected layers `fc1`, `fc2`, ..., then class logits and class-wise box deltas.
+
+    Convolutions and norms are `convs.i` and `norms.i`, both empty for the paper's head.
+    """
 
     def __init__(self, channels: int, num_classes: int, spec: BoxHeadSpec) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(channels * spec.pooled_side**2, spec.hidden)
-        self.fc2 = nn.Linear(spec.hidden, spec.hidden)
+        self.convs = build_convs(channels, spec.conv_channels, spec.num_convs, spec.norm)
+        self.norms = build_norms(spec.conv_channels, spec.num_convs, spec.norm, spec.norm_groups)
+        width = spec.conv_channels if spec.num_convs > 0 else channels
+        inputs = [width * spec.pooled_side**2] + [spec.hidden] * (spec.num_fcs - 1)
+        fcs = [nn.Linear(n, spec.hidden) for n in inputs]
+        for number, layer in enumerate(fcs, start=1):
+            self.add_module(f"fc{number}", layer)
+        self.num_fcs = spec.num_fcs
         self.class_logits = nn.Linear(spec.hidden, num_classes + 1)
         self.box_deltas = nn.Linear(spec.hidden, 4 * num_classes)
-        for layer in (self.fc1, self.fc2):
+        for conv in self.convs:
+            assert isinstance(conv, nn.Conv2d)
+            initialise_conv(conv)
+        for layer in fcs:
             nn.init.kaiming_uniform_(layer.weight, a=1)  # as Detectron: Caffe2's XavierFill
         nn.init.normal_(self.class_logits.weight, std=0.01)  # Fast R-CNN, section 3.1
         nn.init.normal_(self.box_deltas.weight, std=0.001)
-        for layer in (self.fc1, self.fc2, self.class_logits, self.box_deltas):
+        for layer in (*fcs, self.class_logits, self.box_deltas):
             nn.init.zeros_(layer.bias)
 
     def forward(self, roi_features: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,8 +53,9 @@ class BoxHead(nn.Module):
         Returns:
             class_logits [B * R, K + 1], background last; box_deltas [B * R, 4K], columns 4k..4k+3 of class k.
         """
-        hidden = functional.relu_(self.fc1(roi_features.flatten(1)))
-        hidden = functional.relu_(self.fc2(hidden))
+        hidden = convolved(roi_features, self.convs, self.norms).flatten(1)
+        for number in range(1, self.num_fcs + 1):
+            hidden = functional.relu_(self.get_submodule(f"fc{number}")(hidden))
         return self.class_logits(hidden), self.box_deltas(hidden)
 
 

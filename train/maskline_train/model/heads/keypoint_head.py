@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from maskline_train.model.heads.convolutions import build_convs, initialise_conv
 from maskline_train.spec import KeypointHeadSpec
 
 
@@ -21,14 +22,11 @@ class KeypointHead(nn.Module):
 
     def __init__(self, channels: int, spec: KeypointHeadSpec) -> None:
         super().__init__()
-        inputs = [channels] + [spec.channels] * (spec.num_convs - 1)
-        self.convs = nn.ModuleList(nn.Conv2d(n, spec.channels, 3, padding=1) for n in inputs)
+        self.convs = build_convs(channels, spec.channels, spec.num_convs, "none")
         self.keypoint_logits = nn.ConvTranspose2d(spec.channels, len(spec.names), 4, stride=2, padding=1)
         for layer in [*self.convs, self.keypoint_logits]:
             assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-            assert layer.bias is not None
-            nn.init.zeros_(layer.bias)
+            initialise_conv(layer)
 
     def forward(self, roi_features: Tensor) -> Tensor:
         """Heatmap logits [N, J, M, M] of RoI features [N, C, P, P]."""

@@ -11,28 +11,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from maskline_train.model.heads.convolutions import build_convs, build_norms, convolved, initialise_conv
 from maskline_train.spec import MaskHeadSpec
 
 
 class MaskHead(nn.Module):
     """3 x 3 convolutions, a 2 x 2 deconvolution of stride 2, and a 1 x 1 convolution to one mask a class.
 
-    Ref: paper figure 4, right.
+    Each 3 x 3 convolution may have a norm before its ReLU: `norms.i` of `convs.i`. Ref: paper figure 4, right.
     """
 
     def __init__(self, channels: int, num_classes: int, spec: MaskHeadSpec) -> None:
         super().__init__()
-        inputs = [channels] + [spec.channels] * (spec.num_convs - 1)
-        self.convs = nn.ModuleList(nn.Conv2d(n, spec.channels, 3, padding=1) for n in inputs)
+        self.convs = build_convs(channels, spec.channels, spec.num_convs, spec.norm)
+        self.norms = build_norms(spec.channels, spec.num_convs, spec.norm, spec.norm_groups)
         self.upsample = nn.ConvTranspose2d(spec.channels, spec.channels, 2, stride=2)
         self.mask_logits = nn.Conv2d(spec.channels, spec.num_channels(num_classes), 1)
         _initialise([*self.convs, self.upsample], self.mask_logits)
 
     def forward(self, roi_features: Tensor) -> Tensor:
         """Mask logits [N, spec.num_channels(K), M, M] of RoI features [N, C, P, P], M = 2P."""
-        x = roi_features
-        for conv in self.convs:
-            x = functional.relu_(conv(x))
+        x = convolved(roi_features, self.convs, self.norms)
         logits: Tensor = self.mask_logits(functional.relu_(self.upsample(x)))
         return logits
 
@@ -93,7 +92,5 @@ def mask_probabilities(mask_logits: Tensor, labels: Tensor, spec: MaskHeadSpec) 
 def _initialise(layers: list[nn.Module], last: nn.Conv2d) -> None:
     for layer in [*layers, last]:
         assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
-        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-        assert layer.bias is not None
-        nn.init.zeros_(layer.bias)
+        initialise_conv(layer)
     nn.init.normal_(last.weight, std=0.001)  # as Detectron: masks start at one half everywhere

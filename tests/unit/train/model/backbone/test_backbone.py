@@ -1,8 +1,12 @@
 """The pyramid and the backbone's first layer."""
 
+import functools
+
+import pytest
 import torch
 from maskline_train.model.backbone.backbone import FPN, STRIDES, Backbone
 from maskline_train.spec import BackboneSpec, PreprocessingSpec
+from torch import nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
@@ -13,18 +17,37 @@ def info(*sizes):
     return torch.tensor([[h, w, 1.0, 1.0, h, w] for h, w in sizes])
 
 
-def test_pyramid_is_torchvisions():
+@pytest.mark.parametrize("norm", ["none", "group"])
+def test_pyramid_is_torchvisions(norm):
     torch.manual_seed(0)
-    theirs = FeaturePyramidNetwork([4, 6, 8, 10], 5, LastLevelMaxPool())
-    ours = FPN((4, 6, 8, 10), 5)
-    for mine, block in zip([*ours.lateral, *ours.output], [*theirs.inner_blocks, *theirs.layer_blocks], strict=True):
+    layer = functools.partial(nn.GroupNorm, 3) if norm == "group" else None
+    theirs = FeaturePyramidNetwork([4, 6, 8, 10], 6, LastLevelMaxPool(), norm_layer=layer)
+    ours = FPN((4, 6, 8, 10), BackboneSpec(fpn_channels=6, fpn_norm=norm, norm_groups=3))
+    blocks = [*theirs.inner_blocks, *theirs.layer_blocks]
+    for mine, block in zip([*ours.lateral, *ours.output], blocks, strict=True):
         mine.load_state_dict(block[0].state_dict())
+    norms = [block[1] for block in blocks] if norm == "group" else []
+    for mine, other in zip([*ours.lateral_norms, *ours.output_norms], norms, strict=True):
+        nn.init.uniform_(other.weight, 0.5, 1.5)
+        nn.init.uniform_(other.bias, -0.5, 0.5)
+        mine.load_state_dict(other.state_dict())
     features = [torch.randn(2, c, 32 // s, 48 // s) for c, s in ((4, 1), (6, 2), (8, 4), (10, 8))]
     expected = theirs({str(i): feature for i, feature in enumerate(features)})
     found = ours(features)
     assert len(found) == 5
     for mine, other in zip(found, expected.values(), strict=True):
-        assert torch.equal(mine, other)
+        assert torch.equal(mine, other)  # the same layers in the same order
+
+
+def test_names_of_a_pyramid_in_a_checkpoint():
+    def names(**changes):
+        pyramid = FPN((4, 6), BackboneSpec(fpn_channels=8, norm_groups=2, **changes))
+        return set(pyramid.state_dict())
+
+    kernels = {f"{kind}.{level}.weight" for kind in ("lateral", "output") for level in (0, 1)}
+    assert names() == kernels | {name.replace("weight", "bias") for name in kernels}  # as from the first on
+    norms = {name.replace(".", "_norms.", 1) for name in kernels}
+    assert names(fpn_norm="group") == kernels | norms | {name.replace("weight", "bias") for name in norms}
 
 
 def test_levels_have_the_sizes_of_their_strides():

@@ -34,6 +34,12 @@ def test_groups_are_32_and_never_of_a_single_channel(channels, groups):
     assert GroupNorm(channels).num_groups == groups  # 2 channels a group are what ResNet's 64 have
 
 
+def test_the_spec_says_how_many_groups():
+    assert build_norm(64, BackboneSpec(norm="group", norm_groups=16)).num_groups == 16
+    assert build_norm(64, BackboneSpec(norm="group")).num_groups == 32
+    assert build_norm(8, BackboneSpec(norm="group", norm_groups=2)).num_groups == 2
+
+
 def test_group_norm_by_definition():
     torch.manual_seed(0)
     norm = GroupNorm(8).double()

@@ -37,6 +37,7 @@ def their_features(model, x):
     [
         ("resnet18", BackboneSpec(depth=18)),
         ("resnet18", BackboneSpec(depth=18, norm="batch")),
+        ("resnet34", BackboneSpec(depth=34)),
         ("resnet50", BackboneSpec(depth=50)),
         ("resnet101", BackboneSpec(depth=101)),
         ("resnext50_32x4d", BackboneSpec(depth=50, groups=32, width_per_group=4)),
@@ -65,6 +66,7 @@ def test_outputs_are_torchvisions(name, spec):
 @pytest.mark.parametrize(
     ("name", "depth", "groups", "width_per_group", "millions"),
     [
+        ("resnet34", 34, 1, 64, 21.3),
         ("resnet50", 50, 1, 64, 23.5),
         ("resnet101", 101, 1, 64, 42.5),
         ("resnet152", 152, 1, 64, 58.1),
@@ -93,6 +95,36 @@ def test_the_c4_body_ends_with_the_fourth_stage():
     features = body(torch.zeros(1, 3, 64, 32))
     assert [tuple(feature.shape) for feature in features] == [(1, 4, 16, 8), (1, 8, 8, 4), (1, 16, 4, 2)]
     assert not any(parameter.requires_grad for parameter in body.parameters())
+
+
+@pytest.mark.parametrize("norm", ["frozen_batch", "batch"])
+@pytest.mark.parametrize("stride_in_1x1", [False, True])
+def test_a_dilated_stage_is_torchvisions_but_for_its_first_block(norm, stride_in_1x1):
+    # without a stride it makes no difference where the other stages have theirs, but these have to be torchvision's
+    torch.manual_seed(0)
+    theirs = torchvision.models.resnet50(weights=None, replace_stride_with_dilation=[False, False, True]).eval()
+    theirs.layer4[0].conv2.dilation = theirs.layer4[0].conv2.padding = (2, 2)  # detectron2's: all blocks
+    randomise_norms(theirs)
+    ours = ResNet(BackboneSpec(features="dc5", norm=norm, stride_in_1x1=stride_in_1x1)).eval()
+    with torch.no_grad():
+        state = {name: t for name, t in theirs.state_dict().items() if not name.startswith("fc.")}
+        if norm == "frozen_batch":
+            state = {name: t for name, t in state.items() if not name.endswith("num_batches_tracked")}
+        ours.load_state_dict(state)  # strict: a dilation changes no name and no shape
+        x = torch.randn(2, 1024, 8, 6)
+        found, expected = ours.layer4(x), theirs.layer4(x)
+        whole = ours(torch.randn(1, 3, 128, 96))
+    assert found.shape == (2, 2048, 8, 6)
+    # folding multiplies weights instead of outputs: float32 rounding through nine layers
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
+    assert [tuple(level.shape[2:]) for level in whole] == [(32, 24), (16, 12), (8, 6), (8, 6)]
+
+
+def test_basic_blocks_are_dilated_too():
+    stage = ResNet(dataclasses.replace(SLIM, features="dc5")).layer4
+    convs = [module for module in stage.modules() if getattr(module, "kernel_size", None) == (3, 3)]
+    assert len(convs) == 4
+    assert {(conv.dilation, conv.padding, conv.stride) for conv in convs} == {((2, 2), (2, 2), (1, 1))}
 
 
 def test_training_gradients_are_those_of_separate_norms():
@@ -147,10 +179,11 @@ def test_stride_in_1x1_moves_the_stride_and_keeps_the_sizes():
 
 @pytest.mark.parametrize("depth", [18, 50])
 @pytest.mark.parametrize(("norm", "groups"), [("frozen_batch", 1), ("batch", 1), ("sync_batch", 1), ("batch", 2)])
-def test_folded_norms_change_nothing_but_the_modules(depth, norm, groups):
+@pytest.mark.parametrize("features", ["fpn", "dc5"])
+def test_folded_norms_change_nothing_but_the_modules(depth, norm, groups, features):
     torch.manual_seed(0)
     groups = groups if depth > 18 else 1
-    body = ResNet(BackboneSpec(depth=depth, base_channels=4, norm=norm, groups=groups)).eval()
+    body = ResNet(BackboneSpec(depth=depth, base_channels=4, norm=norm, groups=groups, features=features)).eval()
     randomise_norms(body)
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
