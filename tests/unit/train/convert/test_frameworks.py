@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from pathlib import Path
 
 import pytest
+import yaml
 from maskline_train.convert.detectron2.convert import import_detectron2
 from maskline_train.convert.frameworks import recognise
 from maskline_train.convert.options import ImportOptions
@@ -21,6 +24,9 @@ OPTIONS = {
 LOADED = {
     "detectron2_mask_rcnn_R_50_FPN_3x": "ResNet-50 FPN, 80 classes, boxes, masks",
     "detectron2_mask_rcnn_R_50_FPN_1x_cls_agnostic": "ResNet-50 FPN, 80 classes, boxes, masks",
+    "detectron2_mask_rcnn_R_50_FPN_3x_gn": "ResNet-50 FPN, 80 classes, boxes, masks",
+    "detectron2_mask_rcnn_R_50_FPN_3x_syncbn": "ResNet-50 FPN, 80 classes, boxes, masks",
+    "detectron2_mask_rcnn_R_50_DC5_3x": "ResNet-50 DC5, 80 classes, boxes, masks",
     "detectron2_mask_rcnn_R_50_C4_3x": "ResNet-50 C4, 80 classes, boxes, masks",
     "detectron2_mask_rcnn_X_101_32x8d_FPN_3x": "ResNeXt-101 32x8d FPN, 80 classes, boxes, masks",
     "detectron2_keypoint_rcnn_R_50_FPN_3x": "ResNet-50 FPN, 1 classes, boxes, keypoints",
@@ -36,22 +42,44 @@ REFUSED = {
     "detectron2_retinanet_R_50_FPN_3x": "a RetinaNet of detectron2",
     "torchvision_fasterrcnn_mobilenet_v3_large_320_fpn": "a MobileNet body",
 }
+# What the model zoo's configs say of bodies that are no ResNet with frozen norms.
+BODIES = {
+    "detectron2_mask_rcnn_R_50_FPN_3x_gn": {
+        "PIXEL_STD": [1.0, 1.0, 1.0],
+        "RESNETS": {"NORM": "GN", "STRIDE_IN_1X1": False},
+    },
+    "detectron2_mask_rcnn_R_50_FPN_3x_syncbn": {
+        "PIXEL_STD": [1.0, 1.0, 1.0],
+        "RESNETS": {"NORM": "SyncBN", "STRIDE_IN_1X1": True},
+    },
+    "detectron2_mask_rcnn_X_101_32x8d_FPN_3x": {
+        "PIXEL_STD": [57.375, 57.12, 58.395],
+        "RESNETS": {"NORM": "FrozenBN", "STRIDE_IN_1X1": False},
+    },
+}
 UNSUPPORTED = {
-    "detectron2_mask_rcnn_R_50_DC5_3x": "a dilated C5",
-    "detectron2_mask_rcnn_R_50_FPN_3x_gn": "group norm in the pyramid",
-    "detectron2_mask_rcnn_R_50_FPN_3x_syncbn": "a box head with 4 convolutions",
     "torchvision_fasterrcnn_resnet50_fpn_v2": "`_v2`",
     "torchvision_maskrcnn_resnet50_fpn_v2": "`_v2`",
 }
 
 
 @pytest.mark.parametrize("network", LOADED)
-def test_a_full_size_network_is_recognised_and_loads_whole(network: str) -> None:
+def test_a_full_size_network_is_recognised_and_loads_whole(network: str, tmp_path: Path) -> None:
     weights = foreign.weights(network)
     framework = recognise(weights)
     assert network.startswith(framework)
-    imported = IMPORTS[framework](weights, OPTIONS[framework](NAMED if "lvis" in network else None))
+    options = OPTIONS[framework](NAMED if "lvis" in network else None)
+    if network in BODIES:
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump({"MODEL": BODIES[network]}))
+        options = dataclasses.replace(options, config=tmp_path / "config.yaml")
+    imported = IMPORTS[framework](weights, options)
     assert imported.report.found[0] == f"{framework}, {LOADED[network]}; {len(weights)} tensors"
+
+
+@pytest.mark.parametrize("network", BODIES)
+def test_settings_that_the_zoo_changes_from_body_to_body_are_not_guessed(network: str) -> None:
+    with pytest.raises(ValueError, match=r"MODEL.RESNETS.STRIDE_IN_1X1, .*give the config.yaml beside these weights"):
+        import_detectron2(foreign.weights(network), ImportOptions(zoo=True))
 
 
 @pytest.mark.parametrize("network", REFUSED)

@@ -1,4 +1,4 @@
-"""Whether a config belongs to the weights, and whether all of the network is supported."""
+"""Whether a config belongs to the weights, and whether all that it asks for is supported."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def check_agreement(found: Architecture, config: Values) -> None:
     Raises:
         ValueError: naming the setting.
     """
+    _check_norm(found, config)
     for name, of_weights in _settings(found):
         if name in config and config[name] != of_weights:
             raise ValueError(
@@ -33,12 +34,22 @@ def check_agreement(found: Architecture, config: Values) -> None:
             )
 
 
+def _check_norm(found: Architecture, config: Values) -> None:
+    norm = config.get("MODEL.RESNETS.NORM")
+    if norm is not None and (norm == "GN") != (found.norm == "group"):
+        raise ValueError(
+            f"config: MODEL.RESNETS.NORM is {norm!r}, the weights have {'group' if found.norm == 'group' else 'batch'} "
+            "norms; they belong to two networks: give the config that was written beside these weights"
+        )
+
+
 def _settings(found: Architecture) -> Iterator[tuple[str, object]]:
     """What the weights say of settings."""
     yield "MODEL.ROI_HEADS.NUM_CLASSES", found.num_classes
     yield "MODEL.RESNETS.DEPTH", found.depth
     yield "MODEL.RESNETS.STEM_OUT_CHANNELS", found.stem_channels
     yield "MODEL.RESNETS.NUM_GROUPS", found.groups
+    yield "MODEL.RESNETS.RES5_DILATION", 2 if found.features == "dc5" else 1
     yield "MODEL.MASK_ON", found.mask is not None
     yield "MODEL.KEYPOINT_ON", found.keypoints is not None
     if found.features == "fpn":
@@ -57,34 +68,13 @@ def _settings(found: Architecture) -> Iterator[tuple[str, object]]:
         yield "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", found.keypoints.rows
 
 
-def check_support(found: Architecture, config: Values) -> None:
+def check_support(config: Values) -> None:
     """Raise for what our network cannot be.
 
     Raises:
-        ValueError: naming it.
+        ValueError: naming the setting.
     """
     for name, only in _ONLY.items():
         allowed = only if isinstance(only, tuple) else (only,)
         if config.get(name, allowed[0]) not in allowed:
             raise ValueError(f"config: {name} is {config[name]!r}, supported: {', '.join(map(repr, allowed))}")
-    missing = next(_unsupported(found), None)
-    if missing is not None:
-        raise ValueError(f"{missing}: not supported yet")
-
-
-def _unsupported(found: Architecture) -> Iterator[str]:
-    """Parts that our network does not have."""
-    if found.features == "dc5":
-        yield "a dilated C5 (DC5)"
-    if found.depth == 34:
-        yield "a body of depth 34"
-    if found.rpn_convs > 1:
-        yield f"{found.rpn_convs} convolutions in the RPN head"
-    if found.fpn_norm == "group":
-        yield "group norm in the pyramid"
-    if found.box.convs > 0:
-        yield f"a box head with {found.box.convs} convolutions"
-    if found.features != "c4" and found.box_layers[0] != 2:
-        yield f"a box head with {found.box_layers[0]} fully connected layers"
-    if any(branch is not None and branch.norm == "group" for branch in (found.mask, found.keypoints)):
-        yield "group norm in the mask or keypoint head"

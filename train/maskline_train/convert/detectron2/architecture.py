@@ -46,6 +46,7 @@ class Architecture:
         groups: of the 3 x 3 convolutions of the body.
         width: channels of those of res2.
         norm: of the body.
+        counts_batches: the norms were ordinary ones in training, not frozen: they have counters.
         fpn_channels: 0 without a pyramid.
         fpn_norm: of the pyramid.
         rpn_convs: 3 x 3 convolutions of the RPN head.
@@ -64,6 +65,7 @@ class Architecture:
     groups: int
     width: int
     norm: Norm
+    counts_batches: bool
     fpn_channels: int
     fpn_norm: Norm
     rpn_convs: int
@@ -97,6 +99,7 @@ def read_architecture(tensors: Mapping[str, Tensor]) -> Architecture:
         groups=first[0] // first[1],
         width=first[0],
         norm=_norm(shapes, f"{body}res2.0.conv1."),
+        counts_batches=f"{body}res2.0.conv1.norm.num_batches_tracked" in shapes,
         fpn_channels=_shape(shapes, "backbone.fpn_output2.weight")[0] if features == "fpn" else 0,
         fpn_norm=_norm(shapes, "backbone.fpn_output2."),
         rpn_convs=max(1, _count(shapes, rf"{_RPN}conv\.conv(\d+)\.weight")),

@@ -62,6 +62,10 @@ _ZOO_CHANGES: dict[Features, dict[str, Any]] = {
 }
 
 
+# What the zoo's configs change from one body to the next.
+OF_THE_BODY = ("MODEL.RESNETS.NORM", "MODEL.RESNETS.STRIDE_IN_1X1", "MODEL.PIXEL_STD")
+
+
 def zoo_values(features: Features) -> dict[str, Any]:
     """What the model zoo's configs with these features say of inference."""
     return {**_ZOO, **_ZOO_CHANGES[features]}

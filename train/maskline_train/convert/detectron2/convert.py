@@ -11,7 +11,7 @@ from torch import Tensor
 from maskline_train.checkpoint import first_misfit
 from maskline_train.convert.detectron2.agreement import check_agreement, check_support
 from maskline_train.convert.detectron2.architecture import Architecture, read_architecture
-from maskline_train.convert.detectron2.config import Values, read_config, zoo_values
+from maskline_train.convert.detectron2.config import OF_THE_BODY, Values, read_config, zoo_values
 from maskline_train.convert.detectron2.names import is_constant
 from maskline_train.convert.detectron2.to_spec import channel_order, to_spec
 from maskline_train.convert.detectron2.weights import to_weights
@@ -40,7 +40,7 @@ def import_detectron2(tensors: Mapping[str, Tensor], options: ImportOptions) -> 
     given = None if options.config is None else read_config(options.config)
     if options.norm_eps is not None:
         raise ValueError("--norm-eps: detectron2's networks all add 1e-5; leave it out")
-    check_support(found, given or {})
+    check_support(given or {})
     check_agreement(found, given or {})
     config = _complete(found, given, options, report)
     order = options.channels or channel_order(config)
@@ -62,6 +62,12 @@ def _complete(found: Architecture, given: Values | None, options: ImportOptions,
         )
     said = given or {}
     silent = {name: value for name, value in zoo.items() if name not in said}
+    unsure = [name for name in OF_THE_BODY if name in silent]
+    if unsure and (found.groups > 1 or found.norm == "group" or found.counts_batches):
+        raise ValueError(
+            f"{', '.join(unsure)}: in the model zoo another from one body to the next, where it is a ResNeXt or its "
+            "norms are not frozen; give the config.yaml beside these weights by --config"
+        )
     if silent:
         values = ", ".join(f"{name} {value}" for name, value in silent.items())
         report.assumed.append(f"as in the model zoo's {_FEATURES[found.features]} configs: {values}")

@@ -6,9 +6,9 @@ Ref: detectron2/modeling (meta_arch/rcnn.py, backbone/resnet.py, proposal_genera
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
-from maskline_train.convert.detectron2.architecture import Architecture, Branch
+from maskline_train.convert.detectron2.architecture import Architecture, Branch, Norm
 from maskline_train.convert.detectron2.config import Values
 from maskline_train.convert.options import ChannelOrder
 from maskline_train.data import coco_person
@@ -23,6 +23,7 @@ from maskline_train.spec import (
     PreprocessingSpec,
     ProposalSpec,
     RoIAlignSpec,
+    RPNHeadSpec,
 )
 
 _FULL_WIDTH = 64  # base channels that `width_per_group` is stated for
@@ -53,9 +54,10 @@ def to_spec(
     """
     return ModelSpec(
         classes=tuple(classes),
-        preprocessing=_preprocessing(config, order),
+        preprocessing=_preprocessing(found, config, order),
         backbone=_backbone(found, config),
         anchors=_anchors(found, config),
+        rpn_head=RPNHeadSpec(found.rpn_convs),
         proposals=ProposalSpec(
             pre_nms_per_level=config["MODEL.RPN.PRE_NMS_TOPK_TEST"],
             max_proposals=config["MODEL.RPN.POST_NMS_TOPK_TEST"],
@@ -87,13 +89,13 @@ def channel_order(config: Values) -> ChannelOrder:
     return "bgr" if name == "BGR" else "rgb"
 
 
-def _preprocessing(config: Values, order: ChannelOrder) -> PreprocessingSpec:
+def _preprocessing(found: Architecture, config: Values, order: ChannelOrder) -> PreprocessingSpec:
     shorter, longer = config["INPUT.MIN_SIZE_TEST"], config["INPUT.MAX_SIZE_TEST"]
     turned = slice(None, None, -1) if order == "bgr" else slice(None)
     mean, std = (tuple(map(float, config[f"MODEL.PIXEL_{name}"][turned])) for name in ("MEAN", "STD"))
-    short, long = (-(-side // CANVAS_MULTIPLE) * CANVAS_MULTIPLE for side in (shorter, longer))
-    canvases = tuple(dict.fromkeys(((short, long), (long, short), (long, long))))
-    return PreprocessingSpec(shorter, longer, canvases, mean, std)  # type: ignore[arg-type]
+    # `size_divisibility`: the pyramid's is the stride of its last level of the body, other bodies have none.
+    multiple = CANVAS_MULTIPLE if found.features == "fpn" else 1
+    return PreprocessingSpec(shorter, longer, (), mean, std, multiple)  # type: ignore[arg-type]
 
 
 def _backbone(found: Architecture, config: Values) -> BackboneSpec:
@@ -107,10 +109,16 @@ def _backbone(found: Architecture, config: Values) -> BackboneSpec:
         frozen_stages=config["MODEL.BACKBONE.FREEZE_AT"],
         stride_in_1x1=config["MODEL.RESNETS.STRIDE_IN_1X1"],
         fpn_channels=found.fpn_channels or BackboneSpec.fpn_channels,
-        features=found.features,  # type: ignore[arg-type]
+        features=found.features,
         groups=found.groups,
         width_per_group=found.width * _FULL_WIDTH // (found.stem_channels * found.groups),
+        fpn_norm=_head_norm(found.fpn_norm),
     )
+
+
+def _head_norm(norm: Norm) -> Literal["none", "group"]:
+    """Of pyramid and heads; batch norms there are inside of their convolutions by now."""
+    return "group" if norm == "group" else "none"
 
 
 def _anchors(found: Architecture, config: Values) -> AnchorSpec:
@@ -157,6 +165,10 @@ def _box_head(found: Architecture, config: Values) -> BoxHeadSpec:
     return BoxHeadSpec(
         pooled_side=config["MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION"],
         hidden=found.box_layers[1] or BoxHeadSpec.hidden,
+        num_convs=found.box.convs,
+        conv_channels=found.box.channels or BoxHeadSpec.conv_channels,
+        num_fcs=found.box_layers[0] or BoxHeadSpec.num_fcs,
+        norm=_head_norm(found.box.norm),
         delta_weights=tuple(map(float, config["MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS"])),  # type: ignore[arg-type]
         score_thresh=config["MODEL.ROI_HEADS.SCORE_THRESH_TEST"],
         nms_thresh=config["MODEL.ROI_HEADS.NMS_THRESH_TEST"],
@@ -173,6 +185,7 @@ def _mask_head(found: Architecture, branch: Branch, config: Values) -> MaskHeadS
         channels=branch.channels or MaskHeadSpec.channels,
         kind="res5" if res5 else "fcn",
         class_agnostic=branch.rows == 1 != found.num_classes,
+        norm=_head_norm(branch.norm),
     )
 
 
