@@ -50,7 +50,7 @@ def load_model(folder: Path) -> MaskRCNN:
     for name in (SPEC_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             raise FileNotFoundError(
-                f"{folder}: no {name}; expected a checkpoint folder that `maskline-train fit` wrote"
+                f"{folder}: no {name}; expected a checkpoint folder that `maskline-train fit` or `import` wrote"
             )
     model = MaskRCNN(ModelSpec.load(folder / SPEC_FILE))
     weights = read_weights(folder / WEIGHTS_FILE)
@@ -80,7 +80,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, RuntimeError, EOFError, ValueError, OSError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path}: cannot be read ({_one_line(error)}); it is damaged or holds no weights") from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{path}: got a {type(content).__name__}, expected a dict of tensors (a state dict)")
+        raise ValueError(
+            f"{path}: got a {type(content).__name__}, expected a dict of tensors (a state dict); "
+            "a training checkpoint of another framework comes over by `maskline-train import`"
+        )
     return {name: value.float() if value.is_floating_point() else value for name, value in content.items()}
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from maskline_train.checkpoint import SPEC_FILE, WEIGHTS_FILE, first_misfit, read_weights
+from maskline_train.convert.frameworks import foreign_framework
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.spec import BackboneSpec, ModelSpec
 
@@ -167,6 +168,12 @@ def start_from(init: Path, model: MaskRCNN) -> str:
         ValueError: a damaged file, or nothing in it fits.
     """
     weights = read_weights(init / WEIGHTS_FILE if init.is_dir() else init)
+    framework = foreign_framework(weights)
+    if framework is not None:
+        raise ValueError(
+            f"{init}: got a network of {framework}, whose names and conventions are not ours; import it first, "
+            f"`maskline-train import {init} OUT`, and start from OUT"
+        )
     if not any(name.startswith("backbone.") for name in weights):
         load_body_weights(model, init)
         said = f"started the ResNet body from {init}"

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.long
 COMMANDS = (
     "maskline-train evaluate",
     "maskline-train predict",
+    "maskline-train import",
     "maskline-train distil",
     "maskline-export onnx",
     "maskline-export verify",

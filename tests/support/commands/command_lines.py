@@ -52,6 +52,11 @@ COMMANDS = [
         ("checkpoint", "shapes"),
     ),
     CommandLine("maskline-train predict", "IN/checkpoint IN/photos --out OUT/pictures", ("checkpoint", "photos")),
+    CommandLine(
+        "maskline-train import",
+        "IN/foreign/model_final.pth OUT/checkpoint --config IN/foreign/config.yaml --classes IN/foreign/classes.txt",
+        ("foreign",),
+    ),
     CommandLine("maskline-train recipes", ""),
     CommandLine(
         "maskline-train ablate",

@@ -18,6 +18,7 @@ from support.data.cityscapes_files import STREET, write_cityscapes
 from support.data.shapes_data import write_shapes
 from support.export.exported import decided_tiny_model
 from support.export.kept_traces import kept_traces
+from support.models import foreign
 from unit.client.triton_double import CLASSES, SIZE
 
 
@@ -33,6 +34,7 @@ class Inputs:
             "calibration": write_calibration,
             "photo_set": write_photo_set,
             "checkpoint": write_checkpoint,
+            "foreign": lambda path: shutil.copytree(foreign.FOLDER / "detectron2" / "mask_fpn_bgr", path),
             "standin": write_artifact,
             "artifact": lambda path: self._export(path, "ort"),
             "dense": lambda path: self._export(path, "dense"),

@@ -47,13 +47,18 @@ def recognise(names: Collection[str]) -> Framework:
     for sign, network, why in _REFUSED:
         if _has(names, sign):
             raise ValueError(f"got {network}, expected a Mask R-CNN of detectron2 or torchvision; {why}")
-    for sign, framework in _READ:
-        if _has(names, sign):
-            return framework
+    framework = foreign_framework(names)
+    if framework is not None:
+        return framework
     raise ValueError(
         f"got {len(names)} tensors of no network that is known (first {next(iter(names), None)!r}), expected a "
         "Mask R-CNN of detectron2 or torchvision"
     )
+
+
+def foreign_framework(names: Collection[str]) -> Framework | None:
+    """The framework whose networks have such names; None for ours and for any other."""
+    return next((framework for sign, framework in _READ if _has(names, sign)), None)
 
 
 def _has(names: Collection[str], sign: str) -> bool:

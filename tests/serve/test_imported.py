@@ -1,0 +1,35 @@
+"""A network of detectron2 through the whole line: imported, exported, served; the client gets detectron2's answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from maskline_client import Detector
+from maskline_export.onnx_stages.to_onnx import export_checkpoint
+from maskline_serve.repository.assemble import assemble
+from maskline_serve.server.triton_server import TritonServer
+from maskline_train.checkpoint import save_model
+from maskline_train.convert.file import import_file
+from support.export.kept_traces import kept_traces
+from support.models import foreign
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize(
+    "network",
+    [
+        "detectron2/mask_fpn_bgr",
+        pytest.param("detectron2/mask_c4", marks=pytest.mark.long),
+        pytest.param("detectron2/keypoint_fpn", marks=pytest.mark.long),
+    ],
+)
+def test_the_client_gets_the_source_s_answers(network: str, tmp_path: Path) -> None:
+    save_model(tmp_path / "checkpoint", import_file(foreign.checkpoint(network), foreign.options(network)).model)
+    with kept_traces():
+        export_checkpoint(tmp_path / "checkpoint", tmp_path / "artifact")
+    assemble(tmp_path / "artifact", tmp_path / "repository")
+    goldens = foreign.goldens(network).values()
+    with TritonServer(tmp_path / "repository", drain_s=1) as server, Detector(server.grpc_url) as detector:
+        for golden, found in zip(goldens, detector.detect_many(golden.path for golden in goldens), strict=True):
+            foreign.found_in(golden, found.boxes, found.scores, found.labels)
