@@ -24,16 +24,26 @@ from tritonclient import grpc as triton
 
 
 def check_served(artifact: Path, repository: Path) -> int:
-    """Assemble and serve; send pictures of many sizes one by one, and a mixed pair to the ensemble that keeps masks.
+    """Assemble and serve, and check the answers; returns the number of detections that were compared."""
+    assemble(artifact, repository)
+    with TritonServer(repository, drain_s=5) as server:
+        return check_answers(artifact, server.grpc_url)
+
+
+def check_answers(artifact: Path, url: str) -> int:
+    """Send pictures of many sizes one by one, and a mixed pair to the ensemble that keeps masks.
+
+    Args:
+        artifact: what the server at `url` was assembled of.
+        url: of its gRPC port.
 
     Returns:
         The number of detections that were compared.
     """
-    assemble(artifact, repository)
     chain, spec = OnnxPipeline(artifact, library=custom_ops_path()), load_artifact(artifact).spec
     pictures = [pixels for _, pixels in ladder_images(spec.preprocessing.shorter_side_px)]
     pair = [max(pictures, key=lambda pixels: pixels.shape[1]), max(pictures, key=lambda pixels: pixels.shape[0])]
-    with TritonServer(repository, drain_s=5) as server, triton.InferenceServerClient(server.grpc_url) as client:
+    with triton.InferenceServerClient(url) as client:
         total = sum(check(client, "maskrcnn", [pixels], chain, spec) for pixels in pictures)
         return total + check(client, "maskrcnn_raw", pair, chain, spec)
 

@@ -101,7 +101,7 @@ def evaluate_command(
         Path | None, typer.Option("--json", help="Also write the metrics and all COCO results to this file.")
     ] = None,
     max_images: Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images of one forward pass.")] = 4,
+    batch: Annotated[int, typer.Option(min=1, help="Images of one forward pass; one with canvas_multiple.")] = 4,
     tta: Annotated[
         bool, typer.Option("--tta", help="Test-time augmentation: nine scales, mirrored too, 20 times the work.")
     ] = False,

@@ -26,7 +26,7 @@ from maskline_train.evaluation.evaluate import boxes_at_original_size
 from maskline_train.spec import ModelSpec, PreprocessingSpec, RoIAlignSpec
 from parity.test_variants import Case, compare_image, settled, verified
 from PIL import Image
-from serve.same_answer import check_served
+from serve.same_answer import check_answers
 from support.export.kept_traces import kept_traces
 from support.models.small_recipes import few_blocks
 from support.models.tiny import tiny_model, tiny_spec
@@ -78,6 +78,15 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return Case(model, folder / "checkpoint", folder / "artifact")
 
 
+@pytest.fixture(scope="module")
+def url(case: Case) -> Iterator[str]:
+    """The address of a server of the case's artifact."""
+    repository = case.artifact.parent / "repository"
+    assemble(case.artifact, repository)
+    with TritonServer(repository, drain_s=5) as server:
+        yield server.grpc_url
+
+
 def test_onnx_finds_on_every_canvas_what_torch_finds(case: Case) -> None:
     chain, spec = OnnxPipeline(case.artifact, threads=1), case.model.spec.preprocessing
     total = 0
@@ -126,17 +135,16 @@ def test_low_precisions_are_written_and_run_on_such_canvases(case: Case, tmp_pat
 
 
 @pytest.mark.triton
-def test_the_server_answers_what_the_stages_answer(case: Case, tmp_path: Path) -> None:
+def test_the_server_answers_what_the_stages_answer(case: Case, url: str) -> None:
     """Pictures of many sizes one by one, and a portrait with a landscape in one request."""
-    assert check_served(case.artifact, tmp_path / "repository") > 50  # or nothing was compared
+    assert check_answers(case.artifact, url) > 50  # or nothing was compared
 
 
 @pytest.mark.triton
-def test_requests_do_not_change_each_others_canvas(case: Case, tmp_path: Path) -> None:
+def test_requests_do_not_change_each_others_canvas(case: Case, url: str) -> None:
     """All at once, they answer as alone: the boxes of PyTorch on the image's own canvas."""
-    assemble(case.artifact, tmp_path / "repository")
     files = [encoded(picture(size)) for size in SIZES]
-    with TritonServer(tmp_path / "repository", drain_s=5) as server, Detector(server.grpc_url) as detector:
+    with Detector(url) as detector:
         alone = [detector.detect(file) for file in files]
         with ThreadPoolExecutor(len(files)) as threads:
             for _ in range(3):
