@@ -9,10 +9,11 @@ import reference
 import torch
 from maskline_export.custom_ops import proposal_nms as proposal_nms_op
 from maskline_export.custom_ops.proposal_nms import ProposalNMS
-from maskline_export.onnx_stages.twins import without_low_scores
+from maskline_export.onnx_stages.twins import from_anchors_of_the_stride, without_low_scores
 from maskline_train.model.rpn import proposal_nms
 from maskline_train.spec import AnchorSpec, ProposalSpec
 from support.export.onnx_ops import Array, float32, run_op
+from support.models.tiny import tiny_spec
 
 # Coordinates up to 160 px pass through an exponential and a handful of float32 operations, each good to 2^-24 of at
 # most 1e3 px.
@@ -117,6 +118,25 @@ def test_the_score_cut_of_a_network_holds_in_every_body(thresh: float) -> None:
     assert (min(counts) < BASE.max_proposals) == (thresh == 0.95)
     ours = by_torch(BASE, image_info, logits, cut)[0]
     np.testing.assert_allclose(ours, proposals.numpy(), atol=TOLERANCE_PX, rtol=0)
+
+
+@pytest.mark.parametrize("canvas", [(96, 160), (160, 224), (128, 192)])
+def test_anchors_of_the_cells_stride_hold_in_every_body(canvas: tuple[int, int]) -> None:
+    """The op has those of the level's stride; the stage that holds it moves the deltas of P6 by the difference."""
+    spec = dataclasses.replace(tiny_spec(), anchors=AnchorSpec(BASE.anchor_sizes, rounded=True, stride_of_cells=True))
+    op, image_info = dataclasses.replace(BASE, anchor_rounded=True), info(canvas, (90, 120))
+    logits, deltas = rpn_outputs(*canvas, 2)
+    logits[4] = logits[4] + np.float32(9)  # so that what is found on P6 is among the best
+    of_p6 = from_anchors_of_the_stride(torch.from_numpy(deltas[4]), canvas, spec).numpy()
+    counts = all_agree(op, image_info, logits, [*deltas[:4], of_p6])
+    counts_of = ProposalSpec(op.pre_nms_per_level, op.max_proposals, op.nms_thresh, op.min_side)
+    levels = [torch.from_numpy(x) for x in logits], [torch.from_numpy(x) for x in deltas]
+    expected, num = proposal_nms(*levels, torch.from_numpy(image_info), spec.anchors, counts_of)
+    assert num.tolist() == counts
+    found = by_torch(op, image_info, logits, [*deltas[:4], of_p6])[0]
+    np.testing.assert_allclose(found, expected.numpy(), atol=TOLERANCE_PX, rtol=0)
+    unmoved = by_torch(op, image_info, logits, deltas)[0]
+    assert (np.abs(unmoved - expected.numpy()).max() > 1) == (canvas != (128, 192))  # which 64 divides
 
 
 def test_several_sizes_on_one_level() -> None:

@@ -24,7 +24,7 @@ from maskline_export.precision.to_typed import type_artifact
 from maskline_export.verify import engines_command
 from maskline_export.verify.compare import match_boxes
 from maskline_export.verify.images import ladder_images
-from maskline_export.verify.onnx_runtime import OnnxPipeline, RawDetections
+from maskline_export.verify.onnx_runtime import OnnxModel, OnnxPipeline, RawDetections
 from maskline_export.verify.rows import features_row, make_rows
 from maskline_train.checkpoint import WEIGHTS_FILE, load_model, save_model
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
@@ -189,6 +189,26 @@ def compare_image(ours: Detections, theirs: RawDetections, image: int, quantised
         assert same.mean() >= SMALLEST_SHARE
         assert not theirs.keypoints[image, count:].any()
     return count
+
+
+def test_p6_is_read_from_where_the_spec_has_its_anchors(case: Case) -> None:
+    """Random weights put no box of P6 among the best: logits are lifted there, on canvases that 64 does not divide."""
+    model, spec = case.model, case.model.spec
+    if not spec.anchors.stride_of_cells:
+        pytest.skip("the anchors of this variant are a level's stride apart")
+    stage = OnnxModel(case.artifact / "proposal.onnx", threads=1)
+    for height, width in ((96, 160), (160, 224)):
+        canvas, info = pictures(2, height, width)
+        with torch.no_grad():
+            features = model.backbone(torch.from_numpy(canvas), torch.from_numpy(info))
+            logits, deltas = model.rpn_head(features)
+            logits[-1] += 100.0
+            proposals = model.propose(logits, deltas, torch.from_numpy(info))
+            ours = model.detect_in(features, *proposals, torch.from_numpy(info), masks=False)
+        names = [tensor.name for tensor in stage_io.features(spec) + stage_io.rpn_outputs(spec)]
+        tensors = {name: x.numpy() for name, x in zip(names, [*features[:4], *logits, *deltas], strict=True)}
+        theirs = RawDetections(**stage.run(tensors | {"image_info": info}))
+        assert sum(compare_image(ours, theirs, image, quantised=False) for image in range(2)) > 10
 
 
 def test_verify_agrees_with_a_variant(case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

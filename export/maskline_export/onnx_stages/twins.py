@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from maskline_train.model.anchors import cell_anchors
 from maskline_train.model.backbone.resnet import fold_norms
 from maskline_train.model.heads.keypoint_head import decode_heatmaps
 from maskline_train.model.mask_rcnn import MaskRCNN
@@ -104,7 +105,7 @@ class ProposalStage(nn.Module):
         self.res5 = None if model.res5 is None else _folded(model.res5)
         self.box_head = copy.deepcopy(model.box_head)
         self.proposals = proposal_nms_op(model.spec)
-        self.score_thresh = model.spec.proposals.score_thresh
+        self.spec = model.spec
         self.pool = roi_align_op(model.spec, model.spec.box_head.pooled_side)
         self.detections = classwise_nms_op(model.spec)
 
@@ -122,8 +123,12 @@ class ProposalStage(nn.Module):
         Returns:
             boxes [B, D, 4] float32, scores [B, D] float32, labels [B, D] int32, num_detections [B, 1] int32.
         """
-        if self.score_thresh > 0:
-            deltas = [without_low_scores(*level, self.score_thresh) for level in zip(logits, deltas, strict=True)]
+        if self.spec.anchors.stride_of_cells:
+            canvas = tuple(2 ** self.spec.backbone.rpn_levels[0] * cells for cells in logits[0].shape[2:])
+            deltas = [*deltas[:-1], from_anchors_of_the_stride(deltas[-1], canvas, self.spec)]
+        if self.spec.proposals.score_thresh > 0:
+            thresh = self.spec.proposals.score_thresh
+            deltas = [without_low_scores(*level, thresh) for level in zip(logits, deltas, strict=True)]
         batch, r, d = image_info.shape[0], self.proposals.max_proposals, self.detections.max_detections
         proposals, num_proposals = _node(
             self.proposals, (image_info, *logits, *deltas), (torch.float32, torch.int32), ([batch, r, 4], [batch])
@@ -285,6 +290,30 @@ def without_low_scores(logits: Tensor, deltas: Tensor, score_thresh: float) -> T
     low = (logits.sigmoid() < score_thresh).unsqueeze(2)  # [B, A, 1, Hi, Wi]
     by_anchor = deltas.reshape(-1, logits.shape[1], 4, *logits.shape[2:])  # [B, A, 4, Hi, Wi]
     return torch.where(low, _NO_SIDE, by_anchor).flatten(1, 2)
+
+
+def from_anchors_of_the_stride(deltas: Tensor, canvas: Sequence[int], spec: ModelSpec) -> Tensor:
+    """Deltas of P6 that lead from the anchors of ProposalNMS, 64 px apart, to where its own from theirs lead.
+
+    The centre of a decoded box is dx (or dy) anchor sides from the anchor's, so what the two anchors are apart, in
+    sides, is added. Levels before P6 have their stride by either rule. Ref: `AnchorSpec.stride_of_cells`.
+
+    Args:
+        deltas: [B, 4A, H6, W6] from anchors `canvas // cells` px apart.
+        canvas: (H, W).
+        spec: whose anchors.
+    """
+    levels = spec.backbone.rpn_levels
+    offsets = cell_anchors(spec.anchors.sizes_of_level(len(levels) - 1, len(levels)), spec.anchors)
+    apart = []
+    for axis, size in enumerate(deltas.shape[2:]):
+        missing = canvas[axis] // size - 2 ** levels[-1]  # px a cell
+        centres = (torch.arange(size, dtype=torch.float32) + spec.anchors.centre_offset) * missing
+        sides = offsets[:, 3 - axis] - offsets[:, 1 - axis]  # [A]
+        apart.append(centres / sides[:, None])  # [A, H6] down, [A, W6] across
+    zero = torch.zeros_like(deltas[0, : len(offsets)])  # [A, H6, W6]
+    down, across = apart[0][:, :, None] + zero, apart[1][:, None, :] + zero
+    return deltas + torch.stack([across, down, zero, zero], dim=1).flatten(0, 1)  # dx dy dw dh
 
 
 def _pool(op: MultiscaleRoIAlign, boxes: Tensor, features: Sequence[Tensor]) -> Tensor:

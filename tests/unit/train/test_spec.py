@@ -37,6 +37,7 @@ UNUSUAL = ModelSpec(
 CONVOLUTIONAL = ModelSpec(
     ("a",),
     backbone=BackboneSpec(fpn_norm="group", norm_groups=16),
+    anchors=AnchorSpec(stride_of_cells=True),
     box_head=BoxHeadSpec(num_convs=4, conv_channels=24, num_fcs=1, norm="group", norm_groups=8),
     mask_head=MaskHeadSpec(norm="group", norm_groups=64),
 )
@@ -60,7 +61,7 @@ def test_every_field_differs_from_its_default_in_an_unusual_spec():
 
 def test_a_file_of_an_earlier_release_means_what_it_meant(tmp_path):
     data = ModelSpec(("a", "b")).to_dict()
-    del data["rpn_head"], data["proposals"]["score_thresh"]
+    del data["rpn_head"], data["proposals"]["score_thresh"], data["anchors"]["stride_of_cells"]
     del data["backbone"]["fpn_norm"], data["backbone"]["norm_groups"]
     del data["mask_head"]["norm"], data["mask_head"]["norm_groups"]
     for name in ("num_convs", "conv_channels", "num_fcs", "norm", "norm_groups"):
@@ -202,6 +203,11 @@ def test_parts_that_do_not_fit_together_are_refused():
         ModelSpec(("a",), anchors=AnchorSpec(sizes_px=(32.0, 64.0)))
     with pytest.raises(ValueError, match=r"mask_head.kind: got 'res5', expected backbone.features \"c4\""):
         ModelSpec(("a",), mask_head=MaskHeadSpec(kind="res5"))
+
+
+def test_the_stride_of_cells_is_for_a_pyramid():
+    with pytest.raises(ValueError, match=r"^anchors.stride_of_cells: got True, expected False but for backbone"):
+        ModelSpec(("a",), backbone=BackboneSpec(features="c5"), anchors=AnchorSpec(stride_of_cells=True))
 
 
 def test_levels_and_their_names():

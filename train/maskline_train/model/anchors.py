@@ -34,13 +34,17 @@ def cell_anchors(sizes_px: Sequence[float], spec: AnchorSpec, device: torch.devi
 
 
 def level_anchors(
-    size: tuple[int, int], stride: int, sizes_px: Sequence[float], spec: AnchorSpec, device: torch.device | None = None
+    size: tuple[int, int],
+    strides: tuple[int, int],
+    sizes_px: Sequence[float],
+    spec: AnchorSpec,
+    device: torch.device | None = None,
 ) -> Tensor:
     """All anchors of one level.
 
     Args:
         size: (Hi, Wi), cells of the level.
-        stride: canvas pixels a cell.
+        strides: canvas pixels a cell, down and across.
         sizes_px: the anchor sizes of this level.
         spec: ratios, rounding, and the centre offset in strides.
         device: where the result lives.
@@ -49,8 +53,8 @@ def level_anchors(
         [Hi * Wi * A, 4] float32 xyxy canvas px, flattened in the order (y, x, a); not clipped.
     """
     height, width = size
-    xs = (torch.arange(width, device=device, dtype=torch.float32) + spec.centre_offset) * stride
-    ys = (torch.arange(height, device=device, dtype=torch.float32) + spec.centre_offset) * stride
+    xs = (torch.arange(width, device=device, dtype=torch.float32) + spec.centre_offset) * strides[1]
+    ys = (torch.arange(height, device=device, dtype=torch.float32) + spec.centre_offset) * strides[0]
     centre_y, centre_x = torch.meshgrid(ys, xs, indexing="ij")
     centres = torch.stack([centre_x, centre_y, centre_x, centre_y], dim=-1)  # [Hi, Wi, 4]
     return (centres[:, :, None] + cell_anchors(sizes_px, spec, device)).reshape(-1, 4)

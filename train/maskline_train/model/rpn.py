@@ -68,16 +68,16 @@ def flatten_deltas(deltas: Tensor) -> Tensor:
 
 def pyramid_anchors(logits: Sequence[Tensor], spec: AnchorSpec, first_level: int = FIRST_LEVEL) -> list[Tensor]:
     """Anchors [Hi * Wi * A, 4] of each level, float32 xyxy canvas px, for L logits [B, A, Hi, Wi], finest first."""
-    return [
-        level_anchors(
-            (level.shape[2], level.shape[3]),
-            2 ** (first_level + index),
-            spec.sizes_of_level(index, len(logits)),
-            spec,
-            level.device,
-        )
-        for index, level in enumerate(logits)
-    ]
+    sizes = [(level.shape[2], level.shape[3]) for level in logits]
+    finest = sizes[0]
+    anchors = []
+    for index, (height, width) in enumerate(sizes):
+        strides = (2 ** (first_level + index),) * 2
+        if spec.stride_of_cells:  # the finest level's stride divides every canvas
+            strides = ((finest[0] << first_level) // height, (finest[1] << first_level) // width)
+        of_level = spec.sizes_of_level(index, len(logits))
+        anchors.append(level_anchors((height, width), strides, of_level, spec, logits[index].device))
+    return anchors
 
 
 @torch.no_grad()

@@ -45,6 +45,8 @@ class ModelSpec:
         sizes, levels = self.anchors.sizes_px, len(self.backbone.rpn_levels)
         check(len(sizes) % levels == 0, "anchors.sizes_px", sizes, f"the same number for each of {levels} level(s)")
         self._check_pyramid()
+        fits = not self.anchors.stride_of_cells or self.backbone.features == "fpn"
+        check(fits, "anchors.stride_of_cells", True, 'False but for backbone.features "fpn": it is P6 that differs')
         fits = self.mask_head is None or self.mask_head.kind != "res5" or self.backbone.features == "c4"
         check(fits, "mask_head.kind", "res5", 'backbone.features "c4", whose heads hold the fifth stage')
         fits = self.box_head.num_convs == 0 or self.backbone.features != "c4"

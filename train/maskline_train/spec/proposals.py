@@ -19,6 +19,10 @@ class AnchorSpec:
     aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # height / width
     rounded: bool = False  # True: corner offsets rounded to whole pixels, as torchvision does
     centre_offset: float = 0.0  # in strides: 0 puts anchor centres on cell corners (torchvision, detectron2)
+    # True: anchors of a level are `canvas // cells` px apart, as those of `AnchorGenerator` in
+    # torchvision/models/detection/anchor_utils.py. On P2 to P5 this is the stride of the level; on P6 of a canvas that
+    # 64 does not divide it is less, 61 on one of 800 px.
+    stride_of_cells: bool = False
 
     def __post_init__(self) -> None:
         good = len(self.sizes_px) > 0 and min(self.sizes_px) > 0

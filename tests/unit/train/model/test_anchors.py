@@ -33,7 +33,7 @@ def test_rounding_moves_corners_to_whole_pixels():
 
 def test_a_level_is_flattened_by_row_then_column_then_anchor():
     spec = AnchorSpec(aspect_ratios=(1.0, 4.0))
-    anchors = level_anchors((2, 3), 8, (16.0,), spec).reshape(2, 3, 2, 4)
+    anchors = level_anchors((2, 3), (8, 8), (16.0,), spec).reshape(2, 3, 2, 4)
     for y in range(2):
         for x in range(3):
             shift = torch.tensor([8.0 * x, 8.0 * y, 8.0 * x, 8.0 * y])
@@ -42,13 +42,13 @@ def test_a_level_is_flattened_by_row_then_column_then_anchor():
 
 @pytest.mark.parametrize("offset", [0.0, 0.5, 1.0])
 def test_centre_offset_is_in_strides(offset):
-    anchors = level_anchors((1, 1), 16, (32.0,), AnchorSpec(aspect_ratios=(1.0,), centre_offset=offset))
+    anchors = level_anchors((1, 1), (16, 16), (32.0,), AnchorSpec(aspect_ratios=(1.0,), centre_offset=offset))
     assert (anchors[0, :2] + anchors[0, 2:]).div(2).tolist() == [16 * offset, 16 * offset]
 
 
-def both(size):
+def both(size, **changes):
     """Anchors of a canvas by us and by torchvision."""
-    spec = AnchorSpec(rounded=True)
+    spec = AnchorSpec(rounded=True, **changes)
     logits = [torch.zeros(1, 3, -(-size[0] // stride), -(-size[1] // stride)) for stride in STRIDES]
     generator = AnchorGenerator(tuple((int(px),) for px in spec.sizes_px), (spec.aspect_ratios,) * 5)
     theirs = generator(ImageList(torch.zeros(1, 3, *size), [size]), logits)[0]
@@ -68,6 +68,12 @@ def test_only_p6_differs_from_torchvision_where_64_does_not_divide_the_canvas(si
     num_p6 = 3 * (-(-size[0] // 64)) * (-(-size[1] // 64))
     assert torch.equal(ours[:-num_p6], theirs[:-num_p6])
     assert not torch.equal(ours[-num_p6:], theirs[-num_p6:])
+
+
+@pytest.mark.parametrize("size", [(96, 64), (160, 224), (128, 64), (32, 32), (800, 1344)])
+def test_anchors_of_the_cells_stride_are_torchvisions_on_every_canvas(size):
+    ours, theirs = both(size, stride_of_cells=True)
+    assert torch.equal(ours, theirs)
 
 
 def test_the_full_canvas_has_the_known_number_of_anchors():

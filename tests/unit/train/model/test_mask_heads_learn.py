@@ -15,6 +15,7 @@ from maskline_train.evaluation.evaluate import evaluate
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.targets import SamplingSpec
 from maskline_train.spec import (
+    NUM_GROUPS,
     AnchorSpec,
     BackboneSpec,
     BoxHeadSpec,
@@ -23,6 +24,7 @@ from maskline_train.spec import (
     PreprocessingSpec,
     ProposalSpec,
     RoIAlignSpec,
+    RPNHeadSpec,
 )
 from maskline_train.target import Target
 from PIL import Image
@@ -66,6 +68,9 @@ def write_figures(root: Path) -> CocoDataset:
 
 
 def network(features, mask_head):
+    """With a norm in its mask head, too, all that later networks have: norms in pyramid and box head, convolutions."""
+    later = mask_head.norm == "group"
+    box_layers = {"num_convs": 2, "conv_channels": 16, "num_fcs": 1, "norm": "group", "norm_groups": 4} if later else {}
     fpn, c4 = features == "fpn", features == "c4"
     # Norms of the canvas for what sees the canvas; a stage that sees RoIs learns their boxes faster without.
     norm = "frozen_batch" if c4 else "group"
@@ -73,12 +78,20 @@ def network(features, mask_head):
         classes=CLASSES,
         preprocessing=PreprocessingSpec(shorter_side_px=SIDE, longer_side_px=SIDE, canvases=((SIDE, SIDE),)),
         backbone=BackboneSpec(
-            depth=18, base_channels=8, norm=norm, frozen_stages=0, fpn_channels=16, features=features
+            depth=18,
+            base_channels=8,
+            norm=norm,
+            frozen_stages=0,
+            fpn_channels=16,
+            features=features,
+            fpn_norm=mask_head.norm,
+            norm_groups=4 if later else NUM_GROUPS,
         ),
+        rpn_head=RPNHeadSpec(2 if later else 1),
         anchors=AnchorSpec(sizes_px=(8.0, 16.0, 32.0, 64.0, 128.0) if fpn else (64.0,)),
         proposals=ProposalSpec(pre_nms_per_level=50, max_proposals=20),
         roi_align=RoIAlignSpec(canonical_size_px=128.0),
-        box_head=BoxHeadSpec(hidden=32, pooled_side=14 if c4 else 7),
+        box_head=BoxHeadSpec(hidden=32, pooled_side=14 if c4 else 7, **box_layers),
         mask_head=dataclasses.replace(mask_head, num_convs=1, channels=16, hidden=64),
     )
 
@@ -114,15 +127,21 @@ def dataset(tmp_path_factory):
     [
         # what test_decoupled_masks.py and test_mask_rcnn.py train in every run
         pytest.param("fpn", MaskHeadSpec(), 160, 4e-3, marks=pytest.mark.long),
+        # every layer of later networks; their gradients are looked at in every run, in test_variants.py
+        pytest.param("fpn", MaskHeadSpec(channels=16, norm="group", norm_groups=4), 240, 4e-3, marks=pytest.mark.long),
         ("c5", MaskHeadSpec(kind="mlp"), 120, 6e-3),
         pytest.param("c4", MaskHeadSpec(kind="res5"), 200, 4e-3, marks=pytest.mark.long),  # a stage on every RoI
+        pytest.param("dc5", MaskHeadSpec(), 120, 6e-3, marks=pytest.mark.long),
         pytest.param("c5", MaskHeadSpec(), 120, 6e-3, marks=pytest.mark.long),  # its parts are in the cases above
         # which test_decoupled_masks.py trains on a pyramid in every run
         pytest.param("c5", MaskHeadSpec(activation="softmax"), 140, 8e-3, marks=pytest.mark.long),
         # one channel of the first case's K
         pytest.param("fpn", MaskHeadSpec(class_agnostic=True), 160, 4e-3, marks=pytest.mark.long),
     ],
-    ids=["fcn on fpn", "mlp on c5", "res5 on c4", "fcn on c5", "softmax on c5", "class-agnostic on fpn"],
+    ids=[
+        *("fcn on fpn", "norms on fpn", "mlp on c5", "res5 on c4"),
+        *("fcn on dc5", "fcn on c5", "softmax on c5", "class-agnostic on fpn"),
+    ],
 )
 @pytest.mark.learns
 @pytest.mark.slow
