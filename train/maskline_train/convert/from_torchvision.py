@@ -3,9 +3,10 @@
 torchvision's conventions that differ from ours by default become fields of the ModelSpec: anchors rounded to whole
 pixels, RoIAlign with the legacy half-pixel shift. Its background row, first there, moves to the end, once, here.
 
-Differs: torchvision places P6's anchors `canvas // cells` pixels apart, 61 instead of 64 on a canvas 800 high; ours are
-64 apart on every canvas. Proposals of P6 (objects of about 512 px) then start up to 36 px away, before the box head
-refines them. On canvases that 64 divides nothing differs.
+Differs: torchvision places P6's anchors `canvas // cells` pixels apart, 61 instead of 64 on a canvas 800 high; those of
+`torchvision_spec` are 64 apart on every canvas, which every kernel can do. Proposals of P6 (objects of about 512 px)
+then start up to 36 px away, before the box head refines them; on canvases that 64 divides nothing differs. What
+`maskline-train import` makes has torchvision's (`AnchorSpec.stride_of_cells`).
 
 Letters: K foreground classes, C channels.
 Ref: torchvision/models/detection/mask_rcnn.py and faster_rcnn.py.
@@ -13,15 +14,26 @@ Ref: torchvision/models/detection/mask_rcnn.py and faster_rcnn.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from maskline_train.convert.fold import fold_batch_norms
 from maskline_train.data import coco_person
 from maskline_train.model.backbone.norms import FrozenBatchNorm
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.spec import AnchorSpec, BackboneSpec, KeypointHeadSpec, MaskHeadSpec, ModelSpec, RoIAlignSpec
+from maskline_train.spec import (
+    AnchorSpec,
+    BackboneSpec,
+    BoxHeadSpec,
+    KeypointHeadSpec,
+    MaskHeadSpec,
+    ModelSpec,
+    RoIAlignSpec,
+    RPNHeadSpec,
+)
 
 # torchvision's published detection weights (COCO_V1) were trained with a batch norm that adds nothing to the variance;
 # a model that `maskrcnn_resnet50_fpn(weights=None)` makes, with `weights_backbone` or not, adds 1e-5, as ours does.
@@ -32,10 +44,13 @@ BUILT_NORM_EPS = 1e-5
 _PREFIXES = {
     "backbone.body.": "backbone.body.",
     "rpn.head.conv.0.0.": "rpn_head.conv.",
+    "rpn.head.conv.1.0.": "rpn_head.more_convs.0.",
     "rpn.head.cls_logits.": "rpn_head.logits.",
     "rpn.head.bbox_pred.": "rpn_head.deltas.",
     "roi_heads.box_head.fc6.": "box_head.fc1.",
     "roi_heads.box_head.fc7.": "box_head.fc2.",
+    **{f"roi_heads.box_head.{i}.0.": f"box_head.convs.{i}." for i in range(4)},
+    "roi_heads.box_head.5.": "box_head.fc1.",
     "roi_heads.box_predictor.cls_score.": "box_head.class_logits.",
     "roi_heads.box_predictor.bbox_pred.": "box_head.box_deltas.",
     "roi_heads.mask_predictor.conv5_mask.": "mask_head.upsample.",
@@ -53,20 +68,35 @@ _PREFIXES = {
 }
 
 
-def torchvision_spec(classes: Sequence[str], masks: bool = True, keypoints: bool = False) -> ModelSpec:
+_V2 = "rpn.head.conv.1.0.weight"  # the second convolution of the RPN head
+# Its pyramid and heads have convolution `.0` and batch norm `.1`.
+_V2_NORM = re.compile(r"((?:backbone\.fpn\.(?:inner|layer)_blocks|roi_heads\.(?:box|mask)_head)\.\d\.)1\.$")
+
+
+def is_v2(names: Collection[str]) -> bool:
+    """Whether a state dict is of `maskrcnn_` or `fasterrcnn_resnet50_fpn_v2`."""
+    return _V2 in names
+
+
+def torchvision_spec(
+    classes: Sequence[str], masks: bool = True, keypoints: bool = False, v2: bool = False
+) -> ModelSpec:
     """The ModelSpec of torchvision's `maskrcnn_resnet50_fpn` with its default arguments.
 
     Args:
         classes: the K foreground classes, in the order of torchvision's labels 1..K.
         masks: False for `fasterrcnn_resnet50_fpn`, which differs in nothing but the missing mask branch.
         keypoints: True, without masks, for `keypointrcnn_resnet50_fpn`: COCO's 17 of a person.
+        v2: two convolutions in the RPN head, four and one layer in the box head.
     """
     names, flip_pairs, sigmas = coco_person.KEYPOINTS, coco_person.FLIP_PAIRS, coco_person.SIGMAS
     return ModelSpec(
         classes=tuple(classes),
         backbone=BackboneSpec(depth=50, norm="frozen_batch", frozen_stages=2, stride_in_1x1=False),
         anchors=AnchorSpec(rounded=True),
+        rpn_head=RPNHeadSpec(num_convs=2 if v2 else 1),
         roi_align=RoIAlignSpec(sampling_ratio=2, aligned=False),
+        box_head=BoxHeadSpec(num_convs=4, num_fcs=1) if v2 else BoxHeadSpec(),
         mask_head=MaskHeadSpec() if masks else None,
         keypoint_head=KeypointHeadSpec(names, flip_pairs, sigmas) if keypoints else None,
     )
@@ -76,12 +106,12 @@ def import_torchvision(state_dict: Mapping[str, Tensor], classes: Sequence[str],
     """A model that computes what torchvision's does with these weights.
 
     Args:
-        state_dict: of `torchvision.models.detection.maskrcnn_resnet50_fpn`, `keypointrcnn_resnet50_fpn` or
-            `fasterrcnn_resnet50_fpn`; its names tell which branches the model has.
+        state_dict: of `torchvision.models.detection.maskrcnn_resnet50_fpn`, `keypointrcnn_resnet50_fpn`,
+            `fasterrcnn_resnet50_fpn` or a `_v2` of them; its names tell which branches the model has.
         classes: names of labels 1..K; the published COCO weights have K = 90 with gaps, name those too.
         norm_eps: what the source adds to the variance in its batch norms, which no state dict tells and a wrong guess
             shows in no error: `PUBLISHED_NORM_EPS` for torchvision's own COCO weights and what was fine-tuned of
-            them, `BUILT_NORM_EPS` for a model built without them.
+            them, `BUILT_NORM_EPS` for a model built without them and for every `_v2`.
 
     Returns:
         A model in evaluation mode.
@@ -90,7 +120,10 @@ def import_torchvision(state_dict: Mapping[str, Tensor], classes: Sequence[str],
         ValueError: a weight is missing, unknown or of another shape, e.g. another number of classes.
     """
     masks, keypoints = (any(n.startswith(f"roi_heads.{kind}_") for n in state_dict) for kind in ("mask", "keypoint"))
-    model = MaskRCNN(torchvision_spec(classes, masks, keypoints))
+    v2 = is_v2(state_dict)
+    model = MaskRCNN(torchvision_spec(classes, masks, keypoints, v2))
+    if v2:
+        state_dict = fold_batch_norms(state_dict, _conv_before, norm_eps)
     # Counters of ordinary batch norms have no meaning for frozen ones.
     names = [name for name in state_dict if not name.endswith("num_batches_tracked")]
     weights = {_renamed(name): _background_last(name, state_dict[name]) for name in names}
@@ -109,6 +142,12 @@ def _renamed(name: str) -> str:
         f"weight {name!r}: not part of maskrcnn_resnet50_fpn, keypointrcnn_resnet50_fpn or fasterrcnn_resnet50_fpn; "
         f"expected a state dict of one of them"
     )
+
+
+def _conv_before(norm: str) -> str | None:
+    """The convolution of a norm of pyramid or heads; those of the body stay."""
+    found = _V2_NORM.match(norm)
+    return None if found is None else f"{found[1]}0."
 
 
 def _background_last(name: str, tensor: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from maskline_train.convert.from_torchvision import BUILT_NORM_EPS, PUBLISHED_NORM_EPS, import_torchvision
-from maskline_train.convert.options import ImportOptions
+from maskline_train.convert.from_torchvision import BUILT_NORM_EPS, PUBLISHED_NORM_EPS, import_torchvision, is_v2
+from maskline_train.convert.options import ImportOptions, with_settings
 from maskline_train.convert.report import Imported, Report
 from maskline_train.data import coco_things
 
@@ -15,28 +15,27 @@ _NO_CONFIG = (
     "sizes 800/1333, thresholds, anchors and RoIAlign are those of torchvision's constructors: its weights say none of "
     "them; change what your model changes by --set"
 )
+# How torchvision pads its pictures, and where that puts the anchors of P6.
+_AS_THERE = {"preprocessing.canvases": [], "preprocessing.canvas_multiple": 32, "anchors.stride_of_cells": True}
 _DIFFERS = (
     "pictures are resized by Pillow's antialiased filter, torchvision's is not antialiased: pictures that are shrunk "
     "differ by some levels of 255",
     "sides are rounded, torchvision cuts them off: by a pixel on half of all sizes",
-    "P6's anchors lie 64 px apart, torchvision's canvas // cells, 58 to 64",
     "masks are pasted at pixel centres, torchvision rounds their boxes to whole pixels: by a pixel along the border",
 )
-_TWO_CONVOLUTIONS = "rpn.head.conv.1.0.weight"
 
 
 def import_from_torchvision(tensors: Mapping[str, Tensor], options: ImportOptions) -> Imported:
     """A model that computes what torchvision's does with these weights.
 
     Args:
-        tensors: a state dict of `maskrcnn_`, `fasterrcnn_` or `keypointrcnn_resnet50_fpn`, without common prefixes.
+        tensors: a state dict of `maskrcnn_`, `fasterrcnn_` or `keypointrcnn_resnet50_fpn`, or of a `_v2`, without
+            common prefixes.
         options: class names and the epsilon of batch norms, which no weights tell.
 
     Raises:
         ValueError: something that matters is not known, or a network that is not supported.
     """
-    if _TWO_CONVOLUTIONS in tensors:
-        raise ValueError("got a `_v2` network of torchvision, expected one of the first; `_v2` is not supported yet")
     for name, value in (
         ("--config", options.config),
         ("--channels", options.channels),
@@ -44,7 +43,9 @@ def import_from_torchvision(tensors: Mapping[str, Tensor], options: ImportOption
     ):
         if value:
             raise ValueError(f"{name}: torchvision's networks have none of that; leave it out")
-    if options.norm_eps is None:
+    v2 = is_v2(tensors)
+    norm_eps = BUILT_NORM_EPS if v2 else options.norm_eps
+    if norm_eps is None:
         raise ValueError(
             "torchvision's weights do not say what their batch norms add to the variance, which changes answers: give "
             f"--norm-eps {PUBLISHED_NORM_EPS:g} for torchvision's COCO weights and what was fine-tuned of them, "
@@ -52,12 +53,17 @@ def import_from_torchvision(tensors: Mapping[str, Tensor], options: ImportOption
         )
     report = Report()
     classes = _classes(tensors, options, report)
-    model = import_torchvision(tensors, classes, options.norm_eps)
+    model = with_settings(import_torchvision(tensors, classes, norm_eps), _AS_THERE)
     parts = ["boxes"] + ["masks"] * (model.mask_head is not None) + ["keypoints"] * (model.keypoint_head is not None)
+    version = " v2" if v2 else ""
     report.found.append(
-        f"torchvision, ResNet-50 FPN, {len(classes)} classes, {', '.join(parts)}; {len(tensors)} tensors"
+        f"torchvision{version}, ResNet-50 FPN, {len(classes)} classes, {', '.join(parts)}; {len(tensors)} tensors"
     )
     report.assumed.append(_NO_CONFIG)
+    if v2:
+        report.found.append(
+            "batch norms of pyramid and heads are folded into their convolutions, those of the body frozen"
+        )
     report.differs.extend(_DIFFERS)
     return Imported(model, report)
 

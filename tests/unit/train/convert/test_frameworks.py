@@ -32,6 +32,8 @@ LOADED = {
     "detectron2_keypoint_rcnn_R_50_FPN_3x": "ResNet-50 FPN, 1 classes, boxes, keypoints",
     "detectron2_lvis_mask_rcnn_R_50_FPN_1x": "ResNet-50 FPN, 1203 classes, boxes, masks",
     "torchvision_maskrcnn_resnet50_fpn": "ResNet-50 FPN, 90 classes, boxes, masks",
+    "torchvision_maskrcnn_resnet50_fpn_v2": "ResNet-50 FPN, 90 classes, boxes, masks",
+    "torchvision_fasterrcnn_resnet50_fpn_v2": "ResNet-50 FPN, 90 classes, boxes",
     "torchvision_fasterrcnn_resnet50_fpn": "ResNet-50 FPN, 90 classes, boxes",
     "torchvision_keypointrcnn_resnet50_fpn": "ResNet-50 FPN, 1 classes, boxes, keypoints",
 }
@@ -57,10 +59,6 @@ BODIES = {
         "RESNETS": {"NORM": "FrozenBN", "STRIDE_IN_1X1": False},
     },
 }
-UNSUPPORTED = {
-    "torchvision_fasterrcnn_resnet50_fpn_v2": "`_v2`",
-    "torchvision_maskrcnn_resnet50_fpn_v2": "`_v2`",
-}
 
 
 @pytest.mark.parametrize("network", LOADED)
@@ -73,7 +71,10 @@ def test_a_full_size_network_is_recognised_and_loads_whole(network: str, tmp_pat
         (tmp_path / "config.yaml").write_text(yaml.safe_dump({"MODEL": BODIES[network]}))
         options = dataclasses.replace(options, config=tmp_path / "config.yaml")
     imported = IMPORTS[framework](weights, options)
-    assert imported.report.found[0] == f"{framework}, {LOADED[network]}; {len(weights)} tensors"
+    assert (
+        imported.report.found[0]
+        == f"{framework}{' v2' * network.endswith('_v2')}, {LOADED[network]}; {len(weights)} tensors"
+    )
 
 
 @pytest.mark.parametrize("network", BODIES)
@@ -88,18 +89,8 @@ def test_what_is_not_supported_is_called_by_its_name(network: str) -> None:
         recognise(foreign.shapes(network))
 
 
-@pytest.mark.parametrize("network", UNSUPPORTED)
-def test_what_our_network_lacks_is_named(network: str) -> None:
-    weights = foreign.weights(network)
-    framework = recognise(weights)
-    with pytest.raises(ValueError, match=f"{UNSUPPORTED[network]}.*not supported yet"):
-        IMPORTS[framework](weights, OPTIONS[framework](None))
-
-
 def test_every_network_in_the_folder_is_looked_at() -> None:
-    assert sorted([*LOADED, *REFUSED, *UNSUPPORTED]) == sorted(
-        path.stem for path in (foreign.FOLDER / "keys").iterdir()
-    )
+    assert sorted([*LOADED, *REFUSED]) == sorted(path.stem for path in (foreign.FOLDER / "keys").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from torch import Tensor
 from maskline_train.convert.detectron2.architecture import Architecture
 from maskline_train.convert.detectron2.config import Values
 from maskline_train.convert.detectron2.names import is_constant, renamed
+from maskline_train.convert.fold import fold_batch_norms
 from maskline_train.convert.options import ChannelOrder
 
 _EPS = 1e-5  # of every batch norm there
-_FOLDED = ("backbone.fpn_", "roi_heads.mask_head.", "roi_heads.box_head.")  # batch norms outside of the body
+_WITHOUT_NORMS = ("backbone.fpn_", "roi_heads.mask_head.", "roi_heads.box_head.")  # batch norms there are folded
 _DELTAS = "proposal_generator.rpn_head.anchor_deltas."
 _BOXES = "roi_heads.box_predictor.bbox_pred."
 
@@ -33,7 +34,7 @@ def to_weights(
         ValueError: a weight of no part that is known.
     """
     weights = {name: tensor for name, tensor in tensors.items() if not is_constant(name)}
-    weights = _without_norms_of_heads(weights)
+    weights = fold_batch_norms(weights, _conv_before, _EPS)
     return {
         renamed(name): _value(name, tensor, found, config, order)
         for name, tensor in weights.items()
@@ -58,16 +59,6 @@ def _per_row(weights: list[float], tensor: Tensor) -> Tensor:
     return column.view(-1, *[1] * (tensor.dim() - 1))
 
 
-def _without_norms_of_heads(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Batch norms of pyramid and heads, inside of the convolutions before them: the same numbers at inference."""
-    norms = [
-        name.removesuffix("norm.running_var")
-        for name in weights
-        if name.startswith(_FOLDED) and name.endswith(".norm.running_var")
-    ]
-    kept = {name: tensor for name, tensor in weights.items() if not any(name.startswith(f"{n}norm.") for n in norms)}
-    for conv in norms:
-        scale = weights[f"{conv}norm.weight"] * torch.rsqrt(weights[f"{conv}norm.running_var"] + _EPS)
-        kept[f"{conv}weight"] = weights[f"{conv}weight"] * scale.view(-1, 1, 1, 1)
-        kept[f"{conv}bias"] = weights[f"{conv}norm.bias"] - weights[f"{conv}norm.running_mean"] * scale
-    return kept
+def _conv_before(norm: str) -> str | None:
+    """The convolution of a norm of pyramid or heads; those of the body stay."""
+    return norm.removesuffix("norm.") if norm.startswith(_WITHOUT_NORMS) else None

@@ -1,0 +1,58 @@
+"""What `maskline-train import` makes of torchvision's networks finds what these find, on canvases of any size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from maskline_train.convert.file import import_file
+from maskline_train.convert.options import ImportOptions
+from maskline_train.model.backbone.norms import FrozenBatchNorm
+from support.models.torchvision_models import as_canvas, in_float64, random_images, randomise, their_detections
+from torch import nn
+from torchvision.models.detection import maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
+
+CLASSES = ("a", "b", "c")
+MADE = {"v1": maskrcnn_resnet50_fpn, "v2": maskrcnn_resnet50_fpn_v2}
+
+
+@pytest.mark.parametrize("version", MADE)
+def test_detections_are_torchvision_s(version: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = MADE[version](
+        weights=None, weights_backbone=None, num_classes=4, rpn_post_nms_top_n_test=60, box_detections_per_img=30
+    ).eval()
+    give_statistics(theirs)
+    randomise(theirs)
+    torch.save(theirs.state_dict(), tmp_path / "model.pth")
+    settings = {"proposals.max_proposals": 60, "box_head.max_detections": 30}
+    eps = None if version == "v2" else 1e-5
+    ours = import_file(tmp_path / "model.pth", ImportOptions(classes=CLASSES, norm_eps=eps, settings=settings)).model
+    images = random_images([(131, 203)])  # a canvas of 160 x 224, where P6's anchors do not lie 64 px apart
+    (wanted,) = their_detections(theirs.double(), in_float64(images))
+    found = ours.double().detect(*as_canvas(images))
+    count = int(found.num_detections[0])
+    assert count == len(wanted["scores"]) >= 10
+    assert torch.equal(found.labels[0, :count] + 1, wanted["labels"])
+    # Both networks are float64; ours keeps boxes in float32, where a coordinate of 200 px steps by 1.5e-5.
+    assert torch.allclose(found.boxes[0, :count].double(), wanted["boxes"], rtol=2e-6, atol=1e-4)
+    assert torch.allclose(found.scores[0, :count].double(), wanted["scores"], rtol=0, atol=1e-4)
+    assert found.masks is not None
+    assert torch.allclose(found.masks[0, :count].double(), wanted["masks"][:, 0], rtol=0, atol=1e-4)
+    canvas = ours.spec.preprocessing
+    assert (canvas.canvases, canvas.canvas_multiple) == ((), 32)
+    assert any(isinstance(module, FrozenBatchNorm) for module in ours.modules())
+
+
+@torch.no_grad()
+def give_statistics(model: nn.Module) -> None:
+    """Statistics that show whether a norm was folded right, for all ordinary batch norms."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.uniform_(-0.1, 0.1)
+            module.running_var.uniform_(0.7, 1.5)
+            module.weight.uniform_(0.7, 1.3)
+            module.bias.uniform_(-0.1, 0.1)
