@@ -12,6 +12,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace maskline::triton;
@@ -33,6 +34,7 @@ struct Model
 {
     std::string name;
     Engine engine;
+    std::unique_ptr<Sender> sender; //!< Of a model with limits of its queue.
 };
 
 Json jsonOf(TRITONSERVER_Message* message)
@@ -99,8 +101,10 @@ std::unique_ptr<Model> load(TRITONBACKEND_Model* model, std::string const& name)
         ignore(TRITONSERVER_LogMessage(kLOG_INFO, kLOGGED_AS, __LINE__, (name + ": " + line).c_str()));
     };
     std::string const versioned = std::string(folder) + "/" + std::to_string(version);
+    ModelConfig const config = readConfig(configOf(model));
+    auto sender = config.queueLimits ? std::make_unique<Sender>() : nullptr;
     return std::unique_ptr<Model>(
-        new Model{name, Engine(backend.environment, versioned, readConfig(configOf(model)), backend.customOps, say)});
+        new Model{name, Engine(backend.environment, versioned, config, backend.customOps, say), std::move(sender)});
 }
 
 Model& modelOf(TRITONBACKEND_ModelInstance* instance)
@@ -172,6 +176,7 @@ MASKLINE_API TRITONSERVER_Error* TRITONBACKEND_ModelInstanceExecute(
 {
     return guarded([&] {
         Model const& model = modelOf(instance);
-        execute(instance, model.name, model.engine, std::vector<TRITONBACKEND_Request*>(requests, requests + count));
+        execute(instance, model.name, model.engine, model.sender.get(),
+            std::vector<TRITONBACKEND_Request*>(requests, requests + count));
     });
 }

@@ -70,6 +70,10 @@ ModelConfig readConfig(Json const& config)
     found.parallel = setting("execution_mode", 0) == 1;
     found.memoryArena = setting("enable_mem_arena", 1) != 0;
     found.memoryPattern = setting("enable_mem_pattern", 1) != 0;
+    Json const& policy = config["dynamic_batching"]["default_queue_policy"];
+    found.queueLimits = policy["max_queue_size"].number("max_queue_size", 0) != 0
+        || policy["default_timeout_microseconds"].number("default_timeout_microseconds", 0) != 0
+        || policy["allow_timeout_override"].text() == "true";
     found.graphLevel = static_cast<int>(config["optimization"]["graph"]["level"].number("optimization.graph.level", 0));
     return found;
 }

@@ -42,7 +42,8 @@ struct ModelConfig
     bool parallel;
     bool memoryArena;
     bool memoryPattern;
-    int graphLevel; //!< As `optimization { graph { level } }` has it.
+    bool queueLimits; //!< Whether `dynamic_batching` says how many requests may wait, or how long.
+    int graphLevel;   //!< As `optimization { graph { level } }` has it.
 };
 
 //! Reads a config as Triton's JSON has it.

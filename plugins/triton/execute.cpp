@@ -207,11 +207,23 @@ void checkBatch(std::vector<Ort::Value> const& values, ModelConfig const& config
 class Batch
 {
 public:
-    Batch(TRITONBACKEND_ModelInstance* instance, std::string const& name, Engine const& engine)
+    Batch(TRITONBACKEND_ModelInstance* instance, std::string const& name, Engine const& engine, Sender* sender)
         : mInstance(instance)
         , mName(name)
         , mEngine(engine)
+        , mSender(sender)
     {}
+
+    ~Batch()
+    {
+        if (mSender != nullptr)
+        {
+            mSender->sendWhenAsleep(std::move(mAnswers));
+        }
+    }
+
+    Batch(Batch const&) = delete;
+    Batch& operator=(Batch const&) = delete;
 
     //! Runs calls of equal shapes together; one by one where that fails, so that only the culprit fails.
     void run(std::vector<Call*> const& calls, std::uint64_t start)
@@ -245,7 +257,7 @@ public:
             }
             return;
         }
-        answer(calls, values, batch, times);
+        answer(calls, std::move(values), batch, times);
     }
 
     //! Answers a request with an error.
@@ -258,10 +270,9 @@ public:
 
 private:
     //! Counts the batch before any of its answers is sent, for the reason that `finish` has.
-    void answer(
-        std::vector<Call*> const& calls, std::vector<Ort::Value> const& values, std::int64_t batch, Times const& times)
+    void answer(std::vector<Call*> const& calls, std::vector<Ort::Value> values, std::int64_t batch, Times const& times)
     {
-        std::vector<std::pair<TRITONBACKEND_Response*, TRITONSERVER_Error*>> answers;
+        std::vector<Answer> answers;
         std::int64_t first = 0;
         for (Call const* call : calls)
         {
@@ -275,6 +286,7 @@ private:
         }
         ignore(TRITONBACKEND_ModelInstanceReportBatchStatistics(
             mInstance, static_cast<std::uint64_t>(batch), times.start, times.computeStart, times.computeEnd, now()));
+        values.clear();
         for (std::size_t at = 0; at < calls.size(); ++at)
         {
             finish(*calls[at], answers[at].first, answers[at].second, times);
@@ -287,17 +299,22 @@ private:
     {
         ignore(TRITONBACKEND_ModelInstanceReportStatistics(
             mInstance, call.request, error == nullptr, times.start, times.computeStart, times.computeEnd, now()));
-        if (response != nullptr)
-        {
-            ignore(TRITONBACKEND_ResponseSend(response, kRESPONSE_FINAL, error));
-        }
-        ignore(error);
         ignore(TRITONBACKEND_RequestRelease(call.request, kRELEASE_ALL));
+        if (mSender == nullptr)
+        {
+            send({{response, error}});
+        }
+        else
+        {
+            mAnswers.emplace_back(response, error);
+        }
     }
 
     TRITONBACKEND_ModelInstance* mInstance;
     std::string const& mName;
     Engine const& mEngine;
+    Sender* mSender;
+    std::vector<Answer> mAnswers; //!< To be sent at the very end.
 };
 
 //! Shapes of a call's inputs without the batch: calls that agree in them can run together.
@@ -313,11 +330,11 @@ std::vector<Shape> shapesOf(Call const& call)
 
 } // namespace
 
-void execute(TRITONBACKEND_ModelInstance* instance, std::string const& name, Engine const& engine,
+void execute(TRITONBACKEND_ModelInstance* instance, std::string const& name, Engine const& engine, Sender* sender,
     std::vector<TRITONBACKEND_Request*> const& requests) noexcept
 {
     std::uint64_t const start = now();
-    Batch batch(instance, name, engine);
+    Batch batch(instance, name, engine, sender); // before all else: it goes last
     std::vector<Call> calls(requests.size());
     std::map<std::vector<Shape>, std::vector<Call*>> groups;
     for (std::size_t at = 0; at < requests.size(); ++at)

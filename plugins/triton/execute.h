@@ -3,6 +3,7 @@
 
 #include "triton/api.h"
 #include "triton/engine.h"
+#include "triton/sender.h"
 
 #include <string>
 #include <vector>
@@ -13,7 +14,8 @@ namespace maskline::triton
 //! Answers and releases every request; nothing is thrown.
 //!
 //! @param name the model's, for error texts.
-void execute(TRITONBACKEND_ModelInstance* instance, std::string const& name, Engine const& engine,
+//! @param sender sends the answers of a model with limits of its queue; null: they are sent at once.
+void execute(TRITONBACKEND_ModelInstance* instance, std::string const& name, Engine const& engine, Sender* sender,
     std::vector<TRITONBACKEND_Request*> const& requests) noexcept;
 
 } // namespace maskline::triton

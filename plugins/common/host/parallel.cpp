@@ -5,6 +5,7 @@
 #include <exception>
 #include <functional>
 #include <mutex>
+#include <pthread.h>
 #include <sched.h>
 #include <system_error>
 #include <thread>
@@ -30,6 +31,30 @@ int availableCores() noexcept
     }
     return std::max(1, CPU_COUNT(&set));
 }
+
+//! Has a thread that was just started leave this thread's core.
+//!
+//! The kernel of a virtual machine takes an idle core, which its host has halted, for a busy one: a new thread then
+//! waits on the core of the thread that made it until the next balancing, up to 4 ms, which is as long as many a call.
+//! So it is allowed the other cores only, which moves it, and then all of them again.
+void moveToAnotherCore(std::thread& helper) noexcept
+{
+    cpu_set_t all;
+    CPU_ZERO(&all);
+    int const here = sched_getcpu();
+    if (here < 0 || sched_getaffinity(0, sizeof(all), &all) != 0)
+    {
+        return;
+    }
+    cpu_set_t others = all;
+    CPU_CLR(here, &others);
+    if (CPU_COUNT(&others) > 0)
+    {
+        pthread_setaffinity_np(helper.native_handle(), sizeof(others), &others);
+        pthread_setaffinity_np(helper.native_handle(), sizeof(all), &all);
+    }
+}
+
 //! Calls `take` so many times, on as many threads: this one and others that end with the call.
 void runOnOwnThreads(int threads, std::function<void()> const& take)
 {
@@ -39,6 +64,7 @@ void runOnOwnThreads(int threads, std::function<void()> const& take)
         try
         {
             helpers.emplace_back(take);
+            moveToAnotherCore(helpers.back());
         }
         catch (std::system_error const&)
         {

@@ -257,7 +257,7 @@ void roiAlignGeneric(RoIAlignCall const& call, RoIAlignPlace const& place, RoIAl
 
 void roiAlignNothing(RoIAlignCall const& call, std::int32_t row)
 {
-    std::size_t const element = call.shape.type == FeatureType::kFLOAT ? sizeof(float) : sizeof(std::uint16_t);
+    auto const element = static_cast<std::size_t>(elementBytes(call.shape));
     auto const side = static_cast<std::size_t>(call.attributes.pooledSide);
     std::size_t const bytes = static_cast<std::size_t>(storedChannels(call.shape)) * side * side * element;
     std::memset(static_cast<char*>(call.output) + static_cast<std::size_t>(row) * bytes, 0, bytes);

@@ -45,10 +45,29 @@ inline RoIAlignAxis columnsOf(RoIAlignCall const& call, RoIAlignPlace const& pla
         call.shape.widths[place.level]);
 }
 
+//! Bytes of a feature.
+inline std::int64_t elementBytes(RoIAlignShape const& shape)
+{
+    return shape.type == FeatureType::kFLOAT ? sizeof(float) : sizeof(std::uint16_t);
+}
+
+//! Cells of a level.
+inline std::int64_t planeElements(RoIAlignShape const& shape, std::int32_t level)
+{
+    return std::int64_t{shape.heights[level]} * shape.widths[level];
+}
+
 //! Elements of one image of a level.
 inline std::int64_t imageElements(RoIAlignShape const& shape, std::int32_t level)
 {
-    return std::int64_t{shape.heights[level]} * shape.widths[level] * storedChannels(shape);
+    return planeElements(shape, level) * storedChannels(shape);
+}
+
+//! Where an image begins in the map of a level.
+inline char const* imageOf(RoIAlignCall const& call, std::int32_t image, std::int32_t level)
+{
+    return static_cast<char const*>(call.features[level])
+        + image * imageElements(call.shape, level) * elementBytes(call.shape);
 }
 
 //! Fills `found` with the taps of an axis.

@@ -1,6 +1,6 @@
 // Compiled with AVX-512: only what has internal linkage, and no templates of the standard library, so that the linker
 // never picks a function from here for processors without it.
-#include "roi_align/host/strip_avx512.h"
+#include "roi_align/host/avx512/strip_avx512.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -40,7 +40,21 @@ void writeOut(typename Lanes::Raw* to, float const* staging, std::int64_t count,
     }
 }
 
-//! Where the pairs of a box's pooled rows, its rows read and its strips lie in the program.
+//! Has the ends of a box's output ready when they are written, where these are no ends of lines: then they cannot go
+//! past the caches, and a store that waits for its line holds up the ones after it.
+inline void fetchEnds(char const* begin, char const* end)
+{
+    if (reinterpret_cast<std::uintptr_t>(begin) % kROI_ALIGN_LINE != 0)
+    {
+        __builtin_prefetch(begin, 1);
+    }
+    if (reinterpret_cast<std::uintptr_t>(end) % kROI_ALIGN_LINE != 0)
+    {
+        __builtin_prefetch(end, 1);
+    }
+}
+
+//! Where the pairs of a box's pooled rows and its strips lie in the program.
 struct Parts
 {
     explicit Parts(RoIAlignBlock const* block, std::int32_t pooledSide)
@@ -48,46 +62,33 @@ struct Parts
         , pairs(blocksOf(static_cast<std::size_t>(pooledSide) * static_cast<std::size_t>(head.rowTaps)))
         , offsets(block + 1)
         , weights(offsets + pairs)
-        , rowsRead(weights + pairs)
-        , strips(rowsRead + blocksOf(static_cast<std::size_t>(head.rows)))
+        , strips(weights + pairs)
     {}
 
     RoIAlignBoxHead const& head;
     std::size_t pairs;
     RoIAlignBlock const* offsets;
     RoIAlignBlock const* weights;
-    RoIAlignBlock const* rowsRead;
     RoIAlignBlock const* strips;
 };
 
-template <typename Lanes>
-Ahead aheadOf(RoIAlignBlock const* block, RoIAlignRun const& run)
-{
-    using Raw = typename Lanes::Raw;
-    Parts const parts(block, run.pooledSide);
-    Ahead ahead;
-    ahead.first = reinterpret_cast<char const*>(
-        static_cast<Raw const*>(parts.head.map) + run.firstChannel * parts.head.plane + parts.head.firstColumn);
-    ahead.size = sizeof(Raw);
-    ahead.plane = parts.head.plane * ahead.size;
-    ahead.rows = parts.head.rows;
-    ahead.bytes = parts.head.columns * ahead.size - 1;
-    ahead.offsets = reinterpret_cast<std::int32_t const*>(parts.rowsRead);
-    return ahead;
-}
-
 //! Runs one box.
 template <typename Lanes>
-void runBox(RoIAlignBlock const* block, Ahead const& ahead, RoIAlignRun const& run)
+void runBox(RoIAlignBlock const* block, RoIAlignRun const& run, Fetcher& fetcher)
 {
     using Raw = typename Lanes::Raw;
     Parts const parts(block, run.pooledSide);
     auto const& head = parts.head;
     std::int32_t const side = run.pooledSide;
+    std::int64_t const bins = std::int64_t{side} * side;
+    auto* const to = static_cast<Raw*>(run.output)
+        + (static_cast<std::int64_t>(head.row) * run.channels + run.firstChannel) * bins;
+    fetchEnds(reinterpret_cast<char const*>(to), reinterpret_cast<char const*>(to + run.numChannels * bins));
     Rows const rows{side, head.rowTaps, reinterpret_cast<std::int32_t const*>(parts.offsets),
         reinterpret_cast<float const*>(parts.weights)};
     block = parts.strips;
-    auto const* const map = static_cast<Raw const*>(head.map) + run.firstChannel * head.plane;
+    Planes<Raw> const planes{
+        static_cast<Raw const*>(head.map) + run.firstChannel * head.plane, head.plane, run.numChannels, run.staging};
     for (std::int32_t i = 0; i < head.strips; ++i)
     {
         Columns columns;
@@ -97,46 +98,47 @@ void runBox(RoIAlignBlock const* block, Ahead const& ahead, RoIAlignRun const& r
         block += 1 + 2 * columns.head.taps;
         switch (columns.head.kind)
         {
+        case RoIAlignStripKind::kTWO_NARROW_ROWS:
+            chooseRows<Lanes, RoIAlignStripKind::kTWO_NARROW_ROWS>(planes, rows, columns, fetcher);
+            break;
         case RoIAlignStripKind::kTWO_ROWS:
-            chooseRows<Lanes, RoIAlignStripKind::kTWO_ROWS>(
-                map, head.plane, run.numChannels, rows, columns, i == 0 ? ahead : Ahead{}, run.staging);
+            chooseRows<Lanes, RoIAlignStripKind::kTWO_ROWS>(planes, rows, columns, fetcher);
             break;
         case RoIAlignStripKind::kONE_WINDOW:
-            chooseRows<Lanes, RoIAlignStripKind::kONE_WINDOW>(
-                map, head.plane, run.numChannels, rows, columns, i == 0 ? ahead : Ahead{}, run.staging);
+            chooseRows<Lanes, RoIAlignStripKind::kONE_WINDOW>(planes, rows, columns, fetcher);
+            break;
+        case RoIAlignStripKind::kWIDE_AND_NARROW:
+            chooseRows<Lanes, RoIAlignStripKind::kWIDE_AND_NARROW>(planes, rows, columns, fetcher);
             break;
         case RoIAlignStripKind::kTWO_WINDOWS:
-            chooseRows<Lanes, RoIAlignStripKind::kTWO_WINDOWS>(
-                map, head.plane, run.numChannels, rows, columns, i == 0 ? ahead : Ahead{}, run.staging);
+            chooseRows<Lanes, RoIAlignStripKind::kTWO_WINDOWS>(planes, rows, columns, fetcher);
             break;
         }
     }
-    std::int64_t const bins = std::int64_t{side} * side;
-    auto* const to = static_cast<Raw*>(run.output)
-        + (static_cast<std::int64_t>(head.row) * run.channels + run.firstChannel) * bins;
     writeOut<Lanes>(to, run.staging, run.numChannels * bins, run.streams);
 }
 
 template <typename Lanes>
-void runBoxes(RoIAlignBlock const* program, std::size_t boxes, RoIAlignRun const& run)
+void runBoxes(RoIAlignBlock const* program, std::size_t boxes, RoIAlignRun const& run, RoIAlignAhead const& ahead)
 {
+    Fetcher fetcher(ahead, static_cast<std::int64_t>(boxes) * run.pooledSide);
     for (std::size_t i = 0; i < boxes; ++i)
     {
-        auto const* const next = program + reinterpret_cast<RoIAlignBoxHead const*>(program)->blocks;
-        runBox<Lanes>(program, i + 1 < boxes ? aheadOf<Lanes>(next, run) : Ahead{}, run);
-        program = next;
+        runBox<Lanes>(program, run, fetcher);
+        program += reinterpret_cast<RoIAlignBoxHead const*>(program)->blocks;
     }
 }
 
 } // namespace
 
-void runRoIAlignAvx512(RoIAlignBlock const* program, std::size_t boxes, RoIAlignRun const& run)
+void runRoIAlignAvx512(
+    RoIAlignBlock const* program, std::size_t boxes, RoIAlignRun const& run, RoIAlignAhead const& ahead)
 {
     switch (run.type)
     {
-    case 0: runBoxes<Float32Lanes>(program, boxes, run); break;
-    case 1: runBoxes<HalfLanes>(program, boxes, run); break;
-    default: runBoxes<BFloat16Lanes>(program, boxes, run); break;
+    case 0: runBoxes<Float32Lanes>(program, boxes, run, ahead); break;
+    case 1: runBoxes<HalfLanes>(program, boxes, run, ahead); break;
+    default: runBoxes<BFloat16Lanes>(program, boxes, run, ahead); break;
     }
     _mm_sfence(); // what was written past the caches is there before another thread is told so
 }

@@ -77,17 +77,43 @@ std::int32_t laneOf(Windows const& windows, std::int32_t cell)
     return inFirst ? cell - windows.first : cell - windows.second + kROI_ALIGN_LANES;
 }
 
+RoIAlignStripKind kindOf(Windows const& windows, std::int32_t bins, std::int32_t pooledSide)
+{
+    if (windows.second >= 0)
+    {
+        return windows.last - windows.second < kROI_ALIGN_NARROW ? RoIAlignStripKind::kWIDE_AND_NARROW
+                                                                 : RoIAlignStripKind::kTWO_WINDOWS;
+    }
+    if (bins < pooledSide || 2 * bins > kROI_ALIGN_LANES)
+    {
+        return RoIAlignStripKind::kONE_WINDOW;
+    }
+    return windows.last - windows.first < kROI_ALIGN_NARROW ? RoIAlignStripKind::kTWO_NARROW_ROWS
+                                                            : RoIAlignStripKind::kTWO_ROWS;
+}
+
+//! How many lanes after those of a pooled row the cells of the next one lie; 0 where a strip works on one.
+std::int32_t nextRowLane(RoIAlignStripKind kind)
+{
+    switch (kind)
+    {
+    case RoIAlignStripKind::kTWO_NARROW_ROWS: return kROI_ALIGN_NARROW;
+    case RoIAlignStripKind::kTWO_ROWS: return kROI_ALIGN_LANES;
+    default: return 0;
+    }
+}
+
 //! Appends the bins begin..end-1 of a box.
 void appendStrip(RoIAlignTaps const& columns, std::int32_t begin, std::int32_t end, std::int32_t pooledSide,
     Windows const& windows, RoIAlignProgram& program)
 {
     std::int32_t const bins = end - begin;
     bool const one = windows.second < 0;
-    bool const twoRows = one && bins == pooledSide && 2 * bins <= kROI_ALIGN_LANES;
+    RoIAlignStripKind const kind = kindOf(windows, bins, pooledSide);
+    std::int32_t const nextRow = nextRowLane(kind);
     std::int32_t const taps = mostTaps(columns, begin, end);
     RoIAlignStripHead head{};
-    head.kind = !one ? RoIAlignStripKind::kTWO_WINDOWS
-                     : (twoRows ? RoIAlignStripKind::kTWO_ROWS : RoIAlignStripKind::kONE_WINDOW);
+    head.kind = kind;
     head.taps = taps;
     head.firstBin = begin;
     head.bins = bins;
@@ -111,9 +137,9 @@ void appendStrip(RoIAlignTaps const& columns, std::int32_t begin, std::int32_t e
             std::int32_t const at = k * kROI_ALIGN_LANES + bin;
             index[at] = laneOf(windows, tap.cell);
             weight[at] = k < found ? tap.weight : 0.0F;
-            if (twoRows) // the next pooled row comes as the second vector, and its bins follow this one's
+            if (nextRow > 0) // its bins follow this one's
             {
-                index[at + bins] = index[at] + kROI_ALIGN_LANES;
+                index[at + bins] = index[at] + nextRow;
                 weight[at + bins] = weight[at];
             }
         }
@@ -171,25 +197,6 @@ std::int32_t appendRows(RoIAlignTaps const& rows, std::int32_t pooledSide, std::
     return most;
 }
 
-//! Appends the offsets of the feature rows that are read, each once; returns how many.
-std::int32_t appendRowsRead(RoIAlignTaps const& rows, std::int32_t width, RoIAlignProgram& program)
-{
-    auto const most = static_cast<std::size_t>(rows.begins.back());
-    std::size_t const before = program.blocks.size();
-    auto* const offsets = appended<std::int32_t>(program, blocksOf(most));
-    std::int32_t found = 0;
-    for (std::size_t i = 0; i < most; ++i)
-    {
-        std::int32_t const offset = rows.taps[i].cell * width;
-        if (found == 0 || offset > offsets[found - 1])
-        {
-            offsets[found++] = offset;
-        }
-    }
-    program.blocks.resize(before + blocksOf(static_cast<std::size_t>(found)));
-    return found;
-}
-
 } // namespace
 
 bool appendBox(
@@ -203,18 +210,12 @@ bool appendBox(
         return false;
     }
     std::size_t const before = program.blocks.size();
-    std::size_t const element = call.shape.type == FeatureType::kFLOAT ? sizeof(float) : sizeof(std::uint16_t);
-    std::int64_t const skipped = place.image * imageElements(call.shape, place.level);
     appended<RoIAlignBoxHead>(program, 1);
     RoIAlignBoxHead head{};
-    head.map = static_cast<char const*>(call.features[place.level]) + static_cast<std::size_t>(skipped) * element;
-    head.plane = std::int64_t{call.shape.heights[place.level]} * call.shape.widths[place.level];
+    head.map = imageOf(call, place.image, place.level);
+    head.plane = planeElements(call.shape, place.level);
     head.row = place.row;
     head.rowTaps = appendRows(scratch.rows, side, call.shape.widths[place.level], program);
-    head.rows = appendRowsRead(scratch.rows, call.shape.widths[place.level], program);
-    auto const& taps = scratch.columns.taps;
-    head.firstColumn = taps[0].cell;
-    head.columns = taps[static_cast<std::size_t>(scratch.columns.begins.back()) - 1].cell - head.firstColumn + 1;
     if (!appendStrips(scratch.columns, side, program, head.strips))
     {
         program.blocks.resize(before);

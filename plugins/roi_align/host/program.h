@@ -5,9 +5,9 @@
 // or two vectors of 16 cells (windows) that hold the weighted sum of the rows. Bins that need more cells than two
 // windows hold are cut into strips of neighbouring bins.
 //
-// A program is a sequence of 64-byte blocks: for each box a RoIAlignBoxHead, P * rowTaps offsets, P * rowTaps weights
-// and `rows` offsets of the feature rows read (each rounded up to blocks), and for each strip a RoIAlignStripHead,
-// `taps` blocks of lane numbers and `taps` blocks of weights.
+// A program is a sequence of 64-byte blocks: for each box a RoIAlignBoxHead, P * rowTaps offsets and P * rowTaps
+// weights (each rounded up to blocks), and for each strip a RoIAlignStripHead, `taps` blocks of lane numbers and `taps`
+// blocks of weights.
 #pragma once
 
 #include <cstddef>
@@ -17,6 +17,8 @@ namespace maskline
 {
 
 constexpr std::int32_t kROI_ALIGN_LANES = 16;
+constexpr std::int32_t kROI_ALIGN_NARROW = 8; //!< cells of a narrow window
+constexpr std::int32_t kROI_ALIGN_LINE = 64;  //!< bytes of a cache line
 
 struct alignas(64) RoIAlignBlock
 {
@@ -31,17 +33,17 @@ struct alignas(64) RoIAlignBoxHead
     std::int32_t rowTaps; //!< pairs of each pooled row; short rows repeat a cell with weight 0
     std::int32_t strips;
     std::int32_t blocks; //!< of this box in the program
-    std::int32_t rows;   //!< different feature rows that the box reads
-    std::int32_t firstColumn;
-    std::int32_t columns; //!< from the first column to the last one that the box reads
 };
 
-//! How the lanes of a strip are made.
+//! How the lanes of a strip are made. A narrow window costs half of what a whole one does where vectors of 64 bytes are
+//! worked on in two halves (Zen 4), and lies on two cache lines half as often.
 enum class RoIAlignStripKind : std::int32_t
 {
-    kTWO_ROWS = 0,    //!< one window; lanes are the bins of a pooled row and of the next one
-    kONE_WINDOW = 1,  //!< one window; lanes are bins
-    kTWO_WINDOWS = 2, //!< lanes are bins
+    kTWO_NARROW_ROWS = 0, //!< one narrow window; lanes are the bins of a pooled row and of the next one
+    kTWO_ROWS = 1,        //!< one window; the same lanes
+    kONE_WINDOW = 2,      //!< one window; lanes are bins
+    kWIDE_AND_NARROW = 3, //!< two windows, the second one narrow; lanes are bins
+    kTWO_WINDOWS = 4,     //!< lanes are bins
 };
 
 struct alignas(64) RoIAlignStripHead
@@ -75,7 +77,34 @@ struct RoIAlignRun
 
 constexpr std::int32_t kROI_ALIGN_RUN_CHANNELS = 16;
 
+//! Neighbouring cache lines of each plane of a level.
+struct RoIAlignStretch
+{
+    std::int32_t level;
+    std::int32_t first; //!< counted from the line on which the level's first plane begins
+    std::int32_t lines;
+};
+
+//! The planes of one level of an image.
+struct RoIAlignPlanes
+{
+    char const* first;  //!< where the line begins on which the first plane does
+    std::int64_t bytes; //!< of a plane
+};
+
+//! What is fetched while a program runs, because the next one reads it.
+struct RoIAlignAhead
+{
+    RoIAlignPlanes const* levels;
+    RoIAlignStretch const* stretches;
+    std::size_t count;  //!< of stretches
+    std::int64_t lines; //!< of all stretches, in one plane each
+    std::int32_t firstChannel;
+    std::int32_t numChannels;
+};
+
 //! Runs the program of `boxes` boxes with AVX-512. Call it only where `simd()` says so.
-void runRoIAlignAvx512(RoIAlignBlock const* program, std::size_t boxes, RoIAlignRun const& run);
+void runRoIAlignAvx512(
+    RoIAlignBlock const* program, std::size_t boxes, RoIAlignRun const& run, RoIAlignAhead const& ahead);
 
 } // namespace maskline

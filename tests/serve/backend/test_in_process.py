@@ -55,16 +55,25 @@ def _built() -> None:
     device.backend()
 
 
+def with_only(repository: Path, folder: Path, name: str, model: str, config: str) -> Path:
+    """A repository with the backends of another one and nothing but this model, in `folder`; returns it.
+
+    Args:
+        model: in ONNX's text format.
+        config: of `config.pbtxt`.
+    """
+    shutil.copytree(repository, folder, ignore=lambda path, names: names if Path(path).name == "models" else ())
+    version = folder / "models" / name / "1"
+    version.mkdir(parents=True)
+    onnx.save(onnx.parser.parse_model(model), version / "model.onnx")
+    (version.parent / "config.pbtxt").write_text(config, encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
 def look_up(repository: Path, tmp_path: Path) -> Path:
     """A repository with nothing but the model that looks values up."""
-    folder = tmp_path / "repository"
-    shutil.copytree(repository, folder, ignore=lambda path, names: names if Path(path).name == "models" else ())
-    version = folder / "models" / "look_up" / "1"
-    version.mkdir(parents=True)
-    onnx.save(onnx.parser.parse_model(MODEL), version / "model.onnx")
-    (version.parent / "config.pbtxt").write_text(CONFIG, encoding="utf-8")
-    return folder
+    return with_only(repository, tmp_path / "repository", "look_up", MODEL, CONFIG)
 
 
 def edit(model: Path, old: str, new: str) -> None:

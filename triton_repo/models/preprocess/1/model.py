@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
@@ -42,8 +43,11 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Decode the images of all requests in parallel; a bad one fails its own request alone."""
-        pending = [self._other_model(request) or self._submit(request) for request in requests]
-        return [self._respond(futures) if isinstance(futures, list) else futures for futures in pending]
+        refused = [self._other_model(request) for request in requests]
+        files = [[] if answer else _files(request) for request, answer in zip(requests, refused, strict=True)]
+        decoded = iter(self._decode([file for each in files for file in each]))
+        answers = zip(refused, [list(itertools.islice(decoded, len(each))) for each in files], strict=True)
+        return [answer or self._respond(pictures) for answer, pictures in answers]
 
     def finalize(self) -> None:
         """Stop the decoding threads."""
@@ -57,22 +61,33 @@ class TritonPythonModel:
         text = f"{_ARTIFACT}: got a request for {asked!r}, expected {self._artifact!r}; ask for the model's names again"
         return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, pb_utils.TritonError.INVALID_ARG))
 
-    def _submit(self, request: Any) -> list[Future[Any]]:
-        files = pb_utils.get_input_tensor_by_name(request, "image").as_numpy().reshape(-1)
-        return [self._threads.submit(images.prepare, file, self._geometry, self._limits) for file in files]
+    def _decode(self, files: list[bytes]) -> list[Any]:
+        """What `images.prepare` returns or raises for each file; one alone needs no other thread to be woken."""
+        return list(map(self._prepare, files) if len(files) == 1 else self._threads.map(self._prepare, files))
 
-    def _respond(self, futures: list[Future[Any]]) -> Any:
-        errors = [(i, error) for i, future in enumerate(futures) if (error := future.exception()) is not None]
+    def _prepare(self, file: bytes) -> Any:
+        try:
+            return images.prepare(file, self._geometry, self._limits)
+        except Exception as error:  # whatever it is, it must not fail the other images
+            return error
+
+    def _respond(self, decoded: list[Any]) -> Any:
+        errors = [(i, found) for i, found in enumerate(decoded) if isinstance(found, Exception)]
         if errors:
             text = "; ".join(
-                str(e) if len(futures) == 1 else f"{e} (image {i} of {len(futures)}, counted from 0)" for i, e in errors
+                str(e) if len(decoded) == 1 else f"{e} (image {i} of {len(decoded)}, counted from 0)" for i, e in errors
             )
             refused = all(isinstance(error, images.InvalidImageError) for _, error in errors)
             code = pb_utils.TritonError.INVALID_ARG if refused else pb_utils.TritonError.INTERNAL
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))
-        canvas, info, size = images.compose([future.result() for future in futures], self._geometry)
+        canvas, info, size = images.compose(decoded, self._geometry)
         tensors = {"canvas": canvas, "image_info": info, "image_size": size}
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in tensors.items()])
+
+
+def _files(request: Any) -> list[bytes]:
+    """The files of a request."""
+    return list(pb_utils.get_input_tensor_by_name(request, "image").as_numpy().reshape(-1))
 
 
 def _number(parameters: dict[str, str], key: str) -> int:

@@ -1,4 +1,5 @@
-// Sixteen features at once: how each type is loaded as float32 and stored. Only for files compiled with AVX-512.
+// Sixteen or eight features at once: how each type is loaded as float32 and stored. Only for files compiled with
+// AVX-512.
 #pragma once
 
 #include "roi_align/host/program.h"
@@ -28,6 +29,11 @@ struct Float32Lanes
         return _mm512_maskz_loadu_ps(mask, from);
     }
 
+    static __m256 loadEight(Raw const* from, __mmask8 mask)
+    {
+        return _mm256_maskz_loadu_ps(mask, from);
+    }
+
     static void store(Raw* to, __mmask16 mask, __m512 values)
     {
         _mm512_mask_storeu_ps(to, mask, values);
@@ -47,6 +53,11 @@ struct HalfLanes
     static __m512 load(Raw const* from, __mmask16 mask)
     {
         return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, from));
+    }
+
+    static __m256 loadEight(Raw const* from, __mmask8 mask)
+    {
+        return _mm256_cvtph_ps(_mm_maskz_loadu_epi16(mask, from));
     }
 
     static void store(Raw* to, __mmask16 mask, __m512 values)
@@ -73,6 +84,12 @@ struct BFloat16Lanes
     {
         __m512i const wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from));
         return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+    }
+
+    static __m256 loadEight(Raw const* from, __mmask8 mask)
+    {
+        __m256i const wide = _mm256_cvtepu16_epi32(_mm_maskz_loadu_epi16(mask, from));
+        return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
     }
 
     static void store(Raw* to, __mmask16 mask, __m512 values)
