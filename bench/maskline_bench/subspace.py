@@ -1,8 +1,8 @@
 """The directions in which a trunk's features vary most, for heads to learn in: fewer numbers, more signal in each.
 
 A random trunk's 256 channels vary mostly in a few directions (32 of them have four fifths of the variance), and of what
-a rounding to 8 bits adds they get one fifth. A head that learns there learns ten times as fast, and what it learned is
-folded into its layer afterwards, so that the network stays as it is built.
+a rounding to 8 bits adds they get one fifth. A head learns there in fewer steps, each of them shorter, and what it
+learned is folded into its layer afterwards, so that the network stays as it is built.
 
 Letters: N rows, C channels, S directions, O outputs, h w any size.
 """
