@@ -152,7 +152,7 @@ def pointer(array: npt.NDArray[Any]) -> ctypes.c_void_p:
     """
     if not array.flags.c_contiguous:
         raise HostLibraryError(f"array of shape {array.shape}: got strides {array.strides}, expected C order")
-    return ctypes.c_void_p(array.ctypes.data)
+    return ctypes.c_void_p(array.__array_interface__["data"][0])  # in half the time of array.ctypes.data
 
 
 def as_array(values: npt.ArrayLike, dtype: npt.DTypeLike, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
@@ -168,8 +168,17 @@ def as_array(values: npt.ArrayLike, dtype: npt.DTypeLike, name: str, shape: tupl
         HostLibraryError: another rank or length.
     """
     array = np.ascontiguousarray(values, dtype)
-    fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=False))
-    if not fits:
-        expected = ",".join("any" if length is None else str(length) for length in shape)
-        raise HostLibraryError(f"{name}: got shape {list(array.shape)}, expected [{expected}]")
+    check_shape(array.shape, name, shape)
     return array
+
+
+def check_shape(got: tuple[int, ...], name: str, expected: tuple[int | None, ...]) -> None:
+    """Raise unless an array has these lengths; None is any length.
+
+    Raises:
+        HostLibraryError: another rank or length.
+    """
+    fits = len(got) == len(expected) and all(want in (None, found) for want, found in zip(expected, got, strict=True))
+    if not fits:
+        lengths = ",".join("any" if length is None else str(length) for length in expected)
+        raise HostLibraryError(f"{name}: got shape {list(got)}, expected [{lengths}]")

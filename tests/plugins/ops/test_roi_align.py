@@ -298,7 +298,9 @@ def test_python_function_takes_numpy_and_writes_where_it_is_told() -> None:
     [
         ({"strides": (4, 8, 12, 32)}, r"strides\[2\]: got 12, expected a power of two, twice the stride before it"),
         ({"strides": (4, 8, 16)}, "features: got 4 levels, expected 3"),
-        ({"strides": (1,) * 9}, "strides: got 9, expected at most 8"),
+        ({"strides": ()}, "strides: got 0, expected 1 to 8"),
+        ({"strides": (1,) * 9}, "strides: got 9, expected 1 to 8"),
+        ({"pooled_side": -1}, "pooled_side: got -1, expected 1..64"),
         ({"pooled_side": 65}, "pooled_side: got 65, expected 1..64"),
         ({"sampling_ratio": -1}, "sampling_ratio: got -1, expected 0..16"),
         ({"canonical_size": 0.0}, "canonical_size: got 0.000000, expected a number of pixels above 0"),

@@ -12,8 +12,10 @@ from pathlib import Path
 import device
 import numpy as np
 import onnx
+import onnx.numpy_helper
 import onnx.parser
 import pytest
+from maskline_bench.measure import memory_mib
 from maskline_export.onnx_stages.to_onnx import export_model
 from maskline_serve.errors import ModelNotLoadedError
 from maskline_serve.repository.assemble import assemble
@@ -48,6 +50,7 @@ output [ { name: "value" data_type: TYPE_FP32 dims: [ -1 ] }, { name: "same" dat
 dynamic_batching { preferred_batch_size: [ 3 ] max_queue_delay_microseconds: 5000000 }
 instance_group [ { kind: KIND_CPU count: 1 } ]
 """
+TABLE_BYTES = 96 << 20
 
 
 @pytest.fixture(autouse=True)
@@ -183,6 +186,26 @@ def test_several_instances_share_a_model(look_up: Path) -> None:
     with served(look_up) as client:
         answers = at_once(client, *wanted)
     assert answers == [[5.0 + value for value in values] for values in wanted]
+
+
+def resident_mib(folder: Path) -> float:
+    """Memory of a server of the folder's model that has answered."""
+    with served(folder) as client:
+        assert ask(client, 0, 1) == [5.0, 5.0]
+        return sum(memory_mib(pid)[1] for pid in processes_of(str((folder / "models").resolve())))
+
+
+def test_weights_are_in_memory_once_whatever_the_instances(look_up: Path) -> None:
+    model = onnx.parser.parse_model(MODEL)
+    table = np.full(TABLE_BYTES // 4, 5.0, np.float32)
+    model.graph.node[0].attribute[0].t.CopyFrom(onnx.numpy_helper.from_array(table))
+    onnx.save(model, look_up / "models" / "look_up" / "1" / "model.onnx")
+    edit(look_up / "models" / "look_up", "max_queue_delay_microseconds: 5000000", "")
+    one = resident_mib(look_up)
+    edit(look_up / "models" / "look_up", "count: 1", "count: 3")
+    three = resident_mib(look_up)
+    # Half a table: a session an instance holds two more of them, while three threads take a few MB.
+    assert three - one < TABLE_BYTES / 2**20 / 2
 
 
 @pytest.fixture
