@@ -54,11 +54,11 @@ class Setting:
 
 
 FULL = Setting(
-    image=(400, 666), canvas=(800, 1344), objects=40, lessons=300, pictures=5, proposals=1000, detections=100,
+    image=(400, 666), canvas=(800, 1344), objects=40, lessons=1500, pictures=5, proposals=1000, detections=100,
     min_mask_iou=0.9, count_tolerance=0.25,
 )  # fmt: skip
 QUICK = Setting(
-    image=(80, 120), canvas=(160, 256), objects=10, lessons=40, pictures=3, proposals=100, detections=20,
+    image=(80, 120), canvas=(160, 256), objects=10, lessons=200, pictures=3, proposals=100, detections=20,
     min_mask_iou=0.8, count_tolerance=0.6,
 )  # fmt: skip
 
@@ -83,22 +83,29 @@ class Picture(Drawn):
 
 
 def make_pictures(setting: Setting) -> list[Picture]:
-    """Photographs with objects on them."""
-    found = []
-    for seed, photo in enumerate(photographs(*setting.image)[: setting.pictures]):
-        drawn = draw_objects(photo, setting.objects, seed)
-        file = jpeg(drawn.picture)
-        found.append(Picture(decode(file), drawn.boxes, drawn.labels, drawn.masks, file))
-    return found
+    """Photographs with objects on them: those that are timed."""
+    photos = photographs(*setting.image)[: setting.pictures]
+    return [_picture(photo, setting.objects, seed) for seed, photo in enumerate(photos)]
+
+
+def make_other_pictures(setting: Setting) -> list[Picture]:
+    """The photographs, mirrored too, with other objects than those that are timed: to teach and to calibrate on."""
+    photos = photographs(*setting.image)
+    both = [*(np.ascontiguousarray(each[:, ::-1]) for each in photos), *photos]
+    return [_picture(photo, setting.objects, _OTHER_OBJECTS + index) for index, photo in enumerate(both)]
+
+
+def _picture(photo: Photograph, objects: int, seed: int) -> Picture:
+    drawn = draw_objects(photo, objects, seed)
+    file = jpeg(drawn.picture)
+    return Picture(decode(file), drawn.boxes, drawn.labels, drawn.masks, file)
 
 
 def write_calibration(setting: Setting, folder: Path) -> Path:
-    """JPEG files to calibrate int8 on: the photographs, mirrored too, with other objects than those that are timed."""
+    """JPEG files to calibrate int8 on: the other pictures."""
     folder.mkdir()
-    photos = photographs(*setting.image)
-    for index, photo in enumerate([*(np.ascontiguousarray(each[:, ::-1]) for each in photos), *photos]):
-        drawn = draw_objects(photo, setting.objects, _OTHER_OBJECTS + index)
-        (folder / f"{index}.jpg").write_bytes(jpeg(drawn.picture))
+    for index, picture in enumerate(make_other_pictures(setting)):
+        (folder / f"{index}.jpg").write_bytes(picture.file)
     return folder
 
 
@@ -108,9 +115,9 @@ def resized(picture: Photograph, size: tuple[int, int]) -> Photograph:
 
 
 def make_peer(setting: Setting, pictures: Sequence[Drawn], tell: Tell = lambda line: None) -> TorchvisionMaskRCNN:
-    """Torchvision's model with weights made for the pictures, so that it finds what was drawn on them."""
+    """Torchvision's model with weights made for the pictures and others, so that it finds what was drawn on them."""
     model = torchvision_model([each.picture for each in pictures], **peer_options(setting)).eval()
-    teach(model, pictures, setting.lessons, tell)
+    teach(model, [*pictures, *make_other_pictures(setting)], setting.lessons, tell)
     return model
 
 
