@@ -91,7 +91,7 @@ def options(name: str, **more: Any) -> ImportOptions:
 @functools.cache
 def shapes(network: str) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a full-size network, e.g. `detectron2_mask_rcnn_R_50_FPN_3x`."""
-    content = json.loads((FOLDER / "keys" / f"{network}.json").read_text(encoding="utf-8"))
+    content = json.loads((FOLDER / "keys" / f"{network.replace('_', '/', 1)}.json").read_text(encoding="utf-8"))
     return {name: tuple(shape) for name, shape in content["tensors"].items()}
 
 

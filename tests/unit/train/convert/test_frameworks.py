@@ -90,7 +90,9 @@ def test_what_is_not_supported_is_called_by_its_name(network: str) -> None:
 
 
 def test_every_network_in_the_folder_is_looked_at() -> None:
-    assert sorted([*LOADED, *REFUSED]) == sorted(path.stem for path in (foreign.FOLDER / "keys").iterdir())
+    assert sorted([*LOADED, *REFUSED]) == sorted(
+        f"{path.parent.name}_{path.stem}" for path in (foreign.FOLDER / "keys").glob("*/*.json")
+    )
 
 
 @pytest.mark.parametrize(
