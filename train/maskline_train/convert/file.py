@@ -7,7 +7,7 @@ from pathlib import Path
 from maskline_train.convert.detectron2.convert import import_detectron2
 from maskline_train.convert.foreign_file import ForeignWeights, read_foreign
 from maskline_train.convert.frameworks import recognise
-from maskline_train.convert.options import ImportOptions, with_settings
+from maskline_train.convert.options import ImportOptions
 from maskline_train.convert.report import Imported
 from maskline_train.convert.torchvision_weights import import_from_torchvision
 
@@ -29,11 +29,10 @@ def import_file(path: Path, options: ImportOptions, place: str | None = None) ->
     weights = read_foreign(path, place)
     try:
         imported = _IMPORTS[recognise(weights.tensors)](weights.tensors, options)
-        model = with_settings(imported.model, options.settings)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     _tell(weights, options, imported)
-    return Imported(model, imported.report)
+    return imported
 
 
 def _tell(weights: ForeignWeights, options: ImportOptions, imported: Imported) -> None:

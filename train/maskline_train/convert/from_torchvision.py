@@ -14,12 +14,14 @@ Ref: torchvision/models/detection/mask_rcnn.py and faster_rcnn.py.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from maskline_train.convert.body import Body, read_body
 from maskline_train.convert.fold import fold_batch_norms
 from maskline_train.data import coco_person
 from maskline_train.model.backbone.norms import FrozenBatchNorm
@@ -119,10 +121,42 @@ def import_torchvision(state_dict: Mapping[str, Tensor], classes: Sequence[str],
     Raises:
         ValueError: a weight is missing, unknown or of another shape, e.g. another number of classes.
     """
+    return load_torchvision(state_dict, spec_of(state_dict, classes), norm_eps)
+
+
+def spec_of(state_dict: Mapping[str, Tensor], classes: Sequence[str]) -> ModelSpec:
+    """`torchvision_spec` with the branches and the body that the weights have.
+
+    Raises:
+        ValueError: a body that is none of ours.
+    """
     masks, keypoints = (any(n.startswith(f"roi_heads.{kind}_") for n in state_dict) for kind in ("mask", "keypoint"))
-    v2 = is_v2(state_dict)
-    model = MaskRCNN(torchvision_spec(classes, masks, keypoints, v2))
-    if v2:
+    spec = torchvision_spec(classes, masks, keypoints, is_v2(state_dict))
+    body = body_of(state_dict)
+    backbone = dataclasses.replace(
+        spec.backbone,
+        depth=body.depth,  # type: ignore[arg-type]
+        base_channels=body.stem,
+        groups=body.groups,
+        width_per_group=body.width_per_group,
+    )
+    return dataclasses.replace(spec, backbone=backbone)
+
+
+def body_of(state_dict: Mapping[str, Tensor]) -> Body:
+    """The body of the weights.
+
+    Raises:
+        ValueError: as `read_body`.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
+    return read_body(shapes, "backbone.body.conv1.weight", [f"backbone.body.layer{stage}." for stage in (1, 2, 3, 4)])
+
+
+def load_torchvision(state_dict: Mapping[str, Tensor], spec: ModelSpec, norm_eps: float) -> MaskRCNN:
+    """`import_torchvision` for a spec that says more than the weights."""
+    model = MaskRCNN(spec)
+    if is_v2(state_dict):
         state_dict = fold_batch_norms(state_dict, _conv_before, norm_eps)
     # Counters of ordinary batch norms have no meaning for frozen ones.
     names = [name for name in state_dict if not name.endswith("num_batches_tracked")]
@@ -161,6 +195,9 @@ def _background_last(name: str, tensor: Tensor) -> Tensor:
 
 def _check_layout(weights: Mapping[str, Tensor], model: MaskRCNN) -> None:
     own = model.state_dict()
+    unknown = [name for name in weights if name not in own]
+    if unknown:
+        raise ValueError(f"torchvision weights: {len(unknown)} are unknown, first {unknown[0]!r} (our name)")
     missing = [name for name in own if name not in weights]
     if missing:
         raise ValueError(f"torchvision weights: {len(missing)} are missing, first {missing[0]!r} (our name)")

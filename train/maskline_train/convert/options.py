@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.spec import ModelSpec
 
 ChannelOrder = Literal["bgr", "rgb"]
@@ -69,15 +68,13 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
-def with_settings(model: MaskRCNN, settings: Mapping[str, Any]) -> MaskRCNN:
-    """The same weights under a spec with other settings.
+def with_settings(spec: ModelSpec, settings: Mapping[str, Any]) -> ModelSpec:
+    """The spec with other values in some of its fields.
 
     Raises:
-        ValueError: no such field, a value out of its range, or one that needs other weights.
+        ValueError: no such field, or a value out of its range.
     """
-    if not settings:
-        return model
-    data = model.spec.to_dict()
+    data = spec.to_dict()
     for name, value in settings.items():
         *parents, last = name.split(".")
         part: Any = data
@@ -86,10 +83,4 @@ def with_settings(model: MaskRCNN, settings: Mapping[str, Any]) -> MaskRCNN:
         if not isinstance(part, dict) or last not in part or isinstance(part[last], dict):
             raise ValueError(f"--set {name}: no such field of model.json; e.g. box_head.score_thresh is one")
         part[last] = value
-    changed = MaskRCNN(ModelSpec.from_dict(data))
-    own, other = changed.state_dict(), model.state_dict()
-    misfit = next((n for n in other if n not in own or own[n].shape != other[n].shape), None)
-    if misfit is not None or own.keys() != other.keys():
-        raise ValueError(f"--set {', '.join(settings)}: the network would have other weights (first {misfit})")
-    changed.load_state_dict(other)
-    return changed.eval()
+    return ModelSpec.from_dict(data) if settings else spec

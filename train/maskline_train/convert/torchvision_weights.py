@@ -6,7 +6,14 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from maskline_train.convert.from_torchvision import BUILT_NORM_EPS, PUBLISHED_NORM_EPS, import_torchvision, is_v2
+from maskline_train.convert.from_torchvision import (
+    BUILT_NORM_EPS,
+    PUBLISHED_NORM_EPS,
+    body_of,
+    is_v2,
+    load_torchvision,
+    spec_of,
+)
 from maskline_train.convert.options import ImportOptions, with_settings
 from maskline_train.convert.report import Imported, Report
 from maskline_train.data import coco_things
@@ -53,11 +60,12 @@ def import_from_torchvision(tensors: Mapping[str, Tensor], options: ImportOption
         )
     report = Report()
     classes = _classes(tensors, options, report)
-    model = with_settings(import_torchvision(tensors, classes, norm_eps), _AS_THERE)
+    spec = with_settings(spec_of(tensors, classes), {**_AS_THERE, **options.settings})
+    model = load_torchvision(tensors, spec, norm_eps)
     parts = ["boxes"] + ["masks"] * (model.mask_head is not None) + ["keypoints"] * (model.keypoint_head is not None)
-    version = " v2" if v2 else ""
+    network = "torchvision v2" if v2 else "torchvision"
     report.found.append(
-        f"torchvision{version}, ResNet-50 FPN, {len(classes)} classes, {', '.join(parts)}; {len(tensors)} tensors"
+        f"{network}, {body_of(tensors)} FPN, {len(classes)} classes, {', '.join(parts)}; {len(tensors)} tensors"
     )
     report.assumed.append(_NO_CONFIG)
     if v2:

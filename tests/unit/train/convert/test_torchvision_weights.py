@@ -11,18 +11,25 @@ from maskline_train.convert.options import ImportOptions
 from maskline_train.model.backbone.norms import FrozenBatchNorm
 from support.models.torchvision_models import as_canvas, in_float64, random_images, randomise, their_detections
 from torch import nn
-from torchvision.models.detection import maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
+from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 CLASSES = ("a", "b", "c")
-MADE = {"v1": maskrcnn_resnet50_fpn, "v2": maskrcnn_resnet50_fpn_v2}
+CUT = {"num_classes": 4, "rpn_post_nms_top_n_test": 60, "box_detections_per_img": 30}  # fewer, for speed alone
+NO_WEIGHTS = {"weights": None, "weights_backbone": None}
+MADE = {
+    "v1": lambda: maskrcnn_resnet50_fpn(**NO_WEIGHTS, **CUT),
+    "v2": lambda: maskrcnn_resnet50_fpn_v2(**NO_WEIGHTS, **CUT),
+    "resnet18": lambda: MaskRCNN(resnet_fpn_backbone(backbone_name="resnet18", weights=None), **CUT),
+    "resnext50_32x4d": lambda: MaskRCNN(resnet_fpn_backbone(backbone_name="resnext50_32x4d", weights=None), **CUT),
+}
+LONG = ("resnext50_32x4d",)
 
 
-@pytest.mark.parametrize("version", MADE)
+@pytest.mark.parametrize("version", [pytest.param(v, marks=pytest.mark.long if v in LONG else ()) for v in MADE])
 def test_detections_are_torchvision_s(version: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    theirs = MADE[version](
-        weights=None, weights_backbone=None, num_classes=4, rpn_post_nms_top_n_test=60, box_detections_per_img=30
-    ).eval()
+    theirs = MADE[version]().eval()
     give_statistics(theirs)
     randomise(theirs)
     torch.save(theirs.state_dict(), tmp_path / "model.pth")

@@ -77,7 +77,10 @@ def test_a_config_that_contradicts_the_weights_or_asks_for_more(
         ({"settings": {"box_head.nms": 1}}, "--set box_head.nms: no such field of model.json"),
         ({"settings": {"box_head": 1}}, "--set box_head: no such field of model.json"),
         ({"settings": {"box_head.nms_thresh": 2.0}}, r"box_head.nms_thresh: got 2.0, expected above 0"),
-        ({"settings": {"box_head.hidden": 3}}, r"--set box_head.hidden: the network would have other weights"),
+        (
+            {"settings": {"box_head.hidden": 3}},
+            r"weight .box_head.fc1.weight.: got shape \[64, 1568\], expected \[3, 1568\]",
+        ),
     ],
 )
 def test_options_that_do_not_fit_or_are_missing(changes: dict[str, Any], text: str) -> None:

@@ -46,9 +46,9 @@ def _check_norm(found: Architecture, config: Values) -> None:
 def _settings(found: Architecture) -> Iterator[tuple[str, object]]:
     """What the weights say of settings."""
     yield "MODEL.ROI_HEADS.NUM_CLASSES", found.num_classes
-    yield "MODEL.RESNETS.DEPTH", found.depth
-    yield "MODEL.RESNETS.STEM_OUT_CHANNELS", found.stem_channels
-    yield "MODEL.RESNETS.NUM_GROUPS", found.groups
+    yield "MODEL.RESNETS.DEPTH", found.body.depth
+    yield "MODEL.RESNETS.STEM_OUT_CHANNELS", found.body.stem
+    yield "MODEL.RESNETS.NUM_GROUPS", found.body.groups
     yield "MODEL.RESNETS.RES5_DILATION", 2 if found.features == "dc5" else 1
     yield "MODEL.MASK_ON", found.mask is not None
     yield "MODEL.KEYPOINT_ON", found.keypoints is not None

@@ -12,16 +12,11 @@ from typing import Literal
 
 from torch import Tensor
 
+from maskline_train.convert.body import Body, Shapes, read_body, shape_of
 from maskline_train.convert.detectron2.config import Features
 
 Norm = Literal["", "batch", "group"]
 
-_BLOCKS: dict[tuple[int, ...], dict[bool, int]] = {
-    (2, 2, 2, 2): {False: 18},
-    (3, 4, 6, 3): {False: 34, True: 50},
-    (3, 4, 23, 3): {True: 101},
-    (3, 8, 36, 3): {True: 152},
-}
 _RPN = "proposal_generator.rpn_head."
 
 
@@ -41,10 +36,7 @@ class Architecture:
 
     Attributes:
         features: what RPN and heads read.
-        depth: of the ResNet.
-        stem_channels: 64 in the published networks.
-        groups: of the 3 x 3 convolutions of the body.
-        width: channels of those of res2.
+        body: which ResNet.
         norm: of the body.
         counts_batches: the norms were ordinary ones in training, not frozen: they have counters.
         fpn_channels: 0 without a pyramid.
@@ -60,10 +52,7 @@ class Architecture:
     """
 
     features: Features
-    depth: int
-    stem_channels: int
-    groups: int
-    width: int
+    body: Body
     norm: Norm
     counts_batches: bool
     fpn_channels: int
@@ -87,23 +76,19 @@ def read_architecture(tensors: Mapping[str, Tensor]) -> Architecture:
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     features = _features(shapes)
     body = "backbone.bottom_up." if features == "fpn" else "backbone."
-    first = _shape(shapes, f"{body}res2.0.conv2.weight")
-    classes = _shape(shapes, "roi_heads.box_predictor.cls_score.weight")[0] - 1
-    deltas = _shape(shapes, "roi_heads.box_predictor.bbox_pred.weight")[0]
+    classes = shape_of(shapes, "roi_heads.box_predictor.cls_score.weight")[0] - 1
+    deltas = shape_of(shapes, "roi_heads.box_predictor.bbox_pred.weight")[0]
     if deltas not in (4, 4 * classes):
         raise ValueError(f"box deltas: got {deltas} rows, expected {4 * classes} for {classes} classes, or 4 for all")
     return Architecture(
         features=features,
-        depth=_depth(shapes, body, features),
-        stem_channels=_shape(shapes, f"{body}stem.conv1.weight")[0],
-        groups=first[0] // first[1],
-        width=first[0],
+        body=read_body(shapes, f"{body}stem.conv1.weight", _stages(body, features)),
         norm=_norm(shapes, f"{body}res2.0.conv1."),
         counts_batches=f"{body}res2.0.conv1.norm.num_batches_tracked" in shapes,
-        fpn_channels=_shape(shapes, "backbone.fpn_output2.weight")[0] if features == "fpn" else 0,
+        fpn_channels=shape_of(shapes, "backbone.fpn_output2.weight")[0] if features == "fpn" else 0,
         fpn_norm=_norm(shapes, "backbone.fpn_output2."),
         rpn_convs=max(1, _count(shapes, rf"{_RPN}conv\.conv(\d+)\.weight")),
-        anchors=_shape(shapes, f"{_RPN}objectness_logits.weight")[0],
+        anchors=shape_of(shapes, f"{_RPN}objectness_logits.weight")[0],
         num_classes=classes,
         agnostic_boxes=deltas == 4 != 4 * classes,
         box=_branch(shapes, "roi_heads.box_head.", "conv", "roi_heads.box_predictor.cls_score.weight"),
@@ -113,48 +98,37 @@ def read_architecture(tensors: Mapping[str, Tensor]) -> Architecture:
     )
 
 
-def _features(shapes: Mapping[str, tuple[int, ...]]) -> Features:
+def _features(shapes: Shapes) -> Features:
     if any(name.startswith("backbone.bottom_up.") for name in shapes):
         return "fpn"
     return "c4" if any(name.startswith("roi_heads.res5.") for name in shapes) else "dc5"
 
 
-def _depth(shapes: Mapping[str, tuple[int, ...]], body: str, features: Features) -> int:
-    stages = [f"{body}res{stage}" for stage in (2, 3, 4)] + ["roi_heads.res5" if features == "c4" else f"{body}res5"]
-    blocks = tuple(_count(shapes, rf"{re.escape(stage)}\.(\d+)\.conv1\.weight") for stage in stages)
-    bottleneck = f"{body}res2.0.conv3.weight" in shapes
-    depth = _BLOCKS.get(blocks, {}).get(bottleneck)
-    if depth is None:
-        raise ValueError(f"body: got stages of {blocks} blocks, expected a ResNet or ResNeXt of 18 to 152 layers")
-    return depth
+def _stages(body: str, features: Features) -> list[str]:
+    """What the blocks of each stage begin with; C4 runs the fifth on RoIs."""
+    return [f"{body}res{stage}." for stage in (2, 3, 4)] + ["roi_heads.res5." if features == "c4" else f"{body}res5."]
 
 
-def _norm(shapes: Mapping[str, tuple[int, ...]], conv: str) -> Norm:
+def _norm(shapes: Shapes, conv: str) -> Norm:
     if f"{conv}norm.running_var" in shapes:
         return "batch"
     return "group" if f"{conv}norm.weight" in shapes else ""
 
 
-def _optional(shapes: Mapping[str, tuple[int, ...]], head: str, conv: str, last: str) -> Branch | None:
+def _optional(shapes: Shapes, head: str, conv: str, last: str) -> Branch | None:
     return _branch(shapes, head, conv, head + last) if any(name.startswith(head) for name in shapes) else None
 
 
-def _branch(shapes: Mapping[str, tuple[int, ...]], head: str, conv: str, last: str) -> Branch:
+def _branch(shapes: Shapes, head: str, conv: str, last: str) -> Branch:
     convs = _count(shapes, rf"{re.escape(head)}{conv}(\d+)\.weight")
     width = shapes.get(f"{head}{conv}1.weight", (0,))[0] or shapes.get(f"{head}deconv.bias", (0,))[0]
-    return Branch(convs, width, _norm(shapes, f"{head}{conv}1."), _shape(shapes, last)[0])
+    return Branch(convs, width, _norm(shapes, f"{head}{conv}1."), shape_of(shapes, last)[0])
 
 
-def _box_layers(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+def _box_layers(shapes: Shapes) -> tuple[int, int]:
     layers = _count(shapes, r"roi_heads\.box_head\.fc(\d+)\.weight")
     return layers, shapes["roi_heads.box_head.fc1.weight"][0] if layers else 0
 
 
-def _count(shapes: Mapping[str, tuple[int, ...]], pattern: str) -> int:
+def _count(shapes: Shapes, pattern: str) -> int:
     return sum(re.fullmatch(pattern, name) is not None for name in shapes)
-
-
-def _shape(shapes: Mapping[str, tuple[int, ...]], name: str) -> tuple[int, ...]:
-    if name not in shapes:
-        raise ValueError(f"weight {name!r} is missing; the file is cut short or of another network")
-    return shapes[name]

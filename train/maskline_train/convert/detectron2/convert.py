@@ -15,7 +15,7 @@ from maskline_train.convert.detectron2.config import OF_THE_BODY, Values, read_c
 from maskline_train.convert.detectron2.names import is_constant
 from maskline_train.convert.detectron2.to_spec import channel_order, to_spec
 from maskline_train.convert.detectron2.weights import to_weights
-from maskline_train.convert.options import ImportOptions
+from maskline_train.convert.options import ImportOptions, with_settings
 from maskline_train.convert.report import Imported, Report
 from maskline_train.data import coco_person, coco_things
 from maskline_train.model.mask_rcnn import MaskRCNN
@@ -46,7 +46,7 @@ def import_detectron2(tensors: Mapping[str, Tensor], options: ImportOptions) -> 
     order = options.channels or channel_order(config)
     classes = _classes(found, config, options, report)
     spec = to_spec(found, config, classes, _keypoints(found, options, report), order)
-    model = MaskRCNN(spec)
+    model = MaskRCNN(with_settings(spec, options.settings))
     _load(model, to_weights(tensors, found, config, order))
     _tell(found, config, order, tensors, report)
     return Imported(model.eval(), report)
@@ -63,7 +63,7 @@ def _complete(found: Architecture, given: Values | None, options: ImportOptions,
     said = given or {}
     silent = {name: value for name, value in zoo.items() if name not in said}
     unsure = [name for name in OF_THE_BODY if name in silent]
-    if unsure and (found.groups > 1 or found.norm == "group" or found.counts_batches):
+    if unsure and (found.body.groups > 1 or found.norm == "group" or found.counts_batches):
         raise ValueError(
             f"{', '.join(unsure)}: in the model zoo another from one body to the next, where it is a ResNeXt or its "
             "norms are not frozen; give the config.yaml beside these weights by --config"
@@ -126,11 +126,9 @@ def _load(model: MaskRCNN, weights: dict[str, Tensor]) -> None:
 
 def _tell(found: Architecture, config: Values, order: str, tensors: Mapping[str, Tensor], report: Report) -> None:
     """What was found, and what differs."""
-    kind = "ResNeXt" if found.groups > 1 else "ResNet"
-    cardinality = f" {found.groups}x{found.width // found.groups}d" if found.groups > 1 else ""
     parts = ["boxes"] + ["masks"] * (found.mask is not None) + ["keypoints"] * (found.keypoints is not None)
     report.found.append(
-        f"detectron2, {kind}-{found.depth}{cardinality} {_FEATURES[found.features]}, {found.num_classes} classes, "
+        f"detectron2, {found.body} {_FEATURES[found.features]}, {found.num_classes} classes, "
         f"{', '.join(parts)}; {len(tensors)} tensors"
     )
     sampling = config["MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO"]

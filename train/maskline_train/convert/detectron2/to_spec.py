@@ -26,7 +26,6 @@ from maskline_train.spec import (
     RPNHeadSpec,
 )
 
-_FULL_WIDTH = 64  # base channels that `width_per_group` is stated for
 _NO_SIDE = 1e-6  # px: it drops boxes without area alone, which have no side of that length
 _POOLERS: dict[str, dict[str, Any]] = {
     "ROIAlignV2": {"aligned": True},
@@ -103,15 +102,15 @@ def _backbone(found: Architecture, config: Values) -> BackboneSpec:
     if norm not in _NORMS:
         raise ValueError(f"MODEL.RESNETS.NORM: got {norm!r}, expected one of {', '.join(_NORMS)}")
     return BackboneSpec(
-        depth=found.depth,  # type: ignore[arg-type]
-        base_channels=found.stem_channels,
+        depth=found.body.depth,  # type: ignore[arg-type]
+        base_channels=found.body.stem,
         norm=_NORMS[norm],  # type: ignore[arg-type]
         frozen_stages=config["MODEL.BACKBONE.FREEZE_AT"],
         stride_in_1x1=config["MODEL.RESNETS.STRIDE_IN_1X1"],
         fpn_channels=found.fpn_channels or BackboneSpec.fpn_channels,
         features=found.features,
-        groups=found.groups,
-        width_per_group=found.width * _FULL_WIDTH // (found.stem_channels * found.groups),
+        groups=found.body.groups,
+        width_per_group=found.body.width_per_group,
         fpn_norm=_head_norm(found.fpn_norm),
     )
 
