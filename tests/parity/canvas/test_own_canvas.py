@@ -47,8 +47,9 @@ SPECS = {
     "pyramid on multiples of 32": (with_multiple(tiny_spec(), 32), "ort"),
     "pyramid on one multiple": (with_multiple(tiny_spec(), 192), "dense"),  # which all images are smaller than
     "c5 without padding": (with_multiple(VARIANTS["c5_max_mlp_agnostic"], 1), "dense"),
+    "dilated c5 without padding": (with_multiple(VARIANTS["dilated_c5"], 1), "ort"),
 }
-LONG = ("pyramid on one multiple", "c5 without padding")
+LONG = ("pyramid on one multiple", "c5 without padding", "dilated c5 without padding")
 
 
 def picture(size: tuple[int, int]) -> np.ndarray:

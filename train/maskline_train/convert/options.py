@@ -43,7 +43,7 @@ def names_of(text: str) -> tuple[str, ...]:
         ValueError: no name, or an empty one.
     """
     path = Path(text)
-    names = path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.split(",")
+    names = path.read_text(encoding="utf-8-sig").rstrip().splitlines() if path.is_file() else text.split(",")
     stripped = tuple(name.strip() for name in names)
     if not all(stripped):
         raise ValueError(f"names: got {text!r}, expected names with commas between them, or a file with one a line")

@@ -119,7 +119,7 @@ def test_a_base_s_settings_count_where_the_config_is_silent(tmp_path: Path) -> N
 
 
 def test_names_and_settings_as_they_are_typed(tmp_path: Path) -> None:
-    (tmp_path / "names").write_text("traffic light\nstop sign\n", encoding="utf-8")
+    (tmp_path / "names").write_bytes("\ufefftraffic light\r\nstop sign\r\n\r\n".encode())
     assert names_of("cat, dog") == ("cat", "dog")
     assert names_of(str(tmp_path / "names")) == ("traffic light", "stop sign")
     with pytest.raises(ValueError, match="expected names with commas between them"):

@@ -81,7 +81,7 @@ def read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected detectron2's config.yaml")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except yaml.constructor.ConstructorError as error:
         raise ValueError(f"{path}: asks for Python code ({error.problem}), which is not run; {_WANTED}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
