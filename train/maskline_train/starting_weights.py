@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from maskline_train.checkpoint import SPEC_FILE, WEIGHTS_FILE, first_misfit, read_weights
+from maskline_train.conventions import differences
 from maskline_train.convert.frameworks import foreign_framework
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.spec import BackboneSpec, ModelSpec
@@ -183,7 +184,15 @@ def start_from(init: Path, model: MaskRCNN) -> str:
         left = [*load.missing, *load.reshaped]
         if left:
             said += f", {len(left)} stay random (first {left[0]})"
+        if init.is_dir():
+            said += _other_conventions(ModelSpec.load(init / SPEC_FILE), model.spec)
     return said
+
+
+def _other_conventions(there: ModelSpec, here: ModelSpec) -> str:
+    """What training has to make up for, or a recipe should say otherwise."""
+    found = differences(there, here)
+    return f"; their network had other conventions: {', '.join(found)}" if found else ""
 
 
 def _load_weights(init: Path, model: MaskRCNN, weights: Mapping[str, Tensor]) -> tuple[PartialLoad, str]:

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from maskline_train.checkpoint import save_model
 from maskline_train.convert.detectron2.config import read_config
 from maskline_train.convert.file import import_file
 from maskline_train.convert.options import ImportOptions, names_of, parse_settings
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.spec import ModelSpec
+from maskline_train.spec import ModelSpec, RoIAlignSpec
 from maskline_train.starting_weights import start_from
 from support.models import foreign
 
@@ -144,6 +145,16 @@ def test_training_does_not_start_from_a_foreign_file(tmp_path: Path) -> None:
         start_from(tmp_path / "model.pth", MaskRCNN(ModelSpec(classes=("a",))))
     with pytest.raises(ValueError, match="comes over by `maskline-train import`"):
         start_from(CHECKPOINT, MaskRCNN(ModelSpec(classes=("a",))))
+
+
+def test_training_that_starts_from_an_import_says_which_conventions_the_recipe_changes(tmp_path: Path) -> None:
+    imported = import_file(CHECKPOINT, OPTIONS).model
+    save_model(tmp_path / "mine", imported)
+    spec = dataclasses.replace(imported.spec, roi_align=RoIAlignSpec(sampling_ratio=2))
+    said = start_from(tmp_path / "mine", MaskRCNN(spec))
+    assert said.endswith("; their network had other conventions: roi_align.sampling_ratio 0 (here 2)")
+    assert f"{len(imported.state_dict())} tensors fit" in said
+    assert start_from(tmp_path / "mine", MaskRCNN(imported.spec)).endswith("tensors fit")
 
 
 def test_torchvision_s_epsilon_is_asked_for(tmp_path: Path) -> None:
