@@ -72,7 +72,7 @@ def with_settings(spec: ModelSpec, settings: Mapping[str, Any]) -> ModelSpec:
     """The spec with other values in some of its fields.
 
     Raises:
-        ValueError: no such field, or a value out of its range.
+        ValueError: no such field, or a value out of its range or of another type.
     """
     data = spec.to_dict()
     for name, value in settings.items():
@@ -83,4 +83,4 @@ def with_settings(spec: ModelSpec, settings: Mapping[str, Any]) -> ModelSpec:
         if not isinstance(part, dict) or last not in part or isinstance(part[last], dict):
             raise ValueError(f"--set {name}: no such field of model.json; e.g. box_head.score_thresh is one")
         part[last] = value
-    return ModelSpec.from_dict(data) if settings else spec
+    return ModelSpec.from_dict(data)  # which also checks the types of what a config said

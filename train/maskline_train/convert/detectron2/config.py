@@ -71,6 +71,27 @@ def zoo_values(features: Features) -> dict[str, Any]:
     return {**_ZOO, **_ZOO_CHANGES[features]}
 
 
+def checked(given: Values, zoo: Values) -> Values:
+    """A config whose settings are of the kinds of the zoo's.
+
+    Raises:
+        ValueError: a word where a number is expected, and the like; the text names the setting.
+    """
+    for name, usual in zoo.items():
+        fixed = isinstance(usual, list) and not isinstance(usual[0], list)  # numbers of channels, or of a box
+        if name in given and not (_of_kind(given[name], usual) and (not fixed or len(given[name]) == len(usual))):
+            raise ValueError(f"config: {name} is {given[name]!r}, expected something like {usual!r}")
+    return given
+
+
+def _of_kind(value: object, usual: object) -> bool:
+    if isinstance(usual, list):
+        return isinstance(value, list | tuple) and len(value) > 0 and all(_of_kind(each, usual[0]) for each in value)
+    if isinstance(usual, bool | str):
+        return type(value) is type(usual)
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """A config's settings by their full names, e.g. `MODEL.RPN.NMS_THRESH`; a base's first, then its own.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from maskline_train.checkpoint import first_misfit
 from maskline_train.convert.detectron2.agreement import check_agreement, check_support
 from maskline_train.convert.detectron2.architecture import Architecture, read_architecture
-from maskline_train.convert.detectron2.config import OF_THE_BODY, Values, read_config, zoo_values
+from maskline_train.convert.detectron2.config import OF_THE_BODY, Values, checked, read_config, zoo_values
 from maskline_train.convert.detectron2.names import is_constant
 from maskline_train.convert.detectron2.to_spec import channel_order, to_spec
 from maskline_train.convert.detectron2.weights import to_weights
@@ -60,8 +60,13 @@ def _complete(found: Architecture, given: Values | None, options: ImportOptions,
             "detectron2's weights do not say channel order, stride, sampling, sizes and thresholds: give the "
             "config.yaml beside them by --config, or say --zoo-settings if a config of the model zoo made them"
         )
-    said = given or {}
+    said = checked(given or {}, zoo)
     silent = {name: value for name, value in zoo.items() if name not in said}
+    if silent and not options.zoo:
+        raise ValueError(
+            f"config: says nothing of {', '.join(silent)}; give the config.yaml that detectron2 wrote beside the "
+            "weights, which has all settings, or say --zoo-settings if these are as in the model zoo"
+        )
     unsure = [name for name in OF_THE_BODY if name in silent]
     if unsure and (found.body.groups > 1 or found.norm == "group" or found.counts_batches):
         raise ValueError(
