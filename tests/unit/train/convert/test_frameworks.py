@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from maskline_train.convert.detectron2.config import Features, read_config, zoo_values
 from maskline_train.convert.detectron2.convert import import_detectron2
 from maskline_train.convert.frameworks import recognise
 from maskline_train.convert.options import ImportOptions
@@ -81,6 +82,14 @@ def test_a_full_size_network_is_recognised_and_loads_whole(network: str, tmp_pat
 def test_settings_that_the_zoo_changes_from_body_to_body_are_not_guessed(network: str) -> None:
     with pytest.raises(ValueError, match=r"MODEL.RESNETS.STRIDE_IN_1X1, .*give the config.yaml beside these weights"):
         import_detectron2(foreign.weights(network), ImportOptions(zoo=True))
+
+
+@pytest.mark.parametrize(("network", "features"), [("mask_fpn_bgr", "fpn"), ("keypoint_fpn", "fpn"), ("mask_c4", "c4")])
+def test_the_zoo_s_settings_are_those_of_its_dumped_configs(network: str, features: Features) -> None:
+    config = read_config(foreign.FOLDER / "detectron2" / network / "config.yaml")
+    small = {"INPUT.MIN_SIZE_TEST": 256, "INPUT.MAX_SIZE_TEST": 427}
+    zoo = zoo_values(features)
+    assert {name: config[name] for name in zoo} == {**zoo, **small}
 
 
 @pytest.mark.parametrize("network", REFUSED)

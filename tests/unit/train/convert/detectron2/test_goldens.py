@@ -16,6 +16,7 @@ from maskline_train.model.mask_rcnn import MaskRCNN
 from pycocotools import mask as coco_mask
 from support.models import foreign
 
+USUAL_SIZE = {"preprocessing.shorter_side_px": 800, "preprocessing.longer_side_px": 1333}
 NETWORKS = ("detectron2/mask_fpn_bgr", "detectron2/keypoint_fpn", "detectron2/mask_c4")
 
 
@@ -47,6 +48,13 @@ def matched(results: list[dict[str, Any]], golden: foreign.Golden) -> list[int]:
 
 def test_every_detection_is_found_in_its_place(model: MaskRCNN, network: str) -> None:
     for golden in foreign.goldens(network).values():
+        matched(detect(model, golden), golden)
+
+
+def test_every_detection_is_found_at_the_usual_size() -> None:
+    name = NETWORKS[0]
+    model = import_file(foreign.checkpoint(name), foreign.options(name, settings=USUAL_SIZE)).model
+    for golden in foreign.goldens(name, "golden_800_1333.json").values():
         matched(detect(model, golden), golden)
 
 
