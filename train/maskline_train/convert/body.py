@@ -6,14 +6,10 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 
+from maskline_train.model.backbone.resnet import BLOCKS_PER_STAGE
+from maskline_train.spec.backbone import BASIC_DEPTHS
+
 _FULL_WIDTH = 64  # base channels that `width_per_group` is stated for
-# Blocks of the four stages, and whether these are bottlenecks. Ref: He et al. 2016, table 1.
-_DEPTHS: dict[tuple[int, ...], dict[bool, int]] = {
-    (2, 2, 2, 2): {False: 18},
-    (3, 4, 6, 3): {False: 34, True: 50},
-    (3, 4, 23, 3): {True: 101},
-    (3, 8, 36, 3): {True: 152},
-}
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -55,7 +51,8 @@ def read_body(shapes: Shapes, stem: str, stages: Sequence[str]) -> Body:
         sum(re.fullmatch(rf"{re.escape(stage)}\d+\.conv1\.weight", name) is not None for name in shapes)
         for stage in stages
     )
-    depth = _DEPTHS.get(blocks, {}).get(f"{stages[0]}0.conv3.weight" in shapes)
+    basic = f"{stages[0]}0.conv3.weight" not in shapes
+    depth = next((n for n, each in BLOCKS_PER_STAGE.items() if each == blocks and (n in BASIC_DEPTHS) == basic), None)
     if depth is None:
         raise ValueError(f"body: got stages of {blocks} blocks, expected a ResNet or ResNeXt of 18 to 152 layers")
     first = shape_of(shapes, f"{stages[0]}0.conv2.weight")

@@ -26,11 +26,7 @@ def fold_batch_norms(
         for name in weights
         if name.endswith("running_var") and (conv := conv_of(norm := name.removesuffix("running_var"))) is not None
     }
-    kept = (
-        {name: tensor for name, tensor in weights.items() if not name.startswith(tuple(norms))}
-        if norms
-        else dict(weights)
-    )
+    kept = {name: tensor for name, tensor in weights.items() if not name.startswith(tuple(norms))}
     for norm, conv in norms.items():
         scale = weights[f"{norm}weight"] * torch.rsqrt(weights[f"{norm}running_var"] + eps)
         kept[f"{conv}weight"] = weights[f"{conv}weight"] * scale.view(-1, 1, 1, 1)

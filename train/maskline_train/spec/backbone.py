@@ -12,6 +12,8 @@ from maskline_train.spec.group_norm import NUM_GROUPS, HeadNorm, check_norm
 FIRST_LEVEL = 2  # levels are numbered by the log2 of their stride: the finest of a pyramid, of stride 4, is level 2
 STRIDES = (4, 8, 16, 32, 64)  # P2 to P6, canvas pixels a cell
 
+BASIC_DEPTHS = (18, 34)  # of the ResNets of basic blocks; the others have bottlenecks. Ref: He et al. 2016, table 1
+
 _Depth = Literal[18, 34, 50, 101, 152]
 _Norm = Literal["frozen_batch", "batch", "sync_batch", "group"]
 _Features = Literal["fpn", "c4", "c5", "dc5"]
@@ -66,7 +68,7 @@ class BackboneSpec:
     @property
     def basic_blocks(self) -> bool:
         """Whether the body is of basic blocks, not bottlenecks. Ref: He et al. 2016 (ResNet), table 1."""
-        return self.depth in (18, 34)
+        return self.depth in BASIC_DEPTHS
 
     @property
     def rpn_levels(self) -> tuple[int, ...]:
