@@ -11,10 +11,13 @@ from maskline_train.files import refuse_existing, whole_folder
 
 
 def import_command(
-    file: Annotated[Path, typer.Argument(help="Weights: .pth, .pkl or .safetensors; nothing in them is run.")],
+    # Not readable=True: a file that must not be read is named as by every command, docs/commands.md.
+    file: Annotated[
+        Path, typer.Argument(readable=False, help="Weights: .pth, .pkl or .safetensors; nothing in them is run.")
+    ],
     out: Annotated[Path, typer.Argument(help="Checkpoint folder to make.")],
     config: Annotated[
-        Path | None, typer.Option(help="detectron2's config.yaml, as it lies beside the weights.")
+        Path | None, typer.Option(readable=False, help="detectron2's config.yaml, as it lies beside the weights.")
     ] = None,
     classes: Annotated[
         str | None, typer.Option(help="Class names, a,b,c or a file with one a line, in the order of training.")
