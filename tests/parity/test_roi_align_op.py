@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +66,6 @@ def all_agree(op: MultiscaleRoIAlign, boxes: Array, features: list[Array]) -> Ar
     found = {"numpy": roi_align_op.reference(op, boxes, features), "torch": by_torch(op, boxes, features)}
     if op.sampling_ratio > 0 or op.mode != "align_max":
         found["ort"] = run_op(roi_align_op.body_ort(op), op, [boxes, *features])[0]
-    if op.sampling_ratio > 0 and op.mode != "pool":
         found["dense"] = run_op(roi_align_op.body_dense(op), op, [boxes, *features])[0]
     for name, pooled in found.items():
         assert pooled.dtype == np.float32, name
@@ -88,6 +88,7 @@ def test_boxes_of_all_levels(batch: int) -> None:
         {"sampling_ratio": 1},  # one point a bin: no averaging
         {"sampling_ratio": 3},  # odd
         {"sampling_ratio": 0},  # adaptive: another number of points for each box and axis
+        {"sampling_ratio": 0, "aligned": False},  # a box without size counts as one of one cell
         {"pooled_side": 1},  # one bin
         {"canonical_size": 224.0},  # everything on the finest level
         {"canonical_size": 4.0},  # everything on the coarsest level
@@ -98,6 +99,7 @@ def test_boxes_of_all_levels(batch: int) -> None:
         {"mode": "pool", "strides": (4,), "pooled_side": 5},  # one level, as C4 has it
         {"mode": "warp"},  # RoIWarp
         {"mode": "warp", "aligned": False, "sampling_ratio": 3},
+        {"mode": "warp", "sampling_ratio": 0},
     ],
     ids=str,
 )
@@ -154,6 +156,19 @@ def test_a_constant_map_gives_the_constant() -> None:
     np.testing.assert_allclose(pooled, 3.0, rtol=1e-6)
 
 
-def test_the_dense_body_refuses_adaptive_sampling() -> None:
-    with pytest.raises(ContractError, match=r"sampling_ratio 0.*--bodies ort"):
-        roi_align_op.body_dense(dataclasses.replace(BASE, sampling_ratio=0))
+@pytest.mark.parametrize("change", [{"sampling_ratio": 0}, {"mode": "pool"}], ids=str)
+def test_a_level_that_is_not_a_boxs_own_adds_nothing_whatever_it_holds(change: dict[str, Any]) -> None:
+    """The dense body of a number of samples that depends on the box reads all levels and keeps one."""
+    op = dataclasses.replace(BASE, **change)
+    features = features_for(96, 128, 1)
+    boxes = float32([[[4, 4, 30, 30]]])  # on the finest level
+    for feature in features[1:]:
+        feature[...] = np.nan
+    assert np.isfinite(run_op(roi_align_op.body_dense(op), op, [boxes, *features])[0]).all()
+
+
+def test_the_maximum_of_adaptive_samples_has_no_body() -> None:
+    op = dataclasses.replace(BASE, mode="align_max", sampling_ratio=0)
+    for body in (roi_align_op.body_ort, roi_align_op.body_dense):
+        with pytest.raises(ContractError, match=r"got mode align_max with sampling_ratio 0.*expected"):
+            body(op)

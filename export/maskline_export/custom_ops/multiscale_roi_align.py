@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import onnx
+from maskline_train.spec import RoIAlignSpec
 from onnx import numpy_helper
 
 from maskline_export.custom_ops.body import FLOAT, INT64, Body, Value, node_attributes
@@ -68,6 +69,11 @@ class MultiscaleRoIAlign:
     def level_bounds(self) -> tuple[float, ...]:
         """Relative sizes `sqrt(w*h) / canonical_size` from which a box is on level 1, 2, ... of `strides`."""
         return tuple(2.0 ** (math.log2(stride) - self.canonical_level) for stride in self.strides[1:])
+
+
+def needs_plugin(op: RoIAlignSpec | MultiscaleRoIAlign) -> bool:
+    """Whether the number of samples depends on the box: TensorRT then builds our plugin alone, not the op's body."""
+    return op.mode == "pool" or op.sampling_ratio == 0
 
 
 def body_ort(op: MultiscaleRoIAlign) -> onnx.FunctionProto:
@@ -151,21 +157,25 @@ def _in_order(body: Body, by_level: Value, members: Sequence[Value], count: Valu
 
 
 def body_dense(op: MultiscaleRoIAlign) -> onnx.FunctionProto:
-    """The body of static shapes: every box samples every level, outside the map on all levels but its own.
+    """The body of static shapes: every box reads every level, and only its own counts.
 
     Raises:
-        ContractError: adaptive sampling, whose number of points depends on the data, or RoIPool, whose number of cells
-            does.
+        ContractError: the maximum of adaptive samples, for which ONNX has no op.
     """
-    if op.sampling_ratio == 0 or op.mode == "pool":
-        what = "mode pool" if op.mode == "pool" else "sampling_ratio 0 (adaptive)"
+    if op.mode == "align_max" and op.sampling_ratio == 0:
         raise ContractError(
-            f"{NAME}: got {what}, expected a fixed number of sampling points for a body of static shapes (all of "
-            "`--bodies dense`, and align_max); choose another mode or sampling_ratio, or export with `--bodies ort`"
+            f"{NAME}: got mode align_max with sampling_ratio 0 (adaptive), which ONNX cannot say, expected a fixed "
+            "number of sampling points; set roi_align.sampling_ratio to 2, or mode to align_avg"
         )
     body = Body(NAME)
     boxes, inputs = _inputs(body, op)
-    features = _in_float(inputs)
+    read = _every_level_by_its_op if needs_plugin(op) else _every_level
+    pooled = read(body, op, boxes, _in_float(inputs))
+    return _function(body, op, boxes, inputs, pooled, "static shapes")
+
+
+def _every_level(body: Body, op: MultiscaleRoIAlign, boxes: Value, features: Sequence[Value]) -> Value:
+    """Boxes [B, R, 4] sampled on every level, outside the map on all but their own, and summed: [B*R, C, P, P]."""
     level, valid = _levels(body, op, boxes)  # [B, R]
     total: Value | None = None
     for index, (stride, feature) in enumerate(zip(op.strides, features, strict=True)):
@@ -183,8 +193,27 @@ def body_dense(op: MultiscaleRoIAlign) -> onnx.FunctionProto:
         total = body.op(pool, total, kernel_shape=[side, side], strides=[side, side])
     p = op.pooled_side
     by_box = total.reshape(0, 0, -1, p, p).transpose(0, 2, 1, 3, 4)  # [B, R, C, P, P]
-    pooled = by_box.reshape(-1, features[0].dim(1), p, p)
-    return _function(body, op, boxes, inputs, pooled, "static shapes")
+    return by_box.reshape(-1, features[0].dim(1), p, p)
+
+
+def _every_level_by_its_op(body: Body, op: MultiscaleRoIAlign, boxes: Value, features: Sequence[Value]) -> Value:
+    """As `_every_level` where the number of samples depends on the box: ONNX's own op on each level, then a choice.
+
+    A grid of a fixed number of points would need 48 a bin and axis on the baseline's canvas, 576 times those of 2. A
+    box has no size on the levels that are not its own, so that it costs little there.
+    """
+    rows = boxes.reshape(-1, 4)  # [B*R, 4]
+    level, valid = _levels(body, op, rows)
+    images = body.op("Range", 0, body.op("Squeeze", rows.dim(0)), 1) // boxes.dim(1)
+    pool = _max_roi_pool if op.mode == "pool" else _roi_align
+    chosen: Value | None = None
+    for index, (stride, feature) in enumerate(zip(op.strides, features, strict=True)):
+        mine = (level.equal(index) & valid).unsqueeze(-1)  # [B*R, 1]
+        pooled = pool(body, op, feature, body.op("Where", mine, rows, 0.0), images, stride)
+        other = 0.0 if chosen is None else chosen
+        chosen = body.op("Where", mine.unsqueeze(-1).unsqueeze(-1), pooled, other)
+    assert chosen is not None  # a spec has at least one level
+    return chosen
 
 
 def _inputs(body: Body, op: MultiscaleRoIAlign) -> tuple[Value, list[Value]]:

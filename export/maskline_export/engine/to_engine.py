@@ -18,6 +18,7 @@ from typing import Any
 from maskline_command.signals import held
 from maskline_train.files import replace_file
 
+from maskline_export.custom_ops.multiscale_roi_align import needs_plugin
 from maskline_export.engine import plugin_library
 from maskline_export.engine.engine_manifest import FILE as ENGINES_FILE
 from maskline_export.engine.engine_manifest import PLUGINS, EngineInfo, EngineManifest, Runtime
@@ -129,6 +130,14 @@ def _check(request: Request, source: Manifest) -> None:
         raise EngineBuildError(
             f"{request.artifact}: got bodies {source.bodies!r}, expected 'dense', whose shapes are static as TensorRT "
             "wants them; export with `maskline-export onnx CHECKPOINT OUT --bodies dense`"
+        )
+    if request.plugin_free and needs_plugin(source.spec.roi_align):
+        spec = source.spec.roi_align
+        raise EngineBuildError(
+            f"--plugin-free: got roi_align.mode {spec.mode!r} with sampling_ratio {spec.sampling_ratio}, whose number "
+            "of samples depends on the box, expected a network that TensorRT builds by itself; leave --plugin-free out "
+            "(our plugin does it), or set sampling_ratio 2 and mode align_avg in the checkpoint's model.json, which "
+            "moves boxes"
         )
     if request.precision != source.precision and request.precision != "fp32":
         check_request(source, request.precision, request.calibration)

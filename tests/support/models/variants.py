@@ -72,18 +72,19 @@ VARIANTS: dict[str, ModelSpec] = {
         proposals=dataclasses.replace(_BASE.proposals, score_thresh=0.99),
         box_head=BoxHeadSpec(hidden=32, num_convs=2, conv_channels=8, num_fcs=1, norm="group", norm_groups=4),
     ),
-    # a fifth stage of stride 16, dilated, read by all heads
+    # a fifth stage of stride 16, dilated, read by all heads; as many samples as a box's size asks for
     "dilated_c5": dataclasses.replace(
         _BASE,
+        roi_align=RoIAlignSpec(sampling_ratio=0),
         backbone=dataclasses.replace(_BODY, features="dc5"),
         anchors=_FEW,
         box_head=BoxHeadSpec(hidden=32),
     ),
-}
-# RoIPool, which has no body of static shapes, with the features of stride 32 and competing classes from an MLP.
-RAGGED: dict[str, ModelSpec] = {
+    # RoIPool, with the features of stride 32 and competing classes from fully connected layers
     "c5_pool_mlp_softmax": dataclasses.replace(
-        VARIANTS["c5_max_mlp_agnostic"],
+        _BASE,
+        backbone=dataclasses.replace(_BODY, features="c5"),
+        anchors=_FEW,
         roi_align=RoIAlignSpec(mode="pool"),
         mask_head=MaskHeadSpec(kind="mlp", hidden=16, pooled_side=7, activation="softmax"),
     ),

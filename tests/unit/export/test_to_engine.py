@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import subprocess
@@ -13,6 +14,7 @@ import onnx.parser
 import pytest
 from maskline_export.cli import main
 from maskline_export.manifest import LabelsInfo, Manifest, StageInfo, TensorInfo, sha256
+from maskline_train.spec import ModelSpec, RoIAlignSpec
 from support.export import external_files
 from support.models.tiny import tiny_spec
 from support.processes.in_process import call
@@ -45,7 +47,9 @@ def write_artifact(folder: Path) -> Path:
     return folder
 
 
-def write_manifest(folder: Path, bodies: str = "dense", custom_ops: dict[str, int] | None = None) -> None:
+def write_manifest(
+    folder: Path, bodies: str = "dense", custom_ops: dict[str, int] | None = None, spec: ModelSpec | None = None
+) -> None:
     shape = ("B", 8, "H2", "W2")
     stage = StageInfo(
         "mask.onnx",
@@ -55,7 +59,7 @@ def write_manifest(folder: Path, bodies: str = "dense", custom_ops: dict[str, in
         (TensorInfo("out", "FP32", shape),),
     )
     labels = LabelsInfo("labels.txt", sha256(folder / "labels.txt"))
-    manifest = Manifest("0.1.0", tiny_spec(), bodies, "fp32", 20, {}, "0" * 64, labels, {"mask": stage})  # type: ignore[arg-type]
+    manifest = Manifest("0.1.0", spec or tiny_spec(), bodies, "fp32", 20, {}, "0" * 64, labels, {"mask": stage})  # type: ignore[arg-type]
     manifest.save(folder)
 
 
@@ -173,6 +177,24 @@ def test_bodies_for_onnx_runtime_are_refused(artifact: Path, tmp_path: Path, cap
     write_manifest(artifact, bodies="ort")
     line = refused_before_it_builds(capsys, artifact, tmp_path / "out", *RTX)
     assert "export with `maskline-export onnx CHECKPOINT OUT --bodies dense`" in line
+
+
+@needs_rtx
+@pytest.mark.parametrize(
+    ("roi_align", "words"),
+    [
+        (RoIAlignSpec(sampling_ratio=0), "--plugin-free: got roi_align.mode 'align_avg' with sampling_ratio 0"),
+        (RoIAlignSpec(mode="pool"), "--plugin-free: got roi_align.mode 'pool'"),
+    ],
+)
+def test_what_our_plugin_alone_does_is_not_built_without_it(
+    artifact: Path, tmp_path: Path, capsys: Said, roi_align: RoIAlignSpec, words: str
+) -> None:
+    write_manifest(artifact, spec=dataclasses.replace(tiny_spec(), roi_align=roi_align))
+    line = refused_before_it_builds(capsys, artifact, tmp_path / "out", *RTX)
+    assert words in line
+    assert "leave --plugin-free out" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["artifact"]
 
 
 @needs_rtx
