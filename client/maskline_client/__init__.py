@@ -1,4 +1,4 @@
-"""Call a served Mask R-CNN over gRPC: `Detector`, its asyncio twin, and what they return and raise."""
+"""Call a Mask R-CNN: `Detector` over gRPC, its asyncio twin, `LocalDetector` in this process; what they raise."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
         ContractMismatch,
         DeadlineExceeded,
         InvalidImage,
+        InvalidModel,
         QueueFull,
         ServerUnavailable,
     )
+    from maskline_client.local.detector import LocalDetector
     from maskline_client.served_model import KeypointNames, ServedModel
 
 __all__ = [
@@ -29,7 +31,9 @@ __all__ = [
     "Detections",
     "Detector",
     "InvalidImage",
+    "InvalidModel",
     "KeypointNames",
+    "LocalDetector",
     "Outcome",
     "QueueFull",
     "ServedModel",
@@ -46,7 +50,9 @@ _HOMES = {
     "Detections": "detections",
     "Detector": "detector",
     "InvalidImage": "errors",
+    "InvalidModel": "errors",
     "KeypointNames": "served_model",
+    "LocalDetector": "local.detector",
     "Outcome": "detector",
     "QueueFull": "errors",
     "ServedModel": "served_model",

@@ -5,15 +5,23 @@ Letters: D detections an image, J keypoints.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import tritonclient.grpc as triton
 
 from maskline_client.contract import ARTIFACT_PARAMETER, IMAGE, TensorSpec
 from maskline_client.detections import Detections
 from maskline_client.errors import ContractMismatch
 from maskline_client.served_model import ServedModel, fit_shape, shape_text
+
+
+class Answer(Protocol):
+    """The outputs of one call by name: `triton.InferResult`, or those of a model in this process."""
+
+    def as_numpy(self, name: str) -> npt.NDArray[Any] | None:
+        """The output of that name, batch first; None where there is none."""
 
 
 def request_inputs(image: bytes) -> list[triton.InferInput]:
@@ -33,7 +41,7 @@ def request_parameters(model: ServedModel) -> dict[str, str]:
     return {ARTIFACT_PARAMETER: model.artifact} if model.artifact else {}
 
 
-def parse_answer(result: triton.InferResult, model: ServedModel) -> Detections:
+def parse_answer(result: Answer, model: ServedModel) -> Detections:
     """One image's answer; padding rows are cut off.
 
     Raises:
@@ -60,7 +68,7 @@ def parse_answer(result: triton.InferResult, model: ServedModel) -> Detections:
     )
 
 
-def _only_row(result: triton.InferResult, spec: TensorSpec, sizes: dict[str, int]) -> Any:
+def _only_row(result: Answer, spec: TensorSpec, sizes: dict[str, int]) -> Any:
     """The tensor of the batch's only image; the letters of its shape must have the sizes known, and are noted."""
     array = result.as_numpy(spec.name)
     expected = (1, *spec.shape)

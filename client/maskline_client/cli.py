@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from maskline_command.console import progress as progress_bar
@@ -24,7 +24,7 @@ from maskline_client.bench.cli import bench
 from maskline_client.commands.connection_options import with_connection
 from maskline_client.commands.detect import JSON_NAME, Report, common_folder, plan, run
 from maskline_client.connection import Connection
-from maskline_client.detector import IN_FLIGHT, Detector
+from maskline_client.detector import IN_FLIGHT, Detector, ImageDetector
 from maskline_client.errors import ClientError
 from maskline_client.files import write_json
 from maskline_client.images import list_images
@@ -56,6 +56,13 @@ def _common(
 
 
 InFlight = Annotated[int, typer.Option(min=1, help="Requests under way at a time.")]
+Local = Annotated[
+    Path | None,
+    typer.Option(
+        readable=False, metavar="ARTIFACT", help="No server: the model of this artifact or repository, in this process."
+    ),
+]
+Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="What --local computes on.")]
 
 _out = results_console()
 _err = Console(stderr=True, markup=False, emoji=False)
@@ -72,6 +79,8 @@ def detect(
     json_lines: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON an image, as `predict` writes.")
     ] = False,
+    local: Local = None,
+    device: Device = "cpu",
 ) -> None:
     """Find the objects of images: print them, draw them, write them as COCO JSON.
 
@@ -79,9 +88,10 @@ def detect(
     named on stderr; the others are done, and the command then exits with 2.
 
     Example: maskline-client detect photo.jpg holiday/ --out out/found --score-thresh 0.7
+    Without a server: maskline-client detect photo.jpg --local out/artifact --out out/found
     """
     jobs = plan(images, out)
-    with _detector(connection) as detector, _progress() as progress:
+    with _detector(connection, local, device) as detector, _progress() as progress:
         task = progress.add_task("detect", total=len(jobs))
         report = run(detector, jobs, score_thresh, in_flight, lambda: progress.advance(task))
     if out is not None:  # first, so that the file is there whatever becomes of what is printed
@@ -117,6 +127,8 @@ def evaluate(
     results: Annotated[Path | None, typer.Option(help="JSON file for all detections as COCO results.")] = None,
     max_images: Annotated[int | None, typer.Option(min=1, help="Only the first so many images, by id.")] = None,
     in_flight: InFlight = IN_FLIGHT,
+    local: Local = None,
+    device: Device = "cpu",
 ) -> None:
     """Send a COCO-format split through the server and print its average precision: boxes, masks, keypoints.
 
@@ -134,7 +146,7 @@ def evaluate(
     from maskline_client.commands import evaluate as evaluation
 
     part = evaluation.read_split(data, split, max_images, annotations)
-    with _detector(connection) as detector, _progress() as progress:
+    with _detector(connection, local, device) as detector, _progress() as progress:
         model = detector.model
         evaluation.check_keypoints(part, model)
         unknown = evaluation.unknown_names(part, model.classes)
@@ -171,6 +183,8 @@ def predict(
     out: Annotated[Path, typer.Option(help="Folder for predictions-*.jsonl.")],
     shard_lines: Annotated[int, typer.Option(min=1, help="Images a JSONL file.")] = 1000,
     in_flight: InFlight = IN_FLIGHT,
+    local: Local = None,
+    device: Device = "cpu",
 ) -> None:
     """Write the detections of a folder of images as JSON lines; run it again after a stop, and it goes on from there.
 
@@ -184,7 +198,7 @@ def predict(
     if not folder.is_dir():
         raise ValueError(f"{folder}: got no folder of that name, expected one with images")
     paths = list_images(folder)
-    with _detector(connection) as detector, _progress() as progress:
+    with _detector(connection, local, device) as detector, _progress() as progress:
         shards = prediction.Shards(out, detector.model, shard_lines)
         done = sum(path.relative_to(folder).as_posix() in shards.done for path in paths)
         task = progress.add_task("predict", total=len(paths), completed=done)
@@ -229,8 +243,12 @@ def main() -> None:
         app()
 
 
-def _detector(connection: Connection) -> Detector:
-    """A detector for the options that all commands share."""
+def _detector(connection: Connection, local: Path | None, device: Literal["cpu", "cuda"]) -> ImageDetector:
+    """A detector for the options that the commands share."""
+    if local is not None:
+        from maskline_client.local.detector import LocalDetector
+
+        return LocalDetector(local, device=device)
     return Detector(connection.url, deadline_s=connection.deadline_s, tls=connection.tls)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import collections
 import dataclasses
 import math
@@ -40,52 +41,17 @@ class Outcome:
         return self.detections
 
 
-class Detector:
-    """A connection to a served Mask R-CNN; safe to share between threads.
-
-    The first call checks that the server is the one this client can read, and fetches the class names. A server that is
-    replaced by one with another model is noticed: the names are always those of the model that answered.
-
-    Args:
-        url: host:port of the gRPC endpoint.
-        deadline_s: seconds a call may take, the check of the contract before the first one and retries included.
-        retries: attempts after the first when the server is unavailable, 0 to 4.
-        tls: certificates of an encrypted connection; None for a plain one.
-
-    Raises:
-        ValueError: an argument that cannot work.
-
-    Example:
-        >>> with Detector("127.0.0.1:8001") as detector:  # doctest: +SKIP
-        ...     for found in detector.detect("photo.jpg"):
-        ...         print(found.name, found.score)
-    """
-
-    def __init__(
-        self,
-        url: str = DEFAULT_URL,
-        *,
-        deadline_s: float = DEFAULT_DEADLINE_S,
-        retries: int = DEFAULT_RETRIES,
-        tls: Tls | None = None,
-    ) -> None:
-        self._connection = Connection(url, deadline_s, retries, tls)
-        self._client = triton.InferenceServerClient(**self._connection.client_arguments())
-        self._lock = threading.Lock()
-        self._known = KnownModel()
+class ImageDetector(abc.ABC):
+    """What every detector does, wherever its model is: one image, or many with a window of calls under way."""
 
     @property
+    @abc.abstractmethod
     def model(self) -> ServedModel:
-        """What is served, as far as known: class names, masks or not, the names of keypoints; asks a new server.
-
-        Raises:
-            ClientError: the server is not there, or not one this client can read.
-        """
-        return self._known_model(time.monotonic())
+        """What answers: class names, masks or not, the names of keypoints."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names, label 0 first; asks the server as `model` does."""
+        """Class names, label 0 first; as `model`."""
         return self.model.classes
 
     def detect(self, image: ImageSource) -> Detections:
@@ -128,9 +94,9 @@ class Detector:
             raise ValueError(f"in_flight: got {in_flight}, expected 1 or more")
         return self._outcomes(images, in_flight, of)
 
+    @abc.abstractmethod
     def close(self) -> None:
-        """Close the connection; calls under way fail."""
-        self._client.close()
+        """Let go of the model; calls under way fail."""
 
     def __enter__(self) -> Self:
         return self
@@ -159,6 +125,58 @@ class Detector:
             return Outcome(image, detections=self._detect(image, of))
         except ClientError as error:
             return Outcome(image, error=error)
+
+    @abc.abstractmethod
+    def _detect(self, image: ImageSource, of: ServedModel | None) -> Detections:
+        """The detections of an image, by the model `of`; None takes any."""
+
+
+class Detector(ImageDetector):
+    """A connection to a served Mask R-CNN; safe to share between threads.
+
+    The first call checks that the server is the one this client can read, and fetches the class names. A server that is
+    replaced by one with another model is noticed: the names are always those of the model that answered.
+
+    Args:
+        url: host:port of the gRPC endpoint.
+        deadline_s: seconds a call may take, the check of the contract before the first one and retries included.
+        retries: attempts after the first when the server is unavailable, 0 to 4.
+        tls: certificates of an encrypted connection; None for a plain one.
+
+    Raises:
+        ValueError: an argument that cannot work.
+
+    Example:
+        >>> with Detector("127.0.0.1:8001") as detector:  # doctest: +SKIP
+        ...     for found in detector.detect("photo.jpg"):
+        ...         print(found.name, found.score)
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        deadline_s: float = DEFAULT_DEADLINE_S,
+        retries: int = DEFAULT_RETRIES,
+        tls: Tls | None = None,
+    ) -> None:
+        self._connection = Connection(url, deadline_s, retries, tls)
+        self._client = triton.InferenceServerClient(**self._connection.client_arguments())
+        self._lock = threading.Lock()
+        self._known = KnownModel()
+
+    @property
+    def model(self) -> ServedModel:
+        """What is served, as far as known: class names, masks or not, the names of keypoints; asks a new server.
+
+        Raises:
+            ClientError: the server is not there, or not one this client can read.
+        """
+        return self._known_model(time.monotonic())
+
+    def close(self) -> None:
+        """Close the connection; calls under way fail."""
+        self._client.close()
 
     def _detect(self, image: ImageSource, of: ServedModel | None) -> Detections:
         """Send an image until it is sure which model answered; `of` None takes any."""

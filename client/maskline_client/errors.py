@@ -27,6 +27,12 @@ class RefusedImage(InvalidImage):
     """The server refused the image; the same bytes would be refused again."""
 
 
+class InvalidModel(ClientError):
+    """The folder of a model in this process is missing or damaged, or the model cannot run here."""
+
+    exit_code = 2
+
+
 class ServerUnavailable(ClientError):
     """No server at the address, the connection broke, or the model is not loaded (UNAVAILABLE)."""
 

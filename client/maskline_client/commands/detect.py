@@ -12,7 +12,7 @@ from typing import Any
 
 from maskline_client.commands.predict import as_record
 from maskline_client.detections import Detections
-from maskline_client.detector import Detector
+from maskline_client.detector import ImageDetector
 from maskline_client.draw.coco_person import lines_between
 from maskline_client.draw.picture import draw, viewing_scale
 from maskline_client.errors import ClientError, InvalidImage, of_file
@@ -137,7 +137,7 @@ def _as_annotated(found: list[float]) -> dict[str, Any]:
 
 
 def run(
-    detector: Detector,
+    detector: ImageDetector,
     jobs: Sequence[Job],
     score_thresh: float,
     in_flight: int,

@@ -20,7 +20,7 @@ from maskline_coco.image_headers import check_headers
 from maskline_coco.metric import average_precision, without
 from maskline_coco.truth import ground_truth
 
-from maskline_client.detector import IN_FLIGHT, Detector
+from maskline_client.detector import IN_FLIGHT, ImageDetector
 from maskline_client.errors import ClientError, InvalidImage, of_file
 from maskline_client.files import write_json
 from maskline_client.images import FORMATS
@@ -132,7 +132,7 @@ class Answers:
 
 
 def collect(
-    detector: Detector,
+    detector: ImageDetector,
     split: DataSplit,
     answers: Answers,
     in_flight: int = IN_FLIGHT,

@@ -26,7 +26,7 @@ from typing import IO, Any
 from maskline_command.naming import naming
 
 from maskline_client.detections import Detections
-from maskline_client.detector import IN_FLIGHT, Detector, Outcome
+from maskline_client.detector import IN_FLIGHT, ImageDetector, Outcome
 from maskline_client.errors import InvalidImage, RefusedImage, of_file
 from maskline_client.files import write_json
 from maskline_client.served_model import ServedModel
@@ -98,7 +98,7 @@ class Shards:
 
 
 def predict(
-    detector: Detector,
+    detector: ImageDetector,
     root: Path,
     paths: Iterable[Path],
     shards: Shards,

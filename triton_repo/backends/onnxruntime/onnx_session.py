@@ -20,6 +20,7 @@ import custom_ops
 import int8_products
 import onnxruntime as ort
 
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 Arrays = dict[str, npt.NDArray[Any]]
 
 _ONNX_TYPES = {
@@ -56,10 +57,15 @@ def load(file: Path, config: dict[str, Any], say: Callable[[str], None] = lambda
     options = session_options(config)
     if line := custom_ops.register(options, config):
         say(line)
+    wanted = providers(config)
     try:
-        session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(file, options, providers=wanted)
     except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception
         raise ValueError(f"ONNX Runtime cannot load {file}: {error}") from error
+    if on_gpu(config) and CUDA not in session.get_providers():  # it takes the CPU where CUDA's libraries do not load
+        raise ValueError(
+            f"{file}: ONNX Runtime cannot use CUDA here, its log says why; use a GPU's machine, or the CPU"
+        )
     problems = [
         *mismatches("input", config["input"], session.get_inputs()),
         *mismatches("output", config["output"], session.get_outputs()),
@@ -67,6 +73,27 @@ def load(file: Path, config: dict[str, Any], say: Callable[[str], None] = lambda
     if problems:
         raise ValueError(f"config.pbtxt does not fit {file}: {'; '.join(problems)}; assemble the repository anew")
     return session
+
+
+def on_gpu(config: dict[str, Any]) -> bool:
+    """Whether the instances of a model are to be on a GPU."""
+    return any(group.get("kind") == "KIND_GPU" for group in config.get("instance_group", []))
+
+
+def providers(config: dict[str, Any]) -> list[Any]:
+    """What a session computes on, as `instance_group` says; what CUDA does not have is left to the CPU.
+
+    Raises:
+        ValueError: a GPU is asked for, and this build of ONNX Runtime knows none.
+    """
+    if not on_gpu(config):
+        return [CPU]
+    if CUDA not in ort.get_available_providers():
+        raise ValueError(
+            f"instance_group KIND_GPU: got an ONNX Runtime with {', '.join(ort.get_available_providers())}, expected "
+            f"{CUDA}; install `maskline[gpu]`, whose package is onnxruntime-gpu, in place of onnxruntime"
+        )
+    return [(CUDA, {"use_tf32": "0"}), CPU]  # TF32 keeps 10 bits of a factor: other answers than the CPU's
 
 
 def run_joined(

@@ -1,0 +1,1 @@
+"""The detector without a server. The one place of the client that imports `maskline_serve`: its models are run here."""

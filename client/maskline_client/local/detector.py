@@ -1,0 +1,109 @@
+"""`LocalDetector`: an artifact's answers in this process, as a server would give them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import numpy.typing as npt
+
+from maskline_client.answer import parse_answer
+from maskline_client.contract import BATCH, MASKRCNN
+from maskline_client.detections import Detections
+from maskline_client.detector import ImageDetector
+from maskline_client.errors import ClientError, InvalidModel, RefusedImage
+from maskline_client.images import ImageSource, encode
+from maskline_client.known_model import check_same
+from maskline_client.served_model import ServedModel, read_model
+
+_EXTRAS = "`pip install 'maskline[local]'`, or 'maskline[gpu]' where there is one"
+
+
+class LocalDetector(ImageDetector):
+    """A Mask R-CNN in this process: the code, the sessions and the answers of a server, without one.
+
+    Threads may share it: pictures are decoded and masks encoded side by side, and the network computes one image at a
+    time, on all cores.
+
+    Args:
+        folder: what `maskline-export onnx` wrote, or a repository of the target `cpu`.
+        device: "cpu", or "cuda" where `onnxruntime-gpu` is installed.
+
+    Raises:
+        InvalidModel: there is no such artifact or repository, it is damaged, or it cannot run here.
+
+    Example:
+        >>> with LocalDetector("out/artifact") as detector:  # doctest: +SKIP
+        ...     print(detector.detect("photo.jpg"))
+    """
+
+    def __init__(self, folder: str | Path, *, device: Literal["cpu", "cuda"] = "cpu") -> None:
+        if device not in ("cpu", "cuda"):
+            raise ValueError(f"device: got {device!r}, expected cpu or cuda")
+        try:
+            import onnxruntime  # noqa: F401
+            from maskline_serve.errors import ServeError
+            from maskline_serve.local.local_models import LocalModels
+        except ImportError as missing:
+            raise InvalidModel(f"a model in this process: {missing}; install what runs it: {_EXTRAS}") from missing
+        try:
+            self._models = LocalModels(Path(folder), device)
+        except ServeError as error:
+            raise InvalidModel(str(error)) from error
+        self._folder = str(folder)
+        self._model = read_model(_metadata(self._models.config), SimpleNamespace(config=self._models.config), MASKRCNN)
+
+    @property
+    def model(self) -> ServedModel:
+        """What answers: class names, masks or not, the names of keypoints."""
+        return self._model
+
+    def close(self) -> None:
+        """Free the model; calls after that fail."""
+        self._models.close()
+
+    def _detect(self, image: ImageSource, of: ServedModel | None) -> Detections:
+        from maskline_serve.errors import ServeError
+        from maskline_serve.local.local_models import RefusedError
+
+        check_same(self._model, of, self._folder)
+        data = encode(image)
+        try:
+            answer = self._models.infer(data)
+        except RefusedError as error:
+            raise RefusedImage(str(error)) from error
+        except ServeError as error:
+            raise ClientError(f"{self._folder}: {error}") from error
+        return parse_answer(_Answer(answer), self._model)
+
+
+class _Answer:
+    """Arrays by name, as an answer of Triton's client has them."""
+
+    def __init__(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        self._arrays = arrays
+
+    def as_numpy(self, name: str) -> npt.NDArray[Any] | None:
+        """The output of that name."""
+        return self._arrays.get(name)
+
+
+def _metadata(config: Any) -> Any:
+    """A ModelConfig as Triton's answer to the question for a model's tensors."""
+    sides = {
+        side: [
+            SimpleNamespace(name=tensor.name, datatype=_datatype(tensor), shape=[BATCH, *tensor.dims])
+            for tensor in tensors
+        ]
+        for side, tensors in (("inputs", config.input), ("outputs", config.output))
+    }
+    return SimpleNamespace(**sides)
+
+
+def _datatype(tensor: Any) -> str:
+    """As Triton's metadata writes it: TYPE_FP32 is FP32, TYPE_STRING is BYTES."""
+    from tritonclient.grpc import model_config_pb2
+
+    name = str(model_config_pb2.DataType.Name(tensor.data_type)).removeprefix("TYPE_")
+    return "BYTES" if name == "STRING" else name

@@ -1,0 +1,123 @@
+"""The ensemble `maskrcnn` of an artifact or a repository, its steps run one after the other in this process."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from tritonclient.grpc import model_config_pb2
+
+from maskline_serve.errors import ModelNotLoadedError, RepositoryError, ServeError
+from maskline_serve.local.backend_utils import InferenceRequest, TritonError, TritonModelException
+from maskline_serve.local.python_model import PythonModel
+from maskline_serve.repository.assemble import assemble
+from maskline_serve.repository.config import parse
+from maskline_serve.repository.on_disk import FILE, STAGES, Repository
+
+ENSEMBLE = "maskrcnn"
+Device = Literal["cpu", "cuda"]
+
+
+class RefusedError(ServeError):
+    """A step refused its input: the caller is to blame."""
+
+
+class LocalModels:
+    """The steps of the ensemble, loaded; calls may come from several threads.
+
+    Args:
+        folder: of an artifact (`maskline-export onnx`), or of a repository of the target `cpu` (`maskline-serve
+            assemble`).
+        device: what the stages compute on.
+
+    Attributes:
+        config: the ensemble's ModelConfig. What a step says when it is loaded is in the log `maskline.local`.
+
+    Raises:
+        ServeError: the folder is neither, is damaged, or a step does not load.
+        ImportError: ONNX Runtime is not installed.
+    """
+
+    def __init__(self, folder: Path, device: Device = "cpu") -> None:
+        self._models: dict[str, PythonModel] = {}
+        self._scratch = tempfile.TemporaryDirectory(prefix="maskline-local-")
+        try:
+            repository = self._repository(folder)
+            self.config = _config(repository, ENSEMBLE)
+            self._steps = list(self.config.ensemble_scheduling.step)
+            for step in self._steps:
+                self._models[step.model_name] = _load(repository, step.model_name, device)
+        except BaseException:
+            self.close()
+            raise
+        self._computing = threading.Lock()  # a stage takes all cores: two at a time would be slower than one by one
+
+    def infer(self, image: bytes) -> dict[str, npt.NDArray[Any]]:
+        """The ensemble's outputs for one image file, each with a batch of 1.
+
+        Raises:
+            RefusedError: the image is not one that a server would take.
+            ServeError: a step failed.
+        """
+        tensors: dict[str, npt.NDArray[Any]] = {"image": np.array([[image]], np.object_)}
+        for step in self._steps:
+            request = InferenceRequest({name: tensors[outer] for name, outer in step.input_map.items()})
+            answer = self._run(step.model_name, request)
+            tensors |= {outer: answer[name] for name, outer in step.output_map.items()}
+        return {output.name: tensors[output.name] for output in self.config.output}
+
+    def close(self) -> None:
+        """Let go of the models and of the files that were made for them."""
+        for model in self._models.values():
+            model.close()
+        self._models.clear()
+        self._scratch.cleanup()
+
+    def _run(self, name: str, request: InferenceRequest) -> dict[str, npt.NDArray[Any]]:
+        if name not in self._models:
+            raise ServeError("this model was closed; open it again")
+        if name in STAGES:
+            with self._computing:
+                response = self._models[name].execute(request)
+        else:
+            response = self._models[name].execute(request)
+        if response.error is not None:
+            error = RefusedError if response.error.code() == TritonError.INVALID_ARG else ServeError
+            raise error(response.error.message())
+        return response.outputs
+
+    def _repository(self, folder: Path) -> Repository:
+        """The repository itself, or one that is assembled of the artifact."""
+        if not (folder / FILE).is_file():
+            made = Path(self._scratch.name) / "repository"
+            assemble(folder, made)
+            return Repository.load(made)
+        repository = Repository.load(folder)
+        if repository.engines:
+            raise RepositoryError(
+                f"{folder}: got target tensorrt, whose engines Triton runs, expected target cpu or an artifact; name "
+                "the artifact that it was assembled of"
+            )
+        return repository
+
+
+def _config(repository: Repository, name: str) -> Any:
+    path = repository.models / name / "config.pbtxt"
+    return parse(path.read_text(encoding="utf-8"), path)
+
+
+def _load(repository: Repository, name: str, device: Device) -> PythonModel:
+    """A model of the repository by the code that serves it: its own, or that of the backend it names."""
+    config, folder = _config(repository, name), repository.models / name
+    code = folder / "1" if config.backend == "python" else repository.folder / "backends" / config.backend
+    if name in STAGES and device == "cuda":
+        for group in config.instance_group:
+            group.kind = model_config_pb2.ModelInstanceGroup.KIND_GPU
+    try:
+        return PythonModel(code.resolve(), name, config, folder)
+    except (TritonModelException, ValueError) as error:
+        raise ModelNotLoadedError(f"model {name} did not load: {error}") from error
