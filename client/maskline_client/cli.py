@@ -94,16 +94,17 @@ def detect(
     with _detector(connection, local, device) as detector, _progress() as progress:
         task = progress.add_task("detect", total=len(jobs))
         report = run(detector, jobs, score_thresh, in_flight, lambda: progress.advance(task))
-    if out is not None:  # first, so that the file is there whatever becomes of what is printed
-        write_json(out / JSON_NAME, report.to_coco(detector.model, common_folder(images)))
+    written = out if report.answers else None  # of nothing but refused images there is nothing to write
+    if written is not None:  # first, so that the file is there whatever becomes of what is printed
+        write_json(written / JSON_NAME, report.to_coco(detector.model, common_folder(images)))
     if json_lines or not _out.is_terminal:
         for line in report.json_lines() if json_lines else report.lines():
             typer.echo(line)
     else:
         _out.print(_found_table(report))
-    if out is not None:
+    if written is not None:
         (_err if json_lines else _out).print(
-            f"{len(report.answers)} drawn pictures and {JSON_NAME} in {out}",
+            f"{len(report.answers)} drawn pictures and {JSON_NAME} in {written}",
             soft_wrap=True,
         )
     for error in report.errors:

@@ -94,10 +94,8 @@ def load_body_weights(model: MaskRCNN, path: Path) -> None:
 
 
 def _body_name(spec: BackboneSpec) -> str:
-    """E.g. ResNet-50, ResNeXt-101 32x8d, ResNet-50 (group norm)."""
-    cardinality = f" {spec.groups}x{spec.width_per_group}d" if spec.groups > 1 else ""
-    norm = " (group norm)" if spec.norm == "group" else ""
-    return f"{'ResNeXt' if cardinality else 'ResNet'}-{spec.depth}{cardinality}{norm}"
+    """E.g. ResNet-50 (group norm)."""
+    return spec.body_name + (" (group norm)" if spec.norm == "group" else "")
 
 
 def load_weights_by_class(model: MaskRCNN, weights: Mapping[str, Tensor], classes: Sequence[str]) -> PartialLoad:

@@ -10,6 +10,7 @@ from maskline_train.model.backbone.resnet import BLOCKS_PER_STAGE
 from maskline_train.spec.backbone import BASIC_DEPTHS
 
 _FULL_WIDTH = 64  # base channels that `width_per_group` is stated for
+_KERNEL = 4  # dimensions of a convolution's weight
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -30,15 +31,14 @@ class Body:
     width: int
 
     @property
+    def basic(self) -> bool:
+        """Whether it is of basic blocks, not bottlenecks."""
+        return self.depth in BASIC_DEPTHS
+
+    @property
     def width_per_group(self) -> int:
         """As `BackboneSpec` has it."""
         return self.width * _FULL_WIDTH // (self.stem * self.groups)
-
-    def __str__(self) -> str:
-        """E.g. ResNet-50, ResNeXt-101 32x8d."""
-        if self.groups == 1:
-            return f"ResNet-{self.depth}"
-        return f"ResNeXt-{self.depth} {self.groups}x{self.width // self.groups}d"
 
 
 def read_body(shapes: Shapes, stem: str, stages: Sequence[str]) -> Body:
@@ -55,16 +55,30 @@ def read_body(shapes: Shapes, stem: str, stages: Sequence[str]) -> Body:
     depth = next((n for n, each in BLOCKS_PER_STAGE.items() if each == blocks and (n in BASIC_DEPTHS) == basic), None)
     if depth is None:
         raise ValueError(f"body: got stages of {blocks} blocks, expected a ResNet or ResNeXt of 18 to 152 layers")
-    first = shape_of(shapes, f"{stages[0]}0.conv2.weight")
-    return Body(depth, shape_of(shapes, stem)[0], first[0] // first[1], first[0])
+    width, inputs, *_ = shape_of(shapes, f"{stages[0]}0.conv2.weight", _KERNEL)
+    body = Body(depth, shape_of(shapes, stem, _KERNEL)[0], width // inputs, width)
+    if width % inputs or body.width_per_group * body.stem * body.groups != width * _FULL_WIDTH:
+        raise ValueError(
+            f"weight {stages[0]}0.conv2.weight: got {width} channels of {inputs} inputs each behind a stem of "
+            f"{body.stem}, expected those of a ResNet or ResNeXt"
+        )
+    return body
 
 
-def shape_of(shapes: Shapes, name: str) -> tuple[int, ...]:
+def shape_of(shapes: Shapes, name: str, dims: int = 1) -> tuple[int, ...]:
     """A weight's shape.
 
+    Args:
+        shapes: of all weights.
+        name: of the weight.
+        dims: that it has; 1: or more.
+
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is none of that name, or it is of another kind, or empty.
     """
     if name not in shapes:
         raise ValueError(f"weight {name!r} is missing; the file is cut short or of another network")
-    return shapes[name]
+    shape = shapes[name]
+    if 0 in shape or len(shape) < dims or len(shape) != dims > 1:
+        raise ValueError(f"weight {name!r}: got shape {list(shape)}, expected {dims} dimension(s), none of them empty")
+    return shape

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from maskline_train.convert.detectron2.convert import import_detectron2
-from maskline_train.convert.foreign_file import ForeignWeights, read_foreign
 from maskline_train.convert.frameworks import recognise
 from maskline_train.convert.options import ImportOptions
+from maskline_train.convert.reading.foreign_file import ForeignWeights, read_foreign
 from maskline_train.convert.report import Imported
 from maskline_train.convert.torchvision_weights import import_from_torchvision
 

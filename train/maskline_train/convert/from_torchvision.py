@@ -21,8 +21,10 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from maskline_train.convert.body import Body, read_body
-from maskline_train.convert.fold import fold_batch_norms
+from maskline_train.convert.body import read_body
+from maskline_train.convert.fold import check_variance, fold_batch_norms, weight_of
+from maskline_train.convert.keypoints import keypoint_head
+from maskline_train.convert.load import COUNTER, model_of
 from maskline_train.data import coco_person
 from maskline_train.model.backbone.norms import FrozenBatchNorm
 from maskline_train.model.mask_rcnn import MaskRCNN
@@ -30,7 +32,6 @@ from maskline_train.spec import (
     AnchorSpec,
     BackboneSpec,
     BoxHeadSpec,
-    KeypointHeadSpec,
     MaskHeadSpec,
     ModelSpec,
     RoIAlignSpec,
@@ -81,17 +82,16 @@ def is_v2(names: Collection[str]) -> bool:
 
 
 def torchvision_spec(
-    classes: Sequence[str], masks: bool = True, keypoints: bool = False, v2: bool = False
+    classes: Sequence[str], masks: bool = True, keypoints: Sequence[str] = (), v2: bool = False
 ) -> ModelSpec:
     """The ModelSpec of torchvision's `maskrcnn_resnet50_fpn` with its default arguments.
 
     Args:
         classes: the K foreground classes, in the order of torchvision's labels 1..K.
         masks: False for `fasterrcnn_resnet50_fpn`, which differs in nothing but the missing mask branch.
-        keypoints: True, without masks, for `keypointrcnn_resnet50_fpn`: COCO's 17 of a person.
+        keypoints: their names, without masks, for `keypointrcnn_resnet50_fpn`.
         v2: two convolutions in the RPN head, four and one layer in the box head.
     """
-    names, flip_pairs, sigmas = coco_person.KEYPOINTS, coco_person.FLIP_PAIRS, coco_person.SIGMAS
     return ModelSpec(
         classes=tuple(classes),
         backbone=BackboneSpec(depth=50, norm="frozen_batch", frozen_stages=2, stride_in_1x1=False),
@@ -100,11 +100,16 @@ def torchvision_spec(
         roi_align=RoIAlignSpec(sampling_ratio=2, aligned=False),
         box_head=BoxHeadSpec(num_convs=4, num_fcs=1) if v2 else BoxHeadSpec(),
         mask_head=MaskHeadSpec() if masks else None,
-        keypoint_head=KeypointHeadSpec(names, flip_pairs, sigmas) if keypoints else None,
+        keypoint_head=keypoint_head(keypoints) if keypoints else None,
     )
 
 
-def import_torchvision(state_dict: Mapping[str, Tensor], classes: Sequence[str], norm_eps: float) -> MaskRCNN:
+def import_torchvision(
+    state_dict: Mapping[str, Tensor],
+    classes: Sequence[str],
+    norm_eps: float,
+    keypoints: Sequence[str] = coco_person.KEYPOINTS,
+) -> MaskRCNN:
     """A model that computes what torchvision's does with these weights.
 
     Args:
@@ -114,6 +119,7 @@ def import_torchvision(state_dict: Mapping[str, Tensor], classes: Sequence[str],
         norm_eps: what the source adds to the variance in its batch norms, which no state dict tells and a wrong guess
             shows in no error: `PUBLISHED_NORM_EPS` for torchvision's own COCO weights and what was fine-tuned of
             them, `BUILT_NORM_EPS` for a model built without them and for every `_v2`.
+        keypoints: their names, for a network that has such a branch.
 
     Returns:
         A model in evaluation mode.
@@ -121,18 +127,20 @@ def import_torchvision(state_dict: Mapping[str, Tensor], classes: Sequence[str],
     Raises:
         ValueError: a weight is missing, unknown or of another shape, e.g. another number of classes.
     """
-    return load_torchvision(state_dict, spec_of(state_dict, classes), norm_eps)
+    return load_torchvision(state_dict, spec_of(state_dict, classes, keypoints), norm_eps)
 
 
-def spec_of(state_dict: Mapping[str, Tensor], classes: Sequence[str]) -> ModelSpec:
+def spec_of(state_dict: Mapping[str, Tensor], classes: Sequence[str], keypoints: Sequence[str]) -> ModelSpec:
     """`torchvision_spec` with the branches and the body that the weights have.
 
     Raises:
         ValueError: a body that is none of ours.
     """
-    masks, keypoints = (any(n.startswith(f"roi_heads.{kind}_") for n in state_dict) for kind in ("mask", "keypoint"))
-    spec = torchvision_spec(classes, masks, keypoints, is_v2(state_dict))
-    body = body_of(state_dict)
+    masks = any(name.startswith("roi_heads.mask_") for name in state_dict)
+    names = keypoints if num_keypoints(state_dict) else ()
+    spec = torchvision_spec(classes, masks, names, is_v2(state_dict))
+    shapes = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
+    body = read_body(shapes, "backbone.body.conv1.weight", [f"backbone.body.layer{stage}." for stage in (1, 2, 3, 4)])
     backbone = dataclasses.replace(
         spec.backbone,
         depth=body.depth,  # type: ignore[arg-type]
@@ -143,26 +151,43 @@ def spec_of(state_dict: Mapping[str, Tensor], classes: Sequence[str]) -> ModelSp
     return dataclasses.replace(spec, backbone=backbone)
 
 
-def body_of(state_dict: Mapping[str, Tensor]) -> Body:
-    """The body of the weights.
+def num_classes(state_dict: Mapping[str, Tensor]) -> int:
+    """K.
 
     Raises:
-        ValueError: as `read_body`.
+        ValueError: the weights have no box predictor, or one of no class.
     """
-    shapes = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
-    return read_body(shapes, "backbone.body.conv1.weight", [f"backbone.body.layer{stage}." for stage in (1, 2, 3, 4)])
+    name = "roi_heads.box_predictor.cls_score.bias"
+    found = len(weight_of(state_dict, name)) - 1
+    if found < 1:
+        raise ValueError(f"weight {name!r}: got {found + 1} row(s), expected the background and at least one class")
+    return found
+
+
+def num_keypoints(state_dict: Mapping[str, Tensor]) -> int:
+    """J; 0 for a network without keypoints.
+
+    Raises:
+        ValueError: a part of the branch alone is there.
+    """
+    if not any(name.startswith("roi_heads.keypoint_") for name in state_dict):
+        return 0
+    return len(weight_of(state_dict, "roi_heads.keypoint_predictor.kps_score_lowres.bias"))
 
 
 def load_torchvision(state_dict: Mapping[str, Tensor], spec: ModelSpec, norm_eps: float) -> MaskRCNN:
     """`import_torchvision` for a spec that says more than the weights."""
-    model = MaskRCNN(spec)
+    found = num_classes(state_dict)
+    if found != spec.num_classes:
+        raise ValueError(
+            f"torchvision weights: got {found} foreground classes, expected the {spec.num_classes} named; "
+            "name every label from 1 on, unused ones too"
+        )
     if is_v2(state_dict):
         state_dict = fold_batch_norms(state_dict, _conv_before, norm_eps)
     # Counters of ordinary batch norms have no meaning for frozen ones.
-    names = [name for name in state_dict if not name.endswith("num_batches_tracked")]
-    weights = {_renamed(name): _background_last(name, state_dict[name]) for name in names}
-    _check_layout(weights, model)
-    model.load_state_dict(weights)
+    names = [name for name in state_dict if not name.endswith(COUNTER)]
+    model = model_of(spec, {_renamed(name): _background_last(name, state_dict) for name in names}, "torchvision")
     _set_norm_eps(model, norm_eps)
     return model.eval()
 
@@ -184,8 +209,9 @@ def _conv_before(norm: str) -> str | None:
     return None if found is None else f"{found[1]}0."
 
 
-def _background_last(name: str, tensor: Tensor) -> Tensor:
+def _background_last(name: str, weights: Mapping[str, Tensor]) -> Tensor:
     """Class rows in our order: K foreground classes, and the background, first in torchvision, last or dropped."""
+    tensor = weight_of(weights, name)
     if "cls_score" in name:
         return torch.cat([tensor[1:], tensor[:1]])
     if "box_predictor.bbox_pred" in name:
@@ -193,31 +219,10 @@ def _background_last(name: str, tensor: Tensor) -> Tensor:
     return tensor[1:] if "mask_fcn_logits" in name else tensor
 
 
-def _check_layout(weights: Mapping[str, Tensor], model: MaskRCNN) -> None:
-    own = model.state_dict()
-    unknown = [name for name in weights if name not in own]
-    if unknown:
-        raise ValueError(f"torchvision weights: {len(unknown)} are unknown, first {unknown[0]!r} (our name)")
-    missing = [name for name in own if name not in weights]
-    if missing:
-        raise ValueError(f"torchvision weights: {len(missing)} are missing, first {missing[0]!r} (our name)")
-    found = len(weights["box_head.class_logits.weight"]) - 1
-    if found != model.spec.num_classes:
-        raise ValueError(
-            f"torchvision weights: got {found} foreground classes, expected the {model.spec.num_classes} named; "
-            "name every label from 1 on, unused ones too"
-        )
-    for name, tensor in own.items():
-        if weights[name].shape != tensor.shape:
-            raise ValueError(
-                f"torchvision weight {name!r} (our name): got {list(weights[name].shape)}, "
-                f"expected {list(tensor.shape)}"
-            )
-
-
 @torch.no_grad()
 def _set_norm_eps(model: MaskRCNN, norm_eps: float) -> None:
     """Let the norms compute what they would with `norm_eps`, by scaling their weights: our epsilon is fixed."""
-    for module in model.modules():
+    for name, module in model.named_modules():
         if isinstance(module, FrozenBatchNorm):
+            check_variance(f"{name}.running_var", module.running_var, norm_eps)
             module.weight *= torch.sqrt((module.running_var + module.eps) / (module.running_var + norm_eps))

@@ -9,18 +9,22 @@ from torch import Tensor
 from maskline_train.convert.from_torchvision import (
     BUILT_NORM_EPS,
     PUBLISHED_NORM_EPS,
-    body_of,
     is_v2,
     load_torchvision,
+    num_classes,
+    num_keypoints,
     spec_of,
 )
+from maskline_train.convert.keypoints import keypoint_names, refuse_keypoints
+from maskline_train.convert.load import COUNTER
 from maskline_train.convert.options import ImportOptions, with_settings
 from maskline_train.convert.report import Imported, Report
 from maskline_train.data import coco_things
 
 _NO_CONFIG = (
     "sizes 800/1333, thresholds, anchors and RoIAlign are those of torchvision's constructors: its weights say none of "
-    "them; change what your model changes by --set"
+    "them; change what your model changes by --set. Strides are those of its bodies, too: one that was built with "
+    "replace_stride_with_dilation looks the same and is not supported"
 )
 # How torchvision pads its pictures, and where that puts the anchors of P6.
 _AS_THERE = {"preprocessing.canvases": [], "preprocessing.canvas_multiple": 32, "anchors.stride_of_cells": True}
@@ -50,22 +54,17 @@ def import_from_torchvision(tensors: Mapping[str, Tensor], options: ImportOption
     ):
         if value:
             raise ValueError(f"{name}: torchvision's networks have none of that; leave it out")
-    v2 = is_v2(tensors)
-    norm_eps = BUILT_NORM_EPS if v2 else options.norm_eps
-    if norm_eps is None:
-        raise ValueError(
-            "torchvision's weights do not say what their batch norms add to the variance, which changes answers: give "
-            f"--norm-eps {PUBLISHED_NORM_EPS:g} for torchvision's COCO weights and what was fine-tuned of them, "
-            f"--norm-eps {BUILT_NORM_EPS:g} for a model that was built without them"
-        )
     report = Report()
-    classes = _classes(tensors, options, report)
-    spec = with_settings(spec_of(tensors, classes), {**_AS_THERE, **options.settings})
+    norm_eps = _norm_eps(tensors, options, report)
+    classes, keypoints = _classes(tensors, options, report), _keypoints(tensors, options, report)
+    spec = with_settings(spec_of(tensors, classes, keypoints), {**_AS_THERE, **options.settings})
     model = load_torchvision(tensors, spec, norm_eps)
     parts = ["boxes"] + ["masks"] * (model.mask_head is not None) + ["keypoints"] * (model.keypoint_head is not None)
-    network = "torchvision v2" if v2 else "torchvision"
-    report.found.append(
-        f"{network}, {body_of(tensors)} FPN, {len(classes)} classes, {', '.join(parts)}; {len(tensors)} tensors"
+    v2 = is_v2(tensors)
+    report.found.insert(
+        0,
+        f"torchvision{' v2' * v2}, {spec.backbone.body_name} FPN, {len(classes)} classes, {', '.join(parts)}; "
+        f"{len(tensors)} tensors",
     )
     report.assumed.append(_NO_CONFIG)
     if v2:
@@ -76,11 +75,48 @@ def import_from_torchvision(tensors: Mapping[str, Tensor], options: ImportOption
     return Imported(model, report)
 
 
+def _norm_eps(tensors: Mapping[str, Tensor], options: ImportOptions, report: Report) -> float:
+    """What the batch norms add to the variance. torchvision's frozen norms have no counters, its ordinary ones have.
+
+    Ref: torchvision/models/detection/mask_rcnn.py and faster_rcnn.py: a network built without any weights, and every
+    `_v2`, has ordinary norms, which add 1e-5; `overwrite_eps` sets the 0 of the COCO weights for frozen ones alone.
+    """
+    given = options.norm_eps
+    if is_v2(tensors):
+        if given not in (None, BUILT_NORM_EPS):
+            raise ValueError(f"--norm-eps: got {given:g}, torchvision's _v2 networks add 1e-5; leave it out")
+        return BUILT_NORM_EPS
+    counted = f"backbone.body.bn1.{COUNTER}" in tensors
+    if given is None and not counted:
+        raise ValueError(
+            "torchvision's weights do not say what their batch norms add to the variance, which changes answers: give "
+            f"--norm-eps {PUBLISHED_NORM_EPS:g} for torchvision's COCO weights and what was fine-tuned of them, "
+            f"--norm-eps {BUILT_NORM_EPS:g} for a model that was built without them"
+        )
+    if counted and given in (None, BUILT_NORM_EPS):
+        report.found.append(f"the batch norms are ordinary ones (they have counters), which add {BUILT_NORM_EPS:g}")
+    elif counted:
+        report.assumed.append(
+            f"--norm-eps {given:g} as you say, though the batch norms have counters ({COUNTER}): torchvision's "
+            f"ordinary norms add {BUILT_NORM_EPS:g}, and its frozen ones, which may add 0, have no counters"
+        )
+    return BUILT_NORM_EPS if given is None else given
+
+
+def _keypoints(tensors: Mapping[str, Tensor], options: ImportOptions, report: Report) -> tuple[str, ...]:
+    """J names; none for a network without keypoints."""
+    count = num_keypoints(tensors)
+    if count:
+        return keypoint_names(count, options, report)
+    refuse_keypoints(options)
+    return ()
+
+
 def _classes(tensors: Mapping[str, Tensor], options: ImportOptions, report: Report) -> tuple[str, ...]:
     """K names; COCO's ids where there is a row for each of them, and its person where there are keypoints."""
     if options.classes is not None:
         return options.classes
-    found = len(tensors["roi_heads.box_predictor.cls_score.bias"]) - 1
+    found = num_classes(tensors)
     if found == len(coco_things.NAMES_BY_ID):
         report.assumed.append(f"the {found} classes are COCO's ids 1 to {found}, unused ones too")
         return coco_things.NAMES_BY_ID

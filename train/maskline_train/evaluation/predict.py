@@ -78,7 +78,7 @@ def predict_files(
     Args:
         model: in evaluation mode, on `device`.
         images: files, each of which becomes `out/<name>.png`, or folders, whose images keep their place in them.
-        out: made if it does not exist.
+        out: made with the first picture, if it does not exist.
         min_score: of what is drawn.
         device: where the model is.
 
@@ -91,7 +91,6 @@ def predict_files(
     twice = next((target for i, target in enumerate(targets) if target in targets[:i]), None)
     if twice is not None:
         raise ValueError(f"{twice}: two images would be written there; give them other names or use two --out")
-    out.mkdir(parents=True, exist_ok=True)
     classes = model.spec.classes
     for path, target in jobs:
         image = decode_image(path)

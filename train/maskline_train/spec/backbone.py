@@ -14,6 +14,7 @@ STRIDES = (4, 8, 16, 32, 64)  # P2 to P6, canvas pixels a cell
 
 BASIC_DEPTHS = (18, 34)  # of the ResNets of basic blocks; the others have bottlenecks. Ref: He et al. 2016, table 1
 
+_FULL_WIDTH = 64  # `width_per_group` of the published ResNets
 _Depth = Literal[18, 34, 50, 101, 152]
 _Norm = Literal["frozen_batch", "batch", "sync_batch", "group"]
 _Features = Literal["fpn", "c4", "c5", "dc5"]
@@ -64,6 +65,14 @@ class BackboneSpec:
         check(self.width_per_group > 0, "backbone.width_per_group", self.width_per_group, "at least 1")
         good = self.groups == 1 or not self.basic_blocks
         check(good, "backbone.groups", self.groups, f"1 for depth {self.depth} (basic blocks)")
+
+    @property
+    def body_name(self) -> str:
+        """E.g. ResNet-50, ResNeXt-101 32x8d, Wide ResNet-50-2, as the papers and torchvision call them."""
+        if self.groups > 1:
+            return f"ResNeXt-{self.depth} {self.groups}x{self.width_per_group}d"
+        times = self.width_per_group / _FULL_WIDTH
+        return f"ResNet-{self.depth}" if times == 1 else f"Wide ResNet-{self.depth}-{times:g}"
 
     @property
     def basic_blocks(self) -> bool:

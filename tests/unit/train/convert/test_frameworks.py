@@ -19,7 +19,7 @@ NAMED = tuple(f"class {index}" for index in range(1203))
 IMPORTS = {"detectron2": import_detectron2, "torchvision": import_from_torchvision}
 OPTIONS = {
     "detectron2": lambda classes: ImportOptions(classes=classes, zoo=True),
-    "torchvision": lambda classes: ImportOptions(norm_eps=0.0),
+    "torchvision": lambda classes: ImportOptions(),
 }
 # Network, what its report finds, or why it is refused.
 LOADED = {

@@ -245,13 +245,17 @@ def test_the_older_layout_of_the_published_file_is_read(theirs, ours):
 @pytest.mark.parametrize(
     ("change", "classes", "message"),
     [
-        (lambda state: state.pop("rpn.head.cls_logits.bias"), CLASSES, r"1 are missing, first 'rpn_head.logits.bias'"),
+        (
+            lambda state: state.pop("rpn.head.cls_logits.bias"),
+            CLASSES,
+            r"1 weights are missing, first 'rpn_head.logits.bias'",
+        ),
         (lambda state: state.update(foo=torch.zeros(1)), CLASSES, r"weight 'foo': not part of maskrcnn_resnet50_fpn"),
         (lambda state: None, CLASSES[:-1], r"got 7 foreground classes, expected the 6 named"),
         (
             lambda state: state.update({"rpn.head.cls_logits.bias": torch.zeros(5)}),
             CLASSES,
-            r"'rpn_head.logits.bias' \(our name\): got \[5\], expected \[3\]",
+            r"weight 'rpn_head.logits.bias': got shape \[5\], expected \[3\]",
         ),
     ],
 )

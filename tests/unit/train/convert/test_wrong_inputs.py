@@ -14,6 +14,7 @@ from maskline_train.checkpoint import save_model
 from maskline_train.convert.detectron2.config import read_config
 from maskline_train.convert.file import import_file
 from maskline_train.convert.options import ImportOptions, names_of, parse_settings
+from maskline_train.data import coco_things
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.spec import ModelSpec, RoIAlignSpec
 from maskline_train.starting_weights import start_from
@@ -68,6 +69,27 @@ def changed(tmp_path: Path, changes: dict[str, Any]) -> ImportOptions:
         ("MODEL.PIXEL_MEAN", [1.0, 2.0], r"PIXEL_MEAN is \[1.0, 2.0\], expected something like \[103.53, "),
         ("MODEL.RPN", None, "config: says nothing of MODEL.RPN.BBOX_REG_WEIGHTS, MODEL.RPN.NMS_THRESH, "),
         ("TEST.AUG.ENABLED", True, "TEST.AUG.ENABLED is True, supported: False"),
+        ("VERSION", 1, "VERSION is 1, supported: 2"),
+        ("MODEL.BACKBONE.NAME", "build_mnv2_backbone", "NAME is .*, supported: 'build_resnet_fpn_backbone'"),
+        ("MODEL.FPN.NORM", "LN", "FPN.NORM is 'LN', supported: '', 'GN', 'BN'"),
+        ("MODEL.FPN.NORM", "GN", "FPN.NORM is 'GN', the weights have no norms"),
+        ("MODEL.ROI_MASK_HEAD.NORM", "BN", "ROI_MASK_HEAD.NORM is 'BN', the weights have no norms"),
+        ("MODEL.RESNETS.NORM", "", "RESNETS.NORM is '', the weights have batch norms"),
+        ("MODEL.RESNETS.RES5_DILATION", 2, "RES5_DILATION is 2, supported: 1"),
+        ("MODEL.RESNETS.WIDTH_PER_GROUP", 64, "WIDTH_PER_GROUP is 64, the weights have 8"),
+        ("MODEL.RESNETS.RES2_OUT_CHANNELS", 256, "RES2_OUT_CHANNELS is 256, supported: 32"),
+        ("MODEL.RESNETS.DEFORM_ON_PER_STAGE", [False, True, True, True], "DEFORM_ON_PER_STAGE is .*, supported: "),
+        ("MODEL.RPN.IN_FEATURES", ["p3", "p4", "p5", "p6"], "RPN.IN_FEATURES is .*, supported: .'p2', 'p3'"),
+        ("MODEL.ROI_HEADS.IN_FEATURES", ["p2"], "ROI_HEADS.IN_FEATURES is .*, supported: .'p2', 'p3'"),
+        ("MODEL.FPN.IN_FEATURES", ["res3", "res4", "res5"], "FPN.IN_FEATURES is .*, supported: .'res2'"),
+        ("MODEL.RPN.CONV_DIMS", [-1, -1], r"CONV_DIMS is \[-1, -1\], the weights have \[-1\]"),
+        ("MODEL.RPN.HEAD_NAME", "Other", "HEAD_NAME is 'Other', supported: 'StandardRPNHead'"),
+        ("MODEL.PROPOSAL_GENERATOR.NAME", "RRPN", "NAME is 'RRPN', supported: 'RPN'"),
+        ("MODEL.LOAD_PROPOSALS", True, "LOAD_PROPOSALS is True, supported: False"),
+        ("MODEL.ROI_BOX_HEAD.NAME", "MyHead", "ROI_BOX_HEAD.NAME is 'MyHead', supported: 'FastRCNNConvFCHead'"),
+        ("MODEL.ROI_MASK_HEAD.NAME", "PointHead", "ROI_MASK_HEAD.NAME is 'PointHead', supported: 'MaskRCNNConv"),
+        ("MODEL.ROI_MASK_HEAD.NUM_CONV", 8, "ROI_MASK_HEAD.NUM_CONV is 8, the weights have 4"),
+        ("MODEL.RPN.NMS_THRESH", float("nan"), "NMS_THRESH is nan, expected something like 0.7"),
     ],
 )
 def test_a_config_that_contradicts_the_weights_or_asks_for_more(
@@ -82,6 +104,8 @@ def test_a_config_that_contradicts_the_weights_or_asks_for_more(
         ({"config": None}, "do not say channel order, stride, sampling.*--config, or say --zoo-settings"),
         ({"classes": ("a", "b")}, "--classes: got 2 names, the weights have 5 classes"),
         ({"classes": None}, "class names: neither weights nor config have them; give the 5 names by --classes"),
+        ({"keypoints": ("a",)}, "--keypoints: the weights have no keypoint branch; leave it out"),
+        ({"settings": {"classes": "cat"}}, "--set classes: say it by --classes a,b,c"),
         ({"norm_eps": 0.0}, "--norm-eps: detectron2's networks all add 1e-5"),
         ({"settings": {"box_head.nms": 1}}, "--set box_head.nms: no such field of model.json"),
         ({"settings": {"box_head": 1}}, "--set box_head: no such field of model.json"),
@@ -112,6 +136,13 @@ def test_a_setting_changes_the_spec_and_the_channels_can_be_said(tmp_path: Path)
         ("model:\n  _target_: detectron2.modeling.GeneralizedRCNN", "a LazyConfig is code"),
         ("just words", "no config of settings"),
         ("MODEL: [1", "not YAML"),
+        ("_BASE_: config.yaml", "is its own _BASE_"),
+        ("[" * 100_000, "not YAML"),
+        (
+            "\n".join(["a0: &a0 {b: 1}", *(f"a{i}: &a{i} {{b: *a{i - 1}, c: *a{i - 1}}}" for i in range(1, 50))]),
+            "no conf",
+        ),
+        ("a: 2001-13-01", "not YAML"),
         ("_BASE_: ../Base-RCNN-FPN.yaml", r"its base ../Base-RCNN-FPN.yaml is not there"),
     ],
 )
@@ -133,12 +164,23 @@ def test_names_and_settings_as_they_are_typed(tmp_path: Path) -> None:
     assert names_of(str(tmp_path / "names")) == ("traffic light", "stop sign")
     with pytest.raises(ValueError, match="expected names with commas between them"):
         names_of("cat,,dog")
+    assert names_of(",".join(coco_things.NAMES)) == coco_things.NAMES  # 80 of them: longer than a file's name may be
+    with pytest.raises(IsADirectoryError, match=f"{tmp_path}: a folder, expected names"):
+        names_of(str(tmp_path))
+    (tmp_path / "names").write_bytes("café".encode("latin-1"))
+    with pytest.raises(ValueError, match=f"{tmp_path}/names: not UTF-8 .*; save it as UTF-8"):
+        names_of(str(tmp_path / "names"))
     assert parse_settings(["a.b=0.5", "c=[1, 2]", "d=true", "e=word"]) == {
         "a.b": 0.5,
         "c": [1, 2],
         "d": True,
         "e": "word",
     }
+    for text in ("a=NaN", "a=[1, -Infinity]", "a=1e999", "a=" + 400 * "9", "a=[[[1]]]", "a=" + 100_000 * "["):
+        with pytest.raises(ValueError, match=r"^--set a: got [^\n]{,80}, expected a word, a finite number"):
+            parse_settings([text])
+    with pytest.raises(ValueError, match="--set a: got it twice"):
+        parse_settings(["a=1", "a=2"])
     for text in ("a.b", "=1", "a="):
         with pytest.raises(ValueError, match="expected FIELD=VALUE"):
             parse_settings([text])
@@ -163,13 +205,3 @@ def test_training_that_starts_from_an_import_says_which_conventions_the_recipe_c
     assert said.endswith("; their network had other conventions: roi_align.sampling_ratio 0 (here 2)")
     assert f"{len(imported.state_dict())} tensors fit" in said
     assert start_from(tmp_path / "mine", MaskRCNN(imported.spec)).endswith("tensors fit")
-
-
-def test_torchvision_s_epsilon_is_asked_for(tmp_path: Path) -> None:
-    path = tmp_path / "model.pth"
-    torch.save(
-        {name: tensor.clone() for name, tensor in foreign.weights("torchvision_maskrcnn_resnet50_fpn").items()}, path
-    )
-    fails(ImportOptions(), "give --norm-eps 0 for torchvision's COCO weights", path)
-    fails(ImportOptions(norm_eps=0.0, zoo=True), "--zoo-settings: torchvision's networks have none of that", path)
-    fails(ImportOptions(norm_eps=0.0, classes=("a",)), "got 90 foreground classes, expected the 1 named", path)

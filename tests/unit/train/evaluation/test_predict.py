@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from maskline_train.data.errors import ImageError
 from maskline_train.evaluation.predict import predict_files
 from PIL import Image
 from support.models.tiny import tiny_model
@@ -44,3 +45,10 @@ def test_two_images_for_one_picture_are_refused(folder: Path, tmp_path: Path) ->
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="got a folder without images"):
         list(predict_files(tiny_model().eval(), [tmp_path], tmp_path / "out", 0.5, CPU))
+
+
+def test_an_image_that_is_none_leaves_no_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_text("no image")
+    with pytest.raises(ImageError, match=r"bad\.jpg: cannot be decoded"):
+        list(predict_files(tiny_model().eval(), [tmp_path / "bad.jpg"], tmp_path / "out", 0.5, CPU))
+    assert not (tmp_path / "out").exists()

@@ -42,6 +42,7 @@ class Architecture:
         fpn_channels: 0 without a pyramid.
         fpn_norm: of the pyramid.
         rpn_convs: 3 x 3 convolutions of the RPN head.
+        rpn_channels: of what its last layers read.
         anchors: A.
         num_classes: K.
         agnostic_boxes: one box for all classes.
@@ -58,6 +59,7 @@ class Architecture:
     fpn_channels: int
     fpn_norm: Norm
     rpn_convs: int
+    rpn_channels: int
     anchors: int
     num_classes: int
     agnostic_boxes: bool
@@ -77,9 +79,14 @@ def read_architecture(tensors: Mapping[str, Tensor]) -> Architecture:
     features = _features(shapes)
     body = "backbone.bottom_up." if features == "fpn" else "backbone."
     classes = shape_of(shapes, "roi_heads.box_predictor.cls_score.weight")[0] - 1
+    if classes < 1:
+        raise ValueError("weight roi_heads.box_predictor.cls_score.weight: got one row, expected K + 1")
     deltas = shape_of(shapes, "roi_heads.box_predictor.bbox_pred.weight")[0]
     if deltas not in (4, 4 * classes):
-        raise ValueError(f"box deltas: got {deltas} rows, expected {4 * classes} for {classes} classes, or 4 for all")
+        raise ValueError(
+            f"weight roi_heads.box_predictor.bbox_pred.weight: got {deltas} rows, expected {4 * classes} for {classes} "
+            "classes, or 4 for all"
+        )
     return Architecture(
         features=features,
         body=read_body(shapes, f"{body}stem.conv1.weight", _stages(body, features)),
@@ -88,6 +95,7 @@ def read_architecture(tensors: Mapping[str, Tensor]) -> Architecture:
         fpn_channels=shape_of(shapes, "backbone.fpn_output2.weight")[0] if features == "fpn" else 0,
         fpn_norm=_norm(shapes, "backbone.fpn_output2."),
         rpn_convs=max(1, _count(shapes, rf"{_RPN}conv\.conv(\d+)\.weight")),
+        rpn_channels=shape_of(shapes, f"{_RPN}objectness_logits.weight", 4)[1],
         anchors=shape_of(shapes, f"{_RPN}objectness_logits.weight")[0],
         num_classes=classes,
         agnostic_boxes=deltas == 4 != 4 * classes,
@@ -127,7 +135,7 @@ def _branch(shapes: Shapes, head: str, conv: str, last: str) -> Branch:
 
 def _box_layers(shapes: Shapes) -> tuple[int, int]:
     layers = _count(shapes, r"roi_heads\.box_head\.fc(\d+)\.weight")
-    return layers, shapes["roi_heads.box_head.fc1.weight"][0] if layers else 0
+    return layers, shape_of(shapes, "roi_heads.box_head.fc1.weight")[0] if layers else 0
 
 
 def _count(shapes: Shapes, pattern: str) -> int:

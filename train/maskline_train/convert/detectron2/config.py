@@ -5,6 +5,8 @@ Ref: detectron2/config/defaults.py for names and defaults, configs/Base-RCNN-*.y
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +17,7 @@ Features = Literal["fpn", "c4", "dc5"]
 Values = Mapping[str, Any]
 
 _BASE = "_BASE_"
+_DEEPEST, _MOST = 8, 10_000  # parts in parts, and settings: detectron2 has 4 and 200
 _WANTED = "give the config.yaml that detectron2 wrote beside the weights"
 
 # What the model zoo's bases have in common, by the names that an import reads, then what each of them changes.
@@ -89,7 +92,7 @@ def _of_kind(value: object, usual: object) -> bool:
         return isinstance(value, list | tuple) and len(value) > 0 and all(_of_kind(each, usual[0]) for each in value)
     if isinstance(usual, bool | str):
         return type(value) is type(usual)
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -99,20 +102,30 @@ def read_config(path: Path) -> dict[str, Any]:
         FileNotFoundError: no such file, or its base is not beside it.
         ValueError: no YAML of settings, or one that would run Python.
     """
+    return _read(path, ())
+
+
+def _read(path: Path, read: tuple[Path, ...]) -> dict[str, Any]:
+    """`read_config` of a config that the others are based on."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: a folder, expected detectron2's config.yaml; give the file in it")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected detectron2's config.yaml")
+    if path.resolve() in read:
+        raise ValueError(f"{path}: is its own {_BASE}; {_WANTED}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except yaml.constructor.ConstructorError as error:
         raise ValueError(f"{path}: asks for Python code ({error.problem}), which is not run; {_WANTED}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = str(error).splitlines()[0]
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date of month 13 is a ValueError
+        line = (str(error).splitlines() or [""])[0]
         raise ValueError(f"{path}: not YAML ({line}); {_WANTED}") from error
-    if not isinstance(content, dict) or any("_target_" in part for part in _dicts(content)):
+    base = content.pop(_BASE, None) if isinstance(content, dict) else None
+    own = list(itertools.islice(_flat(content, "", _DEEPEST), _MOST + 1))
+    if not isinstance(content, dict) or len(own) > _MOST or any("_target_" in name.split(".") for name, _ in own):
         raise ValueError(f"{path}: no config of settings such as MODEL.MASK_ON (a LazyConfig is code); {_WANTED}")
-    base = content.pop(_BASE, None)
-    values = {} if base is None else read_config(_base_of(path, base))
-    return values | dict(_flat(content, ""))
+    values = {} if base is None else _read(_base_of(path, base), (*read, path.resolve()))
+    return values | dict(own)
 
 
 def _base_of(path: Path, base: object) -> Path:
@@ -122,16 +135,12 @@ def _base_of(path: Path, base: object) -> Path:
     return found
 
 
-def _dicts(content: object) -> Iterator[dict[Any, Any]]:
-    if isinstance(content, dict):
-        yield content
-        for value in content.values():
-            yield from _dicts(value)
-
-
-def _flat(content: Mapping[Any, Any], before: str) -> Iterator[tuple[str, Any]]:
+def _flat(content: Any, before: str, depth: int) -> Iterator[tuple[str, Any]]:
+    """Settings by their full names. YAML can share and nest a part without end, so depth and number are bounded."""
+    if not isinstance(content, dict):
+        return
     for key, value in content.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{before}{key}.")
+        if isinstance(value, dict) and depth > 0:
+            yield from _flat(value, f"{before}{key}.", depth - 1)
         else:
             yield f"{before}{key}", value

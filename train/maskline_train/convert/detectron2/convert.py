@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from maskline_train.checkpoint import first_misfit
-from maskline_train.convert.detectron2.agreement import check_agreement, check_support
+from maskline_train.convert.detectron2.agreement import check_agreement, check_support, not_read
 from maskline_train.convert.detectron2.architecture import Architecture, read_architecture
 from maskline_train.convert.detectron2.config import OF_THE_BODY, Values, checked, read_config, zoo_values
-from maskline_train.convert.detectron2.names import is_constant
+from maskline_train.convert.detectron2.constants import check_constants, is_constant, settings_of
 from maskline_train.convert.detectron2.to_spec import channel_order, to_spec
 from maskline_train.convert.detectron2.weights import to_weights
+from maskline_train.convert.keypoints import keypoint_names, refuse_keypoints
+from maskline_train.convert.load import model_of
 from maskline_train.convert.options import ImportOptions, with_settings
 from maskline_train.convert.report import Imported, Report
-from maskline_train.data import coco_person, coco_things
-from maskline_train.model.mask_rcnn import MaskRCNN
+from maskline_train.data import coco_things
+from maskline_train.spec import ModelSpec
 
 _FEATURES = {"fpn": "FPN", "c4": "C4", "dc5": "DC5"}
 
@@ -40,27 +40,34 @@ def import_detectron2(tensors: Mapping[str, Tensor], options: ImportOptions) -> 
     given = None if options.config is None else read_config(options.config)
     if options.norm_eps is not None:
         raise ValueError("--norm-eps: detectron2's networks all add 1e-5; leave it out")
-    check_support(given or {})
-    check_agreement(found, given or {})
-    config = _complete(found, given, options, report)
+    constants = settings_of(tensors)
+    if given is not None:
+        check_support(found, given)
+        check_agreement(found, given)
+        check_constants(constants, checked(given, zoo_values(found.features)))
+    config = _complete(found, given, constants, options, report)
     order = options.channels or channel_order(config)
     classes = _classes(found, config, options, report)
     spec = to_spec(found, config, classes, _keypoints(found, options, report), order)
-    model = MaskRCNN(with_settings(spec, options.settings))
-    _load(model, to_weights(tensors, found, config, order))
-    _tell(found, config, order, tensors, report)
+    weights = to_weights(tensors, found, config, order)
+    model = model_of(with_settings(spec, options.settings), weights, "detectron2")
+    _tell(found, config, model.spec, order, tensors, report)
+    if given is not None and (others := not_read(found, given)):
+        report.left_out.append(f"settings of the config that detectron2 does not have: {', '.join(others)}")
     return Imported(model.eval(), report)
 
 
-def _complete(found: Architecture, given: Values | None, options: ImportOptions, report: Report) -> dict[str, Any]:
-    """Every setting that is read: the config's, and where it is silent the model zoo's, if that was allowed."""
+def _complete(
+    found: Architecture, given: Values | None, constants: Values, options: ImportOptions, report: Report
+) -> dict[str, Any]:
+    """Every setting that is read: the config's, the file's own constants, and else the zoo's, if that was allowed."""
     zoo = zoo_values(found.features)
     if given is None and not options.zoo:
         raise ValueError(
             "detectron2's weights do not say channel order, stride, sampling, sizes and thresholds: give the "
             "config.yaml beside them by --config, or say --zoo-settings if a config of the model zoo made them"
         )
-    said = checked(given or {}, zoo)
+    said = {**constants, **(given or {})}
     silent = {name: value for name, value in zoo.items() if name not in said}
     if silent and not options.zoo:
         raise ValueError(
@@ -101,39 +108,20 @@ def _classes(found: Architecture, config: Values, options: ImportOptions, report
 
 
 def _keypoints(found: Architecture, options: ImportOptions, report: Report) -> tuple[str, ...]:
-    """J names; COCO's where there are as many."""
-    if found.keypoints is None:
-        return ()
-    wanted = found.keypoints.rows
-    if options.keypoints is None and wanted != len(coco_person.KEYPOINTS):
-        raise ValueError(f"keypoint names: the weights have {wanted} keypoints; give their names by --keypoints a,b,c")
-    if options.keypoints is None:
-        report.assumed.append(f"the {wanted} keypoints are those of COCO's person")
-        return coco_person.KEYPOINTS
-    if len(options.keypoints) != wanted:
-        raise ValueError(f"--keypoints: got {len(options.keypoints)} names, the weights have {wanted} keypoints")
-    return options.keypoints
+    """J names; none for a network without keypoints."""
+    if found.keypoints is not None:
+        return keypoint_names(found.keypoints.rows, options, report)
+    refuse_keypoints(options)
+    return ()
 
 
-def _load(model: MaskRCNN, weights: dict[str, Tensor]) -> None:
-    """Load all weights.
-
-    Raises:
-        ValueError: one is missing, unknown or of another shape.
-    """
-    own = model.state_dict()
-    weights |= {name: torch.zeros_like(own[name]) for name in own if name.endswith("num_batches_tracked")}
-    problem = first_misfit(own, weights)
-    if problem is not None:
-        raise ValueError(f"detectron2's weights (our names): {problem}")
-    model.load_state_dict(weights)
-
-
-def _tell(found: Architecture, config: Values, order: str, tensors: Mapping[str, Tensor], report: Report) -> None:
+def _tell(
+    found: Architecture, config: Values, spec: ModelSpec, order: str, tensors: Mapping[str, Tensor], report: Report
+) -> None:
     """What was found, and what differs."""
     parts = ["boxes"] + ["masks"] * (found.mask is not None) + ["keypoints"] * (found.keypoints is not None)
     report.found.append(
-        f"detectron2, {found.body} {_FEATURES[found.features]}, {found.num_classes} classes, "
+        f"detectron2, {spec.backbone.body_name} {_FEATURES[found.features]}, {found.num_classes} classes, "
         f"{', '.join(parts)}; {len(tensors)} tensors"
     )
     sampling = config["MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO"]
@@ -148,7 +136,7 @@ def _tell(found: Architecture, config: Values, order: str, tensors: Mapping[str,
         report.found.append(f"one box for all classes: its rows are repeated for each of {found.num_classes}")
     constants = sum(is_constant(name) for name in tensors)
     if constants:
-        report.left_out.append(f"{constants} constants (pixel mean and std, anchors), which the config says")
+        report.found.append(f"{constants} constants (pixel mean and std, anchors) of the file are those that are used")
     if found.keypoints is not None:
         report.differs.append(
             "keypoints are read from the heatmaps by another rule: by up to a pixel or two on clear ones"

@@ -59,13 +59,6 @@ _PARTS = (
     (r"\.shortcut\.", ".downsample.0."),
     (r"\.conv(\d)\.norm\.", r".bn\1."),
 )
-# Constants of the framework, in files of older releases: the config has them, too.
-_CONSTANTS = re.compile(r"pixel_(mean|std)$|proposal_generator\.anchor_generator\.cell_anchors\.")
-
-
-def is_constant(name: str) -> bool:
-    """Whether this is no weight."""
-    return _CONSTANTS.match(name) is not None
 
 
 def renamed(name: str) -> str:

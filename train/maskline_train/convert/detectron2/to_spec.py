@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from maskline_train.convert.detectron2.architecture import Architecture, Branch, Norm
 from maskline_train.convert.detectron2.config import Values
+from maskline_train.convert.keypoints import keypoint_head
 from maskline_train.convert.options import ChannelOrder
-from maskline_train.data import coco_person
 from maskline_train.spec import (
     CANVAS_MULTIPLE,
     AnchorSpec,
@@ -32,7 +32,12 @@ _POOLERS: dict[str, dict[str, Any]] = {
     "ROIAlign": {"aligned": False},
     "ROIPool": {"mode": "pool"},
 }
-_NORMS = {"FrozenBN": "frozen_batch", "BN": "batch", "SyncBN": "sync_batch", "nnSyncBN": "sync_batch", "GN": "group"}
+_NORMS = {  # in training; the same names as in `agreement.NORMS`, but for none
+    "FrozenBN": "frozen_batch",
+    "BN": "batch",
+    "GN": "group",
+    **dict.fromkeys(("SyncBN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N"), "sync_batch"),
+}
 _CLEARLY = 5.0  # of 255: by more than this ImageNet's mean of red is above that of blue
 
 
@@ -189,11 +194,8 @@ def _mask_head(found: Architecture, branch: Branch, config: Values) -> MaskHeadS
 
 
 def _keypoint_head(branch: Branch, names: Sequence[str], config: Values) -> KeypointHeadSpec:
-    coco = tuple(names) == coco_person.KEYPOINTS
-    return KeypointHeadSpec(
-        names=tuple(names),
-        flip_pairs=coco_person.FLIP_PAIRS if coco else (),
-        sigmas=coco_person.SIGMAS if coco else (),
+    return keypoint_head(
+        names,
         pooled_side=config["MODEL.ROI_KEYPOINT_HEAD.POOLER_RESOLUTION"],
         num_convs=branch.convs,
         channels=branch.channels,

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from maskline_train.convert.detectron2.architecture import Architecture
 from maskline_train.convert.detectron2.config import Values
-from maskline_train.convert.detectron2.names import is_constant, renamed
+from maskline_train.convert.detectron2.constants import is_constant
+from maskline_train.convert.detectron2.names import renamed
 from maskline_train.convert.fold import fold_batch_norms
+from maskline_train.convert.load import COUNTER
 from maskline_train.convert.options import ChannelOrder
 
 _EPS = 1e-5  # of every batch norm there
@@ -38,7 +40,7 @@ def to_weights(
     return {
         renamed(name): _value(name, tensor, found, config, order)
         for name, tensor in weights.items()
-        if not name.endswith("num_batches_tracked")
+        if not name.endswith(COUNTER)
     }
 
 
@@ -55,6 +57,8 @@ def _value(name: str, tensor: Tensor, found: Architecture, config: Values, order
 
 def _per_row(weights: list[float], tensor: Tensor) -> Tensor:
     """The four weights of a box, over and over, as a column for the rows of a tensor."""
+    if len(tensor) % len(weights):
+        raise ValueError(f"weights {_DELTAS}weight, bias: got {len(tensor)} rows, expected {len(weights)} an anchor")
     column = torch.tensor(weights, dtype=tensor.dtype).repeat(len(tensor) // 4)
     return column.view(-1, *[1] * (tensor.dim() - 1))
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from maskline_train.convert.foreign_file import read_foreign
+from maskline_train.convert.reading.foreign_file import read_foreign
 from safetensors.torch import save_file
 from support.models import foreign
 from torch import Tensor, nn
@@ -90,7 +90,7 @@ def test_a_compiled_part_has_its_own_names_again(tensors: dict[str, Tensor], tmp
 def test_of_several_state_dicts_one_is_asked_for(tensors: dict[str, Tensor], tmp_path: Path) -> None:
     average = {name: tensor + 1 for name, tensor in tensors.items()}
     torch.save({"model": tensors, "ema": {"weights": average}}, tmp_path / "w.pth")
-    with pytest.raises(ValueError, match=r"w.pth: holds 2 state dicts, model, ema.weights; say by --weights which one"):
+    with pytest.raises(ValueError, match=r"w.pth: holds 2 state dicts, 'model', 'ema.weights'; say by --weights"):
         read_foreign(tmp_path / "w.pth")
     assert same(read_foreign(tmp_path / "w.pth", "ema.weights").tensors, average)
     with pytest.raises(ValueError, match=r"got --weights other, expected one of 'model', 'ema.weights'"):
@@ -159,3 +159,73 @@ def test_what_holds_no_weights_says_so(tmp_path: Path) -> None:
     (tmp_path / "objects.pkl").write_bytes(pickle.dumps({f"a.{i}": np.array([None]) for i in range(9)}))
     with pytest.raises(ValueError, match="holds no state dict"):
         read_foreign(tmp_path / "objects.pkl")
+
+
+def test_an_old_file_of_a_whole_module_or_of_a_foreign_object_is_read_too(
+    tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    net = Net()
+    net.load_state_dict(tensors)
+    for content in (net, {"model": tensors, "args": Path("of a training run")}):
+        torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=False)
+        assert same(read_foreign(tmp_path / "w.pth").tensors, tensors)
+
+
+def test_the_file_of_an_average_has_a_counter_beside_its_prefix(tmp_path: Path) -> None:
+    averaged = torch.optim.swa_utils.AveragedModel(Net())
+    torch.save(averaged.state_dict(), tmp_path / "w.pth")
+    found = read_foreign(tmp_path / "w.pth")
+    assert (found.prefix, same(found.tensors, averaged.module.state_dict())) == ("module.", True)
+
+
+def test_safetensors_are_told_by_their_content(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    save_file(tensors, tmp_path / "w.bin")
+    torch.save(tensors, tmp_path / "w.safetensors")
+    assert same(read_foreign(tmp_path / "w.bin").tensors, tensors)
+    assert same(read_foreign(tmp_path / "w.safetensors").tensors, tensors)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f8", "g", ">f4", "F"])  # longdouble; big-endian; in Fortran's order
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_arrays_of_every_float_and_order(dtype: str, protocol: int, tmp_path: Path) -> None:
+    given = {f"a.{i}": np.arange(6).reshape(2, 3).astype("f4" if dtype == "F" else dtype) for i in range(8)}
+    if dtype == "F":
+        given = {name: np.asfortranarray(array) for name, array in given.items()}
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps(given, protocol=protocol))
+    wanted = {name: torch.arange(6.0).reshape(2, 3) for name in given}
+    assert same(read_foreign(tmp_path / "w.pkl").tensors, wanted)
+
+
+def test_tensors_with_attributes_and_views_of_one_storage_are_read(tmp_path: Path) -> None:
+    whole = torch.arange(24.0)
+    given = {f"a.{i}": whole[3 * i : 3 * i + 3] for i in range(8)}
+    marked = torch.nn.Parameter(torch.ones(2, 3).t())
+    marked.origin = "marked"  # type: ignore[attr-defined]
+    for old in (False, True):
+        torch.save({**given, "marked": marked}, tmp_path / "w.pth", _use_new_zipfile_serialization=not old)
+        assert same(read_foreign(tmp_path / "w.pth").tensors, {**given, "marked": marked.detach()})
+
+
+@pytest.mark.parametrize(
+    ("tensor", "text"),
+    [
+        (torch.ones(2, dtype=torch.complex64), "got torch.complex64, expected floats"),
+        (torch.eye(2).to_sparse(), "got a tensor of another kind .*sparse"),
+        (torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), "got a tensor of another kind .*qtensor"),
+        (torch.tensor([1.0, float("nan")]), "got a value that is not finite"),
+        (torch.tensor([1.0, float("-inf")]), "got a value that is not finite"),
+        (torch.tensor([1e300], dtype=torch.float64), "got a value that is not finite in float32"),
+    ],
+)
+def test_a_tensor_that_is_no_weight_is_named(tensor: Tensor, text: str, tmp_path: Path) -> None:
+    torch.save({**{f"a.{i}": torch.ones(2) for i in range(8)}, "b": tensor}, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/w.pth: weight 'b': {text}[^\n]*$"):
+        read_foreign(tmp_path / "w.pth")
+
+
+def test_a_folder_and_a_choice_where_there_is_none(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match=f"^{tmp_path}: a folder; expected weights"):
+        read_foreign(tmp_path)
+    torch.save(tensors, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match="got --weights x, but the file is one state dict; leave --weights out"):
+        read_foreign(tmp_path / "w.pth", "x")

@@ -1,0 +1,39 @@
+"""The keypoints of a network: no framework's weights say what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from maskline_train.convert.options import ImportOptions
+from maskline_train.convert.report import Report
+from maskline_train.data import coco_person
+from maskline_train.spec import KeypointHeadSpec
+
+
+def keypoint_names(count: int, options: ImportOptions, report: Report) -> tuple[str, ...]:
+    """J names; those of COCO's person where there are as many.
+
+    Raises:
+        ValueError: no names, or not as many as the weights have keypoints.
+    """
+    if options.keypoints is None:
+        if count != len(coco_person.KEYPOINTS):
+            raise ValueError(f"keypoint names: the weights have {count} keypoints; give their names by --keypoints a,b")
+        report.assumed.append(f"the {count} keypoints are those of COCO's person")
+        return coco_person.KEYPOINTS
+    if len(options.keypoints) != count:
+        raise ValueError(f"--keypoints: got {len(options.keypoints)} names, the weights have {count} keypoints")
+    return options.keypoints
+
+
+def refuse_keypoints(options: ImportOptions) -> None:
+    """Raise where names are given to a network that has no keypoints."""
+    if options.keypoints is not None:
+        raise ValueError("--keypoints: the weights have no keypoint branch; leave it out")
+
+
+def keypoint_head(names: Sequence[str], **fields: int) -> KeypointHeadSpec:
+    """A head of these names and sizes; COCO's 17 bring their pairs and constants."""
+    if tuple(names) != coco_person.KEYPOINTS:
+        return KeypointHeadSpec(tuple(names), **fields)  # type: ignore[arg-type]
+    return KeypointHeadSpec(coco_person.KEYPOINTS, coco_person.FLIP_PAIRS, coco_person.SIGMAS, **fields)

@@ -1,0 +1,1 @@
+"""Files of weights of other frameworks, read without running anything in them."""
