@@ -24,6 +24,26 @@ def iou(a: Sequence[float], b: Sequence[float]) -> float:
     return intersection / union if union > 0 else 0.0
 
 
+def resized_picture(image: npt.ArrayLike, size: tuple[int, int]) -> Float:
+    """A picture [H, W, 3] at another size [h, w, 3]: bilinear between pixel centres, not antialiased, not rounded."""
+    pixels = np.asarray(image, np.float64)
+    out = np.empty((*size, 3))
+    for y in range(size[0]):
+        for x in range(size[1]):
+            out[y, x] = 0
+            for row, share_y in _around((y + 0.5) * pixels.shape[0] / size[0] - 0.5, pixels.shape[0]):
+                for column, share_x in _around((x + 0.5) * pixels.shape[1] / size[1] - 0.5, pixels.shape[1]):
+                    out[y, x] += share_y * share_x * pixels[row, column]
+    return out
+
+
+def _around(place: float, length: int) -> list[tuple[int, float]]:
+    """The two pixels of 0..length-1 around a place, and the share of each; the edge goes on outside."""
+    below = math.floor(place)
+    share = place - below
+    return [(min(max(below, 0), length - 1), 1 - share), (min(max(below + 1, 0), length - 1), share)]
+
+
 def greedy_nms(boxes: npt.ArrayLike, scores: npt.ArrayLike, thresh: float) -> list[int]:
     """Indices kept, best score first; ties keep the lower index; IoU > thresh with a kept box drops a box."""
     boxes_ = np.asarray(boxes, np.float64).reshape(-1, 4)

@@ -204,6 +204,8 @@ def test_preprocess_carries_the_baselines_geometry_and_the_documented_limits() -
         "longer_side_px": str(geometry.longer_side_px),
         "canvases": ",".join(f"{height}x{width}" for height, width in geometry.canvases),
         "canvas_multiple": "",  # the baseline has a list
+        "size_rule": geometry.size_rule,
+        "resize_filter": geometry.resize_filter,
         "max_image_bytes": str(mib * 2**20),
         "max_image_pixels": str(megapixels * 10**6),
         "max_image_side_px": str(side),

@@ -10,6 +10,7 @@ from maskline_train.spec import PreprocessingSpec
 from support.data import image_files
 from support.serving import model_files
 
+filters = model_files.load("models/preprocess/1/filters.py")
 images = model_files.load("models/preprocess/1/images.py")
 
 FILES = image_files.good_files()
@@ -20,13 +21,22 @@ SPECS = {
     "cut": PreprocessingSpec(64, 200, ((32, 64), (64, 32))),  # no canvas holds most files
     "multiple of 32": PreprocessingSpec(37, 53, (), canvas_multiple=32),
     "no padding": PreprocessingSpec(64, 200, (), canvas_multiple=1),
+    "as mmdetection": PreprocessingSpec(37, 53, (), canvas_multiple=32, resize_filter="cv2"),
+    "as torchvision": PreprocessingSpec(64, 96, (), canvas_multiple=32, resize_filter="torch", size_rule="floor"),
+    "as detectron2": PreprocessingSpec(64, 96, (), canvas_multiple=32, size_rule="detectron2"),
+    "cut, by another filter": PreprocessingSpec(
+        64, 200, ((32, 64), (64, 32)), resize_filter="torch", size_rule="floor"
+    ),
 }
 EACH_SPEC = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 
 
 def served(files: list[bytes], spec: PreprocessingSpec) -> tuple[np.ndarray, np.ndarray]:
-    geometry = images.Geometry(spec.shorter_side_px, spec.longer_side_px, spec.canvases, spec.canvas_multiple)
-    canvas, info, size = images.compose([images.prepare(file, geometry, LIMITS) for file in files], geometry)
+    geometry = images.Geometry(
+        spec.shorter_side_px, spec.longer_side_px, spec.canvases, spec.canvas_multiple, spec.size_rule
+    )
+    resize, _ = filters.choose(spec.resize_filter)
+    canvas, info, size = images.compose([images.prepare(file, geometry, LIMITS, resize) for file in files], geometry)
     np.testing.assert_array_equal(size, info[:, 4:])
     return canvas, info
 
@@ -80,3 +90,8 @@ def test_random_sizes_on_their_own_canvases_agree(multiple: int) -> None:
         for side, held in zip(canvas.shape[1:3], info[:, :2].max(axis=0).tolist(), strict=True):
             assert side % multiple == 0
             assert held <= side < held + multiple
+
+
+def test_a_filter_that_nobody_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="resize_filter: got 'lanczos', expected one of pillow, cv2, torch"):
+        filters.choose("lanczos")

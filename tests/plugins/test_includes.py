@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[2] / "plugins"
 FILES = sorted(path for path in ROOT.rglob("*") if path.suffix in (".h", ".cuh", ".cpp", ".cu"))
 # The names we use of each header; a name that is new here says so.
 STANDARD = {
-    "algorithm": "adjacent_find all_of any_of copy copy_n count_if equal fill fill_n find find_if for_each generate "
-    "max min nth_element remove_if shuffle sort transform",
+    "algorithm": "adjacent_find all_of any_of clamp copy copy_n count_if equal fill fill_n find find_if for_each "
+    "generate max min nth_element remove_if shuffle sort transform",
     "array": "array",
     "atomic": "atomic memory_order_acquire memory_order_relaxed memory_order_release",
     "cctype": "isdigit",
@@ -25,7 +25,7 @@ STANDARD = {
     "condition_variable": "condition_variable",
     "csetjmp": "jmp_buf longjmp",
     "cstddef": "ptrdiff_t size_t",
-    "cstdint": "int32_t int64_t uint8_t uint16_t uint32_t uint64_t uintptr_t",
+    "cstdint": "int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t uintptr_t",
     "cstdio": "fprintf fputs printf snprintf",
     "cstdlib": "aligned_alloc atoi free getenv strtoll",
     "cstring": "memcpy memset strcmp strncmp strrchr",
@@ -50,7 +50,7 @@ STANDARD = {
     "thread": "this_thread thread",
     "tuple": "get tuple",
     "type_traits": "common_type_t is_trivially_copyable",
-    "utility": "move pair",
+    "utility": "move pair swap",
     "vector": "vector",
 }
 HEADER_OF = {name: header for header, names in STANDARD.items() for name in names.split()}

@@ -165,9 +165,12 @@ def test_a_canvas_of_each_images_own_size_is_written(tmp_path, multiple):
 
 
 def test_an_artifact_of_before_has_its_list(own_artifact, tmp_path):
-    rewrite(own_artifact, lambda m: m["spec"]["preprocessing"].pop("canvas_multiple"))
+    for later in ("canvas_multiple", "resize_filter", "size_rule"):
+        rewrite(own_artifact, lambda m, key=later: m["spec"]["preprocessing"].pop(key))
     assemble(own_artifact, tmp_path / "repository")
-    assert parsed(tmp_path / "repository", "preprocess").parameters["canvases"].string_value == "64x96,96x64,96x96"
+    parameters = parsed(tmp_path / "repository", "preprocess").parameters
+    assert parameters["canvases"].string_value == "64x96,96x64,96x96"
+    assert (parameters["resize_filter"].string_value, parameters["size_rule"].string_value) == ("pillow", "round")
 
 
 def test_repository_json_says_where_it_came_from(artifact, repository):
@@ -381,6 +384,8 @@ BROKEN = [
     (lambda m: m["spec"]["preprocessing"].update(canvases=[]), "at least one canvas"),
     (lambda m: m["spec"]["preprocessing"].update(canvas_multiple=32), "either at least one canvas or a canvas_mult"),
     (lambda m: m["spec"]["preprocessing"].update(canvases=[], canvas_multiple=0), "positive sides"),
+    (lambda m: m["spec"]["preprocessing"].update(resize_filter="area"), "resize_filter 'area'.*of pillow, cv2, torch"),
+    (lambda m: m["spec"]["preprocessing"].update(size_rule="ceil"), "size_rule 'ceil'.*of round, floor, detectron2"),
     (lambda m: m["stages"]["mask"]["outputs"][0].update(dtype="FP64"), "dtype 'FP64'"),
     (rename_output, "expected masks"),
     (swap_inputs, "got image_info FP32, expected canvas UINT8"),

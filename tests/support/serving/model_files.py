@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -11,17 +11,17 @@ TRITON_REPO = Path(__file__).parents[3] / "triton_repo"
 
 
 def load(path: str) -> ModuleType:
-    """The module at `path` below triton_repo, e.g. `models/preprocess/1/images.py`; one module a path."""
-    name = "model_file_" + path.replace("/", "_").removesuffix(".py")
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, TRITON_REPO / path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses look their module up here
-        sys.path.insert(0, str((TRITON_REPO / path).parent))  # as Triton does for a model's or backend's own files
-        try:
-            spec.loader.exec_module(module)
-        finally:
-            sys.path.pop(0)
-    return sys.modules[name]
+    """The module at `path` below triton_repo, e.g. `models/preprocess/1/images.py`; one module a path.
+
+    As Triton does, a model's folder is a package, and a backend's own folder is where Python looks for modules.
+    """
+    file = TRITON_REPO / path
+    package = "model_file_" + path.rpartition("/")[0].replace("/", "_")
+    if package not in sys.modules:
+        sys.modules[package] = ModuleType(package)
+        sys.modules[package].__path__ = [str(file.parent)]
+    sys.path.insert(0, str(file.parent))
+    try:
+        return importlib.import_module(f"{package}.{file.stem}")
+    finally:
+        sys.path.pop(0)

@@ -7,10 +7,11 @@ import pytest
 from support.data import image_files
 from support.serving import model_files
 
+filters = model_files.load("models/preprocess/1/filters.py")
 images = model_files.load("models/preprocess/1/images.py")
 
 LIMITS = images.Limits(32 * 2**20, 50_000_000, 20_000)
-SIDES = {"shorter_side_px": "40", "longer_side_px": "67"}
+SIDES = {"shorter_side_px": "40", "longer_side_px": "67", "size_rule": "round"}
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_each_picture_of_a_request_keeps_its_pixels_its_size_and_its_scale() -> 
     """Where another one makes the canvas larger, zeros are added and nothing else."""
     geometry = images.Geometry(40, 67, (), 32)
     files = [image_files.encoded(image_files.picture(*size), "PNG") for size in ((50, 90), (90, 50), (7, 9))]
-    prepared = [images.prepare(file, geometry, LIMITS) for file in files]
+    prepared = [images.prepare(file, geometry, LIMITS, filters.by_pillow) for file in files]
     together, infos, sizes = images.compose(prepared, geometry)
     for i, one in enumerate(prepared):
         alone, info, size = images.compose([one], geometry)
@@ -74,6 +75,8 @@ def test_the_parameters_say_which_kind_there_is() -> None:
         ({"canvas_multiple": "-1"}, "canvas_multiple: got '-1'"),
         ({"canvas_multiple": "32.0"}, "canvas_multiple: got '32.0'"),
         ({"canvases": "64x96", "longer_side_px": ""}, "longer_side_px: got ''"),
+        ({"canvases": "64x96", "size_rule": ""}, "size_rule: got '', expected one of round, floor, detectron2"),
+        ({"canvases": "64x96", "size_rule": "ceil"}, "size_rule: got 'ceil'"),
     ],
 )
 def test_parameters_that_say_neither_or_both_are_refused(parameters: dict[str, str], text: str) -> None:

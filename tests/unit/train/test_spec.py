@@ -21,7 +21,7 @@ from maskline_train.spec import (
 
 UNUSUAL = ModelSpec(
     classes=("zebra", "traffic light", "日本"),
-    preprocessing=PreprocessingSpec(64, 96, (), (1.0, 2.0, 3.0), (4.0, 5.0, 6.0), 16),
+    preprocessing=PreprocessingSpec(64, 96, (), (1.0, 2.0, 3.0), (4.0, 5.0, 6.0), 16, "cv2", "floor"),
     backbone=BackboneSpec(101, 32, "batch", 0, True, 128, "c4", 32, 8, True),
     anchors=AnchorSpec((1.0, 2.0, 3.0, 4.0, 5.0), (1.0,), True, 0.5),
     rpn_head=RPNHeadSpec(2),
@@ -88,6 +88,8 @@ def changed(path, value):
         ("backbone.colour", 1, r"model.backbone: unknown key 'colour'"),
         ("backbone", 3, r"model.backbone: got 3, expected an object"),
         ("backbone.depth", 26, r"model.backbone.depth: got 26, expected one of 18, 34, 50, 101"),
+        ("preprocessing.resize_filter", "area", r"resize_filter: got 'area', expected one of 'pillow', 'cv2', 'torch'"),
+        ("preprocessing.size_rule", "ceil", r"size_rule: got 'ceil', expected one of 'round', 'floor', 'detectron2'"),
         ("backbone.frozen_stages", True, r"frozen_stages: got True, expected a int"),
         ("backbone.stride_in_1x1", 1, r"stride_in_1x1: got 1, expected a bool"),
         ("anchors.sizes_px", "32", r"sizes_px: got '32', expected a list"),
@@ -252,9 +254,11 @@ def test_a_mirror_swaps_the_keypoints_of_a_pair():
         KeypointHeadSpec(("nose",), (("left eye", "right eye"),))
 
 
-def test_a_file_of_before_canvas_multiple_has_its_list():
+def test_a_file_of_before_has_its_list_and_pillow_s_filter():
     data = ModelSpec(("a",)).to_dict()
     assert data["preprocessing"].pop("canvas_multiple") is None
+    assert data["preprocessing"].pop("resize_filter") == "pillow"
+    assert data["preprocessing"].pop("size_rule") == "round"
     assert ModelSpec.from_dict(data) == ModelSpec(("a",))
 
 

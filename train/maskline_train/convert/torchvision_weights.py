@@ -26,12 +26,16 @@ _NO_CONFIG = (
     "them; change what your model changes by --set. Strides are those of its bodies, too: one that was built with "
     "replace_stride_with_dilation looks the same and is not supported"
 )
-# How torchvision pads its pictures, and where that puts the anchors of P6.
-_AS_THERE = {"preprocessing.canvases": [], "preprocessing.canvas_multiple": 32, "anchors.stride_of_cells": True}
+# How torchvision resizes and pads its pictures, and where that puts the anchors of P6.
+_AS_THERE = {
+    "preprocessing.canvases": [],
+    "preprocessing.canvas_multiple": 32,
+    "preprocessing.resize_filter": "torch",
+    "preprocessing.size_rule": "floor",
+    "anchors.stride_of_cells": True,
+}
 _DIFFERS = (
-    "pictures are resized by Pillow's antialiased filter, torchvision's is not antialiased: pictures that are shrunk "
-    "differ by some levels of 255",
-    "sides are rounded, torchvision cuts them off: by a pixel on half of all sizes",
+    "resized pictures are rounded to whole levels of 255, torchvision keeps floats: by half a level",
     "masks are pasted at pixel centres, torchvision rounds their boxes to whole pixels: by a pixel along the border",
 )
 

@@ -6,7 +6,6 @@ Sizes are (height, width), pixels.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,18 +13,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from maskline_train.data.images import Pixels
+from maskline_train.data.resizing import Size, resize_as_cv2, resize_as_torch, scaled_size
 from maskline_train.spec import PreprocessingSpec
-
-Size = tuple[int, int]
-
-
-def scaled_size(size: Size, shorter_side_px: int, longer_side_px: int) -> Size:
-    """The size with a shorter side of `shorter_side_px`, or a longer one of `longer_side_px` if that is smaller.
-
-    Each side is rounded, halves up, and at least 1.
-    """
-    scale = min(shorter_side_px / min(size), longer_side_px / max(size))
-    return max(1, math.floor(size[0] * scale + 0.5)), max(1, math.floor(size[1] * scale + 0.5))
 
 
 def resize_geometry(size: Size, spec: PreprocessingSpec) -> Size:
@@ -34,7 +23,7 @@ def resize_geometry(size: Size, spec: PreprocessingSpec) -> Size:
     When no canvas of a list holds the result, each side is cut to that of the largest canvas (by area; ties: the
     last). A canvas of the image's own size (`canvas_multiple`) cuts nothing.
     """
-    resized = scaled_size(size, spec.shorter_side_px, spec.longer_side_px)
+    resized = scaled_size(size, spec.shorter_side_px, spec.longer_side_px, spec.size_rule)
     if spec.canvas_multiple is not None or any(_holds(canvas, resized) for canvas in spec.canvases):
         return resized
     largest = sorted(spec.canvases, key=_area)[-1]
@@ -74,10 +63,14 @@ def rounded_up(sizes: Sequence[Size], multiple: int) -> Size:
     return height, width
 
 
-def resize_image(image: Pixels, size: Size) -> Pixels:
-    """[H, W, 3] uint8 at `size`, by Pillow's antialiased bilinear filter; the same array if nothing changes."""
+def resize_image(image: Pixels, size: Size, spec: PreprocessingSpec) -> Pixels:
+    """[H, W, 3] uint8 at `size`, by the filter of the spec; the same array if nothing changes."""
     if image.shape[:2] == size:
         return image
+    if spec.resize_filter == "cv2":
+        return resize_as_cv2(image, size)
+    if spec.resize_filter == "torch":
+        return resize_as_torch(image, size)
     resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.asarray(resized)
 
@@ -106,7 +99,7 @@ def preprocess_batch(images: Sequence[Pixels], spec: PreprocessingSpec) -> tuple
     originals: list[Size] = [(image.shape[0], image.shape[1]) for image in images]
     sizes = [resize_geometry(original, spec) for original in originals]
     canvas = choose_canvas(sizes, spec)
-    pixels = [pad_image(resize_image(image, size), canvas) for image, size in zip(images, sizes, strict=True)]
+    pixels = [pad_image(resize_image(image, size, spec), canvas) for image, size in zip(images, sizes, strict=True)]
     infos = [image_info(size, original) for size, original in zip(sizes, originals, strict=True)]
     return np.stack(pixels), np.stack(infos)
 

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from maskline_train.data.canvas import Size, image_info, pad_image, preprocess_batch, rounded_up
+from maskline_train.data.canvas import image_info, pad_image, preprocess_batch, rounded_up
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
 from maskline_train.data.images import Pixels
+from maskline_train.data.resizing import Size
 from maskline_train.data.sampler import Draw, TrainSampler, item_rng
 from maskline_train.data.transforms import Augmentation, Sample, as_array, augment
 from maskline_train.spec import KeypointHeadSpec, PreprocessingSpec

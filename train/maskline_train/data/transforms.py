@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance
 
-from maskline_train.data.canvas import Size, resize_image, scaled_size
+from maskline_train.data.canvas import resize_image
 from maskline_train.data.images import Pixels
+from maskline_train.data.resizing import Size, scaled_size
 from maskline_train.data.rle_masks import RleMasks
 from maskline_train.spec import PreprocessingSpec
 
@@ -67,7 +68,7 @@ def augment(
     low, high = augmentation.shorter_side_px or (spec.shorter_side_px, spec.shorter_side_px)
     shorter_side_px = int(rng.integers(low, high + 1))
     size = sample.image.shape[0], sample.image.shape[1]
-    sample = resize(sample, scaled_size(size, shorter_side_px, spec.longer_side_px))
+    sample = resize(sample, scaled_size(size, shorter_side_px, spec.longer_side_px, spec.size_rule), spec)
     if rng.random() < augmentation.flip_probability:
         sample = flip_horizontal(sample, flip_order)
     if augmentation.colour_strength > 0:
@@ -104,10 +105,10 @@ def flip_horizontal(sample: Sample, flip_order: Sequence[int] = ()) -> Sample:
     )
 
 
-def resize(sample: Sample, size: Size) -> Sample:
+def resize(sample: Sample, size: Size, spec: PreprocessingSpec) -> Sample:
     """Resize to `size`; objects of which no mask pixel is left are dropped.
 
-    The image by Pillow's antialiased bilinear filter, masks by the nearest pixel centre, boxes and keypoints by the
+    The image by the filter of the spec, masks by the nearest pixel centre, boxes and keypoints by the
     exact factors.
     """
     height, width = sample.image.shape[:2]
@@ -122,7 +123,7 @@ def resize(sample: Sample, size: Size) -> Sample:
     keypoints = None
     if sample.keypoints is not None:
         keypoints = (sample.keypoints * np.array([*scale[:2], 1.0])).astype(np.float32)[kept]
-    return Sample(resize_image(sample.image, size), boxes[kept], sample.labels[kept], masks[kept], keypoints)
+    return Sample(resize_image(sample.image, size, spec), boxes[kept], sample.labels[kept], masks[kept], keypoints)
 
 
 def recolour(image: Pixels, brightness: float, contrast: float, saturation: float) -> Pixels:

@@ -19,8 +19,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from maskline_train.data.canvas import image_info, pad_image, resize_image, rounded_up, scaled_size
+from maskline_train.data.canvas import image_info, pad_image, resize_image, rounded_up
 from maskline_train.data.images import Pixels
+from maskline_train.data.resizing import scaled_size
 from maskline_train.model.heads.box_head import image_candidates, suppress
 from maskline_train.model.heads.keypoint_head import decode_heatmaps
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
@@ -125,8 +126,8 @@ def _prepare(image: Pixels, view: View, spec: PreprocessingSpec) -> tuple[Pixels
     """The canvas [H, W, 3] and image_info [6] of a view; padded to a multiple of `side_multiple` alone."""
     original = image.shape[0], image.shape[1]
     shorter, longer = (round(side * view.scale) for side in (spec.shorter_side_px, spec.longer_side_px))
-    size = scaled_size(original, shorter, longer)
-    pixels = resize_image(image, size)
+    size = scaled_size(original, shorter, longer, spec.size_rule)
+    pixels = resize_image(image, size, spec)
     if view.flipped:
         pixels = np.ascontiguousarray(pixels[:, ::-1])
     return pad_image(pixels, rounded_up([size], spec.side_multiple)), image_info(size, original)

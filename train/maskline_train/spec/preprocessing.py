@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 from maskline_train.spec.from_json import check
 
@@ -21,6 +22,11 @@ class PreprocessingSpec:
     The canvas is either the smallest of `canvases` that holds the image, which a server can batch and an engine can be
     built for, or, with `canvas_multiple`, the image's own size with each side rounded up to a multiple of that number,
     as detectron2 and torchvision pad: 32 for a pyramid, 1 for no padding at all (detectron2's C4 models).
+
+    A network answers best on pictures that were resized as those it was trained on. `resize_filter` is `pillow`
+    (bilinear, antialiased: detectron2, maskrcnn-benchmark), `cv2` (OpenCV's INTER_LINEAR on uint8, not antialiased:
+    mmdetection) or `torch` (PyTorch's bilinear on floats, not antialiased, here rounded to uint8: torchvision).
+    `size_rule` says how the sides become whole numbers: `round` (mmdetection), `floor` (torchvision) or `detectron2`.
     """
 
     shorter_side_px: int = 800
@@ -29,6 +35,8 @@ class PreprocessingSpec:
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)  # ImageNet means used by torchvision, times 255
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     canvas_multiple: int | None = None  # in place of `canvases`, which is then empty
+    resize_filter: Literal["pillow", "cv2", "torch"] = "pillow"
+    size_rule: Literal["round", "floor", "detectron2"] = "round"
 
     def __post_init__(self) -> None:
         check(self.shorter_side_px > 0, "preprocessing.shorter_side_px", self.shorter_side_px, "at least 1")

@@ -26,6 +26,7 @@ MANIFEST = Description(
 SPEC_FORMAT = "maskline-model/1"
 LOW = ("FP16", "BF16")  # what the features of typed stages travel in
 DTYPES = ("UINT8", "INT32", "FP32", *LOW)
+_RESIZE_FILTERS, _SIZE_RULES = ("pillow", "cv2", "torch"), ("round", "floor", "detectron2")
 # Of a spec -> what the heads read. A dilated C5 has another stride, which the shapes say.
 FEATURES = {"fpn": ("p2", "p3", "p4", "p5"), "c4": ("c4",), "c5": ("c5",), "dc5": ("c5",)}
 
@@ -62,12 +63,16 @@ class Preprocessing:
         shorter_side_px, longer_side_px: what an image is resized to.
         canvases: (height, width); none where `canvas_multiple` is a number.
         canvas_multiple: each image has a canvas of its own, its sides rounded up to a multiple of this number.
+        resize_filter: `pillow`, `cv2` or `torch`.
+        size_rule: `round`, `floor` or `detectron2`.
     """
 
     shorter_side_px: int
     longer_side_px: int
     canvases: tuple[tuple[int, int], ...]
     canvas_multiple: int | None
+    resize_filter: str
+    size_rule: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +204,11 @@ def _preprocessing(data: dict[str, Any]) -> Preprocessing:
     sides = [int(data["shorter_side_px"]), int(data["longer_side_px"]), *(side for pair in canvases for side in pair)]
     if min(*sides, 1 if multiple is None else int(multiple)) < 1:
         raise ValueError(f"got preprocessing {data}, expected positive sides")
-    return Preprocessing(sides[0], sides[1], canvases, None if multiple is None else int(multiple))
+    resizing = data.get("resize_filter", "pillow"), data.get("size_rule", "round")  # likewise
+    if resizing[0] not in _RESIZE_FILTERS or resizing[1] not in _SIZE_RULES:
+        known = f"a resize_filter of {', '.join(_RESIZE_FILTERS)}, a size_rule of {', '.join(_SIZE_RULES)}"
+        raise ValueError(f"got resize_filter {resizing[0]!r}, size_rule {resizing[1]!r}, expected {known}")
+    return Preprocessing(sides[0], sides[1], canvases, None if multiple is None else int(multiple), *resizing)
 
 
 def tensor(data: dict[str, Any]) -> Tensor:

@@ -126,7 +126,7 @@ def _write(artifact: Artifact, engines: Engines | None, folder: Path) -> Reposit
     """Fill an empty folder; returns its description, which is written last."""
     models, backends = sources()
     shutil.copytree(models, folder / "models", ignore=_IGNORED)
-    libraries.write_host_library(folder)
+    libraries.write_host_library(folder, artifact.preprocessing.resize_filter)
     if engines is None:
         shutil.copytree(backends, folder / "backends", ignore=_IGNORED)
         libraries.write_backend_libraries(folder)
@@ -225,6 +225,8 @@ def _preprocessing(artifact: Artifact) -> dict[str, str]:
         "longer_side_px": str(spec.longer_side_px),
         "canvases": ",".join(f"{height}x{width}" for height, width in spec.canvases),
         "canvas_multiple": "" if spec.canvas_multiple is None else str(spec.canvas_multiple),
+        "size_rule": spec.size_rule,
+        "resize_filter": spec.resize_filter,
     }
 
 

@@ -1,9 +1,10 @@
 """Brings our compiled libraries into a repository, where they are to be had.
 
-The step `postprocess` encodes masks with libmaskline_host.so; without it numpy does, to the same bytes. The
-`onnxruntime` backend runs our ops by libmaskline_ort.so; without it their bodies run, which find the same. And the
-backend itself is libtriton_onnxruntime.so, in the server's process, where that finds ONNX Runtime's library; without it
-each stage has a process of Python, and what goes from one to the next is copied through shared memory.
+The step `postprocess` encodes masks with libmaskline_host.so, and `preprocess` resizes with it where the filter is not
+Pillow's; without it numpy does both, to the same bytes. The `onnxruntime` backend runs our ops by libmaskline_ort.so;
+without it their bodies run, which find the same. And the backend itself is libtriton_onnxruntime.so, in the server's
+process, where that finds ONNX Runtime's library; without it each stage has a process of Python, and what goes from one
+to the next is copied through shared memory.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import maskline_host
 from maskline_serve.errors import RepositoryError
 from maskline_serve.repository.on_disk import Repository
 
-_FOLDER = PurePosixPath("models/postprocess/1/maskline_host")
-_BINDING = ("__init__.py", "library.py", "mask_rle.py")  # what `postprocess` needs of the package
+_MASKS = PurePosixPath("models/postprocess/1/maskline_host")
+_RESIZING = PurePosixPath("models/preprocess/1/maskline_host")
+_BINDING = ("__init__.py", "library.py")  # what both steps need of the package, beside a file of their own
 _LIBRARY = "libmaskline_host.so"
 # Inside a repository.
-HOST_PLACE = (_FOLDER / _LIBRARY).as_posix()
+HOST_PLACE = (_MASKS / _LIBRARY).as_posix()
+RESIZING_PLACE = (_RESIZING / _LIBRARY).as_posix()
 CUSTOM_OPS_PLACE = "backends/onnxruntime/libmaskline_ort.so"
 BACKEND_PLACE = "backends/onnxruntime/libtriton_onnxruntime.so"
 
@@ -41,17 +44,24 @@ def slower(repository: Repository) -> list[str]:
     return [text for place, text in wanted.items() if place not in repository.files]
 
 
-def write_host_library(folder: Path) -> None:
+def write_host_library(folder: Path, resize_filter: str) -> None:
     """Copy the library and its binding, if there is one, into a repository that is being written.
+
+    Args:
+        folder: the repository, which has its models.
+        resize_filter: of its network; the step `preprocess` has no use for the library where it is `pillow`.
 
     Raises:
         RepositoryError: $MASKLINE_HOST_LIBRARY names no file.
     """
     library = _found(maskline_host.library_path)
-    if library is not None:
-        target = folder / _FOLDER
+    if library is None:
+        return
+    wanted = {_MASKS: "mask_rle.py"} | ({} if resize_filter == "pillow" else {_RESIZING: "resize.py"})
+    for place, binding in wanted.items():
+        target = folder / place
         target.mkdir()
-        for name in _BINDING:
+        for name in (*_BINDING, binding):
             shutil.copyfile(Path(maskline_host.__file__).parent / name, target / name)
         shutil.copyfile(library, target / _LIBRARY)
 

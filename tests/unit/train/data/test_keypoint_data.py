@@ -159,7 +159,7 @@ def test_resizing_scales_each_axis_and_drops_keypoints_with_their_object() -> No
     masks[1, 0, 0] = 1  # between the pixel centres that are kept
     keypoints = np.array([[[10, 20, 2]], [[0.5, 0.5, 2]]], np.float32)
     boxes = np.array([[10, 10, 30, 30], [0, 0, 1, 1]], np.float32)
-    out = resize(Sample(np.zeros((40, 40, 3), np.uint8), boxes, np.array([5, 6]), masks, keypoints), (10, 20))
+    out = resize(Sample(np.zeros((40, 40, 3), np.uint8), boxes, np.array([5, 6]), masks, keypoints), (10, 20), SPEC)
     assert out.labels.tolist() == [5]
     assert out.keypoints is not None
     assert out.keypoints.tolist() == [[[5, 5, 2]]]

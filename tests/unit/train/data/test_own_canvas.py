@@ -101,7 +101,7 @@ def test_canvases_worked_out_by_hand(size: tuple[int, int], multiple: int, canva
     pixels, info = preprocess(image, spec)
     height, width = resized_by_hand(size, spec)
     assert pixels.shape == (*canvas, 3)
-    np.testing.assert_array_equal(pixels[:height, :width], resize_image(image, (height, width)))
+    np.testing.assert_array_equal(pixels[:height, :width], resize_image(image, (height, width), spec))
     assert not pixels[height:].any()
     assert not pixels[:, width:].any()
     np.testing.assert_array_equal(info, np.array([height, width, height / size[0], width / size[1], *size], np.float32))

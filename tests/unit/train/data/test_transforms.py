@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from maskline_train.data.canvas import scaled_size
+from maskline_train.data.resizing import scaled_size
 from maskline_train.data.transforms import Augmentation, Sample, augment, flip_horizontal, recolour, resize
 from maskline_train.spec import PreprocessingSpec
 
@@ -52,7 +52,7 @@ def test_a_flip_moves_boxes_exactly_with_their_masks_and_undoes_itself(sample):
 @settings(max_examples=60, deadline=None)
 def test_enlarged_boxes_are_the_tight_boxes_of_enlarged_masks(sample, scale_y, scale_x):
     height, width = round(sample.image.shape[0] * scale_y), round(sample.image.shape[1] * scale_x)
-    resized = resize(sample, (height, width))
+    resized = resize(sample, (height, width), SPEC)
     assert resized.image.shape == (height, width, 3)
     assert resized.labels.tolist() == sample.labels.tolist()
     assert_tight(resized)
@@ -62,7 +62,7 @@ def test_enlarged_boxes_are_the_tight_boxes_of_enlarged_masks(sample, scale_y, s
 @settings(max_examples=100, deadline=None)
 def test_so_are_rectangles_at_any_size_and_only_those_below_a_pixel_are_lost(sample, height, width):
     """Not ellipses: shrinking may step over the row that holds their tip, however far it reaches."""
-    resized = resize(sample, (height, width))
+    resized = resize(sample, (height, width), SPEC)
     assert_tight(resized)
     scale = np.array([width / sample.image.shape[1], height / sample.image.shape[0]])
     sides = (sample.boxes[:, 2:] - sample.boxes[:, :2]) * scale
@@ -100,7 +100,7 @@ def test_an_object_whose_mask_vanishes_is_dropped():
     masks[0, 1, 1] = 1  # not at the centre of any pixel of a quarter of the size
     masks[1, 8:30, 8:30] = 1
     boxes = np.array([tight_box(mask) for mask in masks], np.float32)
-    out = resize(Sample(np.zeros((40, 40, 3), np.uint8), boxes, np.array([5, 6]), masks), (10, 10))
+    out = resize(Sample(np.zeros((40, 40, 3), np.uint8), boxes, np.array([5, 6]), masks), (10, 10), SPEC)
     assert out.labels.tolist() == [6]
     assert out.boxes.tolist() == [[2, 2, 7.5, 7.5]]
 
@@ -129,7 +129,7 @@ def test_shorter_sides_cover_the_whole_range():
     augmentation = Augmentation(shorter_side_px=(60, 63))
     seen = {augment(sample, augmentation, SPEC, np.random.default_rng(i)).image.shape[0] for i in range(60)}
     assert seen == {60, 61, 62, 63}
-    assert scaled_size((64, 80), 60, 200) == (60, 75)
+    assert scaled_size((64, 80), 60, 200, "round") == (60, 75)
 
 
 def test_recolour_with_ones_changes_nothing_and_zero_brightness_is_black():

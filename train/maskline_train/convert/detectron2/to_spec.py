@@ -99,7 +99,7 @@ def _preprocessing(found: Architecture, config: Values, order: ChannelOrder) -> 
     mean, std = (tuple(map(float, config[f"MODEL.PIXEL_{name}"][turned])) for name in ("MEAN", "STD"))
     # `size_divisibility`: the pyramid's is the stride of its last level of the body, other bodies have none.
     multiple = CANVAS_MULTIPLE if found.features == "fpn" else 1
-    return PreprocessingSpec(shorter, longer, (), mean, std, multiple)  # type: ignore[arg-type]
+    return PreprocessingSpec(shorter, longer, (), mean, std, multiple, size_rule="detectron2")  # type: ignore[arg-type]
 
 
 def _backbone(found: Architecture, config: Values) -> BackboneSpec:

@@ -1,4 +1,4 @@
-"""Image files to network canvases, numpy and Pillow only. Ref: docs/architecture.md, "Preprocessing".
+"""Image files to network canvases. Ref: docs/architecture.md, "Preprocessing".
 
 Letters: B images, H W canvas. Sizes are (height, width) in pixels.
 """
@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-Size = tuple[int, int]
-UInt8 = npt.NDArray[np.uint8]
+from .filters import Resizer
+from .resizing import SIZE_RULES, Size, SizeRule, UInt8, scaled_size
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 _STRIP_ROWS = 64  # of at most 20 000 px: 10 MB as float64
@@ -53,12 +53,14 @@ class Geometry:
         shorter_side_px, longer_side_px: what an image is resized to.
         canvases: (height, width); none where `canvas_multiple` is a number.
         canvas_multiple: images keep their size, and their canvas has sides rounded up to a multiple of this number.
+        size_rule: how the sides of a resized image become whole numbers.
     """
 
     shorter_side_px: int
     longer_side_px: int
     canvases: tuple[Size, ...]
     canvas_multiple: int | None = None
+    size_rule: SizeRule = "round"
 
     def ordered_canvases(self) -> list[Size]:
         """Canvases by area, ties as listed."""
@@ -66,8 +68,7 @@ class Geometry:
 
     def resized_size(self, original: Size) -> Size:
         """Size of the picture on the canvas; at least 1 x 1, cut to the largest canvas of a list when none holds it."""
-        scale = min(self.shorter_side_px / min(original), self.longer_side_px / max(original))
-        height, width = (max(1, math.floor(side * scale + 0.5)) for side in original)
+        height, width = scaled_size(original, self.shorter_side_px, self.longer_side_px, self.size_rule)
         if self.canvas_multiple is None and _first_that_holds(self.ordered_canvases(), [(height, width)]) is None:
             last = self.ordered_canvases()[-1]
             height, width = min(height, last[0]), min(width, last[1])
@@ -104,14 +105,18 @@ def geometry_of(parameters: dict[str, str]) -> Geometry:
         ValueError: one is missing or wrong, or both `canvases` and `canvas_multiple` are set; the text names it.
     """
     sides = whole_number(parameters, "shorter_side_px"), whole_number(parameters, "longer_side_px")
+    named = parameters.get("size_rule", "")
+    rule = next((known for known in SIZE_RULES if known == named), None)
+    if rule is None:
+        raise ValueError(f"size_rule: got {named!r}, expected one of {', '.join(SIZE_RULES)}")
     canvases, multiple = parameters.get("canvases", ""), parameters.get("canvas_multiple", "")
     if not multiple:
-        return Geometry(*sides, parse_canvases(canvases))
+        return Geometry(*sides, parse_canvases(canvases), size_rule=rule)
     if canvases:
         raise ValueError(
             f"canvases: got {canvases!r} beside canvas_multiple {multiple!r}, expected one; empty the other"
         )
-    return Geometry(*sides, (), whole_number(parameters, "canvas_multiple"))
+    return Geometry(*sides, (), whole_number(parameters, "canvas_multiple"), rule)
 
 
 def whole_number(parameters: dict[str, str], key: str) -> int:
@@ -232,8 +237,14 @@ def _over_black(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
 
 
-def prepare(data: bytes, geometry: Geometry, limits: Limits) -> tuple[UInt8, Size]:
+def prepare(data: bytes, geometry: Geometry, limits: Limits, resize: Resizer) -> tuple[UInt8, Size]:
     """Decode and resize one file.
+
+    Args:
+        data: the file.
+        geometry: the sizes wanted.
+        limits: what is refused before decoding.
+        resize: what `filters.choose` gave; not called where the size stays.
 
     Returns:
         The picture as it lies on the canvas, [resized_h, resized_w, 3] uint8 RGB, and the original size.
@@ -243,10 +254,8 @@ def prepare(data: bytes, geometry: Geometry, limits: Limits) -> tuple[UInt8, Siz
     """
     image = load_rgb(data, limits)
     original = (image.height, image.width)
-    height, width = geometry.resized_size(original)
-    if (height, width) != original:
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image), original
+    resized = geometry.resized_size(original)
+    return np.asarray(image) if resized == original else resize(image, resized), original
 
 
 def compose(

@@ -11,7 +11,7 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 from PIL import Image
 
-from . import images
+from . import filters, images
 
 # Pillow gives the interpreter free while it decodes and resizes. More threads than this would only raise the peak
 # of memory: a picture of 48 megapixels takes 210 (JPEG) to 740 MiB (WebP) while it is decoded.
@@ -31,8 +31,10 @@ class TritonPythonModel:
         try:
             self._geometry = images.geometry_of(text)
             self._limits = images.Limits(*(images.whole_number(text, key) for key in limits))
+            self._resize, resizer = filters.choose(text.get("resize_filter", ""))
         except ValueError as error:
             raise pb_utils.TritonModelException(f"preprocess: config.pbtxt: parameter {error}") from error
+        pb_utils.Logger.log_info(f"preprocess: {resizer}")
         # Our limits take the place of Pillow's, which would print a warning from 89 megapixels on.
         Image.MAX_IMAGE_PIXELS = None
         self._threads = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1), "decode")
@@ -63,7 +65,7 @@ class TritonPythonModel:
 
     def _prepare(self, file: bytes) -> Any:
         try:
-            return images.prepare(file, self._geometry, self._limits)
+            return images.prepare(file, self._geometry, self._limits, self._resize)
         except Exception as error:  # whatever it is, it must not fail the other images
             return error
 

@@ -1,0 +1,1 @@
+../../../triton_repo/models/preprocess/1/resizing.py
