@@ -16,7 +16,7 @@ FILE = "libmaskline_host.so"
 CUSTOM_OPS_FILE = "libmaskline_ort.so"
 BACKEND_FILE = "libtriton_onnxruntime.so"
 VARIABLE = "MASKLINE_HOST_LIBRARY"
-INTERFACE = 20261126  # kINTERFACE of plugins/common/c_head.h
+INTERFACE = 20261127  # kINTERFACE of plugins/common/c_head.h
 _HERE = Path(__file__).resolve().parent
 # Beside this package in a wheel or a model repository; where `make plugins` builds it in a checkout.
 _PLACES = (_HERE / FILE, _HERE.parents[1] / "build" / "plugins" / FILE)
