@@ -278,8 +278,8 @@ def mask_value(mask: npt.ArrayLike, v: float, u: float) -> float:
 
 
 def paste_values(mask: npt.ArrayLike, box: Sequence[float], size: tuple[int, int]) -> Float:
-    """The mask of one box resampled at the pixel centres of a (height, width) image, before the threshold."""
-    cells = np.asarray(mask, np.float64)
+    """Probabilities in a box resampled at the pixel centres of a (height, width) image, before the threshold."""
+    cells = np.clip(np.nan_to_num(np.asarray(mask, np.float64), nan=0.0), 0, 1)
     side = cells.shape[0]
     out = np.zeros(size)
     width, height = box[2] - box[0], box[3] - box[1]
@@ -293,8 +293,8 @@ def paste_values(mask: npt.ArrayLike, box: Sequence[float], size: tuple[int, int
 
 
 def paste_mask(mask: npt.ArrayLike, box: Sequence[float], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """The paste rule of docs/architecture.md: pixels whose resampled value is 127.5 or 1e-6 less."""
-    return paste_values(mask, box, size) >= 127.5 - 1e-6
+    """The paste rule of docs/architecture.md: pixels whose resampled value is 0.5 or 2^-28 less."""
+    return paste_values(mask, box, size) >= 0.5 - 2**-28
 
 
 def encode_rle(mask: npt.ArrayLike) -> list[int]:

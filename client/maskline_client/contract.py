@@ -55,7 +55,7 @@ BOXES = TensorSpec("boxes", "FP32", ("D", 4))
 SCORES = TensorSpec("scores", "FP32", ("D",))
 LABELS = TensorSpec("labels", "INT32", ("D",))
 MASK_RLE = TensorSpec("mask_rle", "BYTES", ("D",))
-MASKS = TensorSpec("masks", "UINT8", ("D", "M", "M"))
+MASKS = TensorSpec("masks", "FP32", ("D", "M", "M"))
 KEYPOINTS = TensorSpec("keypoints", "FP32", ("D", "J", 3))
 IMAGE_SIZE = TensorSpec("image_size", "INT32", (2,))
 

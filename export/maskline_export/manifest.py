@@ -109,11 +109,22 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _check_masks(folder: Path, manifest: Manifest) -> None:
+    """Raise ContractError for an artifact of an earlier release, whose masks are whole numbers of 255 (UINT8)."""
+    found = [tensor for stage in manifest.stages.values() for tensor in stage.outputs if tensor.name == "masks"]
+    if wrong := [tensor.dtype for tensor in found if tensor.dtype != "FP32"]:
+        raise ContractError(
+            f"{folder}: got masks {wrong[0]} of maskline {manifest.maskline}, expected FP32, probabilities, as of this "
+            "release; export the checkpoint again with `maskline-export onnx`"
+        )
+
+
 def load_artifact(folder: Path) -> Manifest:
     """The manifest of an artifact whose files are all there and unchanged.
 
     Raises:
-        ContractError: not an artifact folder, another format, a file missing, or a file with another hash.
+        ContractError: not an artifact folder, another format, masks of an earlier release, a file missing, or a file
+            with another hash.
     """
     try:
         data = json.loads((folder / FILE).read_text(encoding="utf-8"))
@@ -126,6 +137,7 @@ def load_artifact(folder: Path) -> Manifest:
     if not isinstance(data, dict):
         raise ContractError(f"{folder / FILE}: got a JSON {type(data).__name__}, expected an object")
     manifest = Manifest.from_dict(data)
+    _check_masks(folder, manifest)
     entries: list[LabelsInfo | StageInfo] = [manifest.labels, *manifest.stages.values()]
     for entry in entries:
         path = folder / entry.file

@@ -31,13 +31,12 @@ struct MaskRLEAttributes
     }
 };
 
-//! What the masks are given as; each holds the whole numbers 0..255 exactly.
+//! What the probabilities of masks are given as.
 enum class MaskType : int
 {
-    kUINT8 = 0,
-    kFLOAT32 = 1,
-    kFLOAT16 = 2,
-    kBFLOAT16 = 3,
+    kFLOAT32 = 0,
+    kFLOAT16 = 1,
+    kBFLOAT16 = 2,
 };
 
 //! Sizes of one call.

@@ -17,7 +17,7 @@ extern "C"
         std::int32_t detections; //!< D
         std::int32_t side;       //!< M
         std::int32_t maxCounts;
-        std::int32_t maskType; //!< a maskline::MaskType; the host takes 0, uint8, alone
+        std::int32_t maskType; //!< a maskline::MaskType; the host takes 0, float32, alone
     };
 }
 
@@ -36,7 +36,7 @@ inline std::string read(
     if (config.maskType < 0 || config.maskType > static_cast<std::int32_t>(MaskType::kBFLOAT16))
     {
         return "type of the masks: got " + std::to_string(config.maskType)
-            + ", expected 0 (uint8), 1 (float32), 2 (float16) or 3 (bfloat16)";
+            + ", expected 0 (float32), 1 (float16) or 2 (bfloat16)";
     }
     type = static_cast<MaskType>(config.maskType);
     attributes.maxCounts = config.maxCounts;

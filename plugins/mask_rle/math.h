@@ -21,20 +21,18 @@ namespace mask_rle
 
 //! The largest mask side: a bit for each of its M + 1 stretches in one 64-bit word.
 constexpr int kMAX_SIDE = 63;
-//! Cells are whole numbers, and from this one on they are inside. Between cells that are all inside, or all outside,
-//! no value is on the other side of the threshold.
-constexpr int kINSIDE = 128;
-//! Probability 0.5 on the scale of 255. The rule says ">=": the little less keeps a value that is 127.5 but for
-//! rounding (errors near 1e-12) on the inner side.
-constexpr double kTHRESH = 127.5 - 1e-6;
+//! The rule says ">= 0.5": the little less, 2^-28, keeps a value that is 0.5 but for rounding (errors near 1e-13) on
+//! the inner side. The largest float32 below 0.5 is 2^-25 less, so cells are below the threshold exactly where they are
+//! below 0.5; between cells that are all inside, or all outside, no value is on the other side of it.
+constexpr double kTHRESH = 0.5 - 0x1p-28;
 //! The same for a pixel centre that lies on the edge of a box.
 constexpr double kEDGE_PX = 1e-7;
 
-//! The whole number 0..255 that an element of a mask stands for, whatever it is; 0 for NaN.
-MASKLINE_HD float levelOf(float value)
+//! The probability 0..1 that an element of a mask stands for, whatever it is; 0 for NaN.
+MASKLINE_HD float probabilityOf(float value)
 {
     float const positive = value > 0.0F ? value : 0.0F;
-    return rintf(positive < 255.0F ? positive : 255.0F);
+    return positive < 1.0F ? positive : 1.0F;
 }
 
 //! The product, rounded: never part of a fused multiply-add.

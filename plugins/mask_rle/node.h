@@ -12,7 +12,7 @@ namespace maskline
 {
 
 //! `MaskRLE(masks [B,D,M,M], boxes [B,D,4], num_detections [B,1] int32, image_info [B,6]) -> counts [B,D,max_counts]
-//! int32, num_counts [B,D] int32, image_boxes [B,D,4]`; masks are FLOAT, HALF or BF16 (plugins take no UINT8).
+//! int32, num_counts [B,D] int32, image_boxes [B,D,4]`; masks are FLOAT, HALF or BF16.
 struct MaskRLENode
 {
     using Attributes = MaskRLEAttributes;

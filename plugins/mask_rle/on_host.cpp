@@ -2,8 +2,8 @@
 
 #include "common/host/elements.h"
 #include "mask_rle/host/op.h"
-#include "mask_rle/math.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -13,27 +13,23 @@ namespace maskline
 namespace
 {
 
-//! The whole numbers that the elements of masks stand for.
+//! Masks of another type as float32.
 template <typename Element>
-std::vector<std::uint8_t> levelsOf(void const* masks, std::int64_t count)
+std::vector<float> widened(Call const& call)
 {
-    auto const* const raw = static_cast<typename Element::Raw const*>(masks);
-    std::vector<std::uint8_t> levels(static_cast<std::size_t>(count));
-    for (std::size_t i = 0; i < levels.size(); ++i)
-    {
-        levels[i] = static_cast<std::uint8_t>(mask_rle::levelOf(Element::load(raw[i])));
-    }
-    return levels;
+    auto const* const raw = call.input<typename Element::Raw>(0);
+    std::vector<float> masks(static_cast<std::size_t>(volume(call.shapes[0])));
+    std::transform(raw, raw + masks.size(), masks.begin(), Element::load);
+    return masks;
 }
 
-std::vector<std::uint8_t> levelsOf(Call const& call)
+std::vector<float> widened(Call const& call)
 {
-    auto const count = volume(call.shapes[0]);
     switch (call.type)
     {
-    case RealType::kFLOAT16: return levelsOf<HalfElement>(call.inputs[0], count);
-    case RealType::kBFLOAT16: return levelsOf<BFloat16Element>(call.inputs[0], count);
-    default: return levelsOf<Float32Element>(call.inputs[0], count);
+    case RealType::kFLOAT16: return widened<HalfElement>(call);
+    case RealType::kBFLOAT16: return widened<BFloat16Element>(call);
+    default: return {};
     }
 }
 
@@ -41,10 +37,10 @@ std::vector<std::uint8_t> levelsOf(Call const& call)
 
 void MaskRLEOnHost::run(Attributes const& attributes, Call const& call)
 {
-    auto const levels = levelsOf(call);
+    auto const wide = widened(call);
     maskRLE(attributes, shapeOf(attributes, call.shapes),
-        {levels.data(), call.input<float>(1), call.input<std::int32_t>(2), call.input<float>(3),
-            call.output<std::int32_t>(0), call.output<std::int32_t>(1), call.output<float>(2)},
+        {wide.empty() ? call.input<float>(0) : wide.data(), call.input<float>(1), call.input<std::int32_t>(2),
+            call.input<float>(3), call.output<std::int32_t>(0), call.output<std::int32_t>(1), call.output<float>(2)},
         0);
 }
 

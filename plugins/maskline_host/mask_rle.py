@@ -15,16 +15,16 @@ import numpy.typing as npt
 from . import library
 
 MAX_SIDE = 63  # the largest M
-MASK_TYPES = ("uint8", "float32", "float16", "bfloat16")  # the kernel takes them all, the host uint8 alone
+MASK_TYPES = ("float32", "float16", "bfloat16")  # the kernel takes them all, the host float32 alone
 # First guess of a text: an object without holes has two counts a column, mostly of one character each.
 _GUESS_BYTES, _GUESS_BYTES_A_COLUMN = 256, 2
 
 
-def encode(masks: npt.NDArray[np.uint8], boxes: npt.ArrayLike, sizes: npt.ArrayLike, threads: int = 0) -> list[bytes]:
+def encode(masks: npt.NDArray[np.float32], boxes: npt.ArrayLike, sizes: npt.ArrayLike, threads: int = 0) -> list[bytes]:
     """COCO compressed RLE of every mask pasted into its box: what pycocotools writes, byte for byte.
 
     Args:
-        masks: [N,M,M] uint8, probability x 255; M up to `MAX_SIDE`.
+        masks: [N,M,M] float32, probabilities, clipped to 0..1 (NaN is 0); M up to `MAX_SIDE`.
         boxes: [N,4] float32 xyxy, px of the original image; one without area gives the empty mask.
         sizes: (height, width) of the original image, or one a mask as [N,2].
         threads: at most, as many as pay for themselves; 0: as many as the process may use.
@@ -104,7 +104,7 @@ class RunLengths(NamedTuple):
 
 
 def mask_rle(
-    masks: npt.NDArray[np.uint8],
+    masks: npt.NDArray[np.float32],
     boxes: npt.ArrayLike,
     num_detections: npt.ArrayLike,
     image_info: npt.ArrayLike,
@@ -114,7 +114,7 @@ def mask_rle(
     """The op MaskRLE, as the plugin does it.
 
     Args:
-        masks: [B,D,M,M] uint8, probability x 255; M up to `MAX_SIDE`.
+        masks: [B,D,M,M] float32, as of `encode`.
         boxes: [B,D,4] float32 xyxy, px of the canvas.
         num_detections: [B,1] int32.
         image_info: [B,6] float32, resized_h, resized_w, scale_y, scale_x, original_h, original_w.
@@ -137,7 +137,7 @@ def mask_rle(
         np.empty((images, detections), np.int32),
         np.empty((images, detections, 4), np.float32),
     )
-    config = config_of(images, detections, side, max_counts, "uint8")
+    config = config_of(images, detections, side, max_counts, "float32")
     library.check(
         library.load().maskline_host_mask_rle(
             ctypes.byref(config),
@@ -148,9 +148,9 @@ def mask_rle(
     return found
 
 
-def _as_masks(masks: npt.NDArray[Any], rank: int) -> npt.NDArray[np.uint8]:
-    """`masks` in C order; a cast would silently turn probabilities into zeros."""
-    if masks.dtype != np.uint8:
-        raise library.HostLibraryError(f"masks: got {masks.dtype}, expected uint8, probability x 255")
+def _as_masks(masks: npt.NDArray[Any], rank: int) -> npt.NDArray[np.float32]:
+    """`masks` in C order; a cast would silently take whole numbers of 255 for probabilities."""
+    if masks.dtype != np.float32:
+        raise library.HostLibraryError(f"masks: got {masks.dtype}, expected float32, probabilities 0 to 1")
     side = masks.shape[-1] if masks.ndim else 0
-    return library.as_array(masks, np.uint8, "masks", (*[None] * (rank - 2), side, side))
+    return library.as_array(masks, np.float32, "masks", (*[None] * (rank - 2), side, side))

@@ -86,7 +86,7 @@ def test_a_pure_wheel_holds_no_library_and_says_so(wheel: Path, tmp_path: Path) 
     zipfile.ZipFile(wheel).extractall(tmp_path / "packages")
     code = (
         "import numpy, maskline_host; from maskline_host import mask_rle; print(maskline_host.library_path())\n"
-        "try: mask_rle.encode(numpy.zeros((1, 2, 2), numpy.uint8), [[0, 0, 1, 1]], (2, 2))\n"
+        "try: mask_rle.encode(numpy.zeros((1, 2, 2), numpy.float32), [[0, 0, 1, 1]], (2, 2))\n"
         "except maskline_host.HostLibraryError as error: print(error)"
     )
     environment = {"PYTHONPATH": str(tmp_path / "packages"), "PATH": ""}

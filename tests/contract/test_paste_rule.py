@@ -1,7 +1,7 @@
 """The paste rule is one: evaluation, server, host library and the oracle give what exact fractions give, ties included.
 
-Masks of 0 and 255 in boxes of eighths of a pixel (exact in float32, which the library takes) reach 127.5 exactly at
-many pixel centres: sums in float64 miss it there by rounding, on either side.
+Masks of eighths in boxes of eighths of a pixel (exact in float32) reach 0.5 exactly at many pixel centres: sums in
+float64 miss it there by rounding, on either side.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from support.serving import model_files
 ROOT = Path(__file__).parents[2]
 server = model_files.load("models/postprocess/1/rle.py")
 
-Mask = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.float32]
 Box = tuple[float, float, float, float]
 Size = tuple[int, int]
 SIDES = (1, 2, 5, 14, 28)
@@ -32,11 +32,13 @@ CASES = 3000
 
 
 def case(seed: int) -> tuple[Mask, Box, Size]:
-    """A mask of 0 and 255, a box of eighths that may leave the image or have no area, and the image's size."""
+    """A mask of 0 and 1 or of eighths, a box of eighths, perhaps beyond the image or without area, the image's size."""
     rng = np.random.default_rng(seed)
     height, width = (int(side) for side in rng.integers(1, 40, 2))
     side = int(rng.choice(SIDES))
-    mask = (rng.random((side, side)) < rng.choice([0.3, 0.5, 0.9, 1.0])).astype(np.uint8) * 255
+    mask = (rng.random((side, side)) < rng.choice([0.3, 0.5, 0.9, 1.0])).astype(np.float32)
+    if rng.random() < 0.25:
+        mask *= rng.integers(0, 9, mask.shape).astype(np.float32) / 8
     step = int(rng.choice([1, 2, 4, 8]))  # eighths, quarters, halves, whole pixels
     corners = [rng.integers(-16, 8 * limit + 16, 2) // step * step / 8 for limit in (width, height)]
     (x0, x1), (y0, y1) = (sorted(float(value) for value in pair) for pair in corners)
@@ -59,14 +61,14 @@ def weights(start: float, end: float, side: int, limit: int) -> tuple[npt.NDArra
 
 
 def exact(mask: Mask, box: Box, size: Size) -> tuple[npt.NDArray[np.bool_], int]:
-    """The pixels by the rule in whole numbers, and how many of them are 127.5 exactly."""
+    """The pixels by the rule in whole numbers, and how many of them are 0.5 exactly."""
     x0, y0, x1, y1 = box
     if x1 <= x0 or y1 <= y0:
         return np.zeros(size, bool), 0
     by_row, rows = weights(y0, y1, len(mask), size[0])
     by_column, columns = weights(x0, x1, len(mask), size[1])
-    assert 2 * 255 * rows * columns < 2**62
-    twice, one = 2 * (by_row @ mask.astype(np.int64) @ by_column.T), 255 * rows * columns
+    assert 16 * rows * columns < 2**62
+    twice, one = 2 * (by_row @ (8 * mask).astype(np.int64) @ by_column.T), 8 * rows * columns
     return twice >= one, int((twice == one).sum())
 
 
@@ -117,21 +119,21 @@ def test_the_cases_have_ties(answers: list[tuple[npt.NDArray[np.bool_], int]]) -
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 @pytest.mark.parametrize("along", ["x", "y"])
 def test_a_centre_a_rounding_outside_its_box_is_on_the_edge(name: str, along: str) -> None:
-    """The first centre lies one step of float32 (6e-8 px) before the box; the value there is 127.5 - 7.6e-7."""
+    """The first centre lies one step of float32 (6e-8 px) before the box; the value there is 0.5 - 3e-9."""
     low = float(np.nextafter(np.float32(0.5), np.float32(1)))
     box, size = ((low, -20.0, 40.5, 24.0), (4, 41)) if along == "x" else ((-20.0, low, 24.0, 40.5), (41, 4))
-    assert IMPLEMENTATIONS[name](np.full((2, 2), 255, np.uint8), box, size).all()
+    assert IMPLEMENTATIONS[name](np.ones((2, 2), np.float32), box, size).all()
 
 
 def test_the_constants_are_the_same_everywhere() -> None:
     text = (ROOT / "plugins" / "mask_rle" / "math.h").read_text(encoding="utf-8")
-    thresh = re.search(r"kTHRESH = ([\d.]+) - (1e-\d+);", text)
+    thresh = re.search(r"kTHRESH = 0\.5 - (0x1p-\d+);", text)
     edge = re.search(r"kEDGE_PX = (1e-\d+);", text)
     assert thresh is not None
     assert edge is not None
-    plugin = (float(thresh[1]) - float(thresh[2]), float(edge[1]))
-    assert plugin == (server.THRESH, server._EDGE_PX) == (paste.THRESH, paste._EDGE_PX) == (127.5 - 1e-6, 1e-7)
+    plugin = (0.5 - float.fromhex(thresh[1]), float(edge[1]))
+    assert plugin == (server.THRESH, server._EDGE_PX) == (paste.THRESH, paste._EDGE_PX) == (0.5 - 2**-28, 1e-7)
     page = (
         (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("(the paste rule)")[1].split("\n## ")[0]
     )
-    assert {"127.5", "1e-6", "1e-7"} <= set(re.findall(r"\d[\d.]*(?:e-\d)?\d?", page))
+    assert {"0.5", "2^-28", "1e-7"} <= set(re.findall(r"\d[\d.]*(?:e-\d|\^-\d+)?\d?", page))

@@ -18,7 +18,7 @@ def test_the_server_encodes_the_same_bytes_as_evaluation(size: tuple[int, int], 
     corners = np.sort(rng.uniform(-0.1, 1.1, (24, 2, 2)), axis=1) * [width, height]
     boxes = np.clip(corners.reshape(24, 4), 0, [width, height, width, height]).astype(np.float32)
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
-    blob = 160 * (1.4 - np.hypot(y, x))  # crosses one half well inside the grid
-    masks = np.clip(blob + rng.normal(0, 60, (24, side, side)), 0, 255).astype(np.uint8)
+    blob = 0.63 * (1.4 - np.hypot(y, x))  # crosses one half well inside the grid
+    masks = np.clip(blob + rng.normal(0, 0.24, (24, side, side)), 0, 1).astype(np.float32)
     expected = [entry["counts"] for entry in encode_masks(masks, boxes, size)]
     assert [rle.encode_mask(mask, box, size) for mask, box in zip(masks, boxes, strict=True)] == expected

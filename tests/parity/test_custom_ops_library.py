@@ -27,9 +27,8 @@ def test_the_stages_find_with_the_library_what_their_bodies_find(exported: Expor
         feeds = {value.name: tensors[value.name] for value in session.get_inputs()}
         for name, found in zip(names, session.run(names, feeds), strict=True):
             assert found.dtype == wanted[name].dtype
-            # masks are 255ths; boxes of up to 128 px and scores are float32 sums in another order
-            step = 1 if found.dtype == np.uint8 else 2e-4
-            np.testing.assert_allclose(found.astype(np.float64), wanted[name], rtol=1e-5, atol=step, err_msg=name)
+            # boxes of up to 128 px, scores and masks are float32 sums in another order
+            np.testing.assert_allclose(found.astype(np.float64), wanted[name], rtol=1e-5, atol=2e-4, err_msg=name)
             compared += found.size
         tensors |= wanted
     assert int(tensors["num_detections"].sum()) > 0

@@ -41,8 +41,8 @@ from support.processes.in_process import call
 
 TOLERANCE_PX = 2e-3  # as of the baseline's stages, tests/parity/test_stages.py
 TOLERANCE_SCORE = 3e-5  # logits of the order of 30, good to 1e-6 of that, through 50 layers
-MASK_LEVELS = 1  # a probability on the edge between two of 255 levels
-SMALLEST_SHARE = 0.999  # of mask cells within one level, of keypoints: two equal peaks may change places
+MASK_PROBABILITY = 1e-3  # as of the rows of verify/rows.py
+SMALLEST_SHARE = 0.999  # of mask cells so near, of keypoints: two equal peaks may change places
 SMALLEST_MATCH = 0.98  # of detections: two of a hundred may win or lose an overlap that lies on the threshold
 # RoIPool and RoIWarp jump by a cell where a box's edge is rounded the other way: one box in twenty, on the whole mask.
 SMALLEST_SHARE_QUANTISED = 0.9
@@ -181,8 +181,8 @@ def compare_image(ours: Detections, theirs: RawDetections, image: int, quantised
     np.testing.assert_allclose(theirs.scores[image, chosen], scores, atol=TOLERANCE_SCORE, rtol=0)
     assert (theirs.masks is None) == (ours.masks is None)
     if ours.masks is not None and theirs.masks is not None and count:
-        apart = np.abs(theirs.masks[image, chosen].astype(int) - torch.round(ours.masks[image] * 255).numpy()[rows])
-        assert (apart <= MASK_LEVELS).mean() >= (SMALLEST_SHARE_QUANTISED if quantised else SMALLEST_SHARE)
+        apart = np.abs(theirs.masks[image, chosen] - ours.masks[image].numpy()[rows])
+        assert (apart <= MASK_PROBABILITY).mean() >= (SMALLEST_SHARE_QUANTISED if quantised else SMALLEST_SHARE)
         assert not theirs.masks[image, count:].any()
     assert (theirs.keypoints is None) == (ours.keypoints is None)
     if ours.keypoints is not None and theirs.keypoints is not None and count:

@@ -19,7 +19,7 @@ import torch
 from maskline_host import mask_rle
 from pycocotools import mask as coco_mask
 
-MASK_TYPES = {"uint8": torch.uint8, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+MASK_TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,13 +53,13 @@ def run(
     info: npt.ArrayLike,
     max_counts: int = 1024,
     *,
-    dtype: str = "uint8",
+    dtype: str = "float32",
     seed: int = 0,
 ) -> mask_rle.RunLengths:
-    """The op's answer; `masks` [B,D,M,M] may hold any numbers where the device takes floats."""
+    """The op's answer; `masks` [B,D,M,M] of any type becomes one of `dtype`; a host takes float32 alone."""
     if where in device.HOSTS:
         with device.host(where):
-            return mask_rle.mask_rle(masks.astype(np.uint8), boxes, num_detections, info, max_counts)
+            return mask_rle.mask_rle(masks.astype(np.float32), boxes, num_detections, info, max_counts)
     if where.startswith("ort"):
         inputs = [masks.astype(np.float32), np.asarray(boxes, np.float32), np.asarray(num_detections, np.int32)]
         attributes = Attributes(max_counts)

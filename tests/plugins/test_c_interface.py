@@ -61,11 +61,11 @@ def test_the_room_for_a_workspace_is_not_said_to_a_caller_of_another_build(op: s
 
 
 def test_a_type_of_masks_that_a_device_does_not_take_is_named() -> None:
-    host = refusal("host", "MaskRLE", mask_rle.config_of(1, 1, 28, 64, "float32"))
-    assert host == "MaskRLE: type of the masks: got 1, expected 0 (uint8) on the host"
+    host = refusal("host", "MaskRLE", mask_rle.config_of(1, 1, 28, 64, "float16"))
+    assert host == "MaskRLE: type of the masks: got 1, expected 0 (float32) on the host"
     config = mask_rle.config_of(1, 1, 28, 64, "bfloat16")
     config.mask_type += 1
-    assert refusal("device", "MaskRLE", config).startswith("MaskRLE: type of the masks: got 4, expected 0 (uint8), 1")
+    assert refusal("device", "MaskRLE", config).startswith("MaskRLE: type of the masks: got 3, expected 0 (float32), 1")
 
 
 def test_a_library_of_another_interface_is_not_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

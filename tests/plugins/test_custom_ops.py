@@ -34,7 +34,7 @@ DETECTIONS = ClasswiseNMS(3, 0.05, 0.5, 10, (10.0, 10.0, 5.0, 5.0), 0.0)
 BOXES = roi_align_runner.random_boxes(32, 48, 1, 5)
 MAPS = [level.float().numpy() for level in roi_align_runner.pyramid(32, 48, strides=(4, 8))]
 LOGITS, DELTAS = rpn_outputs(PROPOSALS, 32, 48, 1)
-MASKS = np.random.default_rng(0).uniform(-20, 300, (1, 6, 14, 14)).astype(np.float32)
+MASKS = np.random.default_rng(0).uniform(-0.1, 1.2, (1, 6, 14, 14)).astype(np.float32)
 PLACES = np.array(
     [[[2, 3, 30, 19], [0, 0, 48, 32], [5, 5, 9, 7], [1, 2, 47, 31], [0, 0, 0, 0], [40, 30, 50, 35]]], np.float32
 )

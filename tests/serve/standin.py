@@ -229,22 +229,22 @@ def mask_model(spec: ModelSpec) -> onnx.ModelProto:
     """Left half solid where the label is a class, zero where it is padding."""
     assert spec.mask_head is not None
     rows, side = spec.box_head.max_detections, spec.mask_head.mask_side
-    half = ", ".join(str(255 * (column < side // 2)) for column in range(side))
+    half = ", ".join(str(float(column < side // 2)) for column in range(side))
     return _model(
         "mask",
         head_inputs(spec),
-        f"uint8[B,{rows},{side},{side}] masks",
+        f"float[B,{rows},{side},{side}] masks",
         [
             "batch = Shape <start = 0, end = 1> (labels)",
             f"rest = Constant <value = int64[3] {{{rows}, {side}, {side}}}> ()",
             "shape = Concat <axis = 0> (batch, rest)",
-            f"half = Constant <value = uint8[{side}] {{{half}}}> ()",
+            f"half = Constant <value = float[{side}] {{{half}}}> ()",
             "solid = Expand (half, shape)",
             "zero_label = Constant <value = int32 {0}> ()",
             "real = GreaterOrEqual (labels, zero_label)",
             "axes = Constant <value = int64[2] {2, 3}> ()",
             "real_4d = Unsqueeze (real, axes)",
-            "zero = Constant <value = uint8 {0}> ()",
+            "zero = Constant <value = float {0.0}> ()",
             "masks = Where (real_4d, solid, zero)",
         ],
     )

@@ -322,6 +322,10 @@ def other_type(manifest):
                 tensor["dtype"] = "UINT8" if tensor["name"] == "p3" else tensor["dtype"]
 
 
+def masks_of_an_older_release(manifest):
+    manifest["stages"]["mask"]["outputs"][0]["dtype"] = "UINT8"
+
+
 def other_size_in_one_stage(manifest):
     manifest["stages"]["mask"]["inputs"][0]["shape"][1] = 16
 
@@ -389,6 +393,7 @@ BROKEN = [
     (lambda m: m["stages"]["mask"]["outputs"][0].update(dtype="FP64"), "dtype 'FP64'"),
     (rename_output, "expected masks"),
     (swap_inputs, "got image_info FP32, expected canvas UINT8"),
+    (masks_of_an_older_release, "got masks UINT8, expected masks FP32 .* export the checkpoint again by `maskline-exp"),
     (other_type, "got p3 UINT8, expected p3 FP32"),
     (other_size_in_one_stage, "p2 is FP32 .16, -1, -1. in stage mask"),
 ]

@@ -37,7 +37,7 @@ def check_row(answer, row, count, size):
         assert not answer["keypoints"][row, count:].any()
     if "masks" in answer:
         assert answer["masks"][row].shape == (D, M, M)
-        assert (answer["masks"][row, :count, :, : M // 2] == 255).all()
+        assert (answer["masks"][row, :count, :, : M // 2] == 1).all()
         assert not answer["masks"][row, :count, :, M // 2 :].any()
         assert not answer["masks"][row, count:].any()
 

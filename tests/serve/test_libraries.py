@@ -38,20 +38,20 @@ def request() -> dict[str, np.ndarray]:
     limit = info[:, [1, 0]][:, None]  # width, height of the picture on the canvas
     corners = np.sort(rng.uniform(-0.1, 1.1, (3, D, 2, 2)), axis=2) * limit[:, :, None]
     y, x = np.mgrid[-1 : 1 : M * 1j, -1 : 1 : M * 1j]
-    masks = np.clip(160 * (1.4 - np.hypot(y, x)) + rng.normal(0, 60, (3, D, M, M)), 0, 255)
+    masks = np.clip(0.63 * (1.4 - np.hypot(y, x)) + rng.normal(0, 0.24, (3, D, M, M)), 0, 1)
     return {
         "boxes": corners.reshape(3, D, 4).astype(np.float32),
         "scores": np.tile(np.linspace(0.9, 0.1, D, dtype=np.float32), (3, 1)),
         "labels": np.zeros((3, D), np.int32),
         "num_detections": np.array(COUNTS, np.int32)[:, None],
-        "masks": masks.astype(np.uint8),
+        "masks": masks.astype(np.float32),
         "image_info": info,
     }
 
 
 def ask(server: TritonServer) -> dict[str, np.ndarray]:
     """What `postprocess` answers."""
-    names = {"float32": "FP32", "int32": "INT32", "uint8": "UINT8"}
+    names = {"float32": "FP32", "int32": "INT32"}
     inputs = []
     for name, array in request().items():
         tensor = triton.InferInput(name, list(array.shape), names[array.dtype.name])
@@ -199,9 +199,8 @@ def test_custom_ops_and_bodies_serve_the_same_detections(with_ops_assembled: Pat
     assert sum(int(answer["num_detections"].sum()) for answer in answers) > 0
     for found, expected in zip(answers, wanted, strict=True):
         for name, array in expected.items():
-            # masks are 255ths; boxes of up to 128 px and scores are float32 sums in another order
-            limit = 1 if array.dtype == np.uint8 else 2e-4
-            np.testing.assert_allclose(found[name].astype(np.float64), array, rtol=1e-5, atol=limit, err_msg=name)
+            # boxes of up to 128 px, scores and masks are float32 sums in another order
+            np.testing.assert_allclose(found[name].astype(np.float64), array, rtol=1e-5, atol=2e-4, err_msg=name)
 
 
 def test_doctor_and_backend_say_what_is_wrong_with_the_custom_ops(with_ops_assembled: Path) -> None:

@@ -239,7 +239,7 @@ def masks_case(ops: DeviceOps, size: Size, where: str, target: float | None) -> 
     grid = torch.linspace(-1, 1, MASK_SIDE)
     radius = (grid[:, None] ** 2 + grid[None] ** 2).sqrt()
     wobble = 0.2 * torch.rand(DETECTIONS, 1, 1, generator=generator)
-    masks = torch.round(255 * torch.sigmoid(10 * (0.7 + wobble - radius)))
+    masks = torch.sigmoid(10 * (0.7 + wobble - radius))
     boxes = _boxes(Size(*original), 1, DETECTIONS, generator)
     info = torch.tensor([[*original, 1.0, 1.0, *original]])
     number = torch.tensor([[DETECTIONS]], dtype=torch.int32)
@@ -253,7 +253,7 @@ def masks_case(ops: DeviceOps, size: Size, where: str, target: float | None) -> 
             target_.copy_(source, non_blocking=True)
 
     def peer() -> list[Any]:
-        pasted = paste_masks_in_image(inputs[0][0][:, None] / 255, inputs[1][0], original)
+        pasted = paste_masks_in_image(inputs[0][0][:, None], inputs[1][0], original)
         return _encoded((pasted >= 0.5).cpu()[:, 0])
 
     def apart() -> float:
@@ -264,7 +264,7 @@ def masks_case(ops: DeviceOps, size: Size, where: str, target: float | None) -> 
         if not bool((host[0].sum(dim=2) == original[0] * original[1]).all()):
             return float("inf")
         ours = host[0][0, :, 1::2].sum(dim=1).double()
-        pasted = paste_masks_in_image(inputs[0][0][:, None] / 255, inputs[1][0], original) >= 0.5
+        pasted = paste_masks_in_image(inputs[0][0][:, None], inputs[1][0], original) >= 0.5
         areas = pasted.sum(dim=(1, 2, 3)).double().cpu()
         return float(((ours - areas).abs() / areas.clamp(min=100)).median())
 

@@ -6,7 +6,7 @@ lobes; boxes have sides from 5 % of the image's to all of it, uniform by logarit
 but for a thousandth, which is the most work for us and no more for torchvision.
 
 The gate: ours and the numpy side's must be the same bytes, and those of the reference paste rule and pycocotools: no
-pixel differs, but for the rare one whose value is within 1e-6 of one half (127.5), where the server's rule is to say
+pixel differs, but for the rare one whose value is within 2^-28 of one half, where the server's rule is to say
 "inside". torchvision pastes by another rule (boxes rounded to whole pixels, masks resized to them with the edge
 repeated), so its masks are only compared by IoU.
 
@@ -41,11 +41,11 @@ SMALLEST = 0.05  # of the image's side, a box' side
 WHOLE = 0.999  # not all of it: cells and pixels would meet at ties
 CASES = (((480, 640), "mixed"), ((800, 1333), "mixed"), ((480, 640), "whole"), ((800, 1333), "whole"))
 TARGETS = {"mixed": 350.0}
-TIE = 1e-6  # of 255, below one half, and still inside
+TIE = 2.0**-28  # below one half, and still inside
 LEAST_IOU = 0.9  # a mean: boxes rounded to whole pixels show in small objects
 PAUSE_S = 0.05  # torch's idle threads spin for some milliseconds: no side pays for another's
 
-Masks = npt.NDArray[np.uint8]
+Masks = npt.NDArray[np.float32]
 Boxes = npt.NDArray[np.float32]
 
 
@@ -55,7 +55,7 @@ def make_objects(size: tuple[int, int], boxes: str, seed: int) -> tuple[Masks, B
     y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
     lobes, turn = (values[:, None, None] for values in (rng.integers(2, 6, NUMBER), rng.uniform(0, 6.28, NUMBER)))
     radius = 0.75 + 0.15 * np.sin(lobes * np.arctan2(y, x) + turn)
-    masks = np.rint(255 / (1 + np.exp(12 * (np.hypot(y, x) - radius)))).astype(np.uint8)
+    masks = (1 / (1 + np.exp(12 * (np.hypot(y, x) - radius)))).astype(np.float32)
     whole = np.array(size[::-1], np.float64)
     sides = whole * (SMALLEST ** rng.uniform(0, 1, (NUMBER, 2)) if boxes == "mixed" else WHOLE)
     low = rng.uniform(0, 1, (NUMBER, 2)) * (whole - sides)
@@ -76,7 +76,7 @@ def numpy_encoder() -> ModuleType:
 def make_sides(masks: Masks, boxes: Boxes, size: tuple[int, int], threads: int) -> dict[str, Callable[[], list[bytes]]]:
     """What is timed: each gives N texts."""
     rle = numpy_encoder()
-    probabilities, places = torch.from_numpy(masks.astype(np.float32) / 255)[:, None], torch.from_numpy(boxes)
+    probabilities, places = torch.from_numpy(masks)[:, None], torch.from_numpy(boxes)
 
     @torch.inference_mode()
     def by_torchvision() -> list[bytes]:
@@ -106,7 +106,7 @@ def ties(text: bytes, wanted: bytes, mask: Masks, box: Boxes, size: tuple[int, i
         return 0
     pixels = [pycocotools.mask.decode({"size": list(size), "counts": counts}) for counts in (text, wanted)]
     places = np.argwhere(pixels[0] != pixels[1])
-    far = [place for place in places if abs(value_at(mask, box, *place) - 127.5) > TIE]
+    far = [place for place in places if abs(value_at(mask, box, *place) - 0.5) > TIE]
     return -1 if far else len(places)
 
 

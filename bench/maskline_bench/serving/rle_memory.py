@@ -111,9 +111,9 @@ def _request(slots: int, side: int, num_objects: int) -> dict[str, NDArray[Any]]
     scores = np.zeros((1, slots), np.float32)
     scores[0, :num_objects] = np.linspace(0.99, 0.5, num_objects)
     rows, columns = np.mgrid[:side, :side] - (side - 1) / 2
-    disc = 255 / (1 + np.exp(np.hypot(rows, columns) - side / 3))
-    noisy = np.clip(disc + rng.normal(0, 30, (slots, side, side)), 0, 255)
-    masks = np.zeros((1, slots, side, side), np.uint8)
+    disc = 1 / (1 + np.exp(np.hypot(rows, columns) - side / 3))
+    noisy = np.clip(disc + rng.normal(0, 0.12, (slots, side, side)), 0, 1)
+    masks = np.zeros((1, slots, side, side), np.float32)
     masks[0, :num_objects] = noisy[:num_objects]
     scale_y, scale_x = RESIZED_HEIGHT / HEIGHT, RESIZED_WIDTH / WIDTH
     info = np.array([[RESIZED_HEIGHT, RESIZED_WIDTH, scale_y, scale_x, HEIGHT, WIDTH]], np.float32)
@@ -126,7 +126,7 @@ def _request(slots: int, side: int, num_objects: int) -> dict[str, NDArray[Any]]
 
 def _input(name: str, array: NDArray[Any]) -> Any:
     """One tensor of the request."""
-    names = {"float32": "FP32", "int32": "INT32", "uint8": "UINT8"}
+    names = {"float32": "FP32", "int32": "INT32"}
     tensor = triton.InferInput(name, list(array.shape), names[array.dtype.name])
     tensor.set_data_from_numpy(array)
     return tensor

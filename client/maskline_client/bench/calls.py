@@ -34,8 +34,8 @@ class Answer:
         boxes: [N, 4] float32 xyxy, px of the original image.
         scores: [N] float32.
         labels: [N] int32.
-        masks: [N] bytes (COCO compressed counts), or [N, M, M] uint8 (probability x 255) of `maskrcnn_raw`; None of a
-            model without masks.
+        masks: [N] bytes (COCO compressed counts), or [N, M, M] float32 probabilities of `maskrcnn_raw`; None of a model
+            without masks.
         keypoints: [N, J, 3] float32 x, y (px of the original image), probability; None of a model without keypoints.
     """
 
@@ -61,7 +61,7 @@ class Answer:
             return np.zeros(self.num_detections)
         if self.masks.ndim == 1:
             return np.array([rle.area(mask) for mask in self.masks], dtype=np.float64)
-        return np.asarray(self.masks.sum(axis=(1, 2), dtype=np.float64) / 255)
+        return np.asarray(self.masks.sum(axis=(1, 2), dtype=np.float64))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,11 +101,14 @@ def read_answer(result: Any) -> Answer:
     """Read the detections out of a `tritonclient.grpc.InferResult` of a batch of one.
 
     Raises:
-        ValueError: an output of the contract is missing; the text names it.
+        ValueError: an output of the contract is missing or of another type; the text names it.
     """
     masks = result.as_numpy(contract.MASK_RLE.name)
     if masks is None:
         masks = result.as_numpy(contract.MASKS.name)
+        if masks is not None and masks.dtype != np.float32:
+            text = f"output {contract.MASKS.name}: got {masks.dtype}, expected float32"
+            raise ValueError(f"{text}; client and server are of different releases")
     keypoints = result.as_numpy(contract.KEYPOINTS.name)
     count = int(_read(result, contract.NUM_DETECTIONS).reshape(-1)[0])
     boxes, scores, labels = (

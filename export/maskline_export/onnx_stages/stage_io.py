@@ -67,7 +67,7 @@ def masks(spec: ModelSpec) -> tuple[TensorInfo, ...]:
     """What the mask stage returns."""
     assert spec.mask_head is not None
     side = spec.mask_head.mask_side
-    return (TensorInfo("masks", "UINT8", ("B", spec.box_head.max_detections, side, side)),)
+    return (TensorInfo("masks", "FP32", ("B", spec.box_head.max_detections, side, side)),)
 
 
 def keypoints(spec: ModelSpec) -> tuple[TensorInfo, ...]:

@@ -175,31 +175,31 @@ class MaskStage(nn.Module):
             labels: int32 [B, D]; -1 is padding.
 
         Returns:
-            uint8 [B, D, M, M], probability x 255 rounded; zero where the label is -1.
+            float32 [B, D, M, M] probabilities; zero where the label is -1.
         """
         pooled = _pool(self.pool, boxes, features)  # [B*D, C, P, P]
         flat_labels = labels.reshape(-1).to(torch.int64)
-        levels = _real_rows(
+        probabilities = _real_rows(
             flat_labels >= 0,
             (self.mask_side**2,),
             self.skip_padding,
-            every=lambda: self._levels(pooled, flat_labels.clamp(min=0)),
-            some=lambda rows: self._levels_of(rows, pooled, flat_labels),
+            every=lambda: self._probabilities(pooled, flat_labels.clamp(min=0)),
+            some=lambda rows: self._probabilities_of(rows, pooled, flat_labels),
         )
-        # The cast comes last: TensorRT knows uint8 as an input or output only.
-        return levels.reshape(labels.shape[0], labels.shape[1], self.mask_side, self.mask_side).to(torch.uint8)
+        return probabilities.reshape(labels.shape[0], labels.shape[1], self.mask_side, self.mask_side)
 
-    def _levels_of(self, rows: Tensor, pooled: Tensor, labels: Tensor) -> Tensor:
-        """As `_levels`, of some rows [N] int64."""
+    def _probabilities_of(self, rows: Tensor, pooled: Tensor, labels: Tensor) -> Tensor:
+        """As `_probabilities`, of some rows [N] int64."""
         if not self.never_empty:
-            return self._levels(pooled[rows], labels[rows])
+            return self._probabilities(pooled[rows], labels[rows])
         one_more = torch.cat([rows, rows.new_zeros(1)])
-        return self._levels(pooled[one_more], labels[one_more].clamp(min=0))[:-1]
+        return self._probabilities(pooled[one_more], labels[one_more].clamp(min=0))[:-1]
 
-    def _levels(self, pooled: Tensor, labels: Tensor) -> Tensor:
-        """Whole numbers 0..255, float [N, M*M], of RoI features [N, C, P, P], each for its label's class [N]."""
+    def _probabilities(self, pooled: Tensor, labels: Tensor) -> Tensor:
+        """[N, M*M] of RoI features [N, C, P, P], each for its label's class [N]."""
         roi_features = pooled if self.res5 is None else self.res5(pooled)
-        return torch.round(self.head(roi_features, labels) * 255.0)
+        probabilities: Tensor = self.head(roi_features, labels)
+        return probabilities
 
 
 class KeypointStage(nn.Module):

@@ -108,7 +108,7 @@ def onnx_metrics(artifact: Path, dataset: CocoDataset, spec: ModelSpec) -> Metri
             scores=torch.from_numpy(raw.scores),
             labels=torch.from_numpy(raw.labels.astype(np.int64)),
             num_detections=torch.from_numpy(raw.num_detections[:, 0].astype(np.int64)),
-            masks=None if raw.masks is None else torch.from_numpy(raw.masks.astype(np.float32) / 255),
+            masks=None if raw.masks is None else torch.from_numpy(raw.masks),
             keypoints=None if raw.keypoints is None else torch.from_numpy(raw.keypoints),
         )
         results += to_results(found, batch.image_info.numpy(), batch.image_ids, dataset.category_ids)[0]

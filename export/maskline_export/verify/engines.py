@@ -30,8 +30,8 @@ _SCORES = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 6e-2, "int8": 1e-2}
 # A box partner overlaps by 0.95 (0.9 in bf16) and has the same class; a score at a threshold may fall either way.
 _MIN_IOU = {"fp32": 0.95, "fp16": 0.95, "bf16": 0.9, "int8": 0.95}
 _MIN_MATCHED = {"fp32": 0.99, "fp16": 0.95, "bf16": 0.9, "int8": 0.95}
-# Steps of 255: the error of a logit, at most a quarter of it in probability.
-_MASKS = {"fp32": 2.0, "fp16": 4.0, "bf16": 24.0, "int8": 4.0}
+# Probabilities: the error of a logit, at most a quarter of it.
+_MASKS = {"fp32": 8e-3, "fp16": 1.6e-2, "bf16": 0.1, "int8": 1.6e-2}
 # Keypoints are the same within a 28th of the box, two cells of a heatmap. Where two cells of it nearly tie, the error
 # of a logit decides for the other, anywhere in the box: the share that this may happen to.
 _CELLS = 1 / 28
@@ -51,7 +51,7 @@ def make_rows(stages: Sequence[str], precision: Precision) -> dict[str, StageRow
         StageRow("scores", _SCORES[precision]),
     ]
     if "mask" in stages:
-        rows.append(StageRow("mask probabilities", _MASKS[precision], "of 255"))
+        rows.append(StageRow("mask probabilities", _MASKS[precision]))
     if "keypoint" in stages:
         rows.append(StageRow("keypoints", float("inf"), "px", min_matched=_SAME_POINTS[precision]))
         rows.append(StageRow("keypoint probabilities", _POINT_SCORES[precision]))

@@ -61,7 +61,7 @@ class RawDetections:
         scores: [B, D] float32, descending.
         labels: [B, D] int32, -1 past the count.
         num_detections: [B, 1] int32.
-        masks: [B, D, M, M] uint8, probability x 255; None without a mask stage.
+        masks: [B, D, M, M] float32 probabilities; None without a mask stage.
         keypoints: [B, D, J, 3] float32 x, y in canvas px and score; None without a keypoint stage.
     """
 
@@ -69,7 +69,7 @@ class RawDetections:
     scores: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int32]
     num_detections: npt.NDArray[np.int32]
-    masks: npt.NDArray[np.uint8] | None = None
+    masks: npt.NDArray[np.float32] | None = None
     keypoints: npt.NDArray[np.float32] | None = None
 
 

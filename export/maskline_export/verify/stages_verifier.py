@@ -29,7 +29,7 @@ from maskline_export.onnx_stages import stage_io
 from maskline_export.verify.compare import match_boxes, pasted_error
 from maskline_export.verify.onnx_runtime import OnnxModel, OnnxPipeline, RawDetections, Tensors
 from maskline_export.verify.probes import custom_node, with_outputs, without_node
-from maskline_export.verify.rows import SAME_LEVELS, SAME_POINT_PX, ParityReport, features_row, make_rows
+from maskline_export.verify.rows import SAME_POINT_PX, SAME_PROBABILITY, ParityReport, features_row, make_rows
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -148,7 +148,8 @@ class Verifier:
         out = self._mask.run(tensors | {"boxes": reference.boxes.numpy(), "labels": labels})
         pooled = self._pooled(features, reference.boxes, spec.mask_head.pooled_side)
         self.rows["mask RoI features"].add(pooled.numpy(), out["roi_features"])
-        self.rows["mask probabilities"].add(_quantised(reference), out["masks"])
+        assert reference.masks is not None
+        self.rows["mask probabilities"].add(reference.masks.numpy(), out["masks"])
 
     def _compare_keypoints(self, tensors: Tensors, reference: Detections) -> None:
         if self._keypoint is None or reference.keypoints is None:
@@ -177,16 +178,16 @@ class Verifier:
         self.num_detections += count
         found = np.flatnonzero(partner >= 0)
         self.rows["scores"].add(reference.scores[0, found].numpy(), other.scores[0, partner[found]])
-        if other.masks is None:
+        if reference.masks is None or other.masks is None:
             return
-        masks, size = _quantised(reference)[0, found], (int(info[4]), int(info[5]))
+        masks, size = reference.masks[0, found].numpy(), (int(info[4]), int(info[5]))
         ours = boxes_at_original_size(boxes[found], info)
         chosen = partner[found]
         theirs = boxes_at_original_size(other.boxes[0, chosen], info)
         pasted = (
             encode_masks(masks, ours, size),
-            encode_masks(np.maximum(masks, SAME_LEVELS) - np.uint8(SAME_LEVELS), ours, size),
-            encode_masks(np.minimum(masks, 255 - SAME_LEVELS) + np.uint8(SAME_LEVELS), ours, size),
+            encode_masks(masks - np.float32(SAME_PROBABILITY), ours, size),
+            encode_masks(masks + np.float32(SAME_PROBABILITY), ours, size),
             encode_masks(other.masks[0, chosen], theirs, size),
         )
         for mask, least, most, found_mask in zip(*pasted, strict=True):
@@ -241,9 +242,3 @@ def _boxes(batch: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     """The boxes of the first image, padding rows included (they have no area, so nothing matches them)."""
     boxes: npt.NDArray[np.float32] = batch[0].astype(np.float32)
     return boxes
-
-
-def _quantised(detections: Detections) -> npt.NDArray[np.uint8]:
-    """Masks [B, D, M, M] as they travel: probability x 255, rounded."""
-    assert detections.masks is not None
-    return torch.round(detections.masks * 255).to(torch.uint8).numpy()

@@ -16,7 +16,7 @@ MASKLINE_API int maskline_device_mask_rle(MasklineMaskRLE const* config, void co
     return maskline::guarded("MaskRLE", [&]() -> std::string {
         maskline::MaskRLEAttributes attributes;
         maskline::MaskRLEShape shape;
-        maskline::MaskType type{maskline::MaskType::kUINT8};
+        maskline::MaskType type{maskline::MaskType::kFLOAT32};
         std::string text = maskline::read(*config, attributes, shape, type);
         if (!text.empty())
         {

@@ -41,11 +41,6 @@ __device__ __forceinline__ Shared makeShared(double* memory, std::int32_t side)
     return shared;
 }
 
-__device__ __forceinline__ float toFloat(std::uint8_t value)
-{
-    return value;
-}
-
 __device__ __forceinline__ float toFloat(float value)
 {
     return value;
@@ -61,13 +56,6 @@ __device__ __forceinline__ float toFloat(__nv_bfloat16 value)
     return __bfloat162float(value);
 }
 
-//! A whole number 0..255, whatever is in the mask; 0 for NaN.
-template <typename T>
-__device__ __forceinline__ double cellOf(T value)
-{
-    return levelOf(toFloat(value));
-}
-
 //! Fills the block's shared memory; barrier at the end.
 template <typename T>
 __device__ __forceinline__ void prepare(T const* mask, std::int32_t side, Rows const& rows, Shared const& shared)
@@ -79,7 +67,7 @@ __device__ __forceinline__ void prepare(T const* mask, std::int32_t side, Rows c
         auto const row = i / padded - 1;
         auto const column = i % padded - 1;
         bool const isBorder = row < 0 || row >= side || column < 0 || column >= side;
-        shared.cells[i] = isBorder ? 0.0 : cellOf(mask[row * side + column]);
+        shared.cells[i] = isBorder ? 0.0 : probabilityOf(toFloat(mask[row * side + column]));
     }
     for (auto k = thread; k <= side; k += kTHREADS)
     {
@@ -92,7 +80,7 @@ __device__ __forceinline__ void prepare(T const* mask, std::int32_t side, Rows c
         for (std::int32_t first = 0; first < side; first += kWARP)
         {
             auto const row = first + laneId();
-            bool const isInside = row < side && shared.cells[(row + 1) * padded + column] >= kINSIDE;
+            bool const isInside = row < side && shared.cells[(row + 1) * padded + column] >= kTHRESH;
             bits |= static_cast<std::uint64_t>(__ballot_sync(0xffffffffU, isInside)) << first;
         }
         if (laneId() == 0)

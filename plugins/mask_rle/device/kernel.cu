@@ -121,7 +121,6 @@ cudaError_t launchMaskRLE(MaskRLEAttributes const& attributes, MaskRLEShape cons
     }
     switch (type)
     {
-    case MaskType::kUINT8: return launchFor<std::uint8_t>(attributes, shape, buffers, stream);
     case MaskType::kFLOAT32: return launchFor<float>(attributes, shape, buffers, stream);
     case MaskType::kFLOAT16: return launchFor<__half>(attributes, shape, buffers, stream);
     case MaskType::kBFLOAT16: return launchFor<__nv_bfloat16>(attributes, shape, buffers, stream);

@@ -13,7 +13,7 @@ namespace maskline
 //! Device pointers of one call; all of them contiguous, row-major.
 struct MaskRLEBuffers
 {
-    void const* masks;                 //!< [B, D, M, M] probability x 255, whole numbers
+    void const* masks;                 //!< [B, D, M, M] probabilities, clipped to 0..1
     float const* boxes;                //!< [B, D, 4] xyxy, px of the canvas
     std::int32_t const* numDetections; //!< [B, 1]
     float const* imageInfo;            //!< [B, 6] resized_h, resized_w, scale_y, scale_x, original_h, original_w

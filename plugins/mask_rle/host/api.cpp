@@ -11,7 +11,7 @@
 //! encodeMasks (op.h): masks [N, M, M] in boxes [N, 4] of original images to COCO's compressed texts.
 //!
 //! Call it with a guess of the capacity; when offsets[N] is more, call it again with that much: it always suffices.
-MASKLINE_API int maskline_host_encode_masks(std::uint8_t const* masks, float const* boxes, std::int32_t const* sizes,
+MASKLINE_API int maskline_host_encode_masks(float const* masks, float const* boxes, std::int32_t const* sizes,
     std::int64_t number, std::int32_t side, std::int32_t threads, char* text, std::int64_t capacity,
     std::int64_t* offsets)
 {
@@ -26,19 +26,19 @@ MASKLINE_API int maskline_host_encode_masks(std::uint8_t const* masks, float con
     });
 }
 
-//! See MaskRLEArrays for the arrays; the masks are uint8. Returns a Status; `maskline_last_error` has the text.
-MASKLINE_API int maskline_host_mask_rle(MasklineMaskRLE const* config, std::uint8_t const* masks, float const* boxes,
+//! See MaskRLEArrays for the arrays; the masks are float32. Returns a Status; `maskline_last_error` has the text.
+MASKLINE_API int maskline_host_mask_rle(MasklineMaskRLE const* config, float const* masks, float const* boxes,
     std::int32_t const* numDetections, float const* imageInfo, std::int32_t* counts, std::int32_t* numCounts,
     float* imageBoxes, int threads)
 {
     return maskline::guarded("MaskRLE", [&]() -> std::string {
         maskline::MaskRLEAttributes attributes;
         maskline::MaskRLEShape shape;
-        maskline::MaskType type{maskline::MaskType::kUINT8};
+        maskline::MaskType type{maskline::MaskType::kFLOAT32};
         std::string text = maskline::read(*config, attributes, shape, type);
-        if (text.empty() && type != maskline::MaskType::kUINT8)
+        if (text.empty() && type != maskline::MaskType::kFLOAT32)
         {
-            text = "type of the masks: got " + std::to_string(config->maskType) + ", expected 0 (uint8) on the host";
+            text = "type of the masks: got " + std::to_string(config->maskType) + ", expected 0 (float32) on the host";
         }
         if (text.empty())
         {

@@ -12,7 +12,7 @@ namespace maskline
 //! Masks in boxes of the original image; all arrays contiguous, row-major.
 struct PlacedMasks
 {
-    std::uint8_t const* masks; //!< [N, M, M] probability x 255
+    float const* masks;        //!< [N, M, M] probabilities, clipped to 0..1
     float const* boxes;        //!< [N, 4] xyxy, px of the original image; one without area gives the empty mask
     std::int32_t const* sizes; //!< [N, 2] height, width of the original image
     std::int64_t number;       //!< N
@@ -32,7 +32,7 @@ void encodeMasks(PlacedMasks const& placed, int threads, char* text, std::int64_
 //! Inputs and outputs of the op; all arrays contiguous, row-major. See README.md.
 struct MaskRLEArrays
 {
-    std::uint8_t const* masks;         //!< [B, D, M, M] probability x 255
+    float const* masks;                //!< [B, D, M, M] probabilities, clipped to 0..1
     float const* boxes;                //!< [B, D, 4] xyxy, px of the canvas
     std::int32_t const* numDetections; //!< [B, 1]
     float const* imageInfo;            //!< [B, 6] resized_h, resized_w, scale_y, scale_x, original_h, original_w

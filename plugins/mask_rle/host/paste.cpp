@@ -9,7 +9,7 @@ namespace maskline
 namespace mask_rle
 {
 
-void putCellsGeneric(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) noexcept
+void putCellsGeneric(float const* mask, std::int32_t side, PastedMask& pasted) noexcept
 {
     std::uint64_t inside[PastedMask::kCELLS] = {}; // of each padded column, bit i: row i of the mask
     auto const stride = side + 2;
@@ -22,8 +22,9 @@ void putCellsGeneric(std::uint8_t const* mask, std::int32_t side, PastedMask& pa
         to[0] = to[side + 1] = 0.0;
         for (std::int32_t column = 0; column < side; ++column)
         {
-            to[column + 1] = from[column];
-            inside[column + 1] |= static_cast<std::uint64_t>(from[column] >= kINSIDE) << row;
+            double const cell = probabilityOf(from[column]);
+            to[column + 1] = cell;
+            inside[column + 1] |= static_cast<std::uint64_t>(cell >= kTHRESH) << row;
         }
     }
     for (std::int32_t left = 0; left <= side; ++left)
@@ -33,7 +34,7 @@ void putCellsGeneric(std::uint8_t const* mask, std::int32_t side, PastedMask& pa
     std::fill_n(pasted.mixed + side + 1, PastedMask::kMIXED_BEYOND, 0);
 }
 
-void paste(std::uint8_t const* mask, std::int32_t side, float const* box, ImageSize size, PastedMask& pasted) noexcept
+void paste(float const* mask, std::int32_t side, float const* box, ImageSize size, PastedMask& pasted) noexcept
 {
     Rows const rows = makeRows(box[1], box[3], side, size.height);
     pasted.size = size;

@@ -26,14 +26,14 @@ struct PastedMask
     double cells[kCELLS * kCELLS + 16]; // a vector may read beyond the last one
 };
 
-//! Puts a mask [M, M] into its box xyxy, px of the image.
-void paste(std::uint8_t const* mask, std::int32_t side, float const* box, ImageSize size, PastedMask& pasted) noexcept;
+//! Puts a mask [M, M] of probabilities into its box xyxy, px of the image.
+void paste(float const* mask, std::int32_t side, float const* box, ImageSize size, PastedMask& pasted) noexcept;
 
-//! Sets `cells` and `mixed` from a mask [M, M].
-using PutCells = void (*)(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) noexcept;
+//! Sets `cells` and `mixed` from a mask [M, M], clipped to 0..1; NaN is 0.
+using PutCells = void (*)(float const* mask, std::int32_t side, PastedMask& pasted) noexcept;
 
-void putCellsGeneric(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) noexcept;
-void putCellsAvx512(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) noexcept;
+void putCellsGeneric(float const* mask, std::int32_t side, PastedMask& pasted) noexcept;
+void putCellsAvx512(float const* mask, std::int32_t side, PastedMask& pasted) noexcept;
 
 //! Columns walked at once.
 constexpr int kSTRIP = 64;

@@ -17,15 +17,23 @@ namespace
 constexpr int kLANES = 8;
 constexpr std::int32_t kCOUNTS = 16; //!< written at once
 
-//! The cells of one row as doubles, up to seven zeros written beyond them.
-void putRow(std::uint8_t const* row, std::int32_t side, double* cells) noexcept
+//! The cells of one row as doubles, clipped to 0..1, up to seven zeros written beyond them.
+//!
+//! @return which of them are inside, a bit each.
+std::uint64_t putRow(float const* row, std::int32_t side, double* cells) noexcept
 {
+    auto const threshold = _mm512_set1_pd(kTHRESH);
+    std::uint64_t inside = 0;
     for (std::int32_t i = 0; i < side; i += kLANES)
     {
-        auto const some = static_cast<__mmask16>((1U << (side - i < kLANES ? side - i : kLANES)) - 1);
-        auto const numbers = _mm256_cvtepu8_epi32(_mm_maskz_loadu_epi8(some, row + i));
-        _mm512_storeu_pd(cells + i, _mm512_cvtepi32_pd(numbers));
+        auto const some = static_cast<__mmask8>((1U << (side - i < kLANES ? side - i : kLANES)) - 1);
+        auto const numbers = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(some, row + i));
+        // Of a NaN and a number, max gives the second.
+        auto const cell = _mm512_min_pd(_mm512_max_pd(numbers, _mm512_setzero_pd()), _mm512_set1_pd(1.0));
+        _mm512_storeu_pd(cells + i, cell);
+        inside |= std::uint64_t{_mm512_cmp_pd_mask(cell, threshold, _CMP_GE_OQ)} << i;
     }
+    return inside;
 }
 
 //! Sixteen numbers as COCO writes them, the characters of each from the lowest byte on.
@@ -62,10 +70,9 @@ void makeWords(__m512i value, __m512i magnitude, Words& words) noexcept
 
 } // namespace
 
-void putCellsAvx512(std::uint8_t const* mask, std::int32_t side, PastedMask& pasted) noexcept
+void putCellsAvx512(float const* mask, std::int32_t side, PastedMask& pasted) noexcept
 {
     auto const stride = side + 2;
-    auto const all = (std::uint64_t{1} << side) - 1;
     // Which cells of each row are inside, a bit each; a row of border above, some below.
     alignas(64) std::uint64_t inside[PastedMask::kSTRETCHES + kLANES + 1] = {};
     std::memset(pasted.cells, 0, static_cast<std::size_t>(stride) * sizeof(double));
@@ -74,10 +81,8 @@ void putCellsAvx512(std::uint8_t const* mask, std::int32_t side, PastedMask& pas
         auto const* from = mask + row * side;
         auto* to = pasted.cells + (row + 1) * stride;
         to[0] = 0.0;
-        putRow(from, side, to + 1);
+        inside[row + 1] = putRow(from, side, to + 1);
         to[side + 1] = 0.0;
-        static_assert(kINSIDE == 128, "the highest bit of a byte");
-        inside[row + 1] = _cvtmask64_u64(_mm512_movepi8_mask(_mm512_maskz_loadu_epi8(_cvtu64_mask64(all), from)));
     }
     std::memset(pasted.cells + (side + 1) * stride, 0, static_cast<std::size_t>(stride) * sizeof(double));
     // As mixedStretches of math.h, with rows and columns in each other's place, and then turned around.

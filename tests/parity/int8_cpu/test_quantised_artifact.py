@@ -110,8 +110,8 @@ def test_an_artifact_has_all_of_what_itself_finds(exported: Exported, photos: Pa
 
 def test_a_detection_counts_for_both_sides_and_needs_its_class() -> None:
     boxes = np.array([[[0, 0, 10, 10], [20, 0, 30, 10]]], np.float32)
-    masks = np.zeros((1, 2, 4, 4), np.uint8)
-    masks[0, 1, :2] = 255
+    masks = np.zeros((1, 2, 4, 4), np.float32)
+    masks[0, 1, :2] = 1
     one = {"boxes": boxes, "labels": np.array([[0, 1]], np.int32), "scores": np.array([[0.9, 0.4]], np.float32),
            "num_detections": np.array([[2]], np.int32), "masks": masks}  # fmt: skip
     other = {**one, "labels": np.array([[0, 2]], np.int32), "scores": np.array([[0.3, 0.2]], np.float32)}

@@ -12,7 +12,8 @@ import device
 import numpy as np
 import numpy.typing as npt
 import pytest
-from device import CUDA_ROW, DEVICES, HOSTS, ORT_CUDA_ROW, ORT_SIMT_ROW, SIMT_SEEDS
+import reference
+from device import DEVICES, HOSTS, SIMT_SEEDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mask_rle_runner import MASK_TYPES, expected_counts, info_of, run, text_of
@@ -24,14 +25,13 @@ from support.serving import model_files
 geometry = model_files.load("models/postprocess/1/geometry.py")
 rle = model_files.load("models/postprocess/1/rle.py")  # numpy, what the library replaces
 
-FLOATS = [dtype for dtype in MASK_TYPES if dtype != "uint8"]
 DEVICES_AND_TYPES = (
-    *((host, "uint8") for host in HOSTS),
+    *((host, "float32") for host in HOSTS),
     *(("simt", dtype) for dtype in MASK_TYPES),
-    *(("ort-cpu", dtype) for dtype in FLOATS),
-    *(pytest.param("ort-simt", dtype, marks=pytest.mark.long) for dtype in FLOATS),
+    *(("ort-cpu", dtype) for dtype in MASK_TYPES),
+    *(pytest.param("ort-simt", dtype, marks=pytest.mark.long) for dtype in MASK_TYPES),
     *(pytest.param("cuda", dtype, marks=pytest.mark.gpu) for dtype in MASK_TYPES),
-    *(pytest.param("ort-cuda", dtype, marks=pytest.mark.gpu) for dtype in FLOATS),
+    *(pytest.param("ort-cuda", dtype, marks=pytest.mark.gpu) for dtype in MASK_TYPES),
 )
 
 HEIGHT, WIDTH = 22, 37
@@ -68,19 +68,23 @@ NOT_FINITE = np.array(
 INFINITE = np.array([[0, 0, np.inf, np.inf], [-np.inf, -np.inf, np.inf, np.inf], [np.inf, 0, np.inf, 9]], np.float32)
 
 
-def make_masks(count: int, side: int, seed: int = 0) -> npt.NDArray[np.uint8]:
-    """[count,M,M]: full, empty, noise, halves, a checkerboard, and blobs with soft edges, in turn."""
+def make_masks(count: int, side: int, seed: int = 0) -> npt.NDArray[np.float32]:
+    """[count,M,M]: full, empty, noise, halves, a checkerboard, and blobs with soft edges, in turn.
+
+    All are 256ths, which every type of the op holds.
+    """
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j] if side > 1 else np.zeros((2, 1, 1))
     kinds = [
-        lambda: np.full((side, side), 255),
+        lambda: np.full((side, side), 256),
         lambda: np.zeros((side, side)),
-        lambda: rng.integers(0, 256, (side, side)),
-        lambda: 255 * (x < 0.1),  # 255 meets 0: the crossing lies half way between two cells
-        lambda: 255 * (np.indices((side, side)).sum(0) % 2),
-        *[lambda: np.clip(160 * (1.4 - np.hypot(y, x)) + rng.normal(0, 25, (side, side)), 0, 255)] * 4,
+        lambda: rng.integers(0, 257, (side, side)),
+        lambda: 256 * (x < 0.1),  # 1 meets 0: the crossing lies half way between two cells
+        lambda: 256 * (np.indices((side, side)).sum(0) % 2),
+        *[lambda: np.clip(160 * (1.4 - np.hypot(y, x)) + rng.normal(0, 25, (side, side)), 0, 256)] * 4,
     ]
-    return np.stack([kinds[i % len(kinds)]() for i in range(count)]).astype(np.uint8)
+    steps = np.stack([kinds[i % len(kinds)]() for i in range(count)])
+    return (np.floor(steps) / 256).astype(np.float32)
 
 
 def random_boxes(count: int, size: tuple[int, int], seed: int = 0) -> npt.NDArray[np.float32]:
@@ -92,7 +96,7 @@ def random_boxes(count: int, size: tuple[int, int], seed: int = 0) -> npt.NDArra
 
 
 @functools.cache
-def special_case(side: int, clips: bool) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], list[list[int]]]:
+def special_case(side: int, clips: bool) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], list[list[int]]]:
     """Every special box with every kind of mask, and what the oracle says; [N,M,M], [N,4].
 
     Args:
@@ -194,7 +198,7 @@ def test_what_does_not_fit_says_how_much_it_needs(where: str) -> None:
 def test_boxes_that_are_not_finite(where: str) -> None:
     """NaN has no area; infinity is clipped to the image as any box."""
     boxes = np.concatenate([NOT_FINITE, INFINITE])
-    masks = np.full((len(boxes), 28, 28), 255, np.uint8)
+    masks = np.full((len(boxes), 28, 28), 1, np.float32)
     found = run(where, masks[None], boxes[None], [[len(boxes)]], [info_of((HEIGHT, WIDTH))])
     empty, full = [HEIGHT * WIDTH], [0, HEIGHT * WIDTH]
     for d, wanted in enumerate([empty] * 5 + [full, full, empty]):
@@ -205,7 +209,7 @@ def test_boxes_that_are_not_finite(where: str) -> None:
 def test_texts_of_boxes_that_are_not_finite(where: str) -> None:
     boxes = np.concatenate([NOT_FINITE, INFINITE])
     with device.host(where):
-        texts = encode(np.full((len(boxes), 28, 28), 255, np.uint8), boxes, (HEIGHT, WIDTH))
+        texts = encode(np.full((len(boxes), 28, 28), 1, np.float32), boxes, (HEIGHT, WIDTH))
     assert texts == [text_of([HEIGHT * WIDTH], (HEIGHT, WIDTH))] * len(boxes)
 
 
@@ -214,7 +218,7 @@ def test_texts_of_boxes_that_are_not_finite(where: str) -> None:
 def test_an_image_of_no_or_too_many_pixels_has_no_counts(where: str, size: tuple[float, float]) -> None:
     info = np.ones((1, 6), np.float32)
     info[0, 4:] = size
-    found = run(where, np.full((1, 1, 28, 28), 255, np.uint8), [[[0, 0, 5, 5]]], [[1]], info)
+    found = run(where, np.full((1, 1, 28, 28), 1, np.float32), [[[0, 0, 5, 5]]], [[1]], info)
     assert not any(array.any() for array in found)
 
 
@@ -228,22 +232,18 @@ def test_positions_reach_the_end_of_huge_images(where: str, size: tuple[int, int
     )
     info = [info_of((1, 1))]
     info[0][4:] = size
-    found = run(where, np.full((1, 2, 28, 28), 255, np.uint8), boxes[None], [[2]], info, 4096)
+    found = run(where, np.full((1, 2, 28, 28), 1, np.float32), boxes[None], [[2]], info, 4096)
     image_boxes = geometry.boxes_to_image(boxes, np.array(info[0], np.float32))
     for d in range(2):
-        runs = rle.mask_runs(np.full((28, 28), 255, np.uint8), image_boxes[d], (int(np.float32(height)), width))
+        runs = rle.mask_runs(np.full((28, 28), 1, np.float32), image_boxes[d], (int(np.float32(height)), width))
         if height < 2**24:  # image_info is float32: it holds larger heights roughly
             check_counts(found, (0, d), rle.runs_to_counts(*runs, height * width).tolist())
 
 
-@pytest.mark.parametrize("where", ["simt", "ort-cpu", ORT_SIMT_ROW, CUDA_ROW, ORT_CUDA_ROW])
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_masks_of_floats_are_rounded_and_clipped(where: str, dtype: str) -> None:
-    """A sigmoid x 255 needs no rounding before; what no mask holds is taken as the nearest that one does."""
-    values = np.array([127.4, 127.6, 300.0, -5.0, np.nan, np.inf, -np.inf, 1e-30, 254.7])
-    whole = np.array([127, 128, 255, 0, 0, 255, 0, 0, 255], np.uint8)
-    if dtype == "bfloat16":
-        values[:2] = [127.0, 128.0]  # it has no others there
+@pytest.mark.parametrize(("where", "dtype"), DEVICES_AND_TYPES)
+def test_what_is_no_probability_is_clipped(where: str, dtype: str) -> None:
+    values = np.array([0.25, 0.75, 300.0, -5.0, np.nan, np.inf, -np.inf, 1e-30, 1.25], np.float32)
+    whole = np.array([0.25, 0.75, 1, 0, 0, 1, 0, 0, 1], np.float32)
     chosen = np.random.default_rng(0).integers(0, len(values), (1, 4, 14, 14))
     boxes = np.tile(np.float32([[1.5, 2, 30, 21]]), (1, 4, 1))
     arguments = (boxes, [[4]], [info_of((HEIGHT, WIDTH))])
@@ -256,10 +256,34 @@ def test_masks_of_floats_are_rounded_and_clipped(where: str, dtype: str) -> None
 @pytest.mark.parametrize("where", DEVICES)
 @pytest.mark.parametrize(("images", "detections"), [(0, 5), (2, 0)])
 def test_no_images_and_no_detections(where: str, images: int, detections: int) -> None:
-    masks = np.zeros((images, detections, 28, 28), np.uint8)
+    masks = np.zeros((images, detections, 28, 28), np.float32)
     found = run(where, masks, masks[..., 0, :4], np.zeros((images, 1)), np.ones((images, 6)), 8)
     assert found.counts.shape == (images, detections, 8)
-    assert encode(np.zeros((0, 28, 28), np.uint8), np.zeros((0, 4)), (4, 5)) == []
+    assert encode(np.zeros((0, 28, 28), np.float32), np.zeros((0, 4)), (4, 5)) == []
+
+
+@pytest.mark.parametrize("where", HOSTS)
+def test_texts_of_what_is_no_probability(where: str) -> None:
+    chosen = np.random.default_rng(1).integers(0, 8, (9, 28, 28))
+    masks = np.array([0.25, 0.75, 300, -5, np.nan, np.inf, -np.inf, 1.25], np.float32)[chosen]
+    boxes = random_boxes(9, (60, 50))
+    with device.host(where):
+        texts = encode(masks, boxes, (60, 50))
+    assert texts == encode(np.clip(np.nan_to_num(masks, nan=0), 0, 1), boxes, (60, 50))
+    assert texts == [rle.encode_mask(mask, box, (60, 50)) for mask, box in zip(masks, boxes, strict=True)]
+    assert texts == [entry["counts"] for entry in encode_masks(masks, boxes, (60, 50))]
+
+
+@pytest.mark.parametrize(("where", "dtype"), DEVICES_AND_TYPES)
+def test_the_numbers_next_to_one_half_are_told_apart(where: str, dtype: str) -> None:
+    """Cells as large as pixels: each pixel is a cell. 0.5 is inside, the next number below is not, in any type."""
+    spacing = {"float32": 2.0**-25, "float16": 2.0**-12, "bfloat16": 2.0**-9}[dtype]  # just below 0.5
+    chosen = np.random.default_rng(0).integers(0, 2, (1, 3, 14, 14))
+    masks = np.array([0.5 - spacing, 0.5], np.float32)[chosen]
+    box = np.tile(np.float32([[0, 0, 14, 14]]), (1, 3, 1))
+    found = run(where, masks, box, [[3]], [info_of((14, 14))], dtype=dtype)
+    for d in range(3):
+        check_counts(found, (0, d), reference.encode_rle(chosen[0, d].astype(bool)))
 
 
 edges = st.floats(-20, 80, width=32)
@@ -279,8 +303,8 @@ def test_any_box_is_encoded_as_by_numpy(where: str, box: tuple[float, ...], seed
 def test_crossings_right_on_pixel_centres(where: str) -> None:
     """Boxes at which cells and pixels fall together in every way, masks whose crossings are simple fractions."""
     cell = np.indices((8, 8))
-    stripes = [255 * (cell[axis] % period < period // 2) for axis in (0, 1) for period in (2, 4, 8)]
-    masks = np.stack(stripes).astype(np.uint8)
+    stripes = [(cell[axis] % period < period // 2) for axis in (0, 1) for period in (2, 4, 8)]
+    masks = np.stack(stripes).astype(np.float32)
     for scale in (0.25, 0.5, 1, 1.5, 2, 3, 5, 8):
         for shift in (0, 0.25, 0.5, 3):
             box = np.float32([shift, shift, shift + 8 * scale, shift + 8 * scale])
@@ -304,7 +328,7 @@ def test_memory_does_not_grow_with_the_pixels() -> None:
     code = """
 import resource, numpy as np
 from maskline_host.mask_rle import encode
-masks = np.random.default_rng(0).integers(0, 256, (100, 28, 28), dtype=np.uint8)
+masks = np.random.default_rng(0).random((100, 28, 28), np.float32)
 size = (5000, 10000)
 encode(masks[:1], np.float32([[0, 0, 9, 9]]), size)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -318,9 +342,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, sum(map(len, 
 
 
 BAD = [
-    ({"masks": np.zeros((1, 28, 28))}, "masks: got float64, expected uint8"),
-    ({"masks": np.zeros((1, 28, 27), np.uint8)}, r"masks: got shape \[1, 28, 27\], expected \[any,27,27\]"),
-    ({"masks": np.zeros((1, 64, 64), np.uint8)}, "masks: got side 64, expected 1..63"),
+    ({"masks": np.zeros((1, 28, 28))}, "masks: got float64, expected float32, probabilities 0 to 1"),
+    ({"masks": np.zeros((1, 28, 28), np.uint8)}, "masks: got uint8, expected float32"),
+    ({"masks": np.zeros((1, 28, 27), np.float32)}, r"masks: got shape \[1, 28, 27\], expected \[any,27,27\]"),
+    ({"masks": np.zeros((1, 64, 64), np.float32)}, "masks: got side 64, expected 1..63"),
     ({"boxes": np.zeros((2, 4))}, r"boxes: got shape \[2, 4\], expected \[1,4\]"),
     ({"sizes": (0, 5)}, "sizes: got 0 x 5 for mask 0, expected 1 to 2147483647 pixels"),
     ({"sizes": (65536, 32768)}, "sizes: got 65536 x 32768 for mask 0"),
@@ -330,17 +355,17 @@ BAD = [
 
 @pytest.mark.parametrize(("change", "text"), BAD)
 def test_bad_input_is_said(change: dict[str, Any], text: str) -> None:
-    good = {"masks": np.zeros((1, 28, 28), np.uint8), "boxes": np.zeros((1, 4)), "sizes": (4, 5)}
+    good = {"masks": np.zeros((1, 28, 28), np.float32), "boxes": np.zeros((1, 4)), "sizes": (4, 5)}
     with pytest.raises(HostLibraryError, match=text):
         encode(**{**good, **change})
 
 
 @pytest.mark.parametrize("max_counts", [0, -1, 2**20 + 1])
 def test_a_bad_capacity_is_said_on_host_and_device(max_counts: int) -> None:
-    arguments = (np.zeros((1, 1, 28, 28), np.uint8), np.zeros((1, 1, 4)), [[1]], [info_of((4, 5))])
+    arguments = (np.zeros((1, 1, 28, 28), np.float32), np.zeros((1, 1, 4)), [[1]], [info_of((4, 5))])
     with pytest.raises(HostLibraryError, match=f"max_counts: got {max_counts}, expected 1..1048576"):
         run("host-generic", *arguments, max_counts)
-    simt, config = device.simt(), ctypes.byref(config_of(1, 1, 28, max_counts, "uint8"))
+    simt, config = device.simt(), ctypes.byref(config_of(1, 1, 28, max_counts, "float32"))
     with pytest.raises(AssertionError, match=f"MaskRLE: max_counts: got {max_counts}"):
         device.check(simt, simt.maskline_device_mask_rle(config, *[None] * 8))
 
@@ -348,4 +373,4 @@ def test_a_bad_capacity_is_said_on_host_and_device(max_counts: int) -> None:
 @pytest.mark.parametrize("side", [0, 64])
 def test_a_bad_side_is_said_by_the_device(side: int) -> None:
     with pytest.raises(AssertionError, match=f"MaskRLE: masks: got side {side}, expected 1..63"):
-        run("simt", np.zeros((1, 1, side, side), np.uint8), np.zeros((1, 1, 4)), [[1]], [info_of((4, 5))])
+        run("simt", np.zeros((1, 1, side, side), np.float32), np.zeros((1, 1, 4)), [[1]], [info_of((4, 5))])

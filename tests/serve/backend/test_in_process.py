@@ -50,6 +50,7 @@ output [ { name: "value" data_type: TYPE_FP32 dims: [ -1 ] }, { name: "same" dat
 dynamic_batching { preferred_batch_size: [ 3 ] max_queue_delay_microseconds: 5000000 }
 instance_group [ { kind: KIND_CPU count: 1 } ]
 """
+MASKS = "# probabilities; zero where the label is -1\n    data_type: TYPE_FP32"  # of the config of `mask`
 TABLE_BYTES = 96 << 20
 
 
@@ -221,7 +222,7 @@ def mask_alone(artifact: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("TYPE_UINT8", "TYPE_FP32", r"output masks: got tensor\(uint8\), expected tensor\(float\)"),
+        (MASKS, MASKS.replace("FP32", "UINT8"), r"output masks: got tensor\(float\), expected tensor\(uint8\)"),
         (
             "dims: [ 100, 14, 14 ]",
             "dims: [ 99, 14, 14 ]",
@@ -232,7 +233,7 @@ def mask_alone(artifact: Path, tmp_path: Path) -> Path:
             'name: "kinds"',
             "input labels is not in the config; input kinds is not in the model, which",
         ),
-        ("TYPE_UINT8", "TYPE_STRING", "masks: got TYPE_STRING, expected TYPE_UINT8"),
+        (MASKS, MASKS.replace("FP32", "STRING"), "masks: got TYPE_STRING, expected TYPE_UINT8"),
         ('"0" } }', '"all" } }', "parameter intra_op_thread_count: got 'all', expected a whole number"),
         ("max_batch_size: 8", "max_batch_size: 0", "max_batch_size: got 0, expected 1 or more"),
     ],

@@ -9,7 +9,8 @@ import pytest
 from maskline_client import AsyncDetector, ContractMismatch, Detections, Detector, contract
 from maskline_client.commands.health import check_server
 from maskline_client.connection import Connection
-from maskline_client.served_model import KeypointNames
+from maskline_client.served_model import KeypointNames, check_ensemble
+from tritonclient.grpc import service_pb2
 from unit.client.triton_double import (
     BOXES_ALONE,
     KEYPOINTS,
@@ -125,6 +126,26 @@ def test_a_server_whose_keypoints_are_others_is_named(server: Server, change: di
     server.script.outputs = (*BOXES_ALONE, dataclasses.replace(contract.KEYPOINTS, **change))
     with pytest.raises(ContractMismatch, match=said):
         detect(server, 1)
+
+
+def test_masks_of_an_older_release_are_named() -> None:
+    """They were whole numbers of 255; `maskrcnn`, whose masks are texts, is the same in both."""
+    metadata = service_pb2.ModelMetadataResponse(name="maskrcnn_raw")
+    for group, tensors in (
+        (metadata.inputs, contract.MASKRCNN_RAW.inputs),
+        (metadata.outputs, contract.MASKRCNN_RAW.outputs),
+    ):
+        for tensor in tensors:
+            sizes = {"D": 5, "M": 28, "J": 17}
+            group.add(name=tensor.name, datatype=tensor.dtype, shape=[-1, *(sizes.get(s, s) for s in tensor.shape)])
+    check_ensemble(metadata, contract.MASKRCNN_RAW)
+    next(tensor for tensor in metadata.outputs if tensor.name == "masks").datatype = "UINT8"
+    said = (
+        r"maskrcnn_raw: output masks: got UINT8 \[-1, 5, 28, 28\], expected FP32 \[-1, 5, M, M\]; "
+        "client and server are of different releases"
+    )
+    with pytest.raises(ContractMismatch, match=said):
+        check_ensemble(metadata, contract.MASKRCNN_RAW)
 
 
 @pytest.mark.parametrize(

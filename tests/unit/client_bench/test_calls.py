@@ -17,7 +17,7 @@ def result(*branches: str) -> InferResult:
         "boxes": ("FP32", np.arange(4 * SLOTS, dtype=np.float32).reshape(1, SLOTS, 4)),
         "scores": ("FP32", np.linspace(0.9, 0.1, SLOTS, dtype=np.float32)[None]),
         "labels": ("INT32", np.zeros((1, SLOTS), np.int32)),
-        "masks": ("UINT8", np.full((1, SLOTS, 6, 6), 255, np.uint8)),
+        "masks": ("FP32", np.ones((1, SLOTS, 6, 6), np.float32)),
         "keypoints": ("FP32", np.arange(SLOTS * POINTS * 3, dtype=np.float32).reshape(1, SLOTS, POINTS, 3)),
     }
     response = service_pb2.ModelInferResponse(model_name="maskrcnn_raw")
@@ -37,6 +37,16 @@ def test_an_answer_has_the_branches_of_the_model(branches: tuple[str, ...]) -> N
     shape = (COUNT, POINTS, 3) if "keypoints" in branches else None
     assert (None if answer.keypoints is None else answer.keypoints.shape) == shape
     assert difference(answer, read_answer(result(*branches))) == ""
+
+
+def test_masks_of_an_older_release_are_not_taken_for_probabilities() -> None:
+    """They were whole numbers of 255: their areas would be 255 times as large."""
+    response = result("masks").get_response()
+    place = [output.name for output in response.outputs].index("masks")
+    response.outputs[place].datatype = "UINT8"
+    response.raw_output_contents[place] = np.full((1, SLOTS, 6, 6), 255, np.uint8).tobytes()
+    with pytest.raises(ValueError, match="output masks: got uint8, expected float32; client and server are of diff"):
+        read_answer(InferResult(response))
 
 
 def moved(answer: Answer, count: int, by_px: float) -> Answer:

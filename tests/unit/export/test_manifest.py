@@ -23,7 +23,7 @@ def artifact(tmp_path: Path) -> Path:
         sha256(tmp_path / "mask.onnx"),
         {"MultiscaleRoIAlign": 1},
         (TensorInfo("p2", "FP32", ("B", 8, "H2", "W2")),),
-        (TensorInfo("masks", "UINT8", ("B", 100, 28, 28)),),
+        (TensorInfo("masks", "FP32", ("B", 100, 28, 28)),),
     )
     labels = LabelsInfo("labels.txt", sha256(tmp_path / "labels.txt"))
     Manifest("0.1.0", tiny_spec(), "ort", "fp32", 20, {"torch": "2"}, "0" * 64, labels, {"mask": stage}).save(tmp_path)
@@ -51,7 +51,7 @@ def test_keys_are_those_of_the_contract(artifact: Path) -> None:
     assert data["format"] == FORMAT == "maskline-artifact/1"
     assert data["spec"]["format"] == "maskline-model/1"
     assert set(data["stages"]["mask"]) == {"file", "sha256", "custom_ops", "inputs", "outputs"}
-    assert data["stages"]["mask"]["outputs"] == [{"name": "masks", "dtype": "UINT8", "shape": ["B", 100, 28, 28]}]
+    assert data["stages"]["mask"]["outputs"] == [{"name": "masks", "dtype": "FP32", "shape": ["B", 100, 28, 28]}]
 
 
 def test_parity_can_be_added_later(artifact: Path) -> None:
@@ -79,6 +79,17 @@ def test_a_manifest_that_does_not_fit(artifact: Path, changes: dict[str, Any], w
         load_artifact(artifact)
     assert "\n" not in str(caught.value)
     assert "export the checkpoint again" in str(caught.value)
+
+
+def test_masks_of_an_earlier_release(artifact: Path) -> None:
+    """They were whole numbers of 255; the stages would run, and verify would find them 255 times too large."""
+    data = json.loads((artifact / "manifest.json").read_text())
+    data["stages"]["mask"]["outputs"][0]["dtype"] = "UINT8"
+    (artifact / "manifest.json").write_text(json.dumps(data))
+    with pytest.raises(
+        ContractError, match=r"got masks UINT8 of maskline .*, expected FP32.*; export the checkpoint aga"
+    ):
+        load_artifact(artifact)
 
 
 def test_a_changed_file(artifact: Path) -> None:

@@ -15,9 +15,9 @@ from support.serving import model_files
 
 rle = model_files.load("models/postprocess/1/rle.py")
 
-# Values this near to 127.5 may fall on either side by rounding: sums of products of numbers up to 255 in float64 err by
-# less than 1e-12, and the server counts what is within 1e-6 below as 127.5 (rle.THRESH).
-TIE = 2e-6
+# Values this near to 0.5 may fall on either side by rounding: sums of products of numbers up to 1 in float64 err by
+# less than 1e-13, and the server counts what is within 2^-28 (4e-9) below as 0.5 (rle.THRESH).
+TIE = 8e-9
 
 
 def decoded(counts: bytes, size: tuple[int, int]) -> np.ndarray:
@@ -29,7 +29,7 @@ def assert_right(mask: np.ndarray, box: list[float], size: tuple[int, int]) -> n
     counts = rle.encode_mask(mask, box, size)
     pixels = decoded(counts, size)
     values = reference.paste_values(mask, box, size)
-    wrong = (pixels != (values >= 127.5)) & (np.abs(values - 127.5) > TIE)
+    wrong = (pixels != (values >= 0.5)) & (np.abs(values - 0.5) > TIE)
     assert not wrong.any(), np.argwhere(wrong)
     assert counts == coco.encode(np.asfortranarray(pixels.astype(np.uint8)))["counts"]
     return pixels
@@ -37,12 +37,12 @@ def assert_right(mask: np.ndarray, box: list[float], size: tuple[int, int]) -> n
 
 def random_mask(rng: np.random.Generator, side: int, kind: str) -> np.ndarray:
     values = {
-        "noise": lambda: rng.integers(0, 256, (side, side)),
-        "checks": lambda: 255 * rng.integers(0, 2, (side, side)),
-        "solid": lambda: np.full((side, side), 255),
-        "near the threshold": lambda: rng.integers(120, 136, (side, side)),
+        "noise": lambda: rng.random((side, side)),
+        "checks": lambda: rng.integers(0, 2, (side, side)),
+        "solid": lambda: np.ones((side, side)),
+        "near the threshold": lambda: 0.5 + rng.integers(-8, 8, (side, side)) * 2.0**-25,
     }[kind]()
-    return values.astype(np.uint8)
+    return values.astype(np.float32)
 
 
 @pytest.mark.parametrize("kind", ["noise", "checks", "solid", "near the threshold"])
@@ -85,32 +85,34 @@ def test_edges(name: str, kind: str) -> None:
 
 def test_a_solid_mask_fills_its_box() -> None:
     # Cells are smaller than pixels here: each centre lies deep inside the grid, so none is lost to the zeros around it.
-    pixels = assert_right(np.full((28, 28), 255, np.uint8), [2, 3, 9, 11], (12, 10))
+    pixels = assert_right(np.ones((28, 28), np.float32), [2, 3, 9, 11], (12, 10))
     assert pixels[3:11, 2:9].all()
     assert pixels.sum() == 8 * 7
 
 
 def test_exact_ties_belong_to_the_object() -> None:
-    # Two cells, 255 and 0, over three pixels: the middle one has exactly 127.5, and belongs to the object.
-    mask = np.array([[255, 0], [255, 0]], np.uint8)
+    # Two cells, 1 and 0, over three pixels: the middle one has exactly 0.5, and belongs to the object.
+    mask = np.array([[1, 0], [1, 0]], np.float32)
     assert_right(mask, [0, 0, 3, 3], (3, 3))
     assert decoded(rle.encode_mask(mask, [0, 0, 3, 3], (3, 3)), (3, 3))[1].tolist() == [True, True, False]
     assert decoded(rle.encode_mask(mask.T, [0, 0, 3, 3], (3, 3)), (3, 3))[:, 1].tolist() == [True, True, False]
 
 
-@pytest.mark.parametrize("mask", [np.zeros((28, 28)), np.full((28, 28), 127)], ids=["zero", "just below one half"])
+@pytest.mark.parametrize(
+    "mask", [np.zeros((28, 28)), np.full((28, 28), 0.5 - 2.0**-25)], ids=["zero", "just below one half"]
+)
 def test_an_empty_mask_is_one_run_of_zeros(mask: np.ndarray) -> None:
-    counts = rle.encode_mask(mask.astype(np.uint8), [0, 0, 30, 20], (20, 30))
+    counts = rle.encode_mask(mask.astype(np.float32), [0, 0, 30, 20], (20, 30))
     assert counts == coco.encode(np.zeros((20, 30), np.uint8, order="F"))["counts"]
 
 
 def test_a_one_pixel_picture() -> None:
-    assert_right(np.full((28, 28), 255, np.uint8), [0, 0, 1, 1], (1, 1))
-    assert_right(np.zeros((28, 28), np.uint8), [0, 0, 1, 1], (1, 1))
+    assert_right(np.ones((28, 28), np.float32), [0, 0, 1, 1], (1, 1))
+    assert_right(np.zeros((28, 28), np.float32), [0, 0, 1, 1], (1, 1))
 
 
 def test_boxes_that_are_not_numbers_give_the_empty_mask() -> None:
-    counts = rle.encode_mask(np.full((28, 28), 255, np.uint8), [float("nan")] * 4, (5, 6))
+    counts = rle.encode_mask(np.ones((28, 28), np.float32), [float("nan")] * 4, (5, 6))
     assert not decoded(counts, (5, 6)).any()
 
 
@@ -142,7 +144,7 @@ def test_touching_runs_are_joined() -> None:
 def test_a_hundred_objects_on_twelve_megapixels_take_little_memory() -> None:
     """The issue's limit is 100 MB; the runs of one object take a few, whatever the size of the picture."""
     y, x = np.mgrid[-1:1:28j, -1:1:28j]
-    disc = (255 * np.clip(1.5 - np.hypot(y, x), 0, 1)).astype(np.uint8)
+    disc = np.clip(1.5 - np.hypot(y, x), 0, 1).astype(np.float32)
     size = (3000, 4000)
     boxes = [[i * 3.0, i * 2.0, 4000.0 - i, 3000.0 - i] for i in range(100)]
     tracemalloc.start()

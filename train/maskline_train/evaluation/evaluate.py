@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from maskline_coco.metric import average_precision, without
 from torch import Tensor
 
@@ -193,8 +192,7 @@ def to_results(
 ) -> list[list[Result]]:
     """Detections of a batch as COCO results: boxes xywh, masks (RLE) and keypoints in pixels of the original image.
 
-    Masks are rounded to probability x 255 first, as they travel when served, so both score the same. Keypoints are
-    pixel indices, as COCO has them: x, y, probability of each, x = 0 the centre of the first pixel.
+    Keypoints are pixel indices, as COCO has them: x, y, probability of each, x = 0 the centre of the first pixel.
 
     Args:
         detections: of B images.
@@ -223,7 +221,7 @@ def to_results(
             )
         ]
         if detections.masks is not None:
-            masks = (detections.masks[image, rows].float() * 255.0).round().to(torch.uint8).cpu().numpy()
+            masks = detections.masks[image, rows].float().cpu().numpy()
             size = (int(image_info[image, 4]), int(image_info[image, 5]))
             for result, rle in zip(found, encode_masks(masks, boxes_image, size), strict=True):
                 result["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode("ascii")}

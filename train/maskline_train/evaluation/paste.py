@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-# One half, of masks that travel as probability x 255; the little less keeps a value that is 127.5 but for rounding
-# (errors near 1e-12) on the inner side.
-THRESH = 127.5 - 1e-6
+# The rule says ">= 0.5"; the little less keeps a value that is 0.5 but for rounding (errors near 1e-13) on the inner
+# side. The largest float32 below 0.5 is 2^-25 less, so no cell lies between the two.
+THRESH = 0.5 - 2.0**-28
 _EDGE_PX = 1e-7  # the same for a pixel centre that lies on the edge of a box
 _VALUES_A_BLOCK = 1 << 20  # 8 MB of float64, whatever the size of the object
 
@@ -31,11 +31,13 @@ class Rle(TypedDict):
     counts: bytes
 
 
-def encode_masks(masks: npt.NDArray[np.uint8], boxes: npt.NDArray[np.float32], size: tuple[int, int]) -> Iterator[Rle]:
+def encode_masks(
+    masks: npt.NDArray[np.float32], boxes: npt.NDArray[np.float32], size: tuple[int, int]
+) -> Iterator[Rle]:
     """Paste and encode objects one at a time, so that memory does not grow with their number.
 
     Args:
-        masks: [D, M, M] probability x 255.
+        masks: [D, M, M] probabilities, clipped to 0..1; NaN is 0.
         boxes: [D, 4] xyxy, continuous pixels of the original image.
         size: (H, W) of the original image.
 
@@ -49,11 +51,11 @@ def encode_masks(masks: npt.NDArray[np.uint8], boxes: npt.NDArray[np.float32], s
         pixels[region] = 0
 
 
-def paste_mask(mask: npt.NDArray[np.uint8], box: Sequence[float], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+def paste_mask(mask: npt.NDArray[np.float32], box: Sequence[float], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """The pixels of one object.
 
     Args:
-        mask: [M, M] probability x 255.
+        mask: [M, M] probabilities, clipped to 0..1; NaN is 0.
         box: xyxy, continuous pixels of the original image; may leave it.
         size: (H, W) of the original image.
 
@@ -65,7 +67,9 @@ def paste_mask(mask: npt.NDArray[np.uint8], box: Sequence[float], size: tuple[in
     return pixels.astype(bool)
 
 
-def paste_into(pixels: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], box: Sequence[float]) -> tuple[slice, slice]:
+def paste_into(
+    pixels: npt.NDArray[np.uint8], mask: npt.NDArray[np.float32], box: Sequence[float]
+) -> tuple[slice, slice]:
     """Set the pixels of one object to 1 (and those around it within its box to 0), in place.
 
     Returns:
@@ -77,7 +81,8 @@ def paste_into(pixels: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], box: 
     side = mask.shape[0]
     rows, (upper, lower), (upper_weight, lower_weight) = _interpolation(y0, y1, side, pixels.shape[0])
     columns, (left, right), (left_weight, right_weight) = _interpolation(x0, x1, side, pixels.shape[1])
-    cells = np.pad(mask.astype(np.float64), 1)  # the zeros outside the grid
+    probabilities = np.minimum(np.where(mask > 0, mask, 0), 1)  # NaN is not above 0
+    cells = np.pad(probabilities.astype(np.float64), 1)  # the zeros outside the grid
     by_row = upper_weight[:, None] * cells[upper] + lower_weight[:, None] * cells[lower]  # [rows, M + 2]
     step = max(1, _VALUES_A_BLOCK // max(1, len(upper)))
     for start in range(0, len(left), step):

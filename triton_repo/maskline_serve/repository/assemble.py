@@ -250,7 +250,7 @@ def _check_contract(parsed: Any, artifact: Artifact, name: str, typed: bool) -> 
             expected, got = next(pair for pair in pairs if pair[0] != pair[1])
             raise ArtifactError(
                 f"{name}.onnx {what}: got {got or 'nothing'}, expected {expected or 'nothing'} as the wire contract "
-                "says; export it again with the same release of maskline"
+                "says; export the checkpoint again by `maskline-export onnx` of this release"
             )
 
 

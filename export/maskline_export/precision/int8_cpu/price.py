@@ -129,7 +129,7 @@ def count_found(found: Found, one: Tensors, other: Tensors, score: float) -> Non
     found.matched += int((partner[counted] >= 0).sum())
     if "masks" in one:
         for index in np.flatnonzero(counted & (partner >= 0)):
-            a, b = one["masks"][0, index] > 127, other["masks"][0, partner[index]] > 127
+            a, b = (side["masks"][0, row] >= 0.5 for side, row in ((one, index), (other, partner[index])))
             union = int((a | b).sum())
             found.mask_ious.append(int((a & b).sum()) / union if union else 1.0)  # two empty masks are the same
 

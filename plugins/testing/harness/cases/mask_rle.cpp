@@ -1,13 +1,12 @@
 #include "mask_rle/c_config.h"
 #include "testing/harness/cases/op_case.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
 
-extern "C" int maskline_host_mask_rle(MasklineMaskRLE const* config, std::uint8_t const* masks, float const* boxes,
+extern "C" int maskline_host_mask_rle(MasklineMaskRLE const* config, float const* masks, float const* boxes,
     std::int32_t const* numDetections, float const* imageInfo, std::int32_t* counts, std::int32_t* numCounts,
     float* imageBoxes, int threads);
 
@@ -27,10 +26,10 @@ int runOnHost(
     config.side = static_cast<std::int32_t>(sizes.at("M"));
     config.maxCounts = kMAX_COUNTS;
     auto const dims = makeDims({config.batch, config.detections, config.side, config.side});
-    std::vector<std::uint8_t> masks;
+    std::vector<float> masks;
     for (double const value : decode(inputs[0], makeDesc(dims, variant.type, variant.format)))
     {
-        masks.push_back(static_cast<std::uint8_t>(value));
+        masks.push_back(static_cast<float>(value));
     }
     return maskline_host_mask_rle(&config, masks.data(), reinterpret_cast<float const*>(inputs[1].data()),
         reinterpret_cast<std::int32_t const*>(inputs[2].data()), reinterpret_cast<float const*>(inputs[3].data()),
@@ -38,7 +37,7 @@ int runOnHost(
         reinterpret_cast<float*>(outputs[2].data()), /* threads = */ 1);
 }
 
-//! Masks [count, M, M] of whole numbers 0..255: discs, and one of noise, which has more runs than fit.
+//! Masks [count, M, M] of probabilities: discs, and one of noise, which has more runs than fit.
 std::vector<double> makeMasks(std::int64_t count, std::int64_t side, Random& random)
 {
     std::vector<double> values;
@@ -51,9 +50,9 @@ std::vector<double> makeMasks(std::int64_t count, std::int64_t side, Random& ran
             {
                 double const dy = (static_cast<double>(y) + 0.5) / static_cast<double>(side) * 2.0 - 1.0;
                 double const dx = (static_cast<double>(x) + 0.5) / static_cast<double>(side) * 2.0 - 1.0;
-                double const noise = random.uniform(0.0, 255.0);
-                double const disc = 127.5 + 300.0 * (radius - std::sqrt(dx * dx + dy * dy));
-                values.push_back(std::floor(std::min(std::max(i == 1 ? noise : disc, 0.0), 255.0)));
+                double const noise = random.uniform(0.0, 1.0);
+                double const disc = 0.5 + 1.2 * (radius - std::sqrt(dx * dx + dy * dy));
+                values.push_back(i == 1 ? noise : disc);
             }
         }
     }

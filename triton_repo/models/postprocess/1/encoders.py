@@ -16,12 +16,12 @@ import numpy.typing as npt
 
 from . import rle
 
-# masks [N,M,M] uint8, boxes [N,4] float32 px of the image, sizes [N,2] int32 (height, width) -> N texts
-Encoder = Callable[[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.int32]], list[bytes]]
+# masks [N,M,M] float32 probabilities, boxes [N,4] float32 px of the image, sizes [N,2] int32 (height, width) -> N texts
+Encoder = Callable[[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]], list[bytes]]
 
 
 def encode_by_numpy(
-    masks: npt.NDArray[np.uint8], boxes: npt.NDArray[np.float32], sizes: npt.NDArray[np.int32]
+    masks: npt.NDArray[np.float32], boxes: npt.NDArray[np.float32], sizes: npt.NDArray[np.int32]
 ) -> list[bytes]:
     """COCO compressed RLE of each mask."""
     return [

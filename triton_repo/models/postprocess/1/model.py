@@ -64,7 +64,7 @@ class TritonPythonModel:
             texts[~padding] = np.array(self._encode(given["masks"][~padding], boxes[~padding], sizes), object)
             found["mask_rle"] = texts
         elif "masks" in given:
-            found["masks"] = np.where(padding[:, :, None, None], np.uint8(0), given["masks"])
+            found["masks"] = np.where(padding[:, :, None, None], np.float32(0), given["masks"])
         if "keypoints" in given:
             pairs = zip(given["keypoints"], info, strict=True)
             keypoints = np.stack([geometry.keypoints_to_image(*pair) for pair in pairs])

@@ -18,20 +18,20 @@ import numpy.typing as npt
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 
-# Probability 0.5 on the uint8 scale. The paste rule says ">=": the little less keeps a value that is 127.5 but for
-# rounding (errors near 1e-12) on the inner side.
-THRESH = 127.5 - 1e-6
+# The paste rule says ">= 0.5": the little less keeps a value that is 0.5 but for rounding (errors near 1e-13) on the
+# inner side. The largest float32 below 0.5 is 2^-25 less, so no cell lies between the two.
+THRESH = 0.5 - 2.0**-28
 _EDGE_PX = 1e-7  # the same for a pixel centre that lies on the edge of a box
 _STRIP = 1024  # columns worked on at once: x (28 + 1) stretches x 8 bytes is 0.25 MB an array
 # A count is below 2**31 pixels; 7 groups of 5 bits hold it, its sign included.
 _MAX_GROUPS = 7
 
 
-def encode_mask(mask: npt.NDArray[np.uint8], box: Sequence[float], size: tuple[int, int]) -> bytes:
+def encode_mask(mask: npt.NDArray[np.float32], box: Sequence[float], size: tuple[int, int]) -> bytes:
     """COCO compressed RLE of one mask pasted into its box: what pycocotools writes, byte for byte.
 
     Args:
-        mask: [M,M] uint8, probability x 255.
+        mask: [M,M] probabilities, clipped to 0..1; NaN is 0.
         box: xyxy, px of the image; without area it gives the empty mask.
         size: (height, width) of the image.
     """
@@ -39,7 +39,7 @@ def encode_mask(mask: npt.NDArray[np.uint8], box: Sequence[float], size: tuple[i
     return compress_counts(runs_to_counts(starts, ends, size[0] * size[1]))
 
 
-def mask_runs(mask: npt.NDArray[np.uint8], box: Sequence[float], size: tuple[int, int]) -> tuple[Int, Int]:
+def mask_runs(mask: npt.NDArray[np.float32], box: Sequence[float], size: tuple[int, int]) -> tuple[Int, Int]:
     """Pixels of a pasted mask as runs [start, end) of column-major positions (x * height + y), increasing.
 
     Neighbouring runs may touch.
@@ -50,7 +50,7 @@ def mask_runs(mask: npt.NDArray[np.uint8], box: Sequence[float], size: tuple[int
     if not len(rows) or not len(columns):
         return np.empty(0, np.int64), np.empty(0, np.int64)
     cells = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2))  # zeros outside the grid
-    cells[1:-1, 1:-1] = mask
+    cells[1:-1, 1:-1] = np.minimum(np.where(mask > 0, mask, 0), 1)  # NaN is not above 0
     row_stretches = _Stretches(rows, y0, y1, mask.shape[0])
     found = [
         _strip_runs(cells, row_stretches, columns[i : i + _STRIP], (x0, x1), height)

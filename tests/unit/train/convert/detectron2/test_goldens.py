@@ -13,7 +13,6 @@ from maskline_train.convert.file import import_file
 from maskline_train.data.canvas import preprocess_batch
 from maskline_train.evaluation.evaluate import to_results
 from maskline_train.model.mask_rcnn import MaskRCNN
-from pycocotools import mask as coco_mask
 from support.models import foreign
 
 USUAL_SIZE = {"preprocessing.shorter_side_px": 800, "preprocessing.longer_side_px": 1333}
@@ -54,31 +53,24 @@ def test_every_detection_is_found_in_its_place(model: MaskRCNN, network: str) ->
 def test_every_detection_is_found_at_the_usual_size() -> None:
     name = NETWORKS[0]
     model = import_file(foreign.checkpoint(name), foreign.options(name, settings=USUAL_SIZE)).model
+    apart = []
     for golden in foreign.goldens(name, "golden_800_1333.json").values():
-        matched(detect(model, golden), golden)
+        results = detect(model, golden)
+        apart += foreign.masks_apart(golden, matched(results, golden), (result["segmentation"] for result in results))
+    foreign.assert_nearly_all_equal(apart)
 
 
 def test_masks_are_the_source_s_but_for_a_few_pixels(model: MaskRCNN, network: str) -> None:
-    """They travel as whole numbers of 255 here: half of the pasted ones differ, each by a few pixels of its border."""
+    goldens = foreign.goldens(network).values()
     if model.mask_head is None:
-        assert all(golden.masks is None for golden in foreign.goldens(network).values())
+        assert all(golden.masks is None for golden in goldens)
         return
-    for golden in foreign.goldens(network).values():
+    apart = []
+    for golden in goldens:
         results = detect(model, golden)
-        assert golden.masks is not None
-        equal = 0
-        for result, answer in zip(results, matched(results, golden), strict=True):
-            mine, source = (as_mask(rle) for rle in (result["segmentation"], golden.masks[answer]))
-            border = (source[1:] != source[:-1]).sum() + (source[:, 1:] != source[:, :-1]).sum()
-            # A rounding of 1/510 moves the border by less than a pixel where it is steep at all; it is flat in places.
-            assert (mine != source).sum() <= 1 + 0.1 * border
-            equal += bool((mine == source).all())
-        print(f"{golden.path.stem}: {equal} of {len(results)} masks equal")  # noqa: T201 (pytest -s)
-
-
-def as_mask(rle: dict[str, Any]) -> Any:
-    counts = rle["counts"]
-    return coco_mask.decode({**rle, "counts": counts.encode() if isinstance(counts, str) else counts})
+        masks = (result["segmentation"] for result in results)
+        apart += foreign.masks_apart(golden, matched(results, golden), masks)
+    foreign.assert_nearly_all_equal(apart)
 
 
 def test_the_checkpoint_is_read_back_the_same(tmp_path: Path) -> None:
