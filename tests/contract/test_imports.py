@@ -3,7 +3,8 @@
 One room of the client, `local`, imports serve, whose models it runs without a server.
 
 coco (what COCO files say), command (how commands end) and host stand alone; the four packages with commands import
-command; the benchmarks import all and are imported by none; folder names are no import names.
+command; `maskline`, the whole line, and the benchmarks import all and are imported by none; folder names are no import
+names.
 """
 
 import ast
@@ -15,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 OURS = {
+    "maskline",
     "maskline_train",
     "maskline_coco",
     "maskline_command",
@@ -40,11 +42,12 @@ PACKAGES = {
     "triton_repo/maskline_serve": {"maskline_serve", "maskline_host", "maskline_command"},
     "client/maskline_client": {"maskline_client", "maskline_coco", "maskline_command"},
     "client/maskline_client/local": {"maskline_client", "maskline_serve"},
-    "bench/maskline_bench": OURS,
+    "bench/maskline_bench": OURS - {"maskline"},
+    "line/maskline": OURS - {"maskline_bench"},
     "triton_repo/models": set(),
     "triton_repo/backends": set(),
 }
-FOLDERS = ("train", "export", "bench", "client", "triton_repo", "plugins", "common", "framework", "testing")
+FOLDERS = ("train", "export", "bench", "line", "client", "triton_repo", "plugins", "common", "framework", "testing")
 
 
 def imported_names(path: Path) -> set[str]:

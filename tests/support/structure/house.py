@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 # Where our Python packages lie; imports are followed among their files.
-PACKAGE_ROOTS = ("train", "export", "triton_repo", "client", "plugins")
+PACKAGE_ROOTS = ("train", "export", "triton_repo", "client", "plugins", "line")
 CODE = {".py", ".h", ".cpp", ".cu", ".cuh"}
 
 
@@ -31,7 +31,7 @@ def modules(files: list[Path]) -> dict[str, Path]:
     """The dotted name of every file of our packages."""
     found = {}
     for path in files:
-        if path.suffix == ".py" and path.parts[0] in PACKAGE_ROOTS and path.parts[1].startswith("maskline_"):
+        if path.suffix == ".py" and path.parts[0] in PACKAGE_ROOTS and path.parts[1].startswith("maskline"):
             parts = path.with_suffix("").parts[1:]
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found

@@ -1,4 +1,7 @@
-"""`maskline-train import`: a trained network of another framework as a checkpoint of ours."""
+"""`maskline-train import`: a trained network of another framework as a checkpoint of ours.
+
+The types of its options stand by themselves: `maskline ship` has the same.
+"""
 
 from __future__ import annotations
 
@@ -9,36 +12,44 @@ import typer
 
 from maskline_train.files import refuse_existing, whole_folder
 
+# Not readable=True: a file that must not be read is named as by every command, docs/commands.md.
+File = Annotated[
+    Path, typer.Argument(readable=False, help="Weights: .pth, .pkl or .safetensors; nothing in them is run.")
+]
+Config = Annotated[
+    Path | None, typer.Option(readable=False, help="detectron2's config.yaml, as it lies beside the weights.")
+]
+Classes = Annotated[
+    str | None, typer.Option(help="Class names, a,b,c or a file with one a line, in the order of training.")
+]
+Keypoints = Annotated[str | None, typer.Option(help="Names of the keypoints, likewise; COCO's 17 are known.")]
+Channels = Annotated[
+    Literal["bgr", "rgb"] | None, typer.Option(help="Order of the channels in training, if the config is wrong.")
+]
+ZooSettings = Annotated[
+    bool, typer.Option("--zoo-settings", help="No config: take the settings of detectron2's model zoo.")
+]
+NormEps = Annotated[
+    float | None, typer.Option(min=0, help="torchvision: 0 for its COCO weights, 1e-5 for a model built without.")
+]
+Weights = Annotated[str | None, typer.Option(help="Which one, where the file holds several state dicts.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A field of model.json, e.g. box_head.score_thresh=0.3; several times."),
+]
+
 
 def import_command(
-    # Not readable=True: a file that must not be read is named as by every command, docs/commands.md.
-    file: Annotated[
-        Path, typer.Argument(readable=False, help="Weights: .pth, .pkl or .safetensors; nothing in them is run.")
-    ],
+    file: File,
     out: Annotated[Path, typer.Argument(help="Checkpoint folder to make.")],
-    config: Annotated[
-        Path | None, typer.Option(readable=False, help="detectron2's config.yaml, as it lies beside the weights.")
-    ] = None,
-    classes: Annotated[
-        str | None, typer.Option(help="Class names, a,b,c or a file with one a line, in the order of training.")
-    ] = None,
-    keypoints: Annotated[
-        str | None, typer.Option(help="Names of the keypoints, likewise; COCO's 17 are known.")
-    ] = None,
-    channels: Annotated[
-        Literal["bgr", "rgb"] | None, typer.Option(help="Order of the channels in training, if the config is wrong.")
-    ] = None,
-    zoo_settings: Annotated[
-        bool, typer.Option("--zoo-settings", help="No config: take the settings of detectron2's model zoo.")
-    ] = False,
-    norm_eps: Annotated[
-        float | None, typer.Option(min=0, help="torchvision: 0 for its COCO weights, 1e-5 for a model built without.")
-    ] = None,
-    weights: Annotated[str | None, typer.Option(help="Which one, where the file holds several state dicts.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A field of model.json, e.g. box_head.score_thresh=0.3; several times."),
-    ] = None,
+    config: Config = None,
+    classes: Classes = None,
+    keypoints: Keypoints = None,
+    channels: Channels = None,
+    zoo_settings: ZooSettings = False,
+    norm_eps: NormEps = None,
+    weights: Weights = None,
+    settings: Settings = None,
 ) -> None:
     """Make a checkpoint of a Mask R-CNN that detectron2 or torchvision trained.
 
@@ -52,18 +63,10 @@ def import_command(
 
     from maskline_train.checkpoint import save_model
     from maskline_train.convert.file import import_file
-    from maskline_train.convert.options import ImportOptions, names_of, parse_settings
+    from maskline_train.convert.options import typed_options
 
     refuse_existing(out, ValueError)
-    options = ImportOptions(
-        config=config,
-        classes=None if classes is None else names_of(classes),
-        keypoints=None if keypoints is None else names_of(keypoints),
-        channels=channels,
-        zoo=zoo_settings,
-        norm_eps=norm_eps,
-        settings=parse_settings(settings or []),
-    )
+    options = typed_options(config, classes, keypoints, channels, zoo_settings, norm_eps, settings)
     imported = import_file(file, options, weights)
     with whole_folder(out, ValueError) as scratch:
         save_model(scratch, imported.model)

@@ -14,13 +14,14 @@ from maskline_train.convert.torchvision_weights import import_from_torchvision
 _IMPORTS = {"detectron2": import_detectron2, "torchvision": import_from_torchvision}
 
 
-def import_file(path: Path, options: ImportOptions, place: str | None = None) -> Imported:
+def import_file(path: Path, options: ImportOptions, place: str | None = None, framework: str | None = None) -> Imported:
     """Read a file, recognise the framework, convert.
 
     Args:
         path: see `read_foreign`.
         options: what the user says.
         place: which of several state dicts in the file.
+        framework: what it is expected to be of; None takes any.
 
     Raises:
         OSError: a file cannot be read.
@@ -28,7 +29,10 @@ def import_file(path: Path, options: ImportOptions, place: str | None = None) ->
     """
     weights = read_foreign(path, place)
     try:
-        imported = _IMPORTS[recognise(weights.tensors)](weights.tensors, options)
+        found = recognise(weights.tensors)
+        if framework not in (None, found):
+            raise ValueError(f"got weights of {found}, expected {framework}; use from_{found}")
+        imported = _IMPORTS[found](weights.tensors, options)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     _tell(weights, options, imported)

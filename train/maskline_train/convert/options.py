@@ -45,6 +45,32 @@ class ImportOptions:
             raise ValueError(f"--norm-eps: got {self.norm_eps}, expected from 0 to below 1, e.g. 1e-5")
 
 
+def typed_options(
+    config: Path | None,
+    classes: str | None,
+    keypoints: str | None,
+    channels: ChannelOrder | None,
+    zoo_settings: bool,
+    norm_eps: float | None,
+    settings: Sequence[str] | None,
+) -> ImportOptions:
+    """What was typed on a command line.
+
+    Raises:
+        OSError: a file of names cannot be read.
+        ValueError: a word that is not of the form that `names_of` or `parse_settings` wants.
+    """
+    return ImportOptions(
+        config=config,
+        classes=None if classes is None else names_of(classes),
+        keypoints=None if keypoints is None else names_of(keypoints),
+        channels=channels,
+        zoo=zoo_settings,
+        norm_eps=norm_eps,
+        settings=parse_settings(settings or []),
+    )
+
+
 def names_of(text: str) -> tuple[str, ...]:
     """`a,b,c`, or the lines of a file of that name.
 

@@ -21,7 +21,7 @@ from maskline_train.convert.options import ImportOptions, with_settings
 from maskline_train.convert.report import Imported, Report
 from maskline_train.data import coco_things
 
-_NO_CONFIG = (
+NO_CONFIG = (
     "sizes 800/1333, thresholds, anchors and RoIAlign are those of torchvision's constructors: its weights say none of "
     "them; change what your model changes by --set. Strides are those of its bodies, too: one that was built with "
     "replace_stride_with_dilation looks the same and is not supported"
@@ -70,7 +70,7 @@ def import_from_torchvision(tensors: Mapping[str, Tensor], options: ImportOption
         f"torchvision{' v2' * v2}, {spec.backbone.body_name} FPN, {len(classes)} classes, {', '.join(parts)}; "
         f"{len(tensors)} tensors",
     )
-    report.assumed.append(_NO_CONFIG)
+    report.assumed.append(NO_CONFIG)
     if v2:
         report.found.append(
             "batch norms of pyramid and heads are folded into their convolutions, those of the body frozen"

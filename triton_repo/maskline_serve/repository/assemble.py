@@ -254,10 +254,14 @@ def _check_contract(parsed: Any, artifact: Artifact, name: str, typed: bool) -> 
             )
 
 
-def _must_replace(folder: Path, new: Repository, force: bool) -> bool:
-    """Whether `folder` must be replaced; raises RepositoryError when it must not be touched."""
+def replaceable(folder: Path, force: bool = False) -> Repository | None:
+    """The repository that may be replaced at `folder`; None where there is nothing. `assemble` asks it, last of all.
+
+    Raises:
+        RepositoryError: what is there is not ours, or was changed by hand since.
+    """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return True
+        return None
     if not (folder / FILE).is_file():
         raise RepositoryError(f"{folder} is there and was not assembled by maskline-serve; choose another folder")
     try:
@@ -273,4 +277,10 @@ def _must_replace(folder: Path, new: Repository, force: bool) -> bool:
         raise RepositoryError(
             f"{folder}: {name} is {change} since it was assembled; `--force` replaces it all the same"
         )
-    return bool(changes) or old.to_json() != new.to_json()
+    return old
+
+
+def _must_replace(folder: Path, new: Repository, force: bool) -> bool:
+    """Whether the very same repository is not there yet; raises RepositoryError when it must not be touched."""
+    old = replaceable(folder, force)
+    return old is None or bool(old.changes()) or old.to_json() != new.to_json()

@@ -1,0 +1,97 @@
+"""From a file of weights to a repository that a server takes, each step checked before the next one."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from maskline_export.onnx_stages.to_onnx import export_checkpoint
+from maskline_export.verify.command import run as verify
+from maskline_serve.repository.assemble import assemble, replaceable
+from maskline_train.checkpoint import SPEC_FILE, save_model
+from maskline_train.convert.file import import_file
+from maskline_train.convert.options import ImportOptions
+from maskline_train.files import refuse_existing, whole_folder
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Shipment:
+    """What is asked for.
+
+    Attributes:
+        source: a file of another framework's weights, or a checkpoint folder of ours.
+        repository: folder to write; a repository that is there is replaced.
+        options: what the weights of `source` do not say.
+        place: which of several state dicts in the file.
+        images: files and folders that PyTorch and ONNX Runtime are compared on; none: made ones of many sizes.
+        keep: new folder for `checkpoint` and `artifact`, once all agrees; None leaves neither.
+        force: replace a repository that was changed by hand.
+    """
+
+    source: Path
+    repository: Path
+    options: ImportOptions
+    place: str | None = None
+    images: Sequence[Path] = ()
+    keep: Path | None = None
+    force: bool = False
+
+
+def ship(shipment: Shipment, say: Say, progress: Say = lambda _: None) -> None:
+    """Import, export, verify, assemble; what does not agree ends it, and the repository is as it was.
+
+    Args:
+        shipment: what is asked for.
+        say: gets what was found, line by line.
+        progress: gets what is being done.
+
+    Raises:
+        OSError, ValueError: as `import_file`.
+        ExportError: a step does not come out; `ParityError` where ONNX Runtime does not find what PyTorch finds.
+        ServeError: the repository cannot be written.
+    """
+    replaceable(shipment.repository.resolve(), shipment.force)  # now, not after minutes
+    with _workshop(shipment.keep) as folder:
+        checkpoint = shipment.source
+        if not (shipment.source / SPEC_FILE).is_file():
+            checkpoint = folder / "checkpoint"
+            _import(shipment, checkpoint, say, progress)
+        elif shipment.options != ImportOptions() or shipment.place is not None:
+            raise ValueError(
+                f"{shipment.source}: got options of an import with a checkpoint, which says all of it; leave them "
+                "out, or change its model.json"
+            )
+        artifact = folder / "artifact"
+        export_checkpoint(checkpoint, artifact, report=progress)
+        say("export: backbone, proposal and heads as ONNX, checked and run once")
+        progress("verify: PyTorch against ONNX Runtime, stage by stage")
+        verify(checkpoint, artifact, list(shipment.images), None, "", None)
+        assemble(artifact, shipment.repository, force=shipment.force)
+        say(f"assemble: {shipment.repository}")
+    if shipment.keep is not None:
+        say(f"kept: {', '.join(str(path) for path in sorted(shipment.keep.iterdir()))}")
+
+
+def _import(shipment: Shipment, checkpoint: Path, say: Say, progress: Say) -> None:
+    progress(f"import: reading {shipment.source}")
+    imported = import_file(shipment.source, shipment.options, shipment.place)
+    save_model(checkpoint, imported.model)
+    for line in imported.report.lines():
+        say(f"import: {line}")
+
+
+@contextlib.contextmanager
+def _workshop(keep: Path | None) -> Iterator[Path]:
+    """The folder for checkpoint and artifact, new where it is to stay."""
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="maskline-ship-") as scratch:
+            yield Path(scratch)
+        return
+    refuse_existing(keep, ValueError)
+    with whole_folder(keep, ValueError) as folder:
+        yield folder
