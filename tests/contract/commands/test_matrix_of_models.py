@@ -11,6 +11,7 @@ from support.commands.matrix import cells, check
 
 pytestmark = pytest.mark.long
 COMMANDS = (
+    "maskline ship",
     "maskline-train evaluate",
     "maskline-train predict",
     "maskline-train import",

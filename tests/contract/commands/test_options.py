@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import pytest
 import typer
+from maskline.cli import app as line
 from maskline_client.cli import app as client
 from maskline_export.cli import app as export
 from maskline_serve.commands import app as serve
@@ -21,8 +22,15 @@ from maskline_train.cli import app as train
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[3]
-APPS = {"maskline-client": client, "maskline-export": export, "maskline-serve": serve, "maskline-train": train}
+APPS = {
+    "maskline": line,
+    "maskline-client": client,
+    "maskline-export": export,
+    "maskline-serve": serve,
+    "maskline-train": train,
+}
 MODULES = {
+    "maskline": "maskline.__main__",
     "maskline-client": "maskline_client.commands.main",
     "maskline-export": "maskline_export.__main__",
     "maskline-serve": "maskline_serve.cli",

@@ -1,4 +1,4 @@
-"""Every command of the four packages with words that make it do little and do all of its kinds of work.
+"""Every command with words that make it do little and do all of its kinds of work.
 
 In the words, IN is a folder of inputs (`inputs.py`), OUT one to write into, URL a server.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 
 RECIPE = Path(__file__).parents[1] / "models" / "tiny_recipe.py"
 MODULES = {
+    "maskline": "maskline.__main__",
     "maskline-train": "maskline_train.__main__",
     "maskline-export": "maskline_export.__main__",
     "maskline-serve": "maskline_serve.cli",
@@ -45,6 +46,12 @@ class CommandLine:
 
 
 COMMANDS = [
+    CommandLine(
+        "maskline ship",
+        "IN/foreign/model_final.pth OUT/repository --config IN/foreign/config.yaml --classes IN/foreign/classes.txt "
+        "--images IN/photos --keep OUT/kept",
+        ("foreign", "photos"),
+    ),
     CommandLine("maskline-train fit", f"{RECIPE} --data IN/shapes --out OUT/run --steps 2", ("shapes",)),
     CommandLine(
         "maskline-train evaluate",

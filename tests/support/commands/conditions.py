@@ -30,7 +30,9 @@ class Answer:
     @property
     def lines(self) -> list[str]:
         """What it said on stderr, but for the progress lines of the exporter and of `ablate`."""
-        return [line for line in self.err.splitlines() if line.startswith("maskline-") or "Traceback" in line]
+        return [
+            line for line in self.err.splitlines() if line.startswith(("maskline-", "maskline:")) or "Traceback" in line
+        ]
 
 
 def run(

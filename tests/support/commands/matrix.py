@@ -20,14 +20,19 @@ from unit.client.triton_double import Script, serving
 
 PAGE = Path(__file__).parents[3] / "docs" / "commands.md"
 FULL_BYTES = 60
-TALKING = ("maskline-train ablate", "maskline-export", "maskline-serve run")  # on stderr, while they work
+TALKING = (
+    "maskline ship",
+    "maskline-train ablate",
+    "maskline-export",
+    "maskline-serve run",
+)  # on stderr, while they work
 
 
 def table() -> dict[str, dict[str, str]]:
     """The page's table: command, condition, what it says."""
     lines = [line.strip("| ").split(" | ") for line in PAGE.read_text(encoding="utf-8").splitlines()]
     (head,) = [line for line in lines if line[0] == "command"]
-    rows = [line for line in lines if line[0].startswith("`maskline-")]
+    rows = [line for line in lines if line[0].startswith("`maskline")]
     return {row[0].strip("`"): dict(zip(head[1:], row[1:], strict=True)) for row in rows}
 
 

@@ -107,7 +107,7 @@ def pixels(rle: dict[str, Any]) -> npt.NDArray[np.uint8]:
 
 
 def assert_nearly_all_equal(apart: list[int]) -> None:
-    """Of all pictures of a network: the issue's limits.
+    """Of all pictures of a network.
 
     Boxes and probabilities differ by float32's rounding, as above, so a pixel whose value lies within some 1e-4 of one
     half may fall on the other side: seen for one pixel each of 7 among 135 masks, and for none of another network's 89.
