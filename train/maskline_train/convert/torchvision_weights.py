@@ -28,7 +28,6 @@ _DIFFERS = (
     "pictures are resized by Pillow's antialiased filter, torchvision's is not antialiased: pictures that are shrunk "
     "differ by some levels of 255",
     "sides are rounded, torchvision cuts them off: by a pixel on half of all sizes",
-    "masks are pasted at pixel centres, torchvision rounds their boxes to whole pixels: by a pixel along the border",
 )
 
 
