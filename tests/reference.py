@@ -292,8 +292,35 @@ def paste_values(mask: npt.ArrayLike, box: Sequence[float], size: tuple[int, int
     return out
 
 
-def paste_mask(mask: npt.ArrayLike, box: Sequence[float], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """The paste rule of docs/architecture.md: pixels whose resampled value is 0.5 or 2^-28 less."""
+def paste_values_whole_pixels(mask: npt.ArrayLike, box: Sequence[float], size: tuple[int, int]) -> Float:
+    """The same by the rule of torchvision: a border of one cell, the box one cell wider on each side and whole pixels.
+
+    The box is float32, as it is part of the rule where its corners are cut off. Ref: torchvision,
+    models/detection/roi_heads.py.
+    """
+    cells = np.pad(np.clip(np.nan_to_num(np.asarray(mask, np.float64), nan=0.0), 0, 1), 1)
+    side, out = len(cells), np.zeros(size)
+    if not (box[0] <= box[2] and box[1] <= box[3]):
+        return out
+    scale, two = np.float32(side / (side - 2)), np.float32(2)
+    x0, y0, x1, y1 = (np.float32(edge) for edge in box)
+    centre_x, centre_y = (x0 + x1) / two, (y0 + y1) / two
+    half_x, half_y = (x1 - x0) / two * scale, (y1 - y0) / two * scale
+    left, top = int(centre_x - half_x), int(centre_y - half_y)
+    width, height = int(centre_x + half_x) - left + 1, int(centre_y + half_y) - top + 1
+    for y, x in np.ndindex(*size):
+        if left <= x < left + width and top <= y < top + height:
+            v, u = (y - top + 0.5) / height * side, (x - left + 0.5) / width * side
+            out[y, x] = mask_value(cells, min(max(v, 0.5), side - 0.5), min(max(u, 0.5), side - 0.5))
+    return out
+
+
+def paste_mask(
+    mask: npt.ArrayLike, box: Sequence[float], size: tuple[int, int], rule: str = "aligned"
+) -> npt.NDArray[np.bool_]:
+    """The paste rules of docs/architecture.md: pixels whose resampled value is 0.5 or 2^-28 less, or 2^-28 more."""
+    if rule == "detectron":
+        return paste_values_whole_pixels(mask, box, size) >= 0.5 + 2**-28
     return paste_values(mask, box, size) >= 0.5 - 2**-28
 
 

@@ -32,8 +32,8 @@ class Setting:
         pictures: photographs to send in turn.
         proposals: R, boxes an image that the box head sees.
         detections: D, objects an image at most.
-        min_mask_iou: of matched objects, a mean; torchvision rounds boxes to whole pixels before it pastes, we do not,
-            which small objects show.
+        min_mask_iou: of matched objects, a mean; both cut boxes off to whole pixels before they paste, and boxes that
+            differ by rounding may fall to either side of one, which small objects show.
         count_tolerance: share by which the numbers of objects in the timed images may differ.
     """
 

@@ -17,6 +17,7 @@ extern "C"
         std::int32_t detections; //!< D
         std::int32_t side;       //!< M
         std::int32_t maxCounts;
+        std::int32_t paste;    //!< a maskline::mask_rle::PasteRule
         std::int32_t maskType; //!< a maskline::MaskType; the host takes 0, float32, alone
     };
 }
@@ -38,7 +39,12 @@ inline std::string read(
         return "type of the masks: got " + std::to_string(config.maskType)
             + ", expected 0 (float32), 1 (float16) or 2 (bfloat16)";
     }
+    if (config.paste != 0 && config.paste != 1)
+    {
+        return "paste: got " + std::to_string(config.paste) + ", expected 0 (aligned) or 1 (detectron)";
+    }
     type = static_cast<MaskType>(config.maskType);
+    attributes.paste = kPASTE_NAMES[config.paste];
     attributes.maxCounts = config.maxCounts;
     shape.images = config.batch;
     shape.detections = config.detections;

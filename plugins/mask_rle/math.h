@@ -21,10 +21,24 @@ namespace mask_rle
 
 //! The largest mask side: a bit for each of its M + 1 stretches in one 64-bit word.
 constexpr int kMAX_SIDE = 63;
-//! The rule says ">= 0.5": the little less, 2^-28, keeps a value that is 0.5 but for rounding (errors near 1e-13) on
-//! the inner side. The largest float32 below 0.5 is 2^-25 less, so cells are below the threshold exactly where they are
-//! below 0.5; between cells that are all inside, or all outside, no value is on the other side of it.
-constexpr double kTHRESH = 0.5 - 0x1p-28;
+//! Which pixels a mask in its box has; README.md, "Definition".
+enum class PasteRule : std::int32_t
+{
+    kALIGNED = 0,
+    kDETECTRON = 1,
+};
+
+//! Far more than sums and products of numbers up to 1 are rounded by (1e-13), and far less than float32's spacing at
+//! 0.5 (2^-25 below, 2^-24 above): a value that is 0.5 but for rounding is on the rule's side of it, and cells are
+//! exactly where the rule says. Between cells that are all inside, or all outside, no value is on the other side.
+constexpr double kSLACK = 0x1p-28;
+
+//! What a value is compared with (">="): the one rule says ">= 0.5", the other "> 0.5".
+MASKLINE_HD double threshOf(PasteRule rule)
+{
+    return rule == PasteRule::kALIGNED ? 0.5 - kSLACK : 0.5 + kSLACK;
+}
+
 //! The same for a pixel centre that lies on the edge of a box.
 constexpr double kEDGE_PX = 1e-7;
 
@@ -104,40 +118,67 @@ MASKLINE_HD Span centresWithin(double low, double high, std::int32_t limit)
     return Span{static_cast<std::int32_t>(first), static_cast<std::int32_t>(last - first) + 1};
 }
 
-//! The columns of pixels of a box.
-struct Columns
+//! One axis of a box: pixel i has its centre at (i + 0.5 - low) * cells / length + offset padded cells.
+struct Axis
 {
-    Span pixels;
-    double low;    //!< the box' left edge, px
-    double length; //!< its width, px
+    Span pixels;   //!< all that may be inside
+    double low;    //!< px
+    double length; //!< px
+    double cells;  //!< in that length
+    double offset; //!< padded cells
     std::int32_t side;
 };
 
-MASKLINE_HD Columns makeColumns(float low, float high, std::int32_t side, std::int32_t limit)
+//! By the rule kDETECTRON: padded cells in the box, which is made wider by one cell on either side and whole pixels.
+//!
+//! The box is computed in float32, operation by operation, as by torchvision. Beyond the centres of the outermost
+//! cells' outer edges no value is above one half, so those pixels are left out. Ref: torchvision,
+//! models/detection/roi_heads.py, expand_boxes and paste_mask_in_image.
+MASKLINE_HD Axis makeWholePixelAxis(float low, float high, std::int32_t side, std::int32_t limit)
 {
-    return Columns{centresWithin(low, high, limit), low, static_cast<double>(high) - low, side};
+    if (!(low <= high))
+    {
+        return Axis{Span{0, 0}, 0.0, 1.0, 1.0, 0.0, side};
+    }
+    double const cells = side + 2;
+    float const centre = (high + low) * 0.5F;
+    float const half = (high - low) * 0.5F * static_cast<float>(cells / side);
+    double const first = truncf(centre - half);
+    double const length = truncf(centre + half) - first + 1.0;
+    double const cell = length / cells;
+    return Axis{centresWithin(first + cell, first + length - cell, limit), first, length, cells, -0.5, side};
+}
+
+MASKLINE_HD Axis makeAxis(PasteRule rule, float low, float high, std::int32_t side, std::int32_t limit)
+{
+    if (rule == PasteRule::kDETECTRON)
+    {
+        return makeWholePixelAxis(low, high, side, limit);
+    }
+    double const cells = side;
+    return Axis{centresWithin(low, high, limit), low, static_cast<double>(high) - low, cells, 0.5, side};
 }
 
 //! The rows of pixels of a box.
 struct Rows
 {
     Span pixels;
-    double low;  //!< the box' upper edge, px
-    double step; //!< cells from one row of pixels to the next
-    double cell; //!< height of a cell, px
+    double low;    //!< px
+    double step;   //!< cells from one row of pixels to the next
+    double cell;   //!< height of a cell, px
+    double offset; //!< padded cells
     std::int32_t side;
 };
 
-MASKLINE_HD Rows makeRows(float low, float high, std::int32_t side, std::int32_t limit)
+MASKLINE_HD Rows makeRows(Axis const& axis)
 {
-    double const length = static_cast<double>(high) - low;
-    return Rows{centresWithin(low, high, limit), low, side / length, length / side, side};
+    return Rows{axis.pixels, axis.low, axis.cells / axis.length, axis.length / axis.cells, axis.offset, axis.side};
 }
 
 //! Where row `i` of the box (0..count-1) lies in padded cells; never decreases with `i`.
 MASKLINE_HD double rowPosition(Rows const& rows, std::int32_t i)
 {
-    return sum(product(rows.pixels.first + i + 0.5 - rows.low, rows.step), 0.5);
+    return sum(product(rows.pixels.first + i + 0.5 - rows.low, rows.step), rows.offset);
 }
 
 //! The first row of the box at or below padded cell `k`; `count` if there is none.
@@ -148,7 +189,7 @@ MASKLINE_HD std::int32_t firstRowFrom(Rows const& rows, std::int32_t k)
     {
         return k <= 0 ? 0 : count;
     }
-    double const guess = (k - 0.5) * rows.cell + rows.low + 0.5 - rows.pixels.first;
+    double const guess = (k - rows.offset) * rows.cell + rows.low + 0.5 - rows.pixels.first;
     auto row = static_cast<std::int32_t>(least(greatest(guess, 0.0), static_cast<double>(count)));
     while (row > 0 && rowPosition(rows, row - 1) >= k)
     {
@@ -186,10 +227,10 @@ struct Column
 };
 
 //! Column `i` of the box (0..count-1).
-MASKLINE_HD Column makeColumn(Columns const& columns, std::int32_t i)
+MASKLINE_HD Column makeColumn(Axis const& columns, std::int32_t i)
 {
     double const share = (columns.pixels.first + i + 0.5 - columns.low) / columns.length;
-    double const position = sum(product(share, columns.side), 0.5);
+    double const position = sum(product(share, columns.cells), columns.offset);
     // Rounding may put a centre on the box' edge outside it.
     auto const left = static_cast<std::int32_t>(least(greatest(position, 0.0), static_cast<double>(columns.side)));
     return Column{left, position - left};
@@ -205,10 +246,11 @@ MASKLINE_HD double between(double const* cell, double fraction)
 //!
 //! @param above, below values at the two cell rows, one of them inside, the other not.
 //! @param step of the rows.
-MASKLINE_HD std::int32_t crossingRow(Stretch const& stretch, double above, double below, double step)
+//! @param thresh of the rule.
+MASKLINE_HD std::int32_t crossingRow(Stretch const& stretch, double above, double below, double step, double thresh)
 {
-    double const crossing = ((kTHRESH - above) / (below - above) - stretch.offset) / step;
-    bool const enters = below >= kTHRESH;
+    double const crossing = ((thresh - above) / (below - above) - stretch.offset) / step;
+    bool const enters = below >= thresh;
     // Entering: ceil(crossing), for a centre right on the crossing is inside. Leaving: floor(crossing) + 1. Clipped
     // before the rounding, so that it can be done on whole numbers.
     double const lowest = enters ? 0.0 : -1.0;
@@ -244,16 +286,16 @@ MASKLINE_HD std::int32_t lowestBit(std::uint64_t bits)
 //! @param mixed the stretches to look at; the others must not cross.
 template <typename Edge>
 MASKLINE_HD void crossColumn(double const* cells, std::int32_t stride, double fraction, Stretch const* stretches,
-    std::uint64_t mixed, double step, Edge& edge)
+    std::uint64_t mixed, double step, double thresh, Edge& edge)
 {
     for (; mixed != 0; mixed &= mixed - 1)
     {
         auto const k = lowestBit(mixed);
         double const above = between(cells + k * stride, fraction);
         double const below = between(cells + (k + 1) * stride, fraction);
-        if ((above >= kTHRESH) != (below >= kTHRESH))
+        if ((above >= thresh) != (below >= thresh))
         {
-            edge(crossingRow(stretches[k], above, below, step));
+            edge(crossingRow(stretches[k], above, below, step, thresh));
         }
     }
 }

@@ -22,6 +22,7 @@ struct MaskRLENode
     static void visit(Visitor& visitor, AnyAttributes& attributes)
     {
         visitor("max_counts", attributes.maxCounts);
+        visitor("paste", attributes.paste);
     }
 
     static constexpr std::size_t kFIRST_OF_MANY{4}; //!< none

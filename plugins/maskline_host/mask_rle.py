@@ -16,11 +16,18 @@ from . import library
 
 MAX_SIDE = 63  # the largest M
 MASK_TYPES = ("float32", "float16", "bfloat16")  # the kernel takes them all, the host float32 alone
+PASTE_RULES = ("aligned", "detectron")  # docs/architecture.md, "Masks at the original size"
 # First guess of a text: an object without holes has two counts a column, mostly of one character each.
 _GUESS_BYTES, _GUESS_BYTES_A_COLUMN = 256, 2
 
 
-def encode(masks: npt.NDArray[np.float32], boxes: npt.ArrayLike, sizes: npt.ArrayLike, threads: int = 0) -> list[bytes]:
+def encode(
+    masks: npt.NDArray[np.float32],
+    boxes: npt.ArrayLike,
+    sizes: npt.ArrayLike,
+    threads: int = 0,
+    paste: str = "aligned",
+) -> list[bytes]:
     """COCO compressed RLE of every mask pasted into its box: what pycocotools writes, byte for byte.
 
     Args:
@@ -28,6 +35,7 @@ def encode(masks: npt.NDArray[np.float32], boxes: npt.ArrayLike, sizes: npt.Arra
         boxes: [N,4] float32 xyxy, px of the original image; one without area gives the empty mask.
         sizes: (height, width) of the original image, or one a mask as [N,2].
         threads: at most, as many as pay for themselves; 0: as many as the process may use.
+        paste: one of `PASTE_RULES`.
 
     Returns:
         N texts, in order.
@@ -52,6 +60,7 @@ def encode(masks: npt.NDArray[np.float32], boxes: npt.ArrayLike, sizes: npt.Arra
                 library.pointer(all_sizes),
                 ctypes.c_int64(number),
                 ctypes.c_int32(side),
+                ctypes.c_int32(_index(paste)),
                 ctypes.c_int32(threads),
                 library.pointer(text),
                 ctypes.c_int64(len(text)),
@@ -73,17 +82,21 @@ class Config(library.Config):
         ("detections", ctypes.c_int32),
         ("side", ctypes.c_int32),
         ("max_counts", ctypes.c_int32),
+        ("paste", ctypes.c_int32),
         ("mask_type", ctypes.c_int32),
     )
 
 
-def config_of(batch: int, detections: int, side: int, max_counts: int, mask_type: str) -> Config:
-    """The C struct of a call; `mask_type` is one of `MASK_TYPES`."""
+def config_of(
+    batch: int, detections: int, side: int, max_counts: int, mask_type: str, paste: str = "aligned"
+) -> Config:
+    """The C struct of a call; `mask_type` is one of `MASK_TYPES`, `paste` of `PASTE_RULES`."""
     return Config(
         batch=batch,
         detections=detections,
         side=side,
         max_counts=max_counts,
+        paste=_index(paste),
         mask_type=MASK_TYPES.index(mask_type),
     )
 
@@ -110,6 +123,7 @@ def mask_rle(
     image_info: npt.ArrayLike,
     max_counts: int = 4096,
     threads: int = 0,
+    paste: str = "aligned",
 ) -> RunLengths:
     """The op MaskRLE, as the plugin does it.
 
@@ -120,6 +134,7 @@ def mask_rle(
         image_info: [B,6] float32, resized_h, resized_w, scale_y, scale_x, original_h, original_w.
         max_counts: capacity of a mask.
         threads: at most; 0: as many as the process may use.
+        paste: one of `PASTE_RULES`.
 
     Raises:
         HostLibraryError: the library is missing, or a type, shape or attribute is wrong.
@@ -137,7 +152,7 @@ def mask_rle(
         np.empty((images, detections), np.int32),
         np.empty((images, detections, 4), np.float32),
     )
-    config = config_of(images, detections, side, max_counts, "float32")
+    config = config_of(images, detections, side, max_counts, "float32", paste)
     library.check(
         library.load().maskline_host_mask_rle(
             ctypes.byref(config),
@@ -146,6 +161,12 @@ def mask_rle(
         )
     )
     return found
+
+
+def _index(paste: str) -> int:
+    if paste not in PASTE_RULES:
+        raise library.HostLibraryError(f"paste: got {paste!r}, expected one of {', '.join(PASTE_RULES)}")
+    return PASTE_RULES.index(paste)
 
 
 def _as_masks(masks: npt.NDArray[Any], rank: int) -> npt.NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""The paste rule is one: evaluation, server, host library and the oracle give what exact fractions give, ties included.
+"""Each paste rule is one: evaluation, server, host library and oracle give what exact fractions give, ties included.
 
 Masks of eighths in boxes of eighths of a pixel (exact in float32) reach 0.5 exactly at many pixel centres: sums in
 float64 miss it there by rounding, on either side.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from fractions import Fraction
-from math import floor, lcm
+from math import floor, lcm, trunc
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,9 @@ import numpy.typing as npt
 import pytest
 import reference
 from maskline_host import mask_rle
+from maskline_serve.repository import artifact
 from maskline_train.evaluation import paste
+from maskline_train.spec import PasteRule
 from pycocotools import mask as coco_mask
 from support.serving import model_files
 
@@ -60,16 +62,35 @@ def weights(start: float, end: float, side: int, limit: int) -> tuple[npt.NDArra
     return found, denominator
 
 
-def exact(mask: Mask, box: Box, size: Size) -> tuple[npt.NDArray[np.bool_], int]:
+def whole_pixels(low: float, high: float, side: int, limit: int) -> tuple[float, float, slice]:
+    """The axis of a box of the rule `detectron` without its outermost cells, and which pixels the box has at all.
+
+    Eighths and their sums are exact in float32; the product with (M + 2) / M is rounded, as the rule says.
+    """
+    half = float(np.float32((high - low) / 2) * np.float32((side + 2) / side))
+    centre = (low + high) / 2
+    first, last = (trunc(float(np.float32(corner))) for corner in (centre - half, centre + half))
+    cell = Fraction(last - first + 1, side + 2)
+    return first + cell, last + 1 - cell, slice(max(first, 0), max(last + 1, 0))  # type: ignore[return-value]
+
+
+def exact(mask: Mask, box: Box, size: Size, rule: PasteRule) -> tuple[npt.NDArray[np.bool_], int]:
     """The pixels by the rule in whole numbers, and how many of them are 0.5 exactly."""
     x0, y0, x1, y1 = box
-    if x1 <= x0 or y1 <= y0:
+    within = np.ones(size, bool)
+    if rule == "detectron":
+        x0, x1, columns_within = whole_pixels(x0, x1, len(mask), size[1])
+        y0, y1, rows_within = whole_pixels(y0, y1, len(mask), size[0])
+        within = np.zeros(size, bool)
+        within[rows_within, columns_within] = True
+    elif x1 <= x0 or y1 <= y0:
         return np.zeros(size, bool), 0
     by_row, rows = weights(y0, y1, len(mask), size[0])
     by_column, columns = weights(x0, x1, len(mask), size[1])
     assert 16 * rows * columns < 2**62
     twice, one = 2 * (by_row @ (8 * mask).astype(np.int64) @ by_column.T), 8 * rows * columns
-    return twice >= one, int((twice == one).sum())
+    ties = within & (twice == one)
+    return within & (twice > one) | (ties if rule == "aligned" else False), int(ties.sum())
 
 
 def decoded(counts: bytes, size: Size) -> npt.NDArray[np.bool_]:
@@ -77,14 +98,14 @@ def decoded(counts: bytes, size: Size) -> npt.NDArray[np.bool_]:
     return found
 
 
-def by_host(mask: Mask, box: Box, size: Size) -> npt.NDArray[np.bool_]:
-    (counts,) = mask_rle.encode(mask[None], [box], size, threads=1)
+def by_host(mask: Mask, box: Box, size: Size, rule: PasteRule) -> npt.NDArray[np.bool_]:
+    (counts,) = mask_rle.encode(mask[None], [box], size, threads=1, paste=rule)
     return decoded(counts, size)
 
 
-IMPLEMENTATIONS: dict[str, Callable[[Mask, Box, Size], npt.NDArray[np.bool_]]] = {
+IMPLEMENTATIONS: dict[str, Callable[[Mask, Box, Size, PasteRule], npt.NDArray[np.bool_]]] = {
     "evaluation": paste.paste_mask,
-    "server": lambda mask, box, size: decoded(server.encode_mask(mask, box, size), size),
+    "server": lambda mask, box, size, rule: decoded(server.encode_mask(mask, box, size, rule), size),
     "host library": by_host,
     "oracle": reference.paste_mask,
 }
@@ -92,19 +113,25 @@ IMPLEMENTATIONS: dict[str, Callable[[Mask, Box, Size], npt.NDArray[np.bool_]]] =
 SHARE = {"oracle": 20}
 
 
+@pytest.fixture(scope="module", params=["aligned", "detectron"])
+def rule(request: pytest.FixtureRequest) -> PasteRule:
+    found: PasteRule = request.param
+    return found
+
+
 @pytest.fixture(scope="module")
-def answers() -> list[tuple[npt.NDArray[np.bool_], int]]:
-    return [exact(*case(seed)) for seed in range(CASES)]
+def answers(rule: PasteRule) -> list[tuple[npt.NDArray[np.bool_], int]]:
+    return [exact(*case(seed), rule) for seed in range(CASES)]
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 def test_every_implementation_gives_what_exact_fractions_give(
-    name: str, answers: list[tuple[npt.NDArray[np.bool_], int]]
+    name: str, rule: PasteRule, answers: list[tuple[npt.NDArray[np.bool_], int]]
 ) -> None:
     """The same pixels, with no tolerance."""
     wrong = []
     for seed in range(0, CASES, SHARE.get(name, 1)):
-        differ = IMPLEMENTATIONS[name](*case(seed)) != answers[seed][0]
+        differ = IMPLEMENTATIONS[name](*case(seed), rule) != answers[seed][0]
         if differ.any():
             wrong.append((seed, int(differ.sum())))
     assert wrong == []
@@ -122,17 +149,19 @@ def test_a_centre_a_rounding_outside_its_box_is_on_the_edge(name: str, along: st
     """The first centre lies one step of float32 (6e-8 px) before the box; the value there is 0.5 - 3e-9."""
     low = float(np.nextafter(np.float32(0.5), np.float32(1)))
     box, size = ((low, -20.0, 40.5, 24.0), (4, 41)) if along == "x" else ((-20.0, low, 24.0, 40.5), (41, 4))
-    assert IMPLEMENTATIONS[name](np.ones((2, 2), np.float32), box, size).all()
+    assert IMPLEMENTATIONS[name](np.ones((2, 2), np.float32), box, size, "aligned").all()
 
 
 def test_the_constants_are_the_same_everywhere() -> None:
     text = (ROOT / "plugins" / "mask_rle" / "math.h").read_text(encoding="utf-8")
-    thresh = re.search(r"kTHRESH = 0\.5 - (0x1p-\d+);", text)
+    slack = re.search(r"kSLACK = (0x1p-\d+);", text)
     edge = re.search(r"kEDGE_PX = (1e-\d+);", text)
-    assert thresh is not None
+    assert slack is not None
     assert edge is not None
-    plugin = (0.5 - float.fromhex(thresh[1]), float(edge[1]))
-    assert plugin == (server.THRESH, server._EDGE_PX) == (paste.THRESH, paste._EDGE_PX) == (0.5 - 2**-28, 1e-7)
+    assert float.fromhex(slack[1]) == server._SLACK == paste._SLACK == 2**-28
+    assert server.RULES == paste.THRESH == {"aligned": 0.5 - 2**-28, "detectron": 0.5 + 2**-28}
+    assert set(mask_rle.PASTE_RULES) == set(server.RULES) == set(artifact.PASTE_RULES)
+    assert float(edge[1]) == server._EDGE_PX == paste._EDGE_PX == 1e-7
     page = (
         (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("(the paste rule)")[1].split("\n## ")[0]
     )

@@ -14,7 +14,6 @@ SHOWN = 0.3  # of a tolerance; a comparison that stays below is counted, not sho
 QUIET = 0.1  # of a tolerance; a comparison that stays below is left out of the raw rows
 # Comparisons that may use all of their tolerance, which follows from the arithmetic: test, and from what.
 DERIVED = {
-    "test_the_stages_find_with_the_library_what_their_bodies_find": "a mask is rounded to 255ths, by one step at most",
     "test_every_size_fits_a_canvas_and_keeps_its_shape": "a size is rounded to whole pixels, by half a pixel at most",
     "test_float16_halves_the_file_and_rounds_matrices_only": "a number is rounded to float16, by half a unit at most",
 }

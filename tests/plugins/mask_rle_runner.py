@@ -27,6 +27,7 @@ class Attributes:
     """Of a node."""
 
     max_counts: int
+    paste: str = "aligned"
 
 
 def info_of(size: tuple[int, int], scale: tuple[float, float] = (1.0, 1.0)) -> list[float]:
@@ -34,9 +35,11 @@ def info_of(size: tuple[int, int], scale: tuple[float, float] = (1.0, 1.0)) -> l
     return [size[0] * scale[0], size[1] * scale[1], *scale, *size]
 
 
-def expected_counts(mask: npt.ArrayLike, box: Sequence[float], size: tuple[int, int]) -> list[int]:
+def expected_counts(
+    mask: npt.ArrayLike, box: Sequence[float], size: tuple[int, int], paste: str = "aligned"
+) -> list[int]:
     """The oracle's answer."""
-    return reference.encode_rle(reference.paste_mask(mask, [float(edge) for edge in box], size))
+    return reference.encode_rle(reference.paste_mask(mask, [float(edge) for edge in box], size, paste))
 
 
 def text_of(counts: Sequence[int], size: tuple[int, int]) -> bytes:
@@ -54,15 +57,16 @@ def run(
     max_counts: int = 1024,
     *,
     dtype: str = "float32",
+    paste: str = "aligned",
     seed: int = 0,
 ) -> mask_rle.RunLengths:
     """The op's answer; `masks` [B,D,M,M] of any type becomes one of `dtype`; a host takes float32 alone."""
     if where in device.HOSTS:
         with device.host(where):
-            return mask_rle.mask_rle(masks.astype(np.float32), boxes, num_detections, info, max_counts)
+            return mask_rle.mask_rle(masks.astype(np.float32), boxes, num_detections, info, max_counts, paste=paste)
     if where.startswith("ort"):
         inputs = [masks.astype(np.float32), np.asarray(boxes, np.float32), np.asarray(num_detections, np.int32)]
-        attributes = Attributes(max_counts)
+        attributes = Attributes(max_counts, paste)
         inputs.append(np.asarray(info, np.float32))
         return mask_rle.RunLengths(*ort_runner.run(where, "MaskRLE", attributes, inputs, [0], dtype))
     images, detections, side = masks.shape[:3]
@@ -77,7 +81,7 @@ def run(
         torch.full((images, detections), -77, dtype=torch.int32),
         torch.full((images, detections, 4), float("nan")),
     ]
-    config = mask_rle.config_of(images, detections, side, max_counts, dtype)
+    config = mask_rle.config_of(images, detections, side, max_counts, dtype, paste)
     if where == "cuda":
         library = device.cuda()
         given, found = [tensor.cuda() for tensor in given], [tensor.cuda() for tensor in found]

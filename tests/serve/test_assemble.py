@@ -80,6 +80,19 @@ def test_another_number_of_detections_reaches_the_wire(tmp_path):
     assert Repository.load(tmp_path / "repository").max_detections == 20
 
 
+def test_the_paste_rule_reaches_the_step(tmp_path):
+    spec = dataclasses.replace(standin.SPEC, mask_head=dataclasses.replace(standin.SPEC.mask_head, paste="detectron"))
+    artifact = standin.write_artifact(tmp_path / "artifact", spec)
+    assemble(artifact, tmp_path / "repository")
+    assert parsed(tmp_path / "repository", "postprocess").parameters["paste"].string_value == "detectron"
+    rewrite(artifact, lambda manifest: manifest["spec"]["mask_head"].pop("paste"))  # as an earlier release wrote it
+    assemble(artifact, tmp_path / "earlier")
+    assert parsed(tmp_path / "earlier", "postprocess").parameters["paste"].string_value == "aligned"
+    boxes = standin.write_artifact(tmp_path / "boxes", dataclasses.replace(spec, mask_head=None))
+    assemble(boxes, tmp_path / "without")
+    assert "paste" not in parsed(tmp_path / "without", "postprocess").parameters
+
+
 @pytest.fixture(scope="session", params=standin.VARIANTS)
 def variant(request, tmp_path_factory):
     """A spec and its assembled repository."""
@@ -393,6 +406,7 @@ BROKEN = [
     (lambda m: m["stages"]["mask"]["outputs"][0].update(dtype="FP64"), "dtype 'FP64'"),
     (rename_output, "expected masks"),
     (swap_inputs, "got image_info FP32, expected canvas UINT8"),
+    (lambda m: m["spec"]["mask_head"].update(paste="torch"), "got mask_head.paste 'torch', expected one of aligned, d"),
     (masks_of_an_older_release, "got masks UINT8, expected masks FP32 .* export the checkpoint again by `maskline-exp"),
     (other_type, "got p3 UINT8, expected p3 FP32"),
     (other_size_in_one_stage, "p2 is FP32 .16, -1, -1. in stage mask"),

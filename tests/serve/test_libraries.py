@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -13,12 +14,14 @@ import numpy as np
 import pytest
 from maskline_export.onnx_stages.to_onnx import export_model
 from maskline_serve.doctor import Level, examine
+from maskline_serve.errors import ModelNotLoadedError
 from maskline_serve.repository.assemble import assemble
 from maskline_serve.repository.libraries import CUSTOM_OPS_PLACE
 from maskline_serve.repository.libraries import HOST_PLACE as PLACE
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server.triton_server import TritonServer
 from maskline_train.evaluation.paste import encode_masks
+from maskline_train.spec import PasteRule
 from serve import standin
 from serve.conftest import send
 from serve.same_answer import png
@@ -63,9 +66,11 @@ def ask(server: TritonServer) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.triton
-def test_library_and_numpy_serve_the_same_bytes(artifact: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rule", ["aligned", "detectron"])
+def test_library_and_numpy_serve_the_same_bytes(rule: PasteRule, tmp_path: Path) -> None:
     assert maskline_host.library_path() is not None, "no libmaskline_host.so; `make pytest` builds it"
-    assemble(artifact, tmp_path / "library")
+    spec = dataclasses.replace(standin.SPEC, mask_head=dataclasses.replace(standin.SPEC.mask_head, paste=rule))
+    assemble(standin.write_artifact(tmp_path / "artifact", spec), tmp_path / "library")
     shutil.copytree(tmp_path / "library", tmp_path / "numpy")
     shutil.rmtree((tmp_path / "numpy" / PLACE).parent)
     said, answers = {}, {}
@@ -84,13 +89,23 @@ def test_library_and_numpy_serve_the_same_bytes(artifact: Path, tmp_path: Path) 
     np.testing.assert_array_equal(answers["library"]["boxes"], answers["numpy"]["boxes"])
     for b, (count, size) in enumerate(zip(COUNTS, SIZES, strict=True)):
         boxes = answers["library"]["boxes"][b, :count]
-        wanted = [entry["counts"] for entry in encode_masks(request()["masks"][b, :count], boxes, size)]
+        wanted = [entry["counts"] for entry in encode_masks(request()["masks"][b, :count], boxes, size, rule)]
         assert texts[b].tolist() == wanted + [b""] * (D - count)
+
+
+@pytest.mark.triton
+def test_a_paste_rule_that_is_none_fails_the_load_by_name(artifact: Path, tmp_path: Path) -> None:
+    assemble(artifact, tmp_path / "repository")
+    config = tmp_path / "repository" / "models" / "postprocess" / "config.pbtxt"
+    config.write_text(config.read_text().replace('string_value: "aligned"', 'string_value: "torch"'))
+    said = "parameter paste: got 'torch', expected one of aligned, detectron"
+    with pytest.raises(ModelNotLoadedError, match=said), TritonServer(tmp_path / "repository", drain_s=1):
+        pass
 
 
 def chosen(repository: Path, side: int) -> str:
     """What `postprocess` would say of its encoder; in a process of its own, as the server runs it."""
-    code = f"import importlib; print(importlib.import_module('1.encoders').choose({side})[1])"
+    code = f"import importlib; print(importlib.import_module('1.encoders').choose({side}, 'aligned')[1])"
     environment = {"PYTHONPATH": str(repository / "models" / "postprocess"), "MASKLINE_HOST_LIBRARY": "/no/such/file"}
     command = [sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.strip()

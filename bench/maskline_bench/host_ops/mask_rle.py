@@ -7,8 +7,8 @@ but for a thousandth, which is the most work for us and no more for torchvision.
 
 The gate: ours and the numpy side's must be the same bytes, and those of the reference paste rule and pycocotools: no
 pixel differs, but for the rare one whose value is within 2^-28 of one half, where the server's rule is to say
-"inside". torchvision pastes by another rule (boxes rounded to whole pixels, masks resized to them with the edge
-repeated), so its masks are only compared by IoU.
+"inside". It is the rule `aligned`; torchvision pastes by `detectron` (docs/architecture.md), so its masks are only
+compared by IoU.
 
 Run: make bench-ops, or python -m maskline_bench.host_ops --op mask_rle
 """

@@ -111,7 +111,7 @@ def onnx_metrics(artifact: Path, dataset: CocoDataset, spec: ModelSpec) -> Metri
             masks=None if raw.masks is None else torch.from_numpy(raw.masks),
             keypoints=None if raw.keypoints is None else torch.from_numpy(raw.keypoints),
         )
-        results += to_results(found, batch.image_info.numpy(), batch.image_ids, dataset.category_ids)[0]
+        results += to_results(found, batch.image_info.numpy(), batch.image_ids, dataset.category_ids, spec.paste)[0]
     return score(
         dataset, results, dataset.image_ids, masks=spec.mask_head is not None, keypoint_head=spec.keypoint_head
     )

@@ -181,14 +181,15 @@ class Verifier:
         if reference.masks is None or other.masks is None:
             return
         masks, size = reference.masks[0, found].numpy(), (int(info[4]), int(info[5]))
+        rule = self.model.spec.paste
         ours = boxes_at_original_size(boxes[found], info)
         chosen = partner[found]
         theirs = boxes_at_original_size(other.boxes[0, chosen], info)
         pasted = (
-            encode_masks(masks, ours, size),
-            encode_masks(masks - np.float32(SAME_PROBABILITY), ours, size),
-            encode_masks(masks + np.float32(SAME_PROBABILITY), ours, size),
-            encode_masks(other.masks[0, chosen], theirs, size),
+            encode_masks(masks, ours, size, rule),
+            encode_masks(masks - np.float32(SAME_PROBABILITY), ours, size, rule),
+            encode_masks(masks + np.float32(SAME_PROBABILITY), ours, size, rule),
+            encode_masks(other.masks[0, chosen], theirs, size, rule),
         )
         for mask, least, most, found_mask in zip(*pasted, strict=True):
             self._add_pasted(mask, least, most, found_mask)

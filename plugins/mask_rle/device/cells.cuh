@@ -22,6 +22,7 @@ struct Shared
     Stretch* stretches;    //!< [M+1]
     std::uint64_t* mixed;  //!< [M+1] for each pair of neighbouring cell columns, the stretches that may cross
     std::uint64_t* inside; //!< [M+2] for each padded column, bit i: is the cell in row i of the mask inside?
+    double thresh;         //!< of the rule; every thread has its own
 };
 
 std::size_t sharedBytes(std::int32_t side)
@@ -31,13 +32,14 @@ std::size_t sharedBytes(std::int32_t side)
         + padded * sizeof(std::uint64_t);
 }
 
-__device__ __forceinline__ Shared makeShared(double* memory, std::int32_t side)
+__device__ __forceinline__ Shared makeShared(double* memory, std::int32_t side, PasteRule rule)
 {
     Shared shared;
     shared.cells = memory;
     shared.stretches = reinterpret_cast<Stretch*>(memory + (side + 2) * (side + 2));
     shared.mixed = reinterpret_cast<std::uint64_t*>(shared.stretches + side + 1);
     shared.inside = shared.mixed + side + 1;
+    shared.thresh = threshOf(rule);
     return shared;
 }
 
@@ -80,7 +82,7 @@ __device__ __forceinline__ void prepare(T const* mask, std::int32_t side, Rows c
         for (std::int32_t first = 0; first < side; first += kWARP)
         {
             auto const row = first + laneId();
-            bool const isInside = row < side && shared.cells[(row + 1) * padded + column] >= kTHRESH;
+            bool const isInside = row < side && shared.cells[(row + 1) * padded + column] >= shared.thresh;
             bits |= static_cast<std::uint64_t>(__ballot_sync(0xffffffffU, isInside)) << first;
         }
         if (laneId() == 0)

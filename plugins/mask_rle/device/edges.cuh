@@ -61,12 +61,12 @@ private:
 //! Calls `run(start, end)` for each run of a column, in rows of the image.
 template <typename Run>
 __device__ __forceinline__ void walkColumn(
-    Shared const& shared, Columns const& columns, std::int32_t index, double step, Run& run)
+    Shared const& shared, Axis const& columns, std::int32_t index, double step, Run& run)
 {
     Column const column = makeColumn(columns, index);
     RunMaker<Run> maker(run);
     crossColumn(shared.cells + column.left, columns.side + 2, column.fraction, shared.stretches,
-        shared.mixed[column.left], step, maker);
+        shared.mixed[column.left], step, shared.thresh, maker);
     maker.flush();
 }
 
@@ -118,8 +118,8 @@ struct Edges
 };
 
 //! Writes the edges of all runs, those at which a column's run touches the next column's left out.
-__device__ __forceinline__ Edges writeEdges(Shared const& shared, Columns const& columns, ImageSize size, double step,
-    std::int32_t* edges, std::int32_t capacity)
+__device__ __forceinline__ Edges writeEdges(
+    Shared const& shared, Axis const& columns, ImageSize size, double step, std::int32_t* edges, std::int32_t capacity)
 {
     __shared__ unsigned scan[kWARP + 1];
     __shared__ bool startsAtTop[kTHREADS];

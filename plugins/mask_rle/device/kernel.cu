@@ -65,7 +65,7 @@ __device__ __forceinline__ void writeHead(Answer const& answer, std::int32_t num
 
 template <typename T>
 __global__ void __launch_bounds__(kTHREADS)
-    maskRLEKernel(MaskRLEShape shape, std::int32_t maxCounts, MaskRLEBuffers buffers)
+    maskRLEKernel(MaskRLEShape shape, std::int32_t maxCounts, PasteRule rule, MaskRLEBuffers buffers)
 {
     MASKLINE_DYNAMIC_SHARED(double, memory);
     auto const slot = static_cast<std::int64_t>(blockIdx.x);
@@ -86,12 +86,12 @@ __global__ void __launch_bounds__(kTHREADS)
     {
         box[i] = imageCoordinate(buffers.boxes[slot * 4 + i], info[3 - i % 2], info[5 - i % 2]);
     }
-    Columns const columns = makeColumns(box[0], box[2], side, size.width);
-    Rows const rows = makeRows(box[1], box[3], side, size.height);
+    Axis const columns = makeAxis(rule, box[0], box[2], side, size.width);
+    Rows const rows = makeRows(makeAxis(rule, box[1], box[3], side, size.height));
     Edges edges{0, false};
     if (columns.pixels.count > 0 && rows.pixels.count > 0)
     {
-        Shared const shared = makeShared(memory, side);
+        Shared const shared = makeShared(memory, side, rule);
         prepare(static_cast<T const*>(buffers.masks) + slot * side * side, side, rows, shared);
         edges = writeEdges(shared, columns, size, rows.step, answer.counts, maxCounts);
     }
@@ -107,7 +107,7 @@ cudaError_t launchFor(
 {
     auto const blocks = static_cast<unsigned>(shape.images) * static_cast<unsigned>(shape.detections);
     return launch(maskRLEKernel<T>, dim3(blocks), dim3(kTHREADS), sharedBytes(shape.side), stream, shape,
-        attributes.maxCounts, buffers);
+        attributes.maxCounts, attributes.rule(), buffers);
 }
 
 } // namespace

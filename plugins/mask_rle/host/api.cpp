@@ -8,15 +8,15 @@
 #include <cstdint>
 #include <string>
 
-//! encodeMasks (op.h): masks [N, M, M] in boxes [N, 4] of original images to COCO's compressed texts.
+//! encodeMasks (op.h): masks [N, M, M] in boxes [N, 4] of original images to COCO's compressed texts, by a PasteRule.
 //!
 //! Call it with a guess of the capacity; when offsets[N] is more, call it again with that much: it always suffices.
 MASKLINE_API int maskline_host_encode_masks(float const* masks, float const* boxes, std::int32_t const* sizes,
-    std::int64_t number, std::int32_t side, std::int32_t threads, char* text, std::int64_t capacity,
+    std::int64_t number, std::int32_t side, std::int32_t paste, std::int32_t threads, char* text, std::int64_t capacity,
     std::int64_t* offsets)
 {
     return maskline::guarded("MaskRLE", [&]() -> std::string {
-        maskline::PlacedMasks const placed{masks, boxes, sizes, number, side};
+        maskline::PlacedMasks const placed{masks, boxes, sizes, number, side, paste};
         std::string broken = placed.check();
         if (broken.empty())
         {

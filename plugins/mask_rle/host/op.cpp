@@ -120,7 +120,7 @@ void encodeSlot(MaskRLEAttributes const& attributes, MaskRLEShape const& shape, 
     {
         box[side] = imageCoordinate(canvas[side], info[3 - side % 2], info[5 - side % 2]);
     }
-    paste(arrays.masks + slot * shape.side * shape.side, shape.side, box, size, pasted);
+    paste(arrays.masks + slot * shape.side * shape.side, shape.side, box, size, attributes.rule(), pasted);
     auto const number = writeCounts(pasted, counts, attributes.maxCounts);
     bool const fits = number <= attributes.maxCounts;
     std::fill_n(counts, fits ? 0 : attributes.maxCounts, 0);
@@ -137,6 +137,10 @@ std::string PlacedMasks::check() const
     if (number < 0)
     {
         return "masks: got " + std::to_string(number) + " of them, expected 0 or more";
+    }
+    if (paste != 0 && paste != 1)
+    {
+        return "paste: got " + std::to_string(paste) + ", expected 0 (aligned) or 1 (detectron)";
     }
     for (std::int64_t i = 0; i < number; ++i)
     {
@@ -160,7 +164,7 @@ void encodeMasks(PlacedMasks const& placed, int threads, char* text, std::int64_
         for (auto i = begin; i < end; ++i)
         {
             paste(placed.masks + i * placed.side * placed.side, placed.side, placed.boxes + 4 * i,
-                ImageSize{placed.sizes[2 * i], placed.sizes[2 * i + 1]}, *pasted);
+                ImageSize{placed.sizes[2 * i], placed.sizes[2 * i + 1]}, static_cast<PasteRule>(placed.paste), *pasted);
             auto const before = part.length();
             part.append(*pasted);
             offsets[i + 1] = part.length() - before;

@@ -17,6 +17,7 @@ struct PlacedMasks
     std::int32_t const* sizes; //!< [N, 2] height, width of the original image
     std::int64_t number;       //!< N
     std::int32_t side;         //!< M
+    std::int32_t paste;        //!< a PasteRule
 
     //! @return "" or the rule that is broken, with what was got and what is expected.
     std::string check() const;

@@ -24,7 +24,7 @@ void putCellsGeneric(float const* mask, std::int32_t side, PastedMask& pasted) n
         {
             double const cell = probabilityOf(from[column]);
             to[column + 1] = cell;
-            inside[column + 1] |= static_cast<std::uint64_t>(cell >= kTHRESH) << row;
+            inside[column + 1] |= static_cast<std::uint64_t>(cell >= pasted.thresh) << row;
         }
     }
     for (std::int32_t left = 0; left <= side; ++left)
@@ -34,11 +34,13 @@ void putCellsGeneric(float const* mask, std::int32_t side, PastedMask& pasted) n
     std::fill_n(pasted.mixed + side + 1, PastedMask::kMIXED_BEYOND, 0);
 }
 
-void paste(float const* mask, std::int32_t side, float const* box, ImageSize size, PastedMask& pasted) noexcept
+void paste(
+    float const* mask, std::int32_t side, float const* box, ImageSize size, PasteRule rule, PastedMask& pasted) noexcept
 {
-    Rows const rows = makeRows(box[1], box[3], side, size.height);
+    Rows const rows = makeRows(makeAxis(rule, box[1], box[3], side, size.height));
     pasted.size = size;
-    pasted.columns = makeColumns(box[0], box[2], side, size.width);
+    pasted.thresh = threshOf(rule);
+    pasted.columns = makeAxis(rule, box[0], box[2], side, size.width);
     if (rows.pixels.count == 0)
     {
         pasted.columns.pixels.count = 0;
@@ -69,7 +71,7 @@ std::int32_t stripEdgesGeneric(
         auto const top = (columns.pixels.first + i) * pasted.size.height;
         auto const put = [&](std::int32_t row) { *out++ = top + row; };
         crossColumn(pasted.cells + column.left, columns.side + 2, column.fraction, pasted.stretches,
-            pasted.mixed[column.left], pasted.step, put);
+            pasted.mixed[column.left], pasted.step, pasted.thresh, put);
     }
     return static_cast<std::int32_t>(out - edges);
 }

@@ -17,8 +17,9 @@ struct PastedMask
     static constexpr int kMIXED_BEYOND = 3;          //!< so many are read beyond the last pair
 
     ImageSize size;
-    Columns columns; //!< without a pixel when the mask has none in the image; then nothing below is set
-    double step;     //!< of the rows
+    Axis columns;  //!< without a pixel when the mask has none in the image; then nothing below is set
+    double step;   //!< of the rows
+    double thresh; //!< of the rule
     Stretch stretches[kSTRETCHES];
     //! For each pair of neighbouring cell columns, the stretches that may cross the threshold, a bit each; then zeros.
     std::uint64_t mixed[kSTRETCHES + kMIXED_BEYOND];
@@ -27,9 +28,10 @@ struct PastedMask
 };
 
 //! Puts a mask [M, M] of probabilities into its box xyxy, px of the image.
-void paste(float const* mask, std::int32_t side, float const* box, ImageSize size, PastedMask& pasted) noexcept;
+void paste(float const* mask, std::int32_t side, float const* box, ImageSize size, PasteRule rule,
+    PastedMask& pasted) noexcept;
 
-//! Sets `cells` and `mixed` from a mask [M, M], clipped to 0..1; NaN is 0.
+//! Sets `cells` and `mixed` from a mask [M, M], clipped to 0..1 (NaN is 0), and `thresh`.
 using PutCells = void (*)(float const* mask, std::int32_t side, PastedMask& pasted) noexcept;
 
 void putCellsGeneric(float const* mask, std::int32_t side, PastedMask& pasted) noexcept;

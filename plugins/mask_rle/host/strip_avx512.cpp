@@ -47,6 +47,8 @@ void makeColumns(PastedMask const& pasted, std::int32_t begin, std::int32_t coun
 {
     auto const& box = pasted.columns;
     auto const side = _mm512_set1_pd(box.side);
+    auto const cells = _mm512_set1_pd(box.cells);
+    auto const offset = _mm512_set1_pd(box.offset);
     auto const half = _mm512_set1_pd(0.5);
     auto pixel
         = _mm256_add_epi32(_mm256_set1_epi32(box.pixels.first + begin), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -54,7 +56,7 @@ void makeColumns(PastedMask const& pasted, std::int32_t begin, std::int32_t coun
     {
         auto const centre = _mm512_add_pd(_mm512_cvtepi32_pd(pixel), half);
         auto const share = _mm512_div_pd(_mm512_sub_pd(centre, _mm512_set1_pd(box.low)), _mm512_set1_pd(box.length));
-        auto const position = _mm512_add_pd(_mm512_mul_pd(share, side), half);
+        auto const position = _mm512_add_pd(_mm512_mul_pd(share, cells), offset);
         auto const left = _mm512_cvttpd_epi32(_mm512_min_pd(_mm512_max_pd(position, _mm512_setzero_pd()), side));
         _mm256_store_si256(reinterpret_cast<__m256i*>(columns.left + i), left);
         _mm512_store_pd(columns.fraction + i, _mm512_sub_pd(position, _mm512_cvtepi32_pd(left)));
@@ -91,7 +93,7 @@ int findCrossings(PastedMask const& pasted, std::int32_t const* left, double con
     auto const rightIndex = _mm512_add_epi64(leftIndex, _mm512_set1_epi64(1));
     auto const fraction = _mm512_load_pd(fractions);
     auto const rest = _mm512_sub_pd(_mm512_set1_pd(1.0), fraction);
-    auto const threshold = _mm512_set1_pd(kTHRESH);
+    auto const threshold = _mm512_set1_pd(pasted.thresh);
     auto above = _mm512_setzero_pd();
     std::uint32_t aboveInside = 0;
     // The rows of cells at the ends of those stretches; the first row is border. Between rows that are not neighbours
@@ -123,12 +125,13 @@ void solveCrossings(PastedMask const& pasted, int number, Crossings& found) noex
     constexpr int kDOWN = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
     constexpr int kUP = _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC;
     auto const step = _mm512_set1_pd(pasted.step);
+    auto const threshold = _mm512_set1_pd(pasted.thresh);
     for (int i = 0; i < number; ++i)
     {
         auto const& stretch = pasted.stretches[found.stretch[i]];
         auto const above = _mm512_load_pd(found.above[i]);
         auto const below = _mm512_load_pd(found.below[i]);
-        auto const share = _mm512_div_pd(_mm512_sub_pd(_mm512_set1_pd(kTHRESH), above), _mm512_sub_pd(below, above));
+        auto const share = _mm512_div_pd(_mm512_sub_pd(threshold, above), _mm512_sub_pd(below, above));
         auto const crossing = _mm512_div_pd(_mm512_sub_pd(share, _mm512_set1_pd(stretch.offset)), step);
         auto const leaving = _mm512_add_pd(_mm512_roundscale_pd(crossing, kDOWN), _mm512_set1_pd(1.0));
         auto const enters = static_cast<__mmask8>(found.enters[i]);
@@ -204,7 +207,7 @@ std::int32_t stripEdgesAvx512(
     PastedMask const& pasted, std::int32_t begin, std::int32_t count, std::int32_t* edges) noexcept
 {
     // The cells of eight columns must lie in one window, one more to the right.
-    if (pasted.columns.length * (kWINDOW - 2) < kLANES * pasted.columns.side) // a box of some pixels only
+    if (pasted.columns.length * (kWINDOW - 2) < kLANES * pasted.columns.cells) // a box of some pixels only
     {
         return stripEdgesGeneric(pasted, begin, count, edges);
     }

@@ -20,9 +20,9 @@ constexpr std::int32_t kCOUNTS = 16; //!< written at once
 //! The cells of one row as doubles, clipped to 0..1, up to seven zeros written beyond them.
 //!
 //! @return which of them are inside, a bit each.
-std::uint64_t putRow(float const* row, std::int32_t side, double* cells) noexcept
+std::uint64_t putRow(float const* row, std::int32_t side, double thresh, double* cells) noexcept
 {
-    auto const threshold = _mm512_set1_pd(kTHRESH);
+    auto const threshold = _mm512_set1_pd(thresh);
     std::uint64_t inside = 0;
     for (std::int32_t i = 0; i < side; i += kLANES)
     {
@@ -81,7 +81,7 @@ void putCellsAvx512(float const* mask, std::int32_t side, PastedMask& pasted) no
         auto const* from = mask + row * side;
         auto* to = pasted.cells + (row + 1) * stride;
         to[0] = 0.0;
-        inside[row + 1] = putRow(from, side, to + 1);
+        inside[row + 1] = putRow(from, side, pasted.thresh, to + 1);
         to[side + 1] = 0.0;
     }
     std::memset(pasted.cells + (side + 1) * stride, 0, static_cast<std::size_t>(stride) * sizeof(double));

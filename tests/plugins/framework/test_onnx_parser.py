@@ -43,7 +43,7 @@ NODES = {
         ["float:N,4", "float:N,12", "float:B,5,4", "int32:B", "float:B,6"],
     ),
     "MaskRLE": (
-        {"max_counts": 256, "plugin_namespace": "maskline", "plugin_version": "1"},
+        {"max_counts": 256, "paste": "detectron", "plugin_namespace": "maskline", "plugin_version": "1"},
         ["float:B,10,28,28", "float:B,10,4", "int32:B,1", "float:B,6"],
     ),
 }
@@ -87,6 +87,8 @@ def test_nvidias_parser_makes_the_plugin_of_a_node(op: str, tmp_path: Path) -> N
         ("ProposalNMS", {"aspect_ratios": [0.5, -2.0]}, "aspect_ratios: got -2.000000, expected"),  # floats
         ("ClasswiseNMS", {"nms_thresh": 1}, "field nms_thresh: got int32[1], expected float32"),  # a type too narrow
         ("MaskRLE", {"max_counts": None}, "field max_counts: missing, expected one int"),
+        ("MaskRLE", {"paste": None}, "field paste: missing, expected a string"),
+        ("MaskRLE", {"paste": "torch"}, 'paste: got "torch", expected aligned or detectron'),
     ],
 )
 def test_nvidias_parser_hands_over_what_a_node_carries(

@@ -33,7 +33,7 @@ CLASSWISE_NMS = {
     "delta_weights": "float32=10,10,5,5",
     "min_side": "float32=0",
 }
-MASK_RLE = {"max_counts": "int32=4096"}
+MASK_RLE = {"max_counts": "int32=4096", "paste": "char=aligned"}
 GOOD = {
     "MultiscaleRoIAlign": ROI_ALIGN,
     "ProposalNMS": PROPOSAL_NMS,

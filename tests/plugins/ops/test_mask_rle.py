@@ -6,7 +6,7 @@ import ctypes
 import functools
 import subprocess
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import device
 import numpy as np
@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mask_rle_runner import MASK_TYPES, expected_counts, info_of, run, text_of
 from maskline_host import HostLibraryError
-from maskline_host.mask_rle import MAX_SIDE, config_of, encode
+from maskline_host.mask_rle import MAX_SIDE, PASTE_RULES, config_of, encode
 from maskline_train.evaluation.paste import encode_masks
 from support.serving import model_files
 
@@ -96,17 +96,20 @@ def random_boxes(count: int, size: tuple[int, int], seed: int = 0) -> npt.NDArra
 
 
 @functools.cache
-def special_case(side: int, clips: bool) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], list[list[int]]]:
+def special_case(
+    side: int, clips: bool, paste: str
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], list[list[int]]]:
     """Every special box with every kind of mask, and what the oracle says; [N,M,M], [N,4].
 
     Args:
         side: M.
         clips: to the image, as the op does it: the mask then fills what is left of the box.
+        paste: the rule.
     """
     masks = make_masks(6, side)
     boxes = np.clip(SPECIAL, 0, [WIDTH, HEIGHT, WIDTH, HEIGHT]).astype(np.float32) if clips else SPECIAL
     pairs = [(mask, box) for box in boxes for mask in masks]
-    counts = [expected_counts(mask, box, (HEIGHT, WIDTH)) for mask, box in pairs]
+    counts = [expected_counts(mask, box, (HEIGHT, WIDTH), paste) for mask, box in pairs]
     return np.stack([mask for mask, _ in pairs]), np.stack([box for _, box in pairs]), counts
 
 
@@ -118,35 +121,40 @@ def check_counts(found: Any, slot: tuple[int, int], counts: list[int]) -> None:
     assert not found.counts[slot][number:].any()
 
 
+@pytest.mark.parametrize("paste", PASTE_RULES)
 @pytest.mark.parametrize("side", [1, 2, 14, 28])
 @pytest.mark.parametrize(("where", "dtype"), DEVICES_AND_TYPES)
-def test_counts_are_those_of_the_definition(where: str, dtype: str, side: int) -> None:
-    masks, boxes, counts = special_case(side, clips=True)
+def test_counts_are_those_of_the_definition(where: str, dtype: str, side: int, paste: str) -> None:
+    masks, boxes, counts = special_case(side, True, paste)
     given = np.repeat(SPECIAL, len(masks) // len(SPECIAL), axis=0)
-    found = run(where, masks[None], given[None], [[len(masks)]], [info_of((HEIGHT, WIDTH))], dtype=dtype)
+    found = run(where, masks[None], given[None], [[len(masks)]], [info_of((HEIGHT, WIDTH))], dtype=dtype, paste=paste)
     for d, wanted in enumerate(counts):
         check_counts(found, (0, d), wanted)
     np.testing.assert_array_equal(found.image_boxes[0], boxes)
 
 
+@pytest.mark.parametrize("paste", PASTE_RULES)
 @pytest.mark.parametrize("side", [1, 2, 14, 28])
 @pytest.mark.parametrize("where", HOSTS)
-def test_texts_are_those_of_the_definition(where: str, side: int) -> None:
-    masks, boxes, counts = special_case(side, clips=False)
+def test_texts_are_those_of_the_definition(where: str, side: int, paste: str) -> None:
+    masks, boxes, counts = special_case(side, False, paste)
     with device.host(where):
-        texts = encode(masks, boxes, (HEIGHT, WIDTH))
+        texts = encode(masks, boxes, (HEIGHT, WIDTH), paste=paste)
     assert texts == [text_of(wanted, (HEIGHT, WIDTH)) for wanted in counts]
 
 
 @pytest.mark.parametrize("size", [(480, 640), (333, 500), (1, 300), (300, 1), (1500, 1100), (7, 9)])
 @pytest.mark.parametrize("side", [14, 28, MAX_SIDE])
+@pytest.mark.parametrize("paste", PASTE_RULES)
 @pytest.mark.parametrize("where", HOSTS)
-def test_texts_are_those_of_pasting_and_pycocotools(where: str, side: int, size: tuple[int, int]) -> None:
+def test_texts_are_those_of_pasting_and_pycocotools(
+    where: str, paste: Literal["aligned", "detectron"], side: int, size: tuple[int, int]
+) -> None:
     masks, boxes = make_masks(40, side, seed=side), random_boxes(40, size, seed=side)
     with device.host(where):
-        texts = encode(masks, boxes, size)
-    assert texts == [rle.encode_mask(mask, box, size) for mask, box in zip(masks, boxes, strict=True)]
-    assert texts == [entry["counts"] for entry in encode_masks(masks, boxes, size)]
+        texts = encode(masks, boxes, size, paste=paste)
+    assert texts == [rle.encode_mask(mask, box, size, paste) for mask, box in zip(masks, boxes, strict=True)]
+    assert texts == [entry["counts"] for entry in encode_masks(masks, boxes, size, paste)]
 
 
 @pytest.mark.parametrize("where", DEVICES)
@@ -289,14 +297,15 @@ def test_the_numbers_next_to_one_half_are_told_apart(where: str, dtype: str) -> 
 edges = st.floats(-20, 80, width=32)
 
 
+@pytest.mark.parametrize("paste", PASTE_RULES)
 @pytest.mark.parametrize("where", HOSTS)
 @settings(max_examples=150, deadline=None)
 @given(st.tuples(edges, edges, edges, edges), st.integers(0, 2**31), st.integers(1, 30))
-def test_any_box_is_encoded_as_by_numpy(where: str, box: tuple[float, ...], seed: int, side: int) -> None:
+def test_any_box_is_encoded_as_by_numpy(where: str, paste: str, box: tuple[float, ...], seed: int, side: int) -> None:
     masks = make_masks(9, side, seed)
     with device.host(where):
-        texts = encode(masks, np.tile(np.float32(box), (9, 1)), (53, 61))
-    assert texts == [rle.encode_mask(mask, np.float32(box), (53, 61)) for mask in masks]
+        texts = encode(masks, np.tile(np.float32(box), (9, 1)), (53, 61), paste=paste)
+    assert texts == [rle.encode_mask(mask, np.float32(box), (53, 61), paste) for mask in masks]
 
 
 @pytest.mark.parametrize("where", HOSTS)
@@ -346,6 +355,7 @@ BAD = [
     ({"masks": np.zeros((1, 28, 28), np.uint8)}, "masks: got uint8, expected float32"),
     ({"masks": np.zeros((1, 28, 27), np.float32)}, r"masks: got shape \[1, 28, 27\], expected \[any,27,27\]"),
     ({"masks": np.zeros((1, 64, 64), np.float32)}, "masks: got side 64, expected 1..63"),
+    ({"paste": "torch"}, "paste: got 'torch', expected one of aligned, detectron"),
     ({"boxes": np.zeros((2, 4))}, r"boxes: got shape \[2, 4\], expected \[1,4\]"),
     ({"sizes": (0, 5)}, "sizes: got 0 x 5 for mask 0, expected 1 to 2147483647 pixels"),
     ({"sizes": (65536, 32768)}, "sizes: got 65536 x 32768 for mask 0"),
@@ -368,6 +378,13 @@ def test_a_bad_capacity_is_said_on_host_and_device(max_counts: int) -> None:
     simt, config = device.simt(), ctypes.byref(config_of(1, 1, 28, max_counts, "float32"))
     with pytest.raises(AssertionError, match=f"MaskRLE: max_counts: got {max_counts}"):
         device.check(simt, simt.maskline_device_mask_rle(config, *[None] * 8))
+
+
+def test_a_bad_rule_is_said_by_the_device() -> None:
+    config, simt = config_of(1, 1, 28, 64, "float32"), device.simt()
+    config.paste = 2
+    with pytest.raises(AssertionError, match=r"MaskRLE: paste: got 2, expected 0 \(aligned\) or 1 \(detectron\)"):
+        device.check(simt, simt.maskline_device_mask_rle(ctypes.byref(config), *[None] * 8))
 
 
 @pytest.mark.parametrize("side", [0, 64])

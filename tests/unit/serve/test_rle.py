@@ -16,7 +16,7 @@ from support.serving import model_files
 rle = model_files.load("models/postprocess/1/rle.py")
 
 # Values this near to 0.5 may fall on either side by rounding: sums of products of numbers up to 1 in float64 err by
-# less than 1e-13, and the server counts what is within 2^-28 (4e-9) below as 0.5 (rle.THRESH).
+# less than 1e-13, and the server counts what is within 2^-28 (4e-9) below as 0.5 (rle.RULES).
 TIE = 8e-9
 
 

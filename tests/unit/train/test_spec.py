@@ -39,7 +39,7 @@ CONVOLUTIONAL = ModelSpec(
     backbone=BackboneSpec(fpn_norm="group", norm_groups=16),
     anchors=AnchorSpec(stride_of_cells=True),
     box_head=BoxHeadSpec(num_convs=4, conv_channels=24, num_fcs=1, norm="group", norm_groups=8),
-    mask_head=MaskHeadSpec(norm="group", norm_groups=64),
+    mask_head=MaskHeadSpec(norm="group", norm_groups=64, paste="detectron"),
 )
 
 
@@ -63,7 +63,7 @@ def test_a_file_of_an_earlier_release_means_what_it_meant(tmp_path):
     data = ModelSpec(("a", "b")).to_dict()
     del data["rpn_head"], data["proposals"]["score_thresh"], data["anchors"]["stride_of_cells"]
     del data["backbone"]["fpn_norm"], data["backbone"]["norm_groups"]
-    del data["mask_head"]["norm"], data["mask_head"]["norm_groups"]
+    del data["mask_head"]["norm"], data["mask_head"]["norm_groups"], data["mask_head"]["paste"]
     for name in ("num_convs", "conv_channels", "num_fcs", "norm", "norm_groups"):
         del data["box_head"][name]
     (tmp_path / "model.json").write_text(json.dumps(data))
@@ -187,6 +187,13 @@ def test_a_file_that_is_no_spec_raises_a_value_error(tmp_path_factory, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"model.json: (not JSON|got a JSON)|^model spec: got format"):
         ModelSpec.load(path)
+
+
+def test_the_paste_rule_is_one_of_two():
+    assert ModelSpec(("a",), mask_head=MaskHeadSpec(paste="detectron")).paste == "detectron"
+    assert ModelSpec(("a",), mask_head=None).paste == "aligned"
+    with pytest.raises(ValueError, match=r"^mask_head.paste: got 'torch', expected one of \('aligned', 'detectron'\)"):
+        MaskHeadSpec(paste="torch")
 
 
 def test_mask_side_is_twice_the_pooled_side():

@@ -99,7 +99,7 @@ def torchvision_spec(
         rpn_head=RPNHeadSpec(num_convs=2 if v2 else 1),
         roi_align=RoIAlignSpec(sampling_ratio=2, aligned=False),
         box_head=BoxHeadSpec(num_convs=4, num_fcs=1) if v2 else BoxHeadSpec(),
-        mask_head=MaskHeadSpec() if masks else None,
+        mask_head=MaskHeadSpec(paste="detectron") if masks else None,
         keypoint_head=keypoint_head(keypoints) if keypoints else None,
     )
 

@@ -36,7 +36,6 @@ _AS_THERE = {
 }
 _DIFFERS = (
     "resized pictures are rounded to whole levels of 255, torchvision keeps floats: by half a level",
-    "masks are pasted at pixel centres, torchvision rounds their boxes to whole pixels: by a pixel along the border",
 )
 
 

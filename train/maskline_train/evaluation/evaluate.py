@@ -24,7 +24,7 @@ from maskline_train.distributed import Processes, gather_objects
 from maskline_train.evaluation.many_views import View, detect_augmented
 from maskline_train.evaluation.paste import encode_masks
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
-from maskline_train.spec import KeypointHeadSpec
+from maskline_train.spec import KeypointHeadSpec, PasteRule
 
 DEFAULT_SIGMA = 0.05  # of a keypoint whose spec gives none
 
@@ -188,7 +188,11 @@ def score(
 
 
 def to_results(
-    detections: Detections, image_info: npt.NDArray[np.float32], image_ids: Sequence[int], category_ids: Sequence[int]
+    detections: Detections,
+    image_info: npt.NDArray[np.float32],
+    image_ids: Sequence[int],
+    category_ids: Sequence[int],
+    paste: PasteRule = "aligned",
 ) -> list[list[Result]]:
     """Detections of a batch as COCO results: boxes xywh, masks (RLE) and keypoints in pixels of the original image.
 
@@ -199,6 +203,7 @@ def to_results(
         image_info: [B, 6].
         image_ids: B ids.
         category_ids: the id of each class.
+        paste: the model's, `ModelSpec.paste`.
 
     Returns:
         One list an image, best first, empty where nothing was found.
@@ -223,7 +228,7 @@ def to_results(
         if detections.masks is not None:
             masks = detections.masks[image, rows].float().cpu().numpy()
             size = (int(image_info[image, 4]), int(image_info[image, 5]))
-            for result, rle in zip(found, encode_masks(masks, boxes_image, size), strict=True):
+            for result, rle in zip(found, encode_masks(masks, boxes_image, size, paste), strict=True):
                 result["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
         if detections.keypoints is not None:
             keypoints = keypoints_at_original_size(detections.keypoints[image, rows].cpu().numpy(), image_info[image])
@@ -275,7 +280,9 @@ def _detect_all(
             return
         moved = batch.to(processes.device)
         detections = (detect or model.detect)(moved.canvas, moved.image_info)
-        found = to_results(detections, batch.image_info.numpy(), batch.image_ids, dataset.category_ids)
+        found = to_results(
+            detections, batch.image_info.numpy(), batch.image_ids, dataset.category_ids, model.spec.paste
+        )
         yield from ((key, results) for key, results in zip(batch.image_ids, found, strict=True) if key in wanted)
 
 
@@ -287,7 +294,7 @@ def _detect_augmented(
         image, key = dataset.image(index), dataset.image_ids[index]
         detections = detect_augmented(model, image, views)
         size = image.shape[0], image.shape[1]
-        (found,) = to_results(detections, image_info(size, size)[None], [key], dataset.category_ids)
+        (found,) = to_results(detections, image_info(size, size)[None], [key], dataset.category_ids, model.spec.paste)
         yield key, found
 
 

@@ -96,7 +96,7 @@ def predict_files(
         image = decode_image(path)
         canvas, info = preprocess_batch([image], model.spec.preprocessing)
         detections = model.detect(torch.from_numpy(canvas).to(device), torch.from_numpy(info).to(device))
-        (results,) = to_results(detections, info, [0], range(len(classes)))
+        (results,) = to_results(detections, info, [0], range(len(classes)), model.spec.paste)
         target.parent.mkdir(parents=True, exist_ok=True)
         _save_png(target, draw_results(image, results, classes, range(len(classes)), min_score))
         names = [classes[result["category_id"]] for result in results if result["score"] >= min_score]

@@ -150,7 +150,9 @@ def _predict(
             pixels = decode_image(path)
             size = pixels.shape[0], pixels.shape[1]
             detections = detect_augmented(model, pixels, views)
-            (found,) = to_results(detections, image_info(size, size)[None], [image_id], labelled.category_ids)
+            (found,) = to_results(
+                detections, image_info(size, size)[None], [image_id], labelled.category_ids, model.spec.paste
+            )
             yield {"id": image_id, "file_name": f"unlabelled/{path.name}", "height": size[0], "width": size[1]}, found
 
 

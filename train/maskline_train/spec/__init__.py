@@ -6,7 +6,7 @@ Conventions in which code bases differ are fields here and are honoured by train
 
 from maskline_train.spec.backbone import FIRST_LEVEL, STRIDES, BackboneSpec
 from maskline_train.spec.group_norm import NUM_GROUPS, HeadNorm
-from maskline_train.spec.heads import BoxHeadSpec, KeypointHeadSpec, MaskHeadSpec
+from maskline_train.spec.heads import BoxHeadSpec, KeypointHeadSpec, MaskHeadSpec, PasteRule
 from maskline_train.spec.model import FORMAT, ModelSpec
 from maskline_train.spec.preprocessing import CANVAS_MULTIPLE, PreprocessingSpec
 from maskline_train.spec.proposals import AnchorSpec, ProposalSpec, RPNHeadSpec
@@ -25,6 +25,7 @@ __all__ = [
     "KeypointHeadSpec",
     "MaskHeadSpec",
     "ModelSpec",
+    "PasteRule",
     "PreprocessingSpec",
     "ProposalSpec",
     "RPNHeadSpec",

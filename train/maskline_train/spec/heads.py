@@ -11,6 +11,7 @@ from maskline_train.spec.group_norm import NUM_GROUPS, HeadNorm, check_norm
 
 _MaskHead = Literal["fcn", "mlp", "res5"]
 _MaskActivation = Literal["sigmoid", "softmax"]
+PasteRule = Literal["aligned", "detectron"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,11 +73,16 @@ class MaskHeadSpec:
     class_agnostic: bool = False
     norm: HeadNorm = "none"  # of `fcn`: between a convolution and its ReLU. Ref: Wu and He 2018, section 4.2
     norm_groups: int = NUM_GROUPS
+    # How a mask becomes pixels: docs/architecture.md, "Masks at the original size". detectron2 and mmdetection paste
+    # "aligned"; torchvision, maskrcnn-benchmark and Detectron paste to boxes of whole pixels.
+    paste: PasteRule = "aligned"
 
     def __post_init__(self) -> None:
         kinds, activations = typing.get_args(_MaskHead), typing.get_args(_MaskActivation)
         check(self.kind in kinds, "mask_head.kind", self.kind, f"one of {kinds}")
         check(self.activation in activations, "mask_head.activation", self.activation, f"one of {activations}")
+        rules = typing.get_args(PasteRule)
+        check(self.paste in rules, "mask_head.paste", self.paste, f"one of {rules}")
         check(self.pooled_side > 0, "mask_head.pooled_side", self.pooled_side, "at least 1")
         check(self.num_convs > 0, "mask_head.num_convs", self.num_convs, "at least 1")
         check(self.channels > 0, "mask_head.channels", self.channels, "at least 1")

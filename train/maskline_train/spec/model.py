@@ -9,7 +9,7 @@ from typing import Any
 
 from maskline_train.spec.backbone import BackboneSpec
 from maskline_train.spec.from_json import build, check
-from maskline_train.spec.heads import BoxHeadSpec, KeypointHeadSpec, MaskHeadSpec
+from maskline_train.spec.heads import BoxHeadSpec, KeypointHeadSpec, MaskHeadSpec, PasteRule
 from maskline_train.spec.preprocessing import CANVAS_MULTIPLE, PreprocessingSpec
 from maskline_train.spec.proposals import AnchorSpec, ProposalSpec, RPNHeadSpec
 from maskline_train.spec.roi_align import RoIAlignSpec
@@ -66,6 +66,11 @@ class ModelSpec:
     def num_classes(self) -> int:
         """K, the number of foreground classes."""
         return len(self.classes)
+
+    @property
+    def paste(self) -> PasteRule:
+        """How masks become pixels; without masks no matter."""
+        return "aligned" if self.mask_head is None else self.mask_head.paste
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict with a `format` entry, the inverse of `from_dict`."""

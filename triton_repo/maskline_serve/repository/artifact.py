@@ -28,6 +28,7 @@ LOW = ("FP16", "BF16")  # what the features of typed stages travel in
 DTYPES = ("UINT8", "INT32", "FP32", *LOW)
 _RESIZE_FILTERS, _SIZE_RULES = ("pillow", "cv2", "torch"), ("round", "floor", "detectron2")
 # Of a spec -> what the heads read. A dilated C5 has another stride, which the shapes say.
+PASTE_RULES = ("aligned", "detectron")  # how masks become pixels, as `postprocess` knows them
 FEATURES = {"fpn": ("p2", "p3", "p4", "p5"), "c4": ("c4",), "c5": ("c5",), "dc5": ("c5",)}
 
 
@@ -86,6 +87,7 @@ class Artifact:
         classes: class names in class order.
         preprocessing: how an image becomes a canvas.
         stages: `backbone`, `proposal`, and `mask` and `keypoint` where the model has the branch.
+        paste: how masks become pixels; None without masks.
         keypoints: what they are; None without that branch.
     """
 
@@ -97,6 +99,7 @@ class Artifact:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     stages: dict[str, Stage]
+    paste: str | None
     keypoints: keypoints.Keypoints | None
 
     @property
@@ -171,6 +174,7 @@ def _build(folder: Path, manifest: dict[str, Any], digest: str) -> Artifact:
             )
             for name in stages
         },
+        paste=_paste(spec["mask_head"]) if "mask" in stages else None,
         keypoints=keypoints.read(spec["keypoint_head"]) if "keypoint" in stages else None,
     )
 
@@ -193,6 +197,14 @@ def _check_inside(path: Path) -> None:
         refuse_external_data(path)
     except ValueError as error:
         raise ArtifactError(str(error)) from error
+
+
+def _paste(mask_head: dict[str, Any]) -> str:
+    """The paste rule of the spec; artifacts of earlier releases do not name it."""
+    found = str(mask_head.get("paste", PASTE_RULES[0]))
+    if found not in PASTE_RULES:
+        raise ValueError(f"got mask_head.paste {found!r}, expected one of {', '.join(PASTE_RULES)}")
+    return found
 
 
 def _preprocessing(data: dict[str, Any]) -> Preprocessing:

@@ -208,6 +208,8 @@ def _configured(text: str, name: str, cut: config_parts.Cut, artifact: Artifact,
     if name == "preprocess":
         for key, value in _preprocessing(artifact).items():
             text = config.with_parameter(text, key, value, where)
+    if name == "postprocess" and artifact.paste is not None:
+        text = config.with_parameter(text, "paste", artifact.paste, where)
     if engines is None and name in STAGES and artifact.stages[name].custom_ops:
         text = config.with_parameter(text, CUSTOM_OPS, ", ".join(artifact.stages[name].custom_ops), where)
     if engines is not None and name in STAGES:

@@ -16,7 +16,7 @@ from maskline_serve.repository.artifact import FEATURES, Artifact
 
 _RPN_LEVELS = (*FEATURES["fpn"], "p6")
 # What a repository has for one branch alone: its tensors, and the parameters of the same names.
-_OF_BRANCH = {"mask": ("masks", "mask_rle"), "keypoint": ("keypoints",)}
+_OF_BRANCH = {"mask": ("masks", "mask_rle", "paste"), "keypoint": ("keypoints",)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -67,6 +67,7 @@ OpCase maskRleCase()
     result.op = "MaskRLE";
     result.title = "discs and noise";
     result.fields.ints("max_counts", {kMAX_COUNTS});
+    result.fields.text("paste", "aligned");
     result.inputs = {{"masks", Kind::kREAL, {"B", "D", "M", "M"}}, {"boxes", Kind::kFLOAT, {"B", "D", "4"}},
         {"num_detections", Kind::kINT, {"B", "1"}}, {"image_info", Kind::kFLOAT, {"B", "6"}}};
     result.outputs = {{"counts", Kind::kINT, {"B", "D", std::to_string(kMAX_COUNTS)}},

@@ -9,6 +9,7 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes
 from maskline_train.evaluation.evaluate import boxes_at_original_size, evaluate, percent, score, to_results
 from maskline_train.model.mask_rcnn import Detections
+from maskline_train.spec import PasteRule
 from pycocotools import mask as coco_mask
 from reference import paste_mask
 from support.data.shapes_data import CLASSES, SIZE, write_shapes
@@ -93,7 +94,8 @@ def test_wrong_classes_and_no_answers_score_zero(dataset: CocoDataset) -> None:
     assert score(dataset, [], dataset.image_ids).mask["AP"] == 0.0
 
 
-def test_detections_become_results_at_the_original_size() -> None:
+@pytest.mark.parametrize("rule", ["aligned", "detectron"])
+def test_detections_become_results_at_the_original_size(rule: PasteRule) -> None:
     """An image of 40 x 100 px shown at half its size: the boxes double, the mask is pasted as the oracle does."""
     info = np.array([[20, 50, 0.5, 0.5, 40, 100], [20, 50, 0.5, 0.5, 40, 100]], np.float32)
     boxes = torch.zeros(2, 3, 4)
@@ -103,14 +105,14 @@ def test_detections_become_results_at_the_original_size() -> None:
     scores = torch.tensor([[0.9, 0.5, 0.0], [0.0, 0.0, 0.0]])
     labels = torch.tensor([[2, 0, -1], [-1, -1, -1]])
     detections = Detections(boxes, scores, labels, torch.tensor([2, 0]), masks)
-    found, nothing = to_results(detections, info, (7, 8), (11, 12, 13))
+    found, nothing = to_results(detections, info, (7, 8), (11, 12, 13), rule)
     assert nothing == []
     assert [(entry["image_id"], entry["category_id"]) for entry in found] == [(7, 13), (7, 11)]
     assert found[0]["bbox"] == [10.0, 4.0, 40.0, 20.0]
     assert found[1]["bbox"] == [80.0, 20.0, 20.0, 20.0]
     assert found[0]["score"] == pytest.approx(0.9)
     ours = coco_mask.decode({**found[0]["segmentation"], "counts": found[0]["segmentation"]["counts"].encode()})
-    theirs = paste_mask(np.rint(masks[0, 0].numpy() * 255), (10.0, 4.0, 50.0, 24.0), (40, 100))
+    theirs = paste_mask(masks[0, 0].numpy(), (10.0, 4.0, 50.0, 24.0), (40, 100), rule)
     assert found[0]["segmentation"]["size"] == [40, 100]
     assert ours.any()
     assert np.array_equal(ours.astype(bool), theirs)

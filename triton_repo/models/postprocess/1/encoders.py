@@ -7,6 +7,7 @@ Letters: N masks, M mask side.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -21,29 +22,30 @@ Encoder = Callable[[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArra
 
 
 def encode_by_numpy(
-    masks: npt.NDArray[np.float32], boxes: npt.NDArray[np.float32], sizes: npt.NDArray[np.int32]
+    masks: npt.NDArray[np.float32], boxes: npt.NDArray[np.float32], sizes: npt.NDArray[np.int32], paste: str
 ) -> list[bytes]:
-    """COCO compressed RLE of each mask."""
+    """COCO compressed RLE of each mask, pasted by one of `rle.RULES`."""
     return [
-        rle.encode_mask(mask, box, (int(height), int(width)))
+        rle.encode_mask(mask, box, (int(height), int(width)), paste)
         for mask, box, (height, width) in zip(masks, boxes, sizes, strict=True)
     ]
 
 
-def choose(side: int) -> tuple[Encoder, str]:
-    """The encoder of masks with that side, and one line for the log that says which it is."""
+def choose(side: int, paste: str) -> tuple[Encoder, str]:
+    """The encoder of masks with that side and paste rule, and one line for the log that says which it is."""
+    by_numpy = functools.partial(encode_by_numpy, paste=paste)
     try:
         from .maskline_host import library, mask_rle
     except ImportError:
-        return encode_by_numpy, _slower("this repository holds no libmaskline_host.so")
+        return by_numpy, _slower("this repository holds no libmaskline_host.so")
     if side > mask_rle.MAX_SIDE:
-        return encode_by_numpy, _slower(f"libmaskline_host.so takes masks up to {mask_rle.MAX_SIDE} a side, not {side}")
+        return by_numpy, _slower(f"libmaskline_host.so takes masks up to {mask_rle.MAX_SIDE} a side, not {side}")
     os.environ.pop(library.VARIABLE, None)  # the repository's own file, whose hash it lists, and no other
     try:
         library.load()
     except library.HostLibraryError as error:
-        return encode_by_numpy, _slower(str(error))
-    encoder: Any = mask_rle.encode
+        return by_numpy, _slower(str(error))
+    encoder: Any = functools.partial(mask_rle.encode, paste=paste)
     return encoder, "libmaskline_host.so encodes masks"
 
 

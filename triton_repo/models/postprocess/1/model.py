@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
-from . import encoders, geometry
+from . import encoders, geometry, rle
 
 Array = npt.NDArray[Any]
 
@@ -22,13 +22,13 @@ class TritonPythonModel:
     """What Triton's Python backend calls."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """See from the outputs of config.pbtxt whether masks are to be encoded."""
+        """See in config.pbtxt whether masks are to be encoded, and how; a wrong parameter fails the load by name."""
         config = json.loads(args["model_config"])
         self._inputs = [tensor["name"] for tensor in config["input"]]
         self._encode: encoders.Encoder | None = None
         if "mask_rle" in {output["name"] for output in config["output"]}:
             (side,) = {int(tensor["dims"][-1]) for tensor in config["input"] if tensor["name"] == "masks"}
-            self._encode, text = encoders.choose(side)
+            self._encode, text = encoders.choose(side, _paste(config))
             pb_utils.Logger.log_info(f"{args['model_name']}: {text}")
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -70,3 +70,16 @@ class TritonPythonModel:
             keypoints = np.stack([geometry.keypoints_to_image(*pair) for pair in pairs])
             found["keypoints"] = np.where(padding[:, :, None, None], np.float32(0), keypoints)
         return found
+
+
+def _paste(config: dict[str, Any]) -> str:
+    """How masks become pixels.
+
+    Raises:
+        TritonModelException: the parameter `paste` is not there, or no rule.
+    """
+    found: str = config.get("parameters", {}).get("paste", {}).get("string_value", "")
+    if found not in rle.RULES:
+        text = f"parameter paste: got {found!r}, expected one of {', '.join(rle.RULES)}"
+        raise pb_utils.TritonModelException(f"postprocess: config.pbtxt: {text}")
+    return found
