@@ -22,11 +22,11 @@ from maskline_export.onnx_stages import stage_io
 from maskline_export.onnx_stages.to_onnx import export_checkpoint
 from maskline_export.precision.to_typed import type_artifact
 from maskline_export.verify import engines_command
-from maskline_export.verify.compare import match_boxes
 from maskline_export.verify.images import ladder_images
 from maskline_export.verify.onnx_runtime import OnnxModel, OnnxPipeline, RawDetections
 from maskline_export.verify.rows import features_row, make_rows
 from maskline_train.checkpoint import WEIGHTS_FILE, load_model, save_model
+from maskline_train.evaluation.matching import match_boxes
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
 from onnx import numpy_helper
 from parity.test_engine_compare import stages as rounding_stages

@@ -14,10 +14,11 @@ from maskline_export.manifest import Manifest, load_artifact
 from maskline_export.onnx_stages.to_onnx import export_checkpoint
 from maskline_export.precision.to_typed import type_artifact
 from maskline_export.verify.command import run
-from maskline_export.verify.compare import StageRow, match_boxes, pasted_error
+from maskline_export.verify.compare import StageRow, pasted_error
 from maskline_export.verify.images import ladder_images
 from maskline_export.verify.stages_verifier import Verifier
 from maskline_train.checkpoint import load_model, save_model
+from maskline_train.evaluation.matching import match_boxes
 from onnx import numpy_helper
 from pycocotools import mask as coco_mask
 from support.data.shapes_data import write_shapes

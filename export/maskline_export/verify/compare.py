@@ -84,37 +84,3 @@ def pasted_error(mask: Rle, least: Rle, most: Rle, found: Rle) -> float:
 def _shared(mask: Rle, other: Rle) -> int:
     """Pixels that both have."""
     return int(coco_mask.area(coco_mask.merge([mask, other], intersect=True)))
-
-
-def iou_matrix(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """IoU of boxes [N, 4] with boxes [G, 4], xyxy: [N, G]; 0 where a union is empty."""
-    a_, b_ = a.astype(np.float64), b.astype(np.float64)
-    low = np.maximum(a_[:, None, :2], b_[None, :, :2])
-    high = np.minimum(a_[:, None, 2:], b_[None, :, 2:])
-    intersection = np.prod(np.clip(high - low, 0, None), axis=2)
-    area_a, area_b = np.prod(a_[:, 2:] - a_[:, :2], axis=1), np.prod(b_[:, 2:] - b_[:, :2], axis=1)
-    union = area_a[:, None] + area_b[None] - intersection
-    overlaps: npt.NDArray[np.float64] = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
-    return overlaps
-
-
-def match_boxes(
-    boxes: npt.NDArray[np.float32],
-    others: npt.NDArray[np.float32],
-    allowed: npt.NDArray[np.bool_],
-    min_iou: float,
-) -> npt.NDArray[np.int64]:
-    """For each of `boxes` [N, 4] the index of its own partner in `others` [G, 4], or -1.
-
-    Pairs are made greedily, best IoU first, each box once, only where `allowed` [N, G] and IoU >= min_iou.
-    """
-    partner = np.full(len(boxes), -1, np.int64)
-    overlaps = np.where(allowed, iou_matrix(boxes, others), -1.0)
-    rows, columns = np.nonzero(overlaps >= min_iou)
-    taken: set[int] = set()
-    for k in np.argsort(-overlaps[rows, columns], kind="stable"):
-        i, j = int(rows[k]), int(columns[k])
-        if partner[i] < 0 and j not in taken:
-            partner[i] = j
-            taken.add(j)
-    return partner

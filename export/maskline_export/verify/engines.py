@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from maskline_train.evaluation.matching import match_boxes
 
 from maskline_export.manifest import Precision
 from maskline_export.precision.low_types import is_feature
-from maskline_export.verify.compare import StageRow, match_boxes
+from maskline_export.verify.compare import StageRow
 
 Tensors = dict[str, npt.NDArray[np.generic]]
 RunStage = Callable[[str, Tensors], Tensors]

@@ -17,6 +17,7 @@ import onnx
 import torch
 from maskline_train.data.canvas import preprocess
 from maskline_train.evaluation.evaluate import boxes_at_original_size
+from maskline_train.evaluation.matching import match_boxes
 from maskline_train.evaluation.paste import Rle, encode_masks
 from maskline_train.model.heads.box_head import classwise_nms
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
@@ -26,7 +27,7 @@ from pycocotools import mask as coco_mask
 from maskline_export.manifest import Manifest
 from maskline_export.onnx_file import load_onnx
 from maskline_export.onnx_stages import stage_io
-from maskline_export.verify.compare import match_boxes, pasted_error
+from maskline_export.verify.compare import pasted_error
 from maskline_export.verify.onnx_runtime import OnnxModel, OnnxPipeline, RawDetections, Tensors
 from maskline_export.verify.probes import custom_node, with_outputs, without_node
 from maskline_export.verify.rows import SAME_POINT_PX, SAME_PROBABILITY, ParityReport, features_row, make_rows

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from maskline_train.convert.check.answers import Source
 from maskline_train.model.mask_rcnn import MaskRCNN
 
 
@@ -33,7 +34,14 @@ class Report:
 
 @dataclasses.dataclass(frozen=True)
 class Imported:
-    """A model in evaluation mode that computes what the framework's does, and what there is to say of it."""
+    """A model in evaluation mode that computes what the framework's does, and what there is to say of it.
+
+    Attributes:
+        model: ours.
+        report: what there is to say.
+        source: builds the framework's own network where that can be done here, as a function of pictures.
+    """
 
     model: MaskRCNN
     report: Report
+    source: Callable[[], Source] | None = None

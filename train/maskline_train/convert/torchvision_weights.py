@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from maskline_train.convert.check.answers import Source
 from maskline_train.convert.from_torchvision import (
     BUILT_NORM_EPS,
     PUBLISHED_NORM_EPS,
@@ -20,6 +21,7 @@ from maskline_train.convert.load import COUNTER
 from maskline_train.convert.options import ImportOptions, with_settings
 from maskline_train.convert.report import Imported, Report
 from maskline_train.data import coco_things
+from maskline_train.spec import ModelSpec
 
 NO_CONFIG = (
     "sizes 800/1333, thresholds, anchors and RoIAlign are those of torchvision's constructors: its weights say none of "
@@ -75,7 +77,14 @@ def import_from_torchvision(tensors: Mapping[str, Tensor], options: ImportOption
             "batch norms of pyramid and heads are folded into their convolutions, those of the body frozen"
         )
     report.differs.extend(_DIFFERS)
-    return Imported(model, report)
+    return Imported(model, report, lambda: _source(tensors, model.spec, norm_eps, options))
+
+
+def _source(tensors: Mapping[str, Tensor], spec: ModelSpec, norm_eps: float, options: ImportOptions) -> Source:
+    """Torchvision's own network; imported here alone, since it takes seconds."""
+    from maskline_train.convert.check.torchvision_source import torchvision_source
+
+    return torchvision_source(tensors, spec, norm_eps, options.settings)
 
 
 def _norm_eps(tensors: Mapping[str, Tensor], options: ImportOptions, report: Report) -> float:

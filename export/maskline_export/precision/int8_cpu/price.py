@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from maskline_train.evaluation.matching import match_boxes
 
-from maskline_export.verify.compare import match_boxes
 from maskline_export.verify.onnx_runtime import OnnxPipeline, Tensors
 
 MIN_IOU = 0.5  # of boxes, as in the loosest AP

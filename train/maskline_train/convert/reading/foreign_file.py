@@ -116,7 +116,9 @@ def _tensors(entries: Mapping[str, Entry], num_bytes: int) -> dict[str, Tensor]:
     for name, entry in entries.items():
         try:
             made[name] = _float32(entry if isinstance(entry, Tensor) else entry.tensor())
-        except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # what a damaged archive raises comes here, too, since its entries are read here
             raise ValueError(f"weight {name!r}: {' '.join(str(error).split())[:200]}") from error
         num_bytes -= made[name].numel()
         if num_bytes < 0:

@@ -97,6 +97,11 @@ def test_of_several_state_dicts_one_is_asked_for(tensors: dict[str, Tensor], tmp
         read_foreign(tmp_path / "w.pth", "other")
 
 
+def test_one_state_dict_in_two_places_counts_once(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save({"model": tensors, "state_dict": tensors}, tmp_path / "w.pth")
+    assert read_foreign(tmp_path / "w.pth").place == "model"
+
+
 def test_half_and_double_become_float32(tmp_path: Path) -> None:
     given = {f"a.{index}": torch.ones(2, dtype=dtype) for index, dtype in enumerate([torch.float16, torch.float64] * 4)}
     torch.save(given, tmp_path / "w.pth")

@@ -163,6 +163,14 @@ def rewritten(source: Path, path: Path, change: Any, compression: int = zipfile.
             new.writestr(name, change(old.read(name)) if "/data/" in name else old.read(name))
 
 
+def test_a_byte_that_is_another_one_is_found_by_the_archive_s_own_sum(tmp_path: Path) -> None:
+    torch.save({name: torch.full((1000,), 2.0) for name in NAMES}, tmp_path / "w")
+    data = (tmp_path / "w").read_bytes()
+    middle = data.index(struct.pack("<3f", 2, 2, 2)) + 2000
+    (tmp_path / "w").write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+    refused(tmp_path / "w", "weight 'part.0': Bad CRC-32 for file")
+
+
 def test_an_archive_with_fewer_bytes_than_its_tensors_have(tmp_path: Path) -> None:
     torch.save({name: torch.full((1000,), 2.0) for name in NAMES}, tmp_path / "w")
     rewritten(tmp_path / "w", tmp_path / "short", lambda data: data[:-4])

@@ -1,0 +1,1 @@
+"""`maskline-train import --check`: the source's answers to some pictures beside ours."""
