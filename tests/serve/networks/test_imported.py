@@ -32,4 +32,7 @@ def test_the_client_gets_the_source_s_answers(network: str, tmp_path: Path) -> N
     goldens = foreign.goldens(network).values()
     with TritonServer(tmp_path / "repository", drain_s=1) as server, Detector(server.grpc_url) as detector:
         for golden, found in zip(goldens, detector.detect_many(golden.path for golden in goldens), strict=True):
-            foreign.found_in(golden, found.boxes, found.scores, found.labels)
+            order = foreign.found_in(golden, found.boxes, found.scores, found.labels)
+            assert (found.keypoints is None) == (golden.keypoints is None)
+            if found.keypoints is not None:
+                foreign.keypoints_in(golden, found.keypoints, order)

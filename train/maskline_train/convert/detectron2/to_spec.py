@@ -197,4 +197,5 @@ def _keypoint_head(branch: Branch, names: Sequence[str], config: Values) -> Keyp
         pooled_side=config["MODEL.ROI_KEYPOINT_HEAD.POOLER_RESOLUTION"],
         num_convs=branch.convs,
         channels=branch.channels,
+        decoding="bicubic",
     )
