@@ -32,7 +32,7 @@ class Detection:
         name: class name.
         rle: COCO compressed counts at the original size; None of a model without masks.
         image_size: (height, width).
-        keypoints: [J, 3] float32 x, y, probability, as in `Detections`; None of a model without keypoints.
+        keypoints: [J, 3] float32 x, y, score, as in `Detections`; None of a model without keypoints.
         keypoint_names: J names.
     """
 
@@ -58,7 +58,7 @@ class Detection:
         return rle_codec.area(self._known_rle())
 
     def coco_keypoints(self) -> list[float] | None:
-        """x, y, probability of each keypoint, as COCO's results have them: 3J numbers; None where there are none.
+        """x, y, score of each keypoint, as COCO's results have them: 3J numbers; None where there are none.
 
         x and y are pixel indices: 0 is the centre of the first pixel, which is 0.5 in `keypoints`.
         """
@@ -85,8 +85,9 @@ class Detections:
         names: class name of each object.
         rle: COCO compressed counts of each object's mask at the original size; None of a model for boxes alone.
         image_size: (height, width) of the original image, px.
-        keypoints: [N, J, 3] float32: x, y in continuous pixels of the original image, probability of the heatmap's
-            cell; None of a model without keypoints.
+        keypoints: [N, J, 3] float32: x, y in continuous pixels of the original image, and a score, which the model
+            decides: the probability of the heatmap's cell, or, of networks of torchvision, a logit, which may be any
+            number; None of a model without keypoints.
         keypoint_names: J names; empty where `keypoints` is None.
     """
 

@@ -140,9 +140,9 @@ def _canary(connection: Connection) -> str:
 
 
 def _check_canary_keypoints(found: Detections, limits: npt.NDArray[np.float32]) -> None:
-    """Raise ContractMismatch for keypoints outside the image, (x, y) limits in px, or with no probability."""
+    """Raise ContractMismatch for keypoints outside the image, (x, y) limits in px, or without a score."""
     if found.keypoints is None:
         return
     places, scores = found.keypoints[..., :2], found.keypoints[..., 2]
-    if not ((places >= -0.01) & (places <= limits)).all() or not ((scores >= 0) & (scores <= 1)).all():
-        raise ContractMismatch("canary: got keypoints outside the image or no probabilities; check the model")
+    if not ((places >= -0.01) & (places <= limits)).all() or not np.isfinite(scores).all():
+        raise ContractMismatch("canary: got keypoints outside the image or scores that are no numbers; check the model")

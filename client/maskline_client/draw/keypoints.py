@@ -30,7 +30,7 @@ def draw_keypoints(
 
     Args:
         canvas: RGB, changed.
-        points: [J, 3] x, y in continuous pixels of the canvas, probability; what has none is not drawn.
+        points: [J, 3] x, y in continuous pixels of the canvas, score; what has none above 0 is not drawn.
         lines: pairs of indices, e.g. of `coco_person.lines_between`.
         colour: of the lines.
         dot_colours: J of them.

@@ -217,6 +217,8 @@ class KeypointStage(nn.Module):
         self.head = copy.deepcopy(model.keypoint_head)
         self.pool = roi_align_op(model.spec, model.spec.keypoint_head.pooled_side)
         self.num_keypoints = len(model.spec.keypoint_head.names)
+        self.rule = model.spec.keypoint_head.decoding, model.spec.keypoint_head.score
+        self.longest_px = model.spec.preprocessing.longer_side_px
         self.skip_padding = skip_padding
 
     def forward(self, features: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor:
@@ -237,13 +239,20 @@ class KeypointStage(nn.Module):
             (self.num_keypoints, 3),
             self.skip_padding,
             every=lambda: self._keypoints(pooled, flat_boxes),
-            some=lambda rows: self._keypoints(pooled[rows], flat_boxes[rows]),
+            some=lambda rows: self._keypoints_of_some(pooled, flat_boxes, rows),
         )
         return found.reshape(labels.shape[0], labels.shape[1], self.num_keypoints, 3)
 
+    def _keypoints_of_some(self, pooled: Tensor, boxes: Tensor, rows: Tensor) -> Tensor:
+        """As `_keypoints`, of some rows [N] int64."""
+        if self.rule[0] == "parabola":
+            return self._keypoints(pooled[rows], boxes[rows])
+        one_more = torch.cat([rows, rows.new_zeros(1)])  # ONNX Runtime multiplies no empty matrices
+        return self._keypoints(pooled[one_more], boxes[one_more])[:-1]
+
     def _keypoints(self, pooled: Tensor, boxes: Tensor) -> Tensor:
         logits: Tensor = self.head(pooled)
-        return decode_heatmaps(logits, boxes)
+        return decode_heatmaps(logits, boxes, *self.rule, self.longest_px)
 
 
 def _real_rows(

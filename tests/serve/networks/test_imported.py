@@ -51,6 +51,9 @@ def ask(repository: Path, network: str) -> int:
             if found.rle is not None:
                 masks = ({"size": list(found.image_size), "counts": counts} for counts in found.rle)
                 apart += foreign.masks_apart(golden, order, masks)
+            assert (found.keypoints is None) == (golden.keypoints is None)
+            if found.keypoints is not None:
+                foreign.keypoints_in(golden, found.keypoints, order)
     if apart:
         foreign.assert_nearly_all_equal(apart)
     return number

@@ -22,6 +22,8 @@ FOLDER = Path(__file__).parents[2] / "foreign"
 # 1e-5 in the features moves a box by up to 4e-3 px and a score by up to 1e-4 (x 5 for other processors' sums).
 # Seen with AVX-512, with AVX2 and with neither: 7e-4 px and 8e-5 (`pytest -s` prints them).
 BOX_PX, SCORE = 4e-3, 5e-4
+# A pixel of the canvas is 0.7 to 1.3 of the picture: the same one is found, in boxes that far away. Seen: 5e-4 px.
+KEYPOINT_PX = 5e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Golden:
         scores: [N].
         classes: [N].
         masks: N COCO RLE; None for a network without masks.
+        keypoints: [N, J, 3] x, y in the picture and score; None for a network without keypoints.
     """
 
     path: Path
@@ -45,6 +48,7 @@ class Golden:
     scores: npt.NDArray[np.float64]
     classes: npt.NDArray[np.int64]
     masks: list[dict[str, Any]] | None
+    keypoints: npt.NDArray[np.float64] | None
 
 
 def checkpoint(name: str) -> Path:
@@ -72,6 +76,7 @@ def _golden(answer: dict[str, Any]) -> Golden:
         scores=np.array(answer["scores"], np.float64),
         classes=np.array(answer["classes"], np.int64),
         masks=answer.get("masks"),
+        keypoints=np.array(answer["keypoints"], np.float64) if "keypoints" in answer else None,
     )
 
 
@@ -115,6 +120,21 @@ def assert_nearly_all_equal(apart: list[int]) -> None:
     assert np.mean(np.array(apart) == 0) >= 0.93
     assert max(apart) <= 3
     assert sum(apart) <= 20
+
+
+def keypoints_in(golden: Golden, keypoints: npt.ArrayLike, order: list[int]) -> None:
+    """Whether keypoints [N, J, 3] of the picture are the answers', which `found_in` gave the order of.
+
+    Where the two best pixels of an enlarged heatmap are equal but for rounding, either may be found: one of these 1394.
+    """
+    assert golden.keypoints is not None
+    points, expected = np.asarray(keypoints, np.float64), golden.keypoints[order]
+    distance = np.abs(points[..., :2] - expected[..., :2]).max(2)
+    assert (distance > KEYPOINT_PX).sum() <= 1
+    off = np.abs(points[..., 2] - expected[..., 2]).max()
+    assert off <= SCORE
+    worst = distance[distance <= KEYPOINT_PX].max()
+    print(f"{golden.path.stem}: {distance.size} keypoints within {worst:.1e} px, scores within {off:.1e}")  # noqa: T201
 
 
 def options(name: str, **more: Any) -> ImportOptions:

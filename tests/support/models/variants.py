@@ -51,12 +51,13 @@ VARIANTS: dict[str, ModelSpec] = {
     # boxes alone, legacy alignment, one sampling point
     "boxes_alone": dataclasses.replace(_BASE, roi_align=RoIAlignSpec(sampling_ratio=1, aligned=False), mask_head=None),
     # that ResNeXt with norms that become part of its convolutions; keypoints without masks; torchvision's anchors
+    # and its way from heatmaps to points
     "resnext_keypoints_alone": dataclasses.replace(
         _BASE,
         backbone=_RESNEXT,
         anchors=dataclasses.replace(_BASE.anchors, rounded=True, stride_of_cells=True),
         mask_head=None,
-        keypoint_head=_KEYPOINTS,
+        keypoint_head=dataclasses.replace(_KEYPOINTS, decoding="bicubic", score="logit"),
     ),
     # one mask for all classes that competes with the background
     "agnostic_softmax": dataclasses.replace(

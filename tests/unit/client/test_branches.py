@@ -212,9 +212,10 @@ def test_health_asks_for_the_models_of_branches_that_the_server_has(server: Serv
     ("shift", "said"),
     [
         (0.0, "5 objects in a test picture"),
-        (0.5, "got keypoints outside the image or no probabilities"),  # 0.75 becomes 1.25
-        (-0.1, "got keypoints outside the image or no probabilities"),  # the first one's y is 0
-        (float("nan"), "got keypoints outside the image or no probabilities"),
+        (0.3, "5 objects in a test picture"),  # 0.75 becomes 1.05: a score is any number
+        (200.0, "got keypoints outside the image or scores that are no numbers"),
+        (-0.1, "got keypoints outside the image or scores that are no numbers"),  # the first one's y is 0
+        (float("nan"), "got keypoints outside the image or scores that are no numbers"),
     ],
 )
 def test_deep_health_looks_at_keypoints(server: Server, shift: float, said: str) -> None:

@@ -29,7 +29,9 @@ UNUSUAL = ModelSpec(
     roi_align=RoIAlignSpec(0, False, 112.0, 3, "pool"),
     box_head=BoxHeadSpec(5, 64, (1.0, 1.0, 1.0, 1.0), 0.0, 0.3, 7, 2.0),
     mask_head=MaskHeadSpec(4, 1, 16, "res5", 64, "softmax", True),
-    keypoint_head=KeypointHeadSpec(("left", "right", "top"), (("left", "right"),), (0.1, 0.1, 0.2), 7, 2, 16),
+    keypoint_head=KeypointHeadSpec(
+        ("left", "right", "top"), (("left", "right"),), (0.1, 0.1, 0.2), 7, 2, 16, "bicubic", "logit"
+    ),
 )
 
 
@@ -286,6 +288,22 @@ def test_a_pyramid_needs_canvases_that_halve_five_times(features, multiple):
     message = rf'preprocessing.canvas_multiple: got {multiple}, expected a multiple of 32 for backbone.features "fpn"'
     with pytest.raises(ValueError, match=message):
         ModelSpec(("a",), **parts)
+
+
+def test_a_rule_of_keypoints_that_nobody_has_is_refused():
+    with pytest.raises(
+        ValueError, match=r"^keypoint_head.decoding: got 'argmax', expected one of \('parabola', 'bicub"
+    ):
+        KeypointHeadSpec(("nose",), decoding="argmax")
+    with pytest.raises(ValueError, match=r"^keypoint_head.score: got 'max', expected one of \('softmax', 'logit'\)"):
+        KeypointHeadSpec(("nose",), score="max")
+
+
+def test_a_file_of_before_has_the_parabola_and_its_probability():
+    spec = ModelSpec(("a",), keypoint_head=KeypointHeadSpec(("nose",)))
+    data = spec.to_dict()
+    assert (data["keypoint_head"].pop("decoding"), data["keypoint_head"].pop("score")) == ("parabola", "softmax")
+    assert ModelSpec.from_dict(data) == spec
 
 
 def test_one_of_list_and_multiple_decides():

@@ -1,7 +1,8 @@
 """Import weights with the layout of torchvision's `maskrcnn_`, `keypointrcnn_` or `fasterrcnn_resnet50_fpn`.
 
 torchvision's conventions that differ from ours by default become fields of the ModelSpec: anchors rounded to whole
-pixels, RoIAlign with the legacy half-pixel shift. Its background row, first there, moves to the end, once, here.
+pixels, RoIAlign with the legacy half-pixel shift, keypoints of enlarged heatmaps. Its background row, first there,
+moves to the end, once, here.
 
 Differs: torchvision places P6's anchors `canvas // cells` pixels apart, 61 instead of 64 on a canvas 800 high; those of
 `torchvision_spec` are 64 apart on every canvas, which every kernel can do. Proposals of P6 (objects of about 512 px)
@@ -100,7 +101,7 @@ def torchvision_spec(
         roi_align=RoIAlignSpec(sampling_ratio=2, aligned=False),
         box_head=BoxHeadSpec(num_convs=4, num_fcs=1) if v2 else BoxHeadSpec(),
         mask_head=MaskHeadSpec(paste="detectron") if masks else None,
-        keypoint_head=keypoint_head(keypoints) if keypoints else None,
+        keypoint_head=keypoint_head(keypoints, score="logit") if keypoints else None,
     )
 
 

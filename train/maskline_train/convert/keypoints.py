@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from maskline_train.convert.options import ImportOptions
 from maskline_train.convert.report import Report
@@ -32,8 +33,13 @@ def refuse_keypoints(options: ImportOptions) -> None:
         raise ValueError("--keypoints: the weights have no keypoint branch; leave it out")
 
 
-def keypoint_head(names: Sequence[str], **fields: int) -> KeypointHeadSpec:
-    """A head of these names and sizes; COCO's 17 bring their pairs and constants."""
-    if tuple(names) != coco_person.KEYPOINTS:
-        return KeypointHeadSpec(tuple(names), **fields)  # type: ignore[arg-type]
-    return KeypointHeadSpec(coco_person.KEYPOINTS, coco_person.FLIP_PAIRS, coco_person.SIGMAS, **fields)
+def keypoint_head(names: Sequence[str], **fields: Any) -> KeypointHeadSpec:
+    """A head of these fields, read as detectron2 and torchvision read it; COCO's 17 names bring pairs and constants."""
+    coco = tuple(names) == coco_person.KEYPOINTS
+    return KeypointHeadSpec(
+        names=tuple(names),
+        flip_pairs=coco_person.FLIP_PAIRS if coco else (),
+        sigmas=coco_person.SIGMAS if coco else (),
+        decoding="bicubic",
+        **fields,
+    )

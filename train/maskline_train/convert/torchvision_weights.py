@@ -36,9 +36,7 @@ _AS_THERE = {
     "preprocessing.size_rule": "floor",
     "anchors.stride_of_cells": True,
 }
-_DIFFERS = (
-    "resized pictures are rounded to whole levels of 255, torchvision keeps floats: by half a level",
-)
+_DIFFERS = ("resized pictures are rounded to whole levels of 255, torchvision keeps floats: by half a level",)
 
 
 def import_from_torchvision(tensors: Mapping[str, Tensor], options: ImportOptions) -> Imported:

@@ -168,4 +168,4 @@ def _mean_keypoints(model: MaskRCNN, seen: Sequence[_Seen], boxes: Tensor) -> Te
     for one in seen:
         heatmaps = model.keypoint_outputs(one.features, _in_view(one, boxes), images)
         total += heatmaps.flip(3)[:, list(spec.flip_order)] if one.view.flipped else heatmaps
-    return decode_heatmaps(total / len(seen), boxes)
+    return decode_heatmaps(total / len(seen), boxes, spec.decoding, spec.score)

@@ -268,7 +268,7 @@ class MaskRCNN(nn.Module):
         keypoints = boxes.new_zeros((*labels.shape, len(spec.names), 3))
         real = labels >= 0
         heatmaps = self.keypoint_outputs(features, boxes[real], torch.nonzero(real)[:, 0])
-        keypoints[real] = decode_heatmaps(heatmaps, boxes[real])
+        keypoints[real] = decode_heatmaps(heatmaps, boxes[real], spec.decoding, spec.score)
         return keypoints
 
     def keypoint_outputs(self, features: Sequence[Tensor], boxes: Tensor, images: Tensor) -> Tensor:

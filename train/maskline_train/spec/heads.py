@@ -12,6 +12,8 @@ from maskline_train.spec.group_norm import NUM_GROUPS, HeadNorm, check_norm
 _MaskHead = Literal["fcn", "mlp", "res5"]
 _MaskActivation = Literal["sigmoid", "softmax"]
 PasteRule = Literal["aligned", "detectron"]
+Decoding = Literal["parabola", "bicubic"]
+KeypointScore = Literal["softmax", "logit"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +108,11 @@ class KeypointHeadSpec:
     """The keypoint branch: one-hot heatmaps of the keypoints of a class. Ref: paper section 5.
 
     Convolutions, a deconvolution, a bilinear upsampling by two: 14 x 14 to 56 x 56 cells, softmax over all of them.
+
+    `decoding` is how a heatmap becomes a point: `parabola`, the top of the parabola through the best cell and its
+    neighbours; `bicubic`, the best pixel of the heatmap enlarged to its box (detectron2, torchvision). `score` is
+    `softmax`, the exponential of the value there over the sum over all cells (detectron2), or that value itself, the
+    `logit` (torchvision).
     """
 
     names: tuple[str, ...]  # J keypoints, in the data set's order
@@ -114,8 +121,13 @@ class KeypointHeadSpec:
     pooled_side: int = 14
     num_convs: int = 8
     channels: int = 512
+    decoding: Decoding = "parabola"
+    score: KeypointScore = "softmax"
 
     def __post_init__(self) -> None:
+        decodings, scores = typing.get_args(Decoding), typing.get_args(KeypointScore)
+        check(self.decoding in decodings, "keypoint_head.decoding", self.decoding, f"one of {decodings}")
+        check(self.score in scores, "keypoint_head.score", self.score, f"one of {scores}")
         check(len(self.names) > 0, "keypoint_head.names", self.names, "at least one name")
         check(len(set(self.names)) == len(self.names), "keypoint_head.names", self.names, "each name once")
         flipped = [name for pair in self.flip_pairs for name in pair]

@@ -137,7 +137,3 @@ def _tell(
     constants = sum(is_constant(name) for name in tensors)
     if constants:
         report.found.append(f"{constants} constants (pixel mean and std, anchors) of the file are those that are used")
-    if found.keypoints is not None:
-        report.differs.append(
-            "keypoints are read from the heatmaps by another rule: by up to a pixel or two on clear ones"
-        )

@@ -50,6 +50,16 @@ def test_every_detection_is_found_in_its_place(model: MaskRCNN, network: str) ->
         matched(detect(model, golden), golden)
 
 
+def test_keypoints_are_the_source_s(model: MaskRCNN, network: str) -> None:
+    for golden in foreign.goldens(network).values():
+        assert (model.keypoint_head is None) == (golden.keypoints is None)
+        if golden.keypoints is not None:
+            results = detect(model, golden)
+            points = np.array([result["keypoints"] for result in results]).reshape(len(results), -1, 3)
+            points[..., :2] += 0.5  # COCO's are indices of pixels
+            foreign.keypoints_in(golden, points, matched(results, golden))
+
+
 def test_every_detection_is_found_at_the_usual_size() -> None:
     name = NETWORKS[0]
     model = import_file(foreign.checkpoint(name), foreign.options(name, settings=USUAL_SIZE)).model
