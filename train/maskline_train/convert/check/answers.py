@@ -20,6 +20,7 @@ from maskline_train.data.images import Pixels
 from maskline_train.evaluation.evaluate import to_results
 from maskline_train.evaluation.predict import SUFFIXES
 from maskline_train.model.mask_rcnn import MaskRCNN
+from maskline_train.spec import PreprocessingSpec
 
 Rle = dict[str, Any]
 
@@ -46,9 +47,9 @@ class Answer:
 Source = Callable[[Pixels], Answer]  # a network of another framework, on RGB
 
 
-def our_answer(model: MaskRCNN, image: Pixels) -> Answer:
-    """What our model finds."""
-    canvas, info = preprocess_batch([image], model.spec.preprocessing)
+def our_answer(model: MaskRCNN, image: Pixels, preprocessing: PreprocessingSpec | None = None) -> Answer:
+    """What our model finds; `preprocessing` in place of its own."""
+    canvas, info = preprocess_batch([image], preprocessing or model.spec.preprocessing)
     detections = model.detect(torch.from_numpy(canvas), torch.from_numpy(info))
     (results,) = to_results(detections, info, [0], range(model.spec.num_classes))
     boxes = np.array([result["bbox"] for result in results], np.float32).reshape(-1, 4)

@@ -70,6 +70,12 @@ class Comparison:
             distances = np.linalg.norm(source.keypoints[rows] - ours.keypoints[columns], axis=-1)
             self.keypoints += distances.flatten().tolist()
 
+    def line(self) -> str:
+        """In one line: the share, and how far boxes are apart."""
+        median, p99, worst = _spread(self.boxes)
+        apart = f", boxes {median} px apart (median; p99 {p99}, worst {worst})" if self.boxes else ""
+        return f"{100 * self.share:.1f} % of {self.counted} detections in common{apart}"
+
     def table(self, name: str) -> Table:
         """Source against PyTorch; only the first line decides."""
         table = Table(title=f"{name} against PyTorch", title_justify="left", box=None, pad_edge=False)

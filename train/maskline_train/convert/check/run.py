@@ -9,6 +9,7 @@ from pathlib import Path
 from maskline_command.console import progress, results
 
 from maskline_train.convert.check.answers import Answer, our_answer, pictures_in
+from maskline_train.convert.check.canvases import listed_canvases, shown
 from maskline_train.convert.check.compare import MIN_IOU, MIN_SHARE, SCORE, Comparison
 from maskline_train.convert.check.golden import FILE, read_golden
 from maskline_train.convert.report import Imported
@@ -62,21 +63,26 @@ def answers_of(imported: Imported, folder: Path) -> Answers:
 
 
 def run_check(model: MaskRCNN, answers: Answers) -> None:
-    """Compare picture by picture, and print the table.
+    """Compare picture by picture, and print the table; and what a list of canvases, which engines need, would change.
 
     Raises:
         CheckError: fewer detections are found by both than have to be.
         ImageError: a picture cannot be decoded.
     """
-    comparison = Comparison()
+    comparison, on_list, listed = Comparison(), Comparison(), listed_canvases(model.spec.preprocessing)
     with progress() as bar:
         task = bar.add_task(f"{answers.name} against PyTorch", total=answers.count)
         for image, answer in answers.pairs:
-            comparison.add(answer, our_answer(model, image))
+            ours = our_answer(model, image)
+            comparison.add(answer, ours)
+            if listed is not None:
+                on_list.add(ours, our_answer(model, image, listed))
             bar.advance(task)
     console = results()
     console.print(comparison.table(answers.name))
     console.print(f"{comparison.pictures} pictures, {len(comparison.boxes)} pairs of detections")
+    if listed is not None:
+        console.print(f"on the canvases {shown(listed)}, a list as engines need it: {on_list.line()}", soft_wrap=True)
     if not comparison.counted:
         raise CheckError(
             f"{answers.folder}: neither side finds anything from score {SCORE} on, expected pictures of its classes"

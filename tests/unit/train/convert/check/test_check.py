@@ -115,6 +115,13 @@ def test_detectron2_s_answers_are_read_from_a_file(
     assert "golden.json against PyTorch" in printed
     assert "\n3 pictures, 135 pairs of detections\n" in printed
     assert f"ARTIFACT --images {golden}/images\n" in printed
+    # The canvas of each of these pictures is 256 x 427 rounded up, or less: on the list's some boxes move.
+    said = re.search(
+        r"on the canvases 256x448, 448x256, 448x448, .*: ([0-9.]+) % of (\d+) detections in common, boxes", printed
+    )
+    assert said is not None, printed
+    assert 50 < float(said[1]) <= 100
+    assert said[2] == "28"
 
 
 def test_other_answers_fail_and_the_checkpoint_stays(
