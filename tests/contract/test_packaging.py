@@ -50,7 +50,7 @@ def libraries(tmp_path: Path) -> Path:
 def test_the_wheel_holds_our_packages_and_nothing_else_at_the_top(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     packages = {top for top in tops if not top.endswith(".dist-info")}
-    commands = {"maskline_train", "maskline_export", "maskline_serve", "maskline_client"}
+    commands = {"maskline", "maskline_train", "maskline_export", "maskline_serve", "maskline_client"}
     assert packages == commands | {"maskline_coco", "maskline_command", "maskline_host"}
 
 

@@ -41,14 +41,13 @@ class LocalDetector(ImageDetector):
     def __init__(self, folder: str | Path, *, device: Literal["cpu", "cuda"] = "cpu") -> None:
         if device not in ("cpu", "cuda"):
             raise ValueError(f"device: got {device!r}, expected cpu or cuda")
-        try:
-            import onnxruntime  # noqa: F401
-            from maskline_serve.errors import ServeError
-            from maskline_serve.local.local_models import LocalModels
-        except ImportError as missing:
-            raise InvalidModel(f"a model in this process: {missing}; install what runs it: {_EXTRAS}") from missing
+        from maskline_serve.errors import ServeError
+        from maskline_serve.local.local_models import LocalModels
+
         try:
             self._models = LocalModels(Path(folder), device)
+        except ImportError as missing:
+            raise InvalidModel(f"a model in this process: {missing}; install what runs it: {_EXTRAS}") from missing
         except ServeError as error:
             raise InvalidModel(str(error)) from error
         self._folder = str(folder)

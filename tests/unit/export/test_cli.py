@@ -67,14 +67,14 @@ def test_what_is_no_artifact_is_never_overwritten(checkpoint: Path, kind: str) -
 
 
 def test_a_failed_export_leaves_the_old_artifact_and_nothing_else(tmp_path: Path) -> None:
-    """Adaptive sampling has no dense body: the export stops after its folder was made."""
+    """The maximum of adaptive samples has no body: the export stops after its folder was made."""
     spec = tiny_spec()
-    spec = dataclasses.replace(spec, roi_align=dataclasses.replace(spec.roi_align, sampling_ratio=0))
+    spec = dataclasses.replace(spec, roi_align=dataclasses.replace(spec.roi_align, sampling_ratio=0, mode="align_max"))
     save_model(tmp_path / "checkpoint", tiny_model(spec))
     out = tmp_path / "out"
     out.mkdir()
     (out / "manifest.json").write_text("the old one")
-    with pytest.raises(ContractError, match="--bodies ort"):
+    with pytest.raises(ContractError, match="align_max with sampling_ratio 0"):
         export_checkpoint(tmp_path / "checkpoint", out, "dense")
     assert (out / "manifest.json").read_text() == "the old one"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "out"]

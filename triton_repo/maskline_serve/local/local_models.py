@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 import threading
 from pathlib import Path
@@ -43,6 +44,8 @@ class LocalModels:
     """
 
     def __init__(self, folder: Path, device: Device = "cpu") -> None:
+        if importlib.util.find_spec("onnxruntime") is None:  # before anything is read
+            raise ModuleNotFoundError("no Python package onnxruntime", name="onnxruntime")
         self._models: dict[str, PythonModel] = {}
         self._scratch = tempfile.TemporaryDirectory(prefix="maskline-local-")
         try:
