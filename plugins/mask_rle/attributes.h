@@ -14,7 +14,7 @@ namespace maskline
 //! The value of the attribute `paste` for each PasteRule, in order.
 constexpr char const* kPASTE_NAMES[] = {"aligned", "detectron"};
 
-//! Attributes of MaskRLE; see README.md.
+//! Attributes of MaskRLE; see README.md. Plain numbers: kernels may be compiled with another standard library.
 struct MaskRLEAttributes
 {
     //! The largest capacity: 4 MiB a mask.
@@ -22,14 +22,7 @@ struct MaskRLEAttributes
 
     //! Capacity of one mask in run lengths. An object without holes needs two a column and one more.
     std::int32_t maxCounts{4096};
-    //! The name of a PasteRule.
-    std::string paste{kPASTE_NAMES[0]};
-
-    //! The rule of that name; the attributes must have passed their `check`.
-    mask_rle::PasteRule rule() const
-    {
-        return paste == kPASTE_NAMES[0] ? mask_rle::PasteRule::kALIGNED : mask_rle::PasteRule::kDETECTRON;
-    }
+    mask_rle::PasteRule paste{mask_rle::PasteRule::kALIGNED};
 
     //! @return "" or the rule that is broken, with what was got and what is expected.
     std::string check() const
@@ -37,10 +30,6 @@ struct MaskRLEAttributes
         if (maxCounts < 1 || maxCounts > kMAX_COUNTS)
         {
             return "max_counts: got " + std::to_string(maxCounts) + ", expected 1.." + std::to_string(kMAX_COUNTS);
-        }
-        if (paste != kPASTE_NAMES[0] && paste != kPASTE_NAMES[1])
-        {
-            return "paste: got \"" + paste + "\", expected " + kPASTE_NAMES[0] + " or " + kPASTE_NAMES[1];
         }
         return "";
     }

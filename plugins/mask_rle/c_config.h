@@ -44,7 +44,7 @@ inline std::string read(
         return "paste: got " + std::to_string(config.paste) + ", expected 0 (aligned) or 1 (detectron)";
     }
     type = static_cast<MaskType>(config.maskType);
-    attributes.paste = kPASTE_NAMES[config.paste];
+    attributes.paste = static_cast<mask_rle::PasteRule>(config.paste);
     attributes.maxCounts = config.maxCounts;
     shape.images = config.batch;
     shape.detections = config.detections;

@@ -16,6 +16,20 @@ Signature MaskRLENode::signature(Attributes const& attributes)
             {"num_counts", TensorKind::kINT32, {'B', 'D'}}, {"image_boxes", TensorKind::kFLOAT32, {'B', 'D', 4}}}};
 }
 
+std::string MaskRLEFields::check() const
+{
+    if (paste != kPASTE_NAMES[0] && paste != kPASTE_NAMES[1])
+    {
+        return "paste: got \"" + paste + "\", expected " + kPASTE_NAMES[0] + " or " + kPASTE_NAMES[1];
+    }
+    return attributes().check();
+}
+
+MaskRLEAttributes MaskRLEFields::attributes() const
+{
+    return {maxCounts, paste == kPASTE_NAMES[0] ? mask_rle::PasteRule::kALIGNED : mask_rle::PasteRule::kDETECTRON};
+}
+
 std::string MaskRLENode::checkSizes(Attributes const& attributes, std::vector<Shape> const& inputs)
 {
     return shapeOf(attributes, inputs).check();

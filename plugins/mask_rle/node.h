@@ -5,17 +5,31 @@
 #include "node/signature.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
 namespace maskline
 {
 
+//! The attributes as a node carries them.
+struct MaskRLEFields
+{
+    std::int32_t maxCounts{MaskRLEAttributes{}.maxCounts};
+    std::string paste{kPASTE_NAMES[0]};
+
+    //! "" or the rule that is broken, with what was got and what is expected.
+    std::string check() const;
+
+    //! What the kernel takes; of fields that pass `check`.
+    MaskRLEAttributes attributes() const;
+};
+
 //! `MaskRLE(masks [B,D,M,M], boxes [B,D,4], num_detections [B,1] int32, image_info [B,6]) -> counts [B,D,max_counts]
 //! int32, num_counts [B,D] int32, image_boxes [B,D,4]`; masks are FLOAT, HALF or BF16.
 struct MaskRLENode
 {
-    using Attributes = MaskRLEAttributes;
+    using Attributes = MaskRLEFields;
     static constexpr char const* kNAME = "MaskRLE";
 
     template <typename Visitor, typename AnyAttributes>

@@ -32,7 +32,8 @@ cudaError_t MaskRLEOnDevice::launch(Attributes const& attributes, DeviceCall con
 {
     MaskRLEBuffers const buffers{call.input<void>(0), call.input<float>(1), call.input<std::int32_t>(2),
         call.input<float>(3), call.output<std::int32_t>(0), call.output<std::int32_t>(1), call.output<float>(2)};
-    return launchMaskRLE(attributes, shapeOf(attributes, call.shapes), typeOf(call.type), buffers, call.stream);
+    return launchMaskRLE(
+        attributes.attributes(), shapeOf(attributes, call.shapes), typeOf(call.type), buffers, call.stream);
 }
 
 } // namespace maskline

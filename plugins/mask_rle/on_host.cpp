@@ -38,7 +38,7 @@ std::vector<float> widened(Call const& call)
 void MaskRLEOnHost::run(Attributes const& attributes, Call const& call)
 {
     auto const wide = widened(call);
-    maskRLE(attributes, shapeOf(attributes, call.shapes),
+    maskRLE(attributes.attributes(), shapeOf(attributes, call.shapes),
         {wide.empty() ? call.input<float>(0) : wide.data(), call.input<float>(1), call.input<std::int32_t>(2),
             call.input<float>(3), call.output<std::int32_t>(0), call.output<std::int32_t>(1), call.output<float>(2)},
         0);

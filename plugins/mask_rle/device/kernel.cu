@@ -107,7 +107,7 @@ cudaError_t launchFor(
 {
     auto const blocks = static_cast<unsigned>(shape.images) * static_cast<unsigned>(shape.detections);
     return launch(maskRLEKernel<T>, dim3(blocks), dim3(kTHREADS), sharedBytes(shape.side), stream, shape,
-        attributes.maxCounts, attributes.rule(), buffers);
+        attributes.maxCounts, attributes.paste, buffers);
 }
 
 } // namespace

@@ -120,7 +120,7 @@ void encodeSlot(MaskRLEAttributes const& attributes, MaskRLEShape const& shape, 
     {
         box[side] = imageCoordinate(canvas[side], info[3 - side % 2], info[5 - side % 2]);
     }
-    paste(arrays.masks + slot * shape.side * shape.side, shape.side, box, size, attributes.rule(), pasted);
+    paste(arrays.masks + slot * shape.side * shape.side, shape.side, box, size, attributes.paste, pasted);
     auto const number = writeCounts(pasted, counts, attributes.maxCounts);
     bool const fits = number <= attributes.maxCounts;
     std::fill_n(counts, fits ? 0 : attributes.maxCounts, 0);
