@@ -192,7 +192,7 @@ def to_results(
     image_info: npt.NDArray[np.float32],
     image_ids: Sequence[int],
     category_ids: Sequence[int],
-    paste: PasteRule = "aligned",
+    paste: PasteRule,
 ) -> list[list[Result]]:
     """Detections of a batch as COCO results: boxes xywh, masks (RLE) and keypoints in pixels of the original image.
 

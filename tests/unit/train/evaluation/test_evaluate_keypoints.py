@@ -147,10 +147,10 @@ def detections_of(keypoints: list, num: int) -> Detections:
 def test_results_are_pixel_indices_of_the_original_image() -> None:
     """An image of 40 x 100 px shown at half its height and a quarter of its width."""
     info = np.array([[20, 25, 0.5, 0.25, 40, 100]], np.float32)
-    ((found,),) = to_results(detections_of([[5, 2, 0.5], [24, 11, 0.25], [10, 4, 1]], 1), info, (7,), (1,))
+    ((found,),) = to_results(detections_of([[5, 2, 0.5], [24, 11, 0.25], [10, 4, 1]], 1), info, (7,), (1,), "aligned")
     assert found["keypoints"] == [19.5, 3.5, 0.5, 95.5, 21.5, 0.25, 39.5, 7.5, 1.0]
     assert "segmentation" not in found
-    (nothing,) = to_results(detections_of([[0, 0, 0]] * 3, 0), info, (7,), (1,))
+    (nothing,) = to_results(detections_of([[0, 0, 0]] * 3, 0), info, (7,), (1,), "aligned")
     assert nothing == []
 
 

@@ -74,10 +74,10 @@ def test_one_plain_view_is_plain_detection(size):
     model, image = keypoint_model(), image_of(*size)
     canvas, info = preprocess_batch([image], model.spec.preprocessing)
     plain = model.detect(torch.from_numpy(canvas), torch.from_numpy(info))
-    (expected,) = to_results(plain, info, [1], (1, 2, 3))
+    (expected,) = to_results(plain, info, [1], (1, 2, 3), "aligned")
     found = detect_augmented(model, image, [PLAIN])
     identity = np.array([[*size, 1, 1, *size]], np.float32)
-    (results,) = to_results(found, identity, [1], (1, 2, 3))
+    (results,) = to_results(found, identity, [1], (1, 2, 3), "aligned")
     assert len(results) == len(expected) > 3
     for a, b in zip(results, expected, strict=True):
         assert a["category_id"] == b["category_id"]

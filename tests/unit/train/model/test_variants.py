@@ -202,7 +202,7 @@ def test_leaving_the_masks_out_changes_nothing_else():
     both, boxes_alone = model.detect(canvas, image_info), model.detect(canvas, image_info, masks=False)
     assert boxes_alone.masks is None
     assert all(torch.equal(a, b) for a, b in zip(both[:4], boxes_alone[:4], strict=True))
-    (results, _) = to_results(boxes_alone, INFO.numpy(), [1, 2], [1, 2, 3])
+    (results, _) = to_results(boxes_alone, INFO.numpy(), [1, 2], [1, 2, 3], "aligned")
     assert results
     assert all("segmentation" not in result for result in results)
 

@@ -51,7 +51,7 @@ def our_answer(model: MaskRCNN, image: Pixels, preprocessing: PreprocessingSpec 
     """What our model finds; `preprocessing` in place of its own."""
     canvas, info = preprocess_batch([image], preprocessing or model.spec.preprocessing)
     detections = model.detect(torch.from_numpy(canvas), torch.from_numpy(info))
-    (results,) = to_results(detections, info, [0], range(model.spec.num_classes))
+    (results,) = to_results(detections, info, [0], range(model.spec.num_classes), model.spec.paste)
     boxes = np.array([result["bbox"] for result in results], np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     masks = keypoints = None

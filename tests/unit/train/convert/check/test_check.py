@@ -84,6 +84,9 @@ def test_torchvision_finds_the_same(
     boxes = re.search(r"\nboxes +\S+ +\S+ +(\S+) +px", printed)
     assert boxes is not None
     assert float(boxes[1]) < 1e-2  # float32 of two orders of summing; another convention moves them by pixels
+    masks = re.search(r"\nmasks that are equal +(\S+) %", printed)
+    assert masks is not None
+    assert float(masks[1]) >= 90  # by torchvision's own rule; by the other one none of them was
     assert f"maskline-export verify {tmp_path}/out ARTIFACT --images {pictures}" in printed
 
 

@@ -34,7 +34,7 @@ def detect(model: MaskRCNN, golden: foreign.Golden) -> list[dict[str, Any]]:
     canvas, info = preprocess_batch([golden.image], model.spec.preprocessing)
     assert canvas.shape[1:3] == golden.padded
     detections = model.detect(torch.from_numpy(canvas), torch.from_numpy(info))
-    (results,) = to_results(detections, info, [0], range(model.spec.num_classes))
+    (results,) = to_results(detections, info, [0], range(model.spec.num_classes), model.spec.paste)
     return results
 
 
