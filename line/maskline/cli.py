@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -85,4 +86,6 @@ def ship(
 
         shipment = Shipment(source, repository, options, weights, images or (), keep, force)
         ship(shipment, lambda line: out.print(line, soft_wrap=True), progress)
-    out.print(f"next: maskline-serve run {repository}, then maskline-client detect IMAGE", soft_wrap=True)
+    out.print(
+        f"next: maskline-serve run {shlex.quote(str(repository))}, then maskline-client detect IMAGE", soft_wrap=True
+    )

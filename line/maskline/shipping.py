@@ -55,7 +55,9 @@ def ship(shipment: Shipment, say: Say, progress: Say = lambda _: None) -> None:
         ExportError: a step does not come out; `ParityError` where ONNX Runtime does not find what PyTorch finds.
         ServeError: the repository cannot be written.
     """
-    replaceable(shipment.repository.resolve(), shipment.force)  # now, not after minutes
+    replaceable(shipment.repository.resolve(), shipment.force)  # now, not after minutes; so the next one
+    if missing := [path for path in shipment.images if not path.exists()]:
+        raise FileNotFoundError(f"{missing[0]}: got no such file or folder, expected images; check --images")
     with _workshop(shipment.keep) as folder:
         checkpoint = shipment.source
         if not (shipment.source / SPEC_FILE).is_file():

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -123,9 +124,31 @@ def test_a_closed_detector_says_so(artifact: Path) -> None:
         detector.detect(standin.picture(1))
 
 
+def test_calls_under_way_end_before_it_closes(artifact: Path) -> None:
+    detector = LocalDetector(artifact)
+    pictures = [standin.picture(3)] * 40
+    with ThreadPoolExecutor(6) as pool:
+        calls = [pool.submit(detector.detect, picture) for picture in pictures]
+        while not any(call.done() for call in calls):
+            time.sleep(0.001)
+        detector.close()
+        ended = [call.exception() for call in calls]
+    assert any(error is None for error in ended)
+    assert all(error is None or "was closed" in str(error) for error in ended), ended
+
+
 def test_what_it_cannot_open_is_named(artifact: Path, tmp_path: Path) -> None:
-    with pytest.raises(InvalidModel, match=r"nowhere is no artifact.*maskline-export onnx"):
+    with pytest.raises(InvalidModel, match=r"nowhere: got no such folder, expected an artifact"):
         LocalDetector(tmp_path / "nowhere")
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "model.json").write_text("{}")
+    with pytest.raises(InvalidModel, match=r"got a checkpoint.*`maskline-export onnx .*checkpoint ARTIFACT`"):
+        LocalDetector(tmp_path / "checkpoint")
+    shutil.copytree(artifact, tmp_path / "around" / "artifact")
+    with pytest.raises(InvalidModel, match=r"name .*around/artifact"):
+        LocalDetector(tmp_path / "around")
+    with pytest.raises(InvalidModel, match=r"is no artifact.*maskline-export onnx"):
+        LocalDetector(tmp_path)
     shutil.copytree(artifact, tmp_path / "damaged")
     (tmp_path / "damaged" / "mask.onnx").write_bytes(b"")
     with pytest.raises(InvalidModel, match=r"mask\.onnx"):

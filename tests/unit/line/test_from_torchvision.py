@@ -164,6 +164,8 @@ def test_a_network_s_own_settings_are_read_from_it() -> None:
     said = import_torchvision_module(network, ImportOptions(classes=CLASSES, settings={"box_head.nms_thresh": 0.3}))
     assert said.model.spec.box_head.nms_thresh == 0.3
     assert not any("constructors" in line for line in said.report.assumed)
+    for wrapped in (nn.DataParallel(network), torch.compile(network)):
+        assert import_torchvision_module(wrapped, ImportOptions(classes=CLASSES)).model.spec == spec
 
 
 def test_settings_that_our_spec_has_not_are_refused_by_name() -> None:
@@ -178,7 +180,7 @@ def test_settings_that_our_spec_has_not_are_refused_by_name() -> None:
     refused("the same ratios on each level", rpn_anchor_generator=AnchorGenerator(sizes, ratios))
     pooler = MultiScaleRoIAlign(["0", "1", "2", "3"], (7, 5), 2)
     refused(r"box_head, the sides of what it reads: got 7, expected 5", box_roi_pool=pooler)
-    with pytest.raises(ValueError, match=r"got a ResNet, expected a network of torchvision\.models\.detection"):
+    with pytest.raises(ValueError, match=r"got ResNet, expected a network of torchvision\.models\.detection"):
         import_torchvision_module(resnet18(), ImportOptions(classes=CLASSES))
     network = made("resnet18")
     network.backbone.body.layer4[0].conv2.dilation = (2, 2)

@@ -74,6 +74,8 @@ def test_what_it_cannot_write_is_said_before_anything_is_read(tmp_path: Path, ca
     assert "was not assembled by maskline-serve" in capsys.readouterr().err
     assert ship(tmp_path / "nowhere.pth", tmp_path / "repository", "--keep", tmp_path / "thesis") == 1
     assert "thesis: exists already" in capsys.readouterr().err
+    assert ship(tmp_path / "nowhere.pth", tmp_path / "repository", "--images", tmp_path / "photos") == 1
+    assert "photos: got no such file or folder, expected images" in capsys.readouterr().err
     assert ship(tmp_path / "nowhere.pth", tmp_path / "repository") == 1
     assert "nowhere.pth: no such file" in capsys.readouterr().err
     assert not (tmp_path / "repository").exists()

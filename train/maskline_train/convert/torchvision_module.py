@@ -32,8 +32,9 @@ def import_torchvision_module(network: nn.Module, options: ImportOptions) -> Imp
     Raises:
         ValueError: it is no such network, or has a part that ours have not.
     """
+    network = _unwrapped(network)
     if not isinstance(network, GeneralizedRCNN):
-        raise ValueError(f"got a {type(network).__name__}, expected a network of torchvision.models.detection")
+        raise ValueError(f"got {type(network).__name__}, expected a network of torchvision.models.detection")
     found: Any = network
     settings = dict(_settings(found))
     said = dataclasses.replace(
@@ -45,6 +46,16 @@ def import_torchvision_module(network: nn.Module, options: ImportOptions) -> Imp
     imported.report.assumed.remove(NO_CONFIG)
     imported.report.found.append("sizes, thresholds, anchors, RoIAlign and epsilon are the network's own")
     return imported
+
+
+def _unwrapped(network: nn.Module) -> nn.Module:
+    """What is inside of DataParallel, of its distributed form, and of `torch.compile`."""
+    while not isinstance(network, GeneralizedRCNN):
+        inside = next((getattr(network, name) for name in ("module", "_orig_mod") if hasattr(network, name)), None)
+        if not isinstance(inside, nn.Module):
+            break
+        network = inside
+    return network
 
 
 def _settings(network: Any) -> Iterator[tuple[str, Any]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import model_config_pb2
 
-from maskline_serve.errors import ModelNotLoadedError, RepositoryError, ServeError
+from maskline_serve.errors import ArtifactError, ModelNotLoadedError, RepositoryError, ServeError
 from maskline_serve.local.backend_utils import InferenceRequest, TritonError, TritonModelException
 from maskline_serve.local.python_model import PythonModel
+from maskline_serve.repository.artifact import MANIFEST
 from maskline_serve.repository.assemble import assemble
 from maskline_serve.repository.config import parse
 from maskline_serve.repository.on_disk import FILE, STAGES, Repository
@@ -47,6 +50,7 @@ class LocalModels:
         if importlib.util.find_spec("onnxruntime") is None:  # before anything is read
             raise ModuleNotFoundError("no Python package onnxruntime", name="onnxruntime")
         self._models: dict[str, PythonModel] = {}
+        self._calls = _Calls()
         self._scratch = tempfile.TemporaryDirectory(prefix="maskline-local-")
         try:
             repository = self._repository(folder)
@@ -67,22 +71,22 @@ class LocalModels:
             ServeError: a step failed.
         """
         tensors: dict[str, npt.NDArray[Any]] = {"image": np.array([[image]], np.object_)}
-        for step in self._steps:
-            request = InferenceRequest({name: tensors[outer] for name, outer in step.input_map.items()})
-            answer = self._run(step.model_name, request)
-            tensors |= {outer: answer[name] for name, outer in step.output_map.items()}
+        with self._calls.one():
+            for step in self._steps:
+                request = InferenceRequest({name: tensors[outer] for name, outer in step.input_map.items()})
+                answer = self._run(step.model_name, request)
+                tensors |= {outer: answer[name] for name, outer in step.output_map.items()}
         return {output.name: tensors[output.name] for output in self.config.output}
 
     def close(self) -> None:
-        """Let go of the models and of the files that were made for them."""
+        """Let go of the models and of the files that were made for them, once the calls under way have ended."""
+        self._calls.end()
         for model in self._models.values():
             model.close()
         self._models.clear()
         self._scratch.cleanup()
 
     def _run(self, name: str, request: InferenceRequest) -> dict[str, npt.NDArray[Any]]:
-        if name not in self._models:
-            raise ServeError("this model was closed; open it again")
         if name in STAGES:
             with self._computing:
                 response = self._models[name].execute(request)
@@ -96,6 +100,7 @@ class LocalModels:
     def _repository(self, folder: Path) -> Repository:
         """The repository itself, or one that is assembled of the artifact."""
         if not (folder / FILE).is_file():
+            _refuse_other(folder)
             made = Path(self._scratch.name) / "repository"
             assemble(folder, made)
             return Repository.load(made)
@@ -106,6 +111,49 @@ class LocalModels:
                 "the artifact that it was assembled of"
             )
         return repository
+
+
+class _Calls:
+    """How many calls are under way, so that none loses its models."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._number, self._ended = 0, False
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """While a call is made.
+
+        Raises:
+            ServeError: the models are closed.
+        """
+        with self._changed:
+            if self._ended:
+                raise ServeError("this model was closed; open it again")
+            self._number += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._number -= 1
+                self._changed.notify_all()
+
+    def end(self) -> None:
+        """Let no further call begin, and wait for those under way."""
+        with self._changed:
+            self._ended = True
+            self._changed.wait_for(lambda: self._number == 0)
+
+
+def _refuse_other(folder: Path) -> None:
+    """Raise ArtifactError for a folder that is plainly another one, and say which was meant."""
+    expected = "expected an artifact of `maskline-export onnx`, or a repository"
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder}: got no such folder, {expected}; check the name")
+    if (folder / "model.json").is_file():
+        raise ArtifactError(f"{folder}: got a checkpoint, {expected}: `maskline-export onnx {folder} ARTIFACT`")
+    if (folder / "artifact" / MANIFEST.file).is_file():
+        raise ArtifactError(f"{folder}: got the folder around an artifact, {expected}; name {folder / 'artifact'}")
 
 
 def _config(repository: Repository, name: str) -> Any:
