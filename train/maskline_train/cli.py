@@ -58,6 +58,12 @@ def fit_command(
     init: Annotated[
         Path | None, typer.Option(help="Start from a checkpoint folder, or a file of ResNet or model weights.")
     ] = None,
+    keep_network: Annotated[
+        bool,
+        typer.Option(
+            "--keep-network", help="With --init CHECKPOINT: its network and conventions, trained as the recipe trains."
+        ),
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from OUT/last; begin where there is none yet.")
     ] = False,
@@ -69,17 +75,21 @@ def fit_command(
     Ctrl-C finishes the step and writes a checkpoint; `--resume` goes on as if nothing had happened.
 
     Example: maskline-train fit digits_demo --data out/digits --out out/run
+    An imported network: maskline-train fit mask_rcnn_r50_fpn --data mine --out out/run --init out/mine --keep-network
     With GPUs: torchrun --nproc-per-node 8 -m maskline_train.cli fit mask_rcnn_r50_fpn --data coco --out out/r50 ...
     """
     from maskline_train.data.coco import CocoDataset
     from maskline_train.distributed import process_group
     from maskline_train.fit import fit
     from maskline_train.recipes import load_recipe
+    from maskline_train.starting_weights import network_of
     from maskline_train.training.interruption import Interrupted
 
     build = load_recipe(recipe)
     train_set, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
     chosen = build(train_set.classes).adjusted(steps, total_batch)
+    if keep_network:
+        chosen = dataclasses.replace(chosen, model=network_of(init, train_set.classes))
     with process_group() as processes:
         try:
             metrics = fit(chosen, train_set, val_set, out, processes, init=init, resume=resume)

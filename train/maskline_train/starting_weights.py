@@ -9,6 +9,7 @@ Letters: K classes of this model, C classes of the weights, M mask side.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -185,6 +186,20 @@ def start_from(init: Path, model: MaskRCNN) -> str:
         if init.is_dir():
             said += _other_conventions(ModelSpec.load(init / SPEC_FILE), model.spec)
     return said
+
+
+def network_of(init: Path | None, classes: Sequence[str]) -> ModelSpec:
+    """The network of a checkpoint folder, with its conventions, for other classes: what an import is trained on as.
+
+    Raises:
+        ValueError: no checkpoint folder, or a damaged one.
+    """
+    if init is None or not (init / SPEC_FILE).is_file():
+        raise ValueError(
+            f"--keep-network: got {'no --init' if init is None else f'--init {init}'}, expected a checkpoint folder by "
+            f"--init, whose {SPEC_FILE} says the network"
+        )
+    return dataclasses.replace(ModelSpec.load(init / SPEC_FILE), classes=tuple(classes))
 
 
 def _other_conventions(there: ModelSpec, here: ModelSpec) -> str:
