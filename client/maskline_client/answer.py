@@ -5,7 +5,8 @@ Letters: D detections an image, J keypoints.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +17,7 @@ from maskline_client.detections import Detections
 from maskline_client.errors import ContractMismatch
 from maskline_client.served_model import ServedModel, fit_shape, shape_text
 
-
-class Answer(Protocol):
-    """The outputs of one call by name: `triton.InferResult`, or those of a model in this process."""
-
-    def as_numpy(self, name: str) -> npt.NDArray[Any] | None:
-        """The output of that name, batch first; None where there is none."""
+Outputs = Callable[[str], npt.NDArray[Any] | None]  # of one call by name, batch first; None where there is none
 
 
 def request_inputs(image: bytes) -> list[triton.InferInput]:
@@ -41,14 +37,14 @@ def request_parameters(model: ServedModel) -> dict[str, str]:
     return {ARTIFACT_PARAMETER: model.artifact} if model.artifact else {}
 
 
-def parse_answer(result: Answer, model: ServedModel) -> Detections:
+def parse_answer(output: Outputs, model: ServedModel) -> Detections:
     """One image's answer; padding rows are cut off.
 
     Raises:
         ContractMismatch: an output is missing or has another shape, or the rows do not make sense.
     """
     classes, sizes = model.classes, {"D": model.max_detections, "J": len(model.keypoint_names)}
-    rows = {spec.name: _only_row(result, spec, sizes) for spec in model.outputs}
+    rows = {spec.name: _only_row(output, spec, sizes) for spec in model.outputs}
     count = int(rows["num_detections"][0])
     labels = rows["labels"][:count].astype(np.int32)
     if not 0 <= count <= len(rows["labels"]):
@@ -68,9 +64,9 @@ def parse_answer(result: Answer, model: ServedModel) -> Detections:
     )
 
 
-def _only_row(result: Answer, spec: TensorSpec, sizes: dict[str, int]) -> Any:
+def _only_row(output: Outputs, spec: TensorSpec, sizes: dict[str, int]) -> Any:
     """The tensor of the batch's only image; the letters of its shape must have the sizes known, and are noted."""
-    array = result.as_numpy(spec.name)
+    array = output(spec.name)
     expected = (1, *spec.shape)
     if array is None or not fit_shape(array.shape, expected, sizes):
         got = "nothing" if array is None else f"shape {list(array.shape)}"

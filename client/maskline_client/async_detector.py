@@ -112,7 +112,7 @@ class AsyncDetector:
                         self._known = self._known.without(model)
                         continue
                     if await self._known_model(time.monotonic()) == model:
-                        return parse_answer(result, model)
+                        return parse_answer(result.as_numpy, model)
         except TimeoutError:
             raise self._connection.too_late() from None
         raise self._connection.changing(ATTEMPTS)

@@ -7,7 +7,6 @@ full, 4 another contract, 5 deadline.
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,6 +14,7 @@ import typer
 from maskline_command.console import progress as progress_bar
 from maskline_command.console import results as results_console
 from maskline_command.ending import ending
+from maskline_command.version import version_option
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -40,17 +40,9 @@ app = typer.Typer(
 app.command()(bench)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"maskline-client {importlib.metadata.version('maskline')}")
-        raise typer.Exit
-
-
 @app.callback()
 def _common(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
+    version: Annotated[bool, version_option("maskline-client")] = False,
 ) -> None:
     """What every command takes."""
 

@@ -191,7 +191,7 @@ class Detector(ImageDetector):
                 self._known = self._known.without(model)
                 continue
             if self._known_model(start, since_s=time.monotonic()) == model:
-                return parse_answer(result, model)
+                return parse_answer(result.as_numpy, model)
         raise self._connection.changing(ATTEMPTS)
 
     def _infer(self, data: bytes, model: ServedModel, start: float) -> triton.InferResult:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import importlib.metadata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from maskline_command.console import results
 from maskline_command.ending import ending
+from maskline_command.version import version_option
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -29,17 +29,9 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"maskline-export {importlib.metadata.version('maskline')}")
-        raise typer.Exit
-
-
 @app.callback()
 def _common(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
+    version: Annotated[bool, version_option("maskline-export")] = False,
 ) -> None:
     """What every command takes."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from maskline_command.console import results
+from maskline_command.version import version_option
 from maskline_train.convert.command import (
     Channels,
     Classes,
@@ -25,17 +25,9 @@ from rich.text import Text
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"maskline {importlib.metadata.version('maskline')}")
-        raise typer.Exit
-
-
 @app.callback()
 def _common(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
+    version: Annotated[bool, version_option("maskline")] = False,
 ) -> None:
     """What every command takes."""
 

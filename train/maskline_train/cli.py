@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from maskline_command.console import results
 from maskline_command.ending import ending
+from maskline_command.version import version_option
 from rich.console import Console
 
 from maskline_train.convert.command import import_command
@@ -22,7 +23,6 @@ from maskline_train.paper.commands import (
     cityscapes_command,
     distil_command,
     four_step_command,
-    say_version,
     show_cityscapes,
     show_metrics,
     tables_command,
@@ -40,9 +40,7 @@ app.add_typer(data_app, name="data")
 
 @app.callback()
 def _common(
-    version: Annotated[
-        bool, typer.Option("--version", callback=say_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
+    version: Annotated[bool, version_option("maskline-train")] = False,
 ) -> None:
     """What every command takes."""
 

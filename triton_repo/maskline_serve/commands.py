@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 from maskline_command.console import results
 from maskline_command.signals import Stopped
+from maskline_command.version import version_option
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -28,17 +28,9 @@ POLL_SECONDS = 0.2
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode="markdown")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"maskline-serve {importlib.metadata.version('maskline')}")
-        raise typer.Exit
-
-
 @app.callback()
 def _common(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
+    version: Annotated[bool, version_option("maskline-serve")] = False,
 ) -> None:
     """What every command takes."""
 

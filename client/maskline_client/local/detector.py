@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
-import numpy.typing as npt
+from maskline_serve.errors import ServeError
+from maskline_serve.local.local_models import Device, LocalModels, RefusedError
+from maskline_serve.repository.config import dtype
 
 from maskline_client.answer import parse_answer
 from maskline_client.contract import BATCH, MASKRCNN
@@ -38,12 +40,9 @@ class LocalDetector(ImageDetector):
         ...     print(detector.detect("photo.jpg"))
     """
 
-    def __init__(self, folder: str | Path, *, device: Literal["cpu", "cuda"] = "cpu") -> None:
+    def __init__(self, folder: str | Path, *, device: Device = "cpu") -> None:
         if device not in ("cpu", "cuda"):
             raise ValueError(f"device: got {device!r}, expected cpu or cuda")
-        from maskline_serve.errors import ServeError
-        from maskline_serve.local.local_models import LocalModels
-
         try:
             self._models = LocalModels(Path(folder), device)
         except ImportError as missing:
@@ -63,9 +62,6 @@ class LocalDetector(ImageDetector):
         self._models.close()
 
     def _detect(self, image: ImageSource, of: ServedModel | None) -> Detections:
-        from maskline_serve.errors import ServeError
-        from maskline_serve.local.local_models import RefusedError
-
         check_same(self._model, of, self._folder)
         data = encode(image)
         try:
@@ -74,18 +70,7 @@ class LocalDetector(ImageDetector):
             raise RefusedImage(str(error)) from error
         except ServeError as error:
             raise ClientError(f"{self._folder}: {error}") from error
-        return parse_answer(_Answer(answer), self._model)
-
-
-class _Answer:
-    """Arrays by name, as an answer of Triton's client has them."""
-
-    def __init__(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
-        self._arrays = arrays
-
-    def as_numpy(self, name: str) -> npt.NDArray[Any] | None:
-        """The output of that name."""
-        return self._arrays.get(name)
+        return parse_answer(answer.get, self._model)
 
 
 def _metadata(config: Any) -> Any:
@@ -101,8 +86,6 @@ def _metadata(config: Any) -> Any:
 
 
 def _datatype(tensor: Any) -> str:
-    """As Triton's metadata writes it: TYPE_FP32 is FP32, TYPE_STRING is BYTES."""
-    from tritonclient.grpc import model_config_pb2
-
-    name = str(model_config_pb2.DataType.Name(tensor.data_type)).removeprefix("TYPE_")
+    """As Triton's metadata writes it: as a config does, but that a STRING is BYTES."""
+    name = dtype(tensor)
     return "BYTES" if name == "STRING" else name

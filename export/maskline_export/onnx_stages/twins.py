@@ -179,21 +179,16 @@ class MaskStage(nn.Module):
         """
         pooled = _pool(self.pool, boxes, features)  # [B*D, C, P, P]
         flat_labels = labels.reshape(-1).to(torch.int64)
+        classes = flat_labels.clamp(min=0)
         probabilities = _real_rows(
             flat_labels >= 0,
             (self.mask_side**2,),
             self.skip_padding,
-            every=lambda: self._probabilities(pooled, flat_labels.clamp(min=0)),
-            some=lambda rows: self._probabilities_of(rows, pooled, flat_labels),
+            self.never_empty,
+            every=lambda: self._probabilities(pooled, classes),
+            some=lambda rows: self._probabilities(pooled[rows], classes[rows]),
         )
         return probabilities.reshape(labels.shape[0], labels.shape[1], self.mask_side, self.mask_side)
-
-    def _probabilities_of(self, rows: Tensor, pooled: Tensor, labels: Tensor) -> Tensor:
-        """As `_probabilities`, of some rows [N] int64."""
-        if not self.never_empty:
-            return self._probabilities(pooled[rows], labels[rows])
-        one_more = torch.cat([rows, rows.new_zeros(1)])
-        return self._probabilities(pooled[one_more], labels[one_more].clamp(min=0))[:-1]
 
     def _probabilities(self, pooled: Tensor, labels: Tensor) -> Tensor:
         """[N, M*M] of RoI features [N, C, P, P], each for its label's class [N]."""
@@ -220,6 +215,7 @@ class KeypointStage(nn.Module):
         self.rule = model.spec.keypoint_head.decoding, model.spec.keypoint_head.score
         self.longest_px = model.spec.preprocessing.longer_side_px
         self.skip_padding = skip_padding
+        self.never_empty = model.spec.keypoint_head.decoding == "bicubic"  # ONNX Runtime multiplies no empty matrices
 
     def forward(self, features: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor:
         """Keypoints of a batch.
@@ -238,17 +234,11 @@ class KeypointStage(nn.Module):
             real,
             (self.num_keypoints, 3),
             self.skip_padding,
+            self.never_empty,
             every=lambda: self._keypoints(pooled, flat_boxes),
-            some=lambda rows: self._keypoints_of_some(pooled, flat_boxes, rows),
+            some=lambda rows: self._keypoints(pooled[rows], flat_boxes[rows]),
         )
         return found.reshape(labels.shape[0], labels.shape[1], self.num_keypoints, 3)
-
-    def _keypoints_of_some(self, pooled: Tensor, boxes: Tensor, rows: Tensor) -> Tensor:
-        """As `_keypoints`, of some rows [N] int64."""
-        if self.rule[0] == "parabola":
-            return self._keypoints(pooled[rows], boxes[rows])
-        one_more = torch.cat([rows, rows.new_zeros(1)])  # ONNX Runtime multiplies no empty matrices
-        return self._keypoints(pooled[one_more], boxes[one_more])[:-1]
 
     def _keypoints(self, pooled: Tensor, boxes: Tensor) -> Tensor:
         logits: Tensor = self.head(pooled)
@@ -259,6 +249,7 @@ def _real_rows(
     real: Tensor,
     shape: tuple[int, ...],
     skip_padding: bool,
+    never_empty: bool,
     every: Callable[[], Tensor],
     some: Callable[[Tensor], Tensor],
 ) -> Tensor:
@@ -268,13 +259,15 @@ def _real_rows(
         real: [B*D] bool, False for padding.
         shape: of a row.
         skip_padding: ask `some` and not `every`.
+        never_empty: ask `some` for one row more, whatever it is, since it cannot answer for none.
         every: the answers of all rows.
         some: the answers of the rows whose numbers [N] int64 it gets.
     """
     if not skip_padding:
         return torch.where(real[(slice(None), *[None] * len(shape))], every(), 0.0)
     rows = torch.nonzero(real).squeeze(1)
-    return torch.zeros((real.shape[0], *shape)).index_put((rows,), some(rows))
+    found = some(torch.cat([rows, rows.new_zeros(1)]))[:-1] if never_empty else some(rows)
+    return torch.zeros((real.shape[0], *shape)).index_put((rows,), found)
 
 
 def _folded(stage: nn.Module | None) -> nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,13 +15,6 @@ from maskline_train.options import Data, Kind, RecipeName, TotalBatch, TrainSpli
 if TYPE_CHECKING:
     from maskline_train.evaluation.cityscapes_metric import CityscapesMetrics
     from maskline_train.evaluation.evaluate import Metrics
-
-
-def say_version(wanted: bool) -> None:
-    """What --version does."""
-    if wanted:
-        typer.echo(f"maskline-train {importlib.metadata.version('maskline')}")
-        raise typer.Exit
 
 
 def show_metrics(title: str, metrics: Metrics) -> None:

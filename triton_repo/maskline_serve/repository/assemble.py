@@ -284,5 +284,5 @@ def replaceable(folder: Path, force: bool = False) -> Repository | None:
 
 def _must_replace(folder: Path, new: Repository, force: bool) -> bool:
     """Whether the very same repository is not there yet; raises RepositoryError when it must not be touched."""
-    old = replaceable(folder, force)
-    return old is None or bool(old.changes()) or old.to_json() != new.to_json()
+    old = replaceable(folder, force)  # without `force` its files are as they were written
+    return old is None or old.to_json() != new.to_json() or (force and bool(old.changes()))
