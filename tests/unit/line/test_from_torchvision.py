@@ -130,7 +130,9 @@ def assert_same_masks(ours: np.ndarray, theirs: torch.Tensor) -> None:
     `aligned`, a fifth differ.
     """
     assert theirs.flatten(1).any(1).all()
-    assert (torch.from_numpy(ours) != theirs).sum() <= 0.005 * theirs.sum()
+    apart = (torch.from_numpy(ours) != theirs).sum()
+    print(f"{apart} of {theirs.sum()} pixels of {len(theirs)} masks apart")  # noqa: T201 (pytest -s)
+    assert apart <= 0.005 * theirs.sum()
 
 
 def assert_same_keypoints(ours: np.ndarray, theirs: torch.Tensor, scores: torch.Tensor) -> None:
