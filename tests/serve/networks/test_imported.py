@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -27,33 +28,42 @@ from support.models import foreign
     ],
 )
 def test_the_client_gets_the_source_s_answers(network: str, tmp_path: Path) -> None:
-    """With our libraries where they were built, and by the bodies and numpy alone."""
-    save_model(tmp_path / "checkpoint", import_file(foreign.checkpoint(network), foreign.options(network)).model)
-    with kept_traces():
-        export_checkpoint(tmp_path / "checkpoint", tmp_path / "artifact")
-    assemble(tmp_path / "artifact", tmp_path / "repository")
-    served = ask(tmp_path / "repository", network)
-    without = tmp_path / "without"
-    shutil.copytree(tmp_path / "repository", without)
-    (without / CUSTOM_OPS_PLACE).unlink(missing_ok=True)
-    shutil.rmtree((without / HOST_PLACE).parent, ignore_errors=True)
-    assert served == ask(without, network)
+    """At each size that there are answers of, with our libraries where they were built, and by bodies and numpy."""
+    ways: dict[str, list[int]] = {"repository": [], "without": []}
+    number_of: dict[str, int] = dict.fromkeys(ways, 0)
+    for number, (file, settings) in enumerate(foreign.sizes(network).items()):
+        folder = tmp_path / str(number)
+        options = foreign.options(network, settings=settings)
+        save_model(folder / "checkpoint", import_file(foreign.checkpoint(network), options).model)
+        with kept_traces():
+            export_checkpoint(folder / "checkpoint", folder / "artifact")
+        assemble(folder / "artifact", folder / "repository")
+        shutil.copytree(folder / "repository", folder / "without")
+        (folder / "without" / CUSTOM_OPS_PLACE).unlink(missing_ok=True)
+        shutil.rmtree((folder / "without" / HOST_PLACE).parent, ignore_errors=True)
+        for way in ways:
+            objects, apart = ask(folder / way, foreign.goldens(network, file))
+            number_of[way] += objects
+            ways[way] += apart
+    assert number_of["repository"] == number_of["without"]
+    for apart in ways.values():
+        if "mask" in network:
+            foreign.assert_nearly_all_equal(apart)
 
 
-def ask(repository: Path, network: str) -> int:
-    """Compare the answers with the source's; returns the number of objects."""
-    goldens, number = foreign.goldens(network).values(), 0
-    apart: list[int] = []
+def ask(repository: Path, goldens: Mapping[str, foreign.Golden]) -> tuple[int, list[int]]:
+    """Compare the answers with the source's; returns the number of objects, and the pixels that each mask is off by."""
+    objects, apart = 0, list[int]()
     with TritonServer(repository, drain_s=1) as server, Detector(server.grpc_url) as detector:
-        for golden, found in zip(goldens, detector.detect_many(golden.path for golden in goldens), strict=True):
+        answers = detector.detect_many(golden.path for golden in goldens.values())
+        for golden, found in zip(goldens.values(), answers, strict=True):
             order = foreign.found_in(golden, found.boxes, found.scores, found.labels)
-            number += len(order)
+            objects += len(order)
+            assert (found.rle is None) == (golden.masks is None)
             if found.rle is not None:
                 masks = ({"size": list(found.image_size), "counts": counts} for counts in found.rle)
                 apart += foreign.masks_apart(golden, order, masks)
             assert (found.keypoints is None) == (golden.keypoints is None)
             if found.keypoints is not None:
                 foreign.keypoints_in(golden, found.keypoints, order)
-    if apart:
-        foreign.assert_nearly_all_equal(apart)
-    return number
+    return objects, apart
