@@ -11,6 +11,7 @@ from maskline_command.console import results
 from maskline_command.version import version_option
 from maskline_train.convert.command import (
     Channels,
+    Check,
     Classes,
     Config,
     Keypoints,
@@ -49,6 +50,7 @@ def ship(
     norm_eps: NormEps = None,
     weights: Weights = None,
     settings: Settings = None,
+    check: Check = None,
     images: Annotated[
         list[Path] | None, typer.Option(help="Compare on this file or folder, repeatable; default: a ladder of sizes.")
     ] = None,
@@ -59,7 +61,8 @@ def ship(
 ) -> None:
     """From a file of weights to a model repository: import, export, verify, assemble.
 
-    It stops at the first step that does not agree, and leaves the repository as it was.
+    It stops at the first step that does not agree, and leaves the repository as it was. --check DIR compares PyTorch
+    and ONNX Runtime with the source itself, as `maskline-train import --check` does.
 
     Example: maskline ship model_final.pth repository --config config.yaml --classes cat,dog
     Then: maskline-serve run repository
@@ -76,7 +79,7 @@ def ship(
             going_on.print(Text(line, style="dim"))
             status.update(Text(line))
 
-        shipment = Shipment(source, repository, options, weights, images or (), keep, force)
+        shipment = Shipment(source, repository, options, weights, check, images or (), keep, force)
         ship(shipment, lambda line: out.print(line, soft_wrap=True), progress)
     out.print(
         f"next: maskline-serve run {shlex.quote(str(repository))}, then maskline-client detect IMAGE", soft_wrap=True

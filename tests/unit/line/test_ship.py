@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -56,6 +59,41 @@ def test_a_file_becomes_a_repository_that_answers_as_its_framework(tmp_path: Pat
     capsys.readouterr()
     assert ship(keep / "checkpoint", tmp_path / "other", "--classes", "a") == 1
     assert "got options of an import with a checkpoint" in capsys.readouterr().err
+
+
+@pytest.fixture
+def golden(tmp_path: Path) -> Path:
+    """A folder as the script for detectron2 leaves it."""
+    shutil.copytree(foreign.FOLDER / "images", tmp_path / "golden" / "images")
+    shutil.copy(FOLDER / "golden.json", tmp_path / "golden")
+    return tmp_path / "golden"
+
+
+def test_the_source_s_answers_beside_those_of_pytorch_and_onnx_runtime(
+    golden: Path, tmp_path: Path, capsys: Said
+) -> None:
+    source, repository = FOLDER / "model_final.pth", tmp_path / "repository"
+    assert ship(source, repository, *options(), "--check", golden) == 0
+    printed = capsys.readouterr().out
+    assert re.findall(r"(PyTorch|ONNX Runtime) +found by both, score 0.5 on +([0-9.]+) %", printed) == [
+        ("PyTorch", "100.0"),
+        ("ONNX Runtime", "100.0"),
+    ]
+    boxes = re.findall(r"\n +boxes +\S+ +\S+ +(\S+) +px", printed)
+    assert max(map(float, boxes)) <= foreign.BOX_PX
+    equal = re.findall(r"masks that are equal +(\S+) %", printed)
+    assert len(equal) == 2
+    assert min(map(float, equal)) >= 90  # see test_goldens.py
+    content = json.loads((golden / "golden.json").read_text("utf-8"))
+    for entry in content["images"].values():
+        entry["classes"] = [(label + 1) % 3 for label in entry["classes"]]
+    (golden / "golden.json").write_text(json.dumps(content), encoding="utf-8")
+    before = Repository.load(repository)
+    assert ship(source, repository, *options(), "--check", golden) == 1
+    assert "PyTorch: " in capsys.readouterr().err
+    assert Repository.load(repository) == before
+    assert ship(FOLDER, tmp_path / "other", "--check", golden) == 1
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_step_that_fails_ends_it_and_leaves_all_as_it_was(tmp_path: Path, capsys: Said) -> None:

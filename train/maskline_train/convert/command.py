@@ -37,6 +37,10 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="A field of model.json, e.g. box_head.score_thresh=0.3; several times."),
 ]
+Check = Annotated[
+    Path | None,
+    typer.Option(help="Folder of pictures: the source's answers beside ours; fails under 95 % in common."),
+]
 
 
 def _print_script(wanted: bool) -> None:
@@ -57,10 +61,11 @@ def import_command(
     norm_eps: NormEps = None,
     weights: Weights = None,
     settings: Settings = None,
-    check: Annotated[
-        Path | None,
-        typer.Option(help="Folder of pictures: the source's answers beside ours; fails under 95 % in common."),
+    check: Check = None,
+    data: Annotated[
+        Path | None, typer.Option(help="COCO-format folder: AP there, and what a list of canvases changes in it.")
     ] = None,
+    split: Annotated[str, typer.Option(help="The split of --data to score on.")] = "val",
     golden_script: Annotated[
         bool,
         typer.Option(
@@ -76,6 +81,7 @@ def import_command(
     It says what it found, what it took for granted, what it left out and where answers differ. What is not known and
     matters is asked for. --check DIR runs torchvision beside it, or reads what detectron2 found from DIR/golden.json,
     and fails where less than 95 % of the detections from score 0.5 on are found by both (same class, IoU 0.9).
+    --data DIR prints the AP, where each picture has a canvas of its own also that on the list that engines need.
 
     Example: maskline-train import model_final.pth out/mine --config config.yaml --classes cat,dog
     Then: maskline-train predict out/mine photo.jpg --out out/pictures
@@ -83,6 +89,7 @@ def import_command(
     from maskline_command.console import results
 
     from maskline_train.checkpoint import save_model
+    from maskline_train.convert.check.average_precision import dataset_for, show_average_precision
     from maskline_train.convert.check.run import answers_of, run_check
     from maskline_train.convert.file import import_file
     from maskline_train.convert.options import typed_options
@@ -91,12 +98,15 @@ def import_command(
     options = typed_options(config, classes, keypoints, channels, zoo_settings, norm_eps, settings)
     imported = import_file(file, options, weights)
     answers = None if check is None else answers_of(imported, check)
+    dataset = None if data is None else dataset_for(imported.model.spec, data, split)
     with whole_folder(out, ValueError) as scratch:
         save_model(scratch, imported.model)
     console = results()
     for line in imported.report.lines():
         console.print(line, soft_wrap=True)
     console.print(f"{out}: a checkpoint; look at what it finds: maskline-train predict {out} IMAGE --out FOLDER")
+    if dataset is not None:
+        show_average_precision(imported.model, dataset)
     if answers is not None:
         run_check(imported.model, answers)
         console.print(

@@ -6,6 +6,7 @@ Letters: N, G detections of the two, J keypoints.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -76,23 +77,34 @@ class Comparison:
         apart = f", boxes {median} px apart (median; p99 {p99}, worst {worst})" if self.boxes else ""
         return f"{100 * self.share:.1f} % of {self.counted} detections in common{apart}"
 
-    def table(self, name: str) -> Table:
-        """Source against PyTorch; only the first line decides."""
-        table = Table(title=f"{name} against PyTorch", title_justify="left", box=None, pad_edge=False)
-        for column in ("", "median", "p99", "worst", "unit"):
-            table.add_column(column, justify="left" if column in ("", "unit") else "right")
-        share = f"{100 * self.share:.1f} %"
+    def rows(self) -> list[tuple[str, ...]]:
+        """What, median, 99th percentile, largest, unit; only the first row decides."""
         verdict = "ok" if self.same else f"expected at least {100 * MIN_SHARE:.0f} %"
-        table.add_row(f"found by both, score {SCORE} on", "", "", share, f"of {self.counted}: {verdict}")
-        table.add_row("boxes", *_spread(self.boxes), "px")
-        table.add_row("scores", *_spread(self.scores), "")
+        rows: list[tuple[str, ...]] = [
+            (f"found by both, score {SCORE} on", "", "", f"{100 * self.share:.1f} %", f"of {self.counted}: {verdict}"),
+            ("boxes", *_spread(self.boxes), "px"),
+            ("scores", *_spread(self.scores), ""),
+        ]
         if self.masks:
             equal = sum(value == 1 for value in self.masks)
-            table.add_row("masks", *_spread([1 - value for value in self.masks]), "1 - IoU")
-            table.add_row("masks that are equal", "", "", f"{100 * equal / len(self.masks):.1f} %", "")
+            rows.append(("masks", *_spread([1 - value for value in self.masks]), "1 - IoU"))
+            rows.append(("masks that are equal", "", "", f"{100 * equal / len(self.masks):.1f} %", ""))
         if self.keypoints:
-            table.add_row("keypoints", *_spread(self.keypoints), "px")
-        return table
+            rows.append(("keypoints", *_spread(self.keypoints), "px"))
+        return rows
+
+
+def agreement_table(source: str, sides: Mapping[str, Comparison]) -> Table:
+    """The source against each of some sides, one below the other."""
+    table = Table(title=f"{source} against", title_justify="left", box=None, pad_edge=False)
+    for column in ("", "", "median", "p99", "worst", "unit"):
+        table.add_column(column, justify="left" if column in ("", "unit") else "right")
+    for side, comparison in sides.items():
+        first, *others = comparison.rows()
+        table.add_row(side, *first)
+        for row in others:
+            table.add_row("", *row)
+    return table
 
 
 def _mask_iou(mask: dict[str, object], other: dict[str, object]) -> float:

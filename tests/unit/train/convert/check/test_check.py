@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import functools
 import json
 import re
 import shutil
@@ -16,11 +18,14 @@ import numpy as np
 import pytest
 import torch
 from maskline_train.cli import main
+from maskline_train.convert.check.answers import Answer, our_answer
 from maskline_train.convert.check.golden import read_golden
 from maskline_train.convert.check.run import CheckError, answers_of, run_check
 from maskline_train.convert.file import import_file
 from maskline_train.convert.options import ImportOptions
+from maskline_train.data.images import Pixels
 from PIL import Image
+from pycocotools import mask as coco_mask
 from support.models import foreign
 from support.models.torchvision_models import randomise
 from support.processes.in_process import call
@@ -80,14 +85,78 @@ def test_torchvision_finds_the_same(
     assert call(main, *words, *settings, "--check", str(pictures)) == 0
     printed = capsys.readouterr().out
     assert share(printed) == 100
-    assert "torchvision against PyTorch" in printed
-    boxes = re.search(r"\nboxes +\S+ +\S+ +(\S+) +px", printed)
+    assert re.search(r"torchvision against *\n.*\nPyTorch +found by both", printed)
+    boxes = re.search(r"\n +boxes +\S+ +\S+ +(\S+) +px", printed)
     assert boxes is not None
     assert float(boxes[1]) < 1e-2  # float32 of two orders of summing; another convention moves them by pixels
-    masks = re.search(r"\nmasks that are equal +(\S+) %", printed)
+    masks = re.search(r"\n +masks that are equal +(\S+) %", printed)
     assert masks is not None
     assert float(masks[1]) >= 90  # by torchvision's own rule; by the other one none of them was
     assert f"maskline-export verify {tmp_path}/out ARTIFACT --images {pictures}" in printed
+
+
+def test_another_side_is_compared_and_named(golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    imported = import_file(foreign.checkpoint(NETWORK), detectron2_options())
+    own = functools.partial(our_answer, imported.model)
+    run_check(imported.model, answers_of(imported, golden), {"a server": own})
+    printed = capsys.readouterr().out
+    assert re.findall(r"(PyTorch|a server) +found by both, score 0.5 on +([0-9.]+) %", printed) == [
+        ("PyTorch", "100.0"),
+        ("a server", "100.0"),
+    ]
+
+    def shifted(image: Pixels) -> Answer:
+        answer = own(image)
+        return dataclasses.replace(answer, boxes=answer.boxes + np.float32(30))
+
+    with pytest.raises(
+        CheckError, match=r"a server: [0-9.]+ % of \d+ detections .*: PyTorch's answers are the source's"
+    ):
+        run_check(imported.model, answers_of(imported, golden), {"a server": shifted})
+
+
+def as_coco(folder: Path, names: tuple[str, ...]) -> Path:
+    """What detectron2 found in its pictures, as if someone had drawn it."""
+    (folder / "annotations").mkdir(parents=True)
+    shutil.copytree(foreign.FOLDER / "images", folder / "val")
+    images, annotations = [], []
+    for number, golden in enumerate(foreign.goldens(NETWORK).values(), start=1):
+        height, width = golden.image.shape[:2]
+        images.append({"id": number, "file_name": golden.path.name, "height": height, "width": width})
+        assert golden.masks is not None
+        for box, label, mask in zip(golden.boxes.tolist(), golden.classes.tolist(), golden.masks, strict=True):
+            rle = {**mask, "counts": mask["counts"].encode()}
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": number, "category_id": label + 1, "iscrowd": 0,
+                "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
+                "segmentation": mask, "area": float(coco_mask.area(rle)),
+            })  # fmt: skip
+    categories = [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "annotations" / "instances_val.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+def test_the_ap_of_the_network_and_on_a_list_of_canvases(
+    golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = as_coco(tmp_path / "data", foreign.classes(NETWORK))
+    words = detectron2_words(tmp_path / "out", golden)[:-2]
+    assert call(main, *words, "--data", str(data)) == 0
+    printed = capsys.readouterr().out
+    found = re.findall(r"^(as imported|on a list of canvases)? +(box|mask) +([0-9.]+) ", printed, re.MULTILINE)
+    assert [(side.partition(" ")[0], kind) for side, kind, _ in found] == [
+        ("as", "box"), ("", "mask"), ("on", "box"), ("", "mask"),
+    ]  # fmt: skip
+    own_box, own_mask, list_box, list_mask = (float(ap) for _, _, ap in found)
+    assert own_box > 99.9  # what the network finds is what was drawn; two of equal score may come in either order
+    assert own_mask > 99
+    assert 20 < list_box < own_box  # the padding moves some of them, but it is the same network
+    assert 20 < list_mask < own_mask
+    as_coco(tmp_path / "other", ("x", "y", *foreign.classes(NETWORK)[2:]))
+    assert call(main, *detectron2_words(tmp_path / "no", golden)[:-2], "--data", str(tmp_path / "other")) == 1
+    assert "expected the network's" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
 
 
 def test_another_convention_does_not_pass(weights: Path, pictures: Path) -> None:
@@ -99,6 +168,10 @@ def test_another_convention_does_not_pass(weights: Path, pictures: Path) -> None
         run_check(wrong.model, answers_of(right, pictures))
     with pytest.raises(ValueError, match=r"--check: torchvision has no argument for roi_align\.aligned"):
         answers_of(wrong, pictures)
+
+
+def detectron2_options() -> ImportOptions:
+    return ImportOptions(config=foreign.FOLDER / NETWORK / "config.yaml", classes=foreign.classes(NETWORK))
 
 
 def detectron2_words(out: Path, check: Path) -> list[str]:
@@ -115,7 +188,7 @@ def test_detectron2_s_answers_are_read_from_a_file(
     assert call(main, *detectron2_words(tmp_path / "out", golden)) == 0
     printed = capsys.readouterr().out
     assert share(printed) == 100
-    assert "golden.json against PyTorch" in printed
+    assert re.search(r"golden.json against *\n.*\nPyTorch +found by both", printed)
     assert "\n3 pictures, 135 pairs of detections\n" in printed
     assert f"ARTIFACT --images {golden}/images\n" in printed
     # The canvas of each of these pictures is 256 x 427 rounded up, or less: on the list's some boxes move.
