@@ -69,12 +69,13 @@ MASKLINE_HD double sum(double a, double b)
 #endif
 }
 
-//! A coordinate of the canvas as one of the original image, clipped to 0..limit; NaN stays NaN.
-MASKLINE_HD float imageCoordinate(float canvas, float scale, float limit)
+//! A coordinate of the canvas, of which the picture takes `resized`, as one of the original image, clipped to
+//! 0..original; NaN stays NaN.
+MASKLINE_HD float imageCoordinate(float canvas, float resized, float original)
 {
-    float const value = canvas / scale;
+    float const value = canvas * (original / resized);
     float const positive = value < 0.0F ? 0.0F : value;
-    return positive > limit ? limit : positive;
+    return positive > original ? original : positive;
 }
 
 //! The size of an original image.

@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(kTHREADS)
     }
     for (int i = 0; i < 4; ++i)
     {
-        box[i] = imageCoordinate(buffers.boxes[slot * 4 + i], info[3 - i % 2], info[5 - i % 2]);
+        box[i] = imageCoordinate(buffers.boxes[slot * 4 + i], info[1 - i % 2], info[5 - i % 2]);
     }
     Axis const columns = makeAxis(rule, box[0], box[2], side, size.width);
     Rows const rows = makeRows(makeAxis(rule, box[1], box[3], side, size.height));

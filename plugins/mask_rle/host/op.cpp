@@ -118,7 +118,7 @@ void encodeSlot(MaskRLEAttributes const& attributes, MaskRLEShape const& shape, 
     }
     for (int side = 0; side < 4; ++side)
     {
-        box[side] = imageCoordinate(canvas[side], info[3 - side % 2], info[5 - side % 2]);
+        box[side] = imageCoordinate(canvas[side], info[1 - side % 2], info[5 - side % 2]);
     }
     paste(arrays.masks + slot * shape.side * shape.side, shape.side, box, size, attributes.paste, pasted);
     auto const number = writeCounts(pasted, counts, attributes.maxCounts);

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from maskline_train.evaluation.evaluate import keypoints_at_original_size
+import torch
+from maskline_train.evaluation.evaluate import boxes_at_original_size, keypoints_at_original_size
 from support.serving import model_files
+from torchvision.models.detection.transform import resize_boxes
 
 geometry = model_files.load("models/postprocess/1/geometry.py")
 
@@ -28,3 +30,17 @@ def test_keypoints_return_to_the_original_picture_as_in_evaluation() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-6)  # float32
     assert (found == keypoints_at_original_size(keypoints, info)).all()
     assert found.dtype == np.float32
+
+
+def test_boxes_have_the_last_bits_of_torchvision_s() -> None:
+    """On the server and in evaluation; a quotient by the scale has others in one coordinate of four."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        original, longer = rng.integers(20, 3000, 2), int(rng.integers(20, 1400))
+        resized = np.maximum(1, np.rint(original * (longer / original.max()))).astype(int)
+        info = np.array([*resized, *(resized / original), *original], np.float32)
+        boxes = (rng.random((40, 4)) * np.tile(resized[::-1], 2)).astype(np.float32)
+        expected = resize_boxes(torch.from_numpy(boxes), resized.tolist(), original.tolist()).numpy()
+        expected = np.minimum(expected, np.tile(info[:3:-1], 2))
+        assert (geometry.boxes_to_image(boxes, info) == expected).all()
+        assert (boxes_at_original_size(boxes, info) == expected).all()

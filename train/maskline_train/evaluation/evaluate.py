@@ -243,17 +243,25 @@ def boxes_at_original_size(
     boxes: npt.NDArray[np.float32], image_info: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
     """Boxes [N, 4] xyxy of the canvas as pixels of the original image, clipped to it."""
-    _, _, scale_y, scale_x, height, width = image_info
-    scale = np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
-    return np.clip(boxes / scale, np.float32(0.0), np.array([width, height, width, height], np.float32))
+    limit = np.tile(image_info[:3:-1], 2)
+    return np.clip(boxes * np.tile(_enlargement(image_info), 2), np.float32(0.0), limit)
 
 
 def keypoints_at_original_size(
     keypoints: npt.NDArray[np.float32], image_info: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
     """Keypoints [N, J, 3] (x, y, probability) of the canvas as continuous pixels of the original image."""
-    _, _, scale_y, scale_x, _, _ = image_info
-    return keypoints / np.array([scale_x, scale_y, 1.0], np.float32)
+    return keypoints * np.append(_enlargement(image_info), np.float32(1.0))
+
+
+def _enlargement(image_info: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """[2] float32, x and y: what a length on the canvas is multiplied by, as detectron2 and torchvision do it.
+
+    Divided by `scale_x` and `scale_y`, two roundings would move a box by another last bit than theirs, and with it a
+    pixel of one mask in a hundred.
+    """
+    resized, original = image_info[1::-1], image_info[:3:-1]
+    return original / resized
 
 
 def _detect_all(

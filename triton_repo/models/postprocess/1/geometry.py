@@ -19,10 +19,8 @@ def boxes_to_image(boxes: npt.NDArray[np.float32], image_info: npt.NDArray[np.fl
     Returns:
         [D,4] float32 xyxy, px of the original image.
     """
-    _, _, scale_y, scale_x, height, width = image_info
-    scale = np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
-    limit = np.array([width, height, width, height], np.float32)
-    return np.clip(boxes / scale, np.float32(0), limit)
+    limit = np.tile(image_info[:3:-1], 2)
+    return np.clip(boxes * np.tile(_enlargement(image_info), 2), np.float32(0), limit)
 
 
 def keypoints_to_image(
@@ -37,5 +35,9 @@ def keypoints_to_image(
     Returns:
         [D,J,3] float32 x, y, probability; px of the original image.
     """
-    _, _, scale_y, scale_x, _, _ = image_info
-    return keypoints / np.array([scale_x, scale_y, 1], np.float32)
+    return keypoints * np.append(_enlargement(image_info), np.float32(1))
+
+
+def _enlargement(image_info: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """[2] float32, x and y: original / resized, rounded once, by which a length is multiplied as in training."""
+    return image_info[:3:-1] / image_info[1::-1]
