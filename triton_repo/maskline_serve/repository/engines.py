@@ -92,7 +92,9 @@ def _build(folder: Path, data: dict[str, Any], artifact: Artifact) -> Engines:
         plugins=_plugins(folder, data),
         num_profiles=len(profiles),
         max_batch=max_batch,
-        pool_bytes=max(max_batch * sum(tensor_bytes(item, canvas) for item in tensors.values()) for _, canvas in profiles),
+        pool_bytes=max(
+            max_batch * sum(tensor_bytes(item, canvas) for item in tensors.values()) for _, canvas in profiles
+        ),
     )
 
 
