@@ -10,7 +10,7 @@ import re
 
 from maskline_serve.repository.artifact import Tensor
 
-_BYTES = {"UINT8": 1, "INT32": 4, "FP32": 4, "FP16": 2, "BF16": 2}
+BYTES = {"UINT8": 1, "INT32": 4, "FP32": 4, "FP16": 2, "BF16": 2}  # of a value
 
 Canvas = tuple[int, int]
 
@@ -37,7 +37,7 @@ def dims_on(item: Tensor, canvas: Canvas) -> tuple[int, ...]:
 
 def tensor_bytes(item: Tensor, canvas: Canvas) -> int:
     """Size of one image's share of a tensor."""
-    return _BYTES[item.dtype] * math.prod(dims_on(item, canvas))
+    return BYTES[item.dtype] * math.prod(dims_on(item, canvas))
 
 
 def _side(side: int | str, canvas: Canvas) -> int:
