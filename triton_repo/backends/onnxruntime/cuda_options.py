@@ -33,7 +33,8 @@ def options(config: dict[str, Any], card: int) -> dict[str, str]:
     found = dict(_OURS)
     for each in accelerators.get("gpu_execution_accelerator", []):
         if each.get("name") == "cuda":
-            found |= {key: value for key, value in each.get("parameters", {}).items() if key not in _NUMBERED}
+            lost = (*_NUMBERED, *_PLAIN)
+            found |= {key: value for key, value in each.get("parameters", {}).items() if key not in lost}
     for key, entry in config.get("parameters", {}).items():
         value = entry["string_value"]
         if key in _NUMBERED:

@@ -1,7 +1,7 @@
 """Triton's `onnxruntime` backend written in Python: the same config.pbtxt as the C++ one, on any machine.
 
-Runs `<model>/<version>/model.onnx` (or `default_model_filename`). The work is in onnx_session.py, and in padded.py for
-a model with the parameter `batch_sizes`, which the target onnxruntime-gpu has.
+Runs `<model>/<version>/model.onnx` (or `default_model_filename`). The work is in onnx_session.py, and for a model with
+the parameter `batch_sizes`, which the target onnxruntime-gpu has, in padded_engine.py.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 import batch_sizes
 import triton_python_backend_utils as pb_utils
-from memory import CudaMemory, HostMemory, Memory
+from device_memory import CudaMemory, HostMemory, Memory
+from device_tensors import from_dlpack, of_array
 from onnx_session import load, on_gpu, on_the_cpu, run_joined
-from padded import PaddedEngine
-from tensors import from_dlpack, of_array
+from padded_engine import PaddedEngine
 
 WARM_UP = "warm_up"  # the parameter with the dims of all inputs on each canvas, a JSON list
 
@@ -65,7 +65,7 @@ class TritonPythonModel:
             self._say(left)
         memory: Memory = CudaMemory(card) if on_gpu(config) else HostMemory()
         engine = PaddedEngine(sessions, self._outputs, memory)
-        engine.warm_up(json.loads(config["parameters"][WARM_UP]["string_value"]), self._say)
+        engine.warm_up(_canvases(config), self._say)
 
         def run(requests: list[Any]) -> list[Any]:
             feeds = [{name: _taken(request, name) for name in self._inputs} for request in requests]
@@ -86,6 +86,18 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse(
             [handed(name, value) for name, value in zip(self._outputs, answer, strict=True)]
         )
+
+
+def _canvases(config: dict[str, Any]) -> list[dict[str, list[int]]]:
+    """What the parameter `warm_up` says; ValueError where it is no such list."""
+    text = config.get("parameters", {}).get(WARM_UP, {}).get("string_value", "")
+    try:
+        return [{name: [int(side) for side in dims] for name, dims in each.items()} for each in json.loads(text)]
+    except (ValueError, TypeError, AttributeError):
+        raise ValueError(
+            f"config.pbtxt: parameter {WARM_UP}: got {text[:100]!r}, expected the dims of each input on each canvas, "
+            "as `maskline-serve assemble` writes them"
+        ) from None
 
 
 def _taken(request: Any, name: str) -> Any:

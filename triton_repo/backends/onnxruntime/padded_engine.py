@@ -1,7 +1,7 @@
 """Runs requests in batches of a few sizes only, where the sessions compute; the same on a CPU and on a GPU.
 
-A GPU's convolutions are planned anew for each shape, so a batch is filled up to the next size that was warmed up. What
-fills it up is what lay there before: rows are computed each by itself, and those are thrown away.
+A GPU's convolutions are planned anew for each shape, so a batch is filled up to the next size that was warmed up. Its
+first image fills it up: one that just failed, whose rows may still lie there, must not make others fail.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnxruntime as ort
-from memory import Block, Memory
+from device_memory import Block, Memory
+from device_tensors import Tensor
 from onnx_session import groups_of_equal_shape
-from tensors import Tensor
 
 Feed = Mapping[str, Tensor]  # one request's inputs
 Dims = Mapping[str, Sequence[int]]  # input -> dims for one image
@@ -52,11 +52,17 @@ class PaddedEngine:
         Args:
             canvases: for each canvas the dims of all inputs.
             say: called with one line about it.
+
+        Raises:
+            ValueError: a run failed; the text says which.
         """
         start = time.perf_counter()
         for dims in canvases:
             for size in reversed(self._sessions):  # the largest first: memory is taken once
-                self._run(size, {name: self._room(name, (size, *map(int, dims[name]))) for name in self._inputs})
+                try:
+                    self._run(size, {name: self._room(name, (size, *map(int, dims[name]))) for name in self._inputs})
+                except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception
+                    raise ValueError(f"warm-up: a batch of {size} of {dict(dims)}: {error}") from error
         seconds = time.perf_counter() - start
         sizes = ", ".join(map(str, self._sessions))
         say(f"warmed up {len(canvases)} canvases in batches of {sizes} on {self._memory.device}: {seconds:.1f} s")
@@ -79,7 +85,7 @@ class PaddedEngine:
         counts = [next(iter(feed.values())).shape[0] for feed in feeds]
         try:
             found = self._run_padded(feeds, counts)
-        except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception
+        except Exception as error:  # as above
             if len(feeds) == 1:
                 return [error]
             return [answer for feed in feeds for answer in self._run_group([feed])]
@@ -104,8 +110,9 @@ class PaddedEngine:
         if len(parts) == 1 and first.shape[0] == size and first.card == self._memory.card:
             return first
         room = self._room(name, (size, *first.shape[1:]))
+        filling = [first.rows(0, 1)] * (size - sum(part.shape[0] for part in parts))
         at = 0
-        for part in parts:
+        for part in (*parts, *filling):
             self._memory.put(self._blocks[name], at, part)
             at += part.size_bytes
         return room

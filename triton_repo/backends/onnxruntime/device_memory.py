@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from tensors import HOST, Tensor, array_of, to_dlpack
+from device_tensors import HOST, Tensor, array_of, to_dlpack
 
 _DEFAULT_DIRECTION = 4  # cudaMemcpyDefault: by the addresses, from card to card too
 
