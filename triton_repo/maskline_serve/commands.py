@@ -19,6 +19,7 @@ from maskline_serve.errors import RepositoryError, ServeError
 from maskline_serve.repository.assemble import Target
 from maskline_serve.repository.assemble import assemble as assemble_repository
 from maskline_serve.repository.config import parse
+from maskline_serve.repository.gpu.serving import cards_of
 from maskline_serve.repository.libraries import slower
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server.triton_server import TritonServer
@@ -48,15 +49,19 @@ def assemble(
     engines: Annotated[
         Path | None, typer.Option(help="What `maskline-export engine` wrote of ARTIFACT; for the target tensorrt.")
     ] = None,
+    gpus: Annotated[
+        str | None, typer.Option(metavar="N,N", help="Cards for the target onnxruntime-gpu; 0 if none are given.")
+    ] = None,
 ) -> None:
     """Write a Triton model repository of an artifact.
 
-    The target `tensorrt` adds the plugin libraries, a launch file and a container build file.
+    The target `onnxruntime-gpu` takes a float16 or float32 artifact with dense bodies. The target `tensorrt` adds the
+    plugin libraries, a launch file and a container build file.
 
     Example: `maskline-serve assemble out/artifact out/repository --target cpu`
     """
     out = results()
-    changed = assemble_repository(artifact, repository, target, force, engines)
+    changed = assemble_repository(artifact, repository, target, force, engines, cards_of(gpus))
     made = Repository.load(repository)
     size_mib = sum((made.folder / name).stat().st_size for name in made.files) / 2**20
     out.print(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from maskline_serve import installed
+from maskline_serve import gpu_checks, installed
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
 from maskline_serve.repository import check_engines, config
 from maskline_serve.repository.external_data import refuse_external_data
@@ -23,7 +23,7 @@ from maskline_serve.server.version import stated_version
 # and copy. Containers get 64 MB by default.
 SHM_WANTED_MIB = 256
 SHM_WANTED_FOR_FEATURES_MIB = 1024
-_ONNX_DTYPES = {"tensor(uint8)": "UINT8", "tensor(int32)": "INT32", "tensor(float)": "FP32"}
+_ONNX_DTYPES = {"tensor(uint8)": "UINT8", "tensor(int32)": "INT32", "tensor(float)": "FP32", "tensor(float16)": "FP16"}
 
 
 class Level(enum.StrEnum):
@@ -73,7 +73,10 @@ def examine(folder: Path) -> list[Finding]:
         if not problems:
             kind = f"{len(parsed.ensemble_scheduling.step)} steps" if parsed.platform == "ensemble" else parsed.backend
             findings.append(Finding(name, Level.OK, f"{kind}, batches up to {parsed.max_batch_size}"))
-    return [*findings, *(_tensorrt(repository) if repository.engines else _machine(repository)), *_kernels(repository)]
+    findings += _tensorrt(repository) if repository.engines else _machine(repository)
+    if repository.gpu:
+        findings += _findings(gpu_checks.rows(repository, configs))
+    return [*findings, *_findings(installed.kernels(repository))]
 
 
 def _files(repository: Repository) -> list[Finding]:
@@ -222,21 +225,20 @@ def _machine(repository: Repository) -> list[Finding]:
         return [Finding("server", Level.ERROR, str(error))]
     findings = [_attempt("server", lambda: f"{installation.origin}, version {stated_version(installation)}")]
     free_mib = shutil.disk_usage("/dev/shm").free / 2**20
-    wanted = SHM_WANTED_MIB if BACKEND_PLACE in repository.files else SHM_WANTED_FOR_FEATURES_MIB
+    on_the_way = BACKEND_PLACE not in repository.files and not repository.gpu
+    wanted = SHM_WANTED_FOR_FEATURES_MIB if on_the_way else SHM_WANTED_MIB
     enough = free_mib >= wanted
     advice = "" if enough else f", expected {wanted}: start the container with --shm-size=2g"
     findings.append(Finding("/dev/shm", Level.OK if enough else Level.WARNING, f"{free_mib:.0f} MiB free{advice}"))
     if installation.is_wheel:
         for package in ("numpy", "pillow"):
             findings.append(_attempt(package, lambda name=package: importlib.metadata.version(name)))  # type: ignore[misc]
-        check, level, detail = installed.onnx_runtime()
-        findings.append(Finding(check, Level(level), detail))
+        findings += _findings([installed.onnx_runtime()])
     return findings
 
 
-def _kernels(repository: Repository) -> list[Finding]:
-    """Which of our compiled ops are installed, and which of them this repository has."""
-    return [Finding(check, Level(level), detail) for check, level, detail in installed.kernels(repository)]
+def _findings(rows: list[installed.Row]) -> list[Finding]:
+    return [Finding(check, Level(level), detail) for check, level, detail in rows]
 
 
 def _attempt(check: str, look: Callable[[], str]) -> Finding:

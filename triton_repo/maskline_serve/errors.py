@@ -25,6 +25,10 @@ class ServerNotFoundError(ServeError):
     """No tritonserver on this machine, or one that this Python cannot serve."""
 
 
+class GpuNotFoundError(ServeError):
+    """A repository for a GPU on a machine without the card, or without the libraries."""
+
+
 class PortTakenError(ServeError):
     """A port that was asked for is in use."""
 

@@ -111,6 +111,8 @@ def _stages(repository: Repository) -> Row:
     """Where the stages will run: in the server's process or in processes of Python."""
     if _has_own_backend():
         return "stages", "ok", "run by the server's own onnxruntime backend"
+    if repository.gpu:
+        return "stages", "ok", "run by the backend in Python, a process each, which hands tensors on where they lie"
     if BACKEND_PLACE not in repository.files:
         return "stages", "warning", f"this repository has no {BACKEND_PLACE}: {STUBS}"
     path, library = repository.folder / BACKEND_PLACE, in_process.onnx_runtime()

@@ -5,8 +5,9 @@ Ref: https://github.com/triton-inference-server/onnxruntime_backend (README, "Mo
 
 from __future__ import annotations
 
+import collections
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from external_data import refuse_external_data
 
 # Before the import: since 1.29 it sends usage data unless told not to. Here too, for a server that others start.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import cuda_options
 import custom_ops
 import int8_products
 import onnxruntime as ort
@@ -39,13 +41,16 @@ _GRAPH_LEVELS = {
 }
 
 
-def load(file: Path, config: dict[str, Any], say: Callable[[str], None] = lambda line: None) -> ort.InferenceSession:
+def load(
+    file: Path, config: dict[str, Any], say: Callable[[str], None] = lambda line: None, card: int = 0
+) -> ort.InferenceSession:
     """A session for `file` with the settings of config.pbtxt (as Triton's JSON), compared with its tensors.
 
     Args:
         file: the model.
         config: its config.pbtxt.
-        say: called with a line about what runs the ops of ours, where the model has some.
+        say: called with a line about what runs the ops of ours, where the model has some, and what a GPU leaves out.
+        card: number of the GPU, where the config asks for one.
 
     Raises:
         ValueError: no such file, one with data in others, one that ONNX Runtime refuses, or one that differs from the
@@ -55,9 +60,11 @@ def load(file: Path, config: dict[str, Any], say: Callable[[str], None] = lambda
         raise ValueError(f"{file} is missing; assemble the repository anew")
     refuse_external_data(file)
     options = session_options(config)
+    if on_gpu(config):
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")  # for on_the_cpu
     if line := custom_ops.register(options, config):
         say(line)
-    wanted = providers(config)
+    wanted = providers(config, card)
     try:
         session = ort.InferenceSession(file, options, providers=wanted)
     except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception
@@ -75,13 +82,21 @@ def load(file: Path, config: dict[str, Any], say: Callable[[str], None] = lambda
     return session
 
 
+def on_the_cpu(session: ort.InferenceSession) -> str | None:
+    """Which nodes a session on a GPU leaves to the CPU, in one line; None where it leaves none."""
+    assigned = session.get_provider_graph_assignment_info()
+    ops = collections.Counter(node.op_type for part in assigned if part.ep_name == CPU for node in part.get_nodes())
+    listed = ", ".join(f"{count} {name}" for name, count in sorted(ops.items()))
+    return f"on the CPU, not the GPU: {listed}" if ops else None
+
+
 def on_gpu(config: dict[str, Any]) -> bool:
     """Whether the instances of a model are to be on a GPU."""
     return any(group.get("kind") == "KIND_GPU" for group in config.get("instance_group", []))
 
 
-def providers(config: dict[str, Any]) -> list[Any]:
-    """What a session computes on, as `instance_group` says; what CUDA does not have is left to the CPU.
+def providers(config: dict[str, Any], card: int = 0) -> list[Any]:
+    """What a session computes on, as `instance_group` says, on that card; what CUDA does not have is left to the CPU.
 
     Raises:
         ValueError: a GPU is asked for, and this build of ONNX Runtime knows none.
@@ -93,7 +108,8 @@ def providers(config: dict[str, Any]) -> list[Any]:
             f"instance_group KIND_GPU: got an ONNX Runtime with {', '.join(ort.get_available_providers())}, expected "
             f"{CUDA}; install `maskline[gpu]`, whose package is onnxruntime-gpu, in place of onnxruntime"
         )
-    return [(CUDA, {"use_tf32": "0"}), CPU]  # TF32 keeps 10 bits of a factor: other answers than the CPU's
+    ort.preload_dlls()  # CUDA's libraries out of the packages that `maskline[gpu]` brings
+    return [(CUDA, cuda_options.options(config, card)), CPU]
 
 
 def run_joined(
@@ -195,7 +211,7 @@ def _fits(dims: Sequence[int], shape: Sequence[int | str | None]) -> bool:
     )
 
 
-def groups_of_equal_shape(feeds: Sequence[dict[str, Any]]) -> list[list[int]]:
+def groups_of_equal_shape(feeds: Sequence[Mapping[str, Any]]) -> list[list[int]]:
     """Indices of the feeds that can be joined along the batch dimension, first come first."""
     groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
     for index, feed in enumerate(feeds):

@@ -24,6 +24,10 @@ from maskline_serve.repository.on_disk import FILE, STAGES, Repository
 
 ENSEMBLE = "maskrcnn"
 Device = Literal["cpu", "cuda"]
+_KINDS = {
+    "cpu": model_config_pb2.ModelInstanceGroup.KIND_CPU,
+    "cuda": model_config_pb2.ModelInstanceGroup.KIND_GPU,
+}
 
 
 class RefusedError(ServeError):
@@ -34,8 +38,8 @@ class LocalModels:
     """The steps of the ensemble, loaded; calls may come from several threads.
 
     Args:
-        folder: of an artifact (`maskline-export onnx`), or of a repository of the target `cpu` (`maskline-serve
-            assemble`).
+        folder: of an artifact (`maskline-export onnx`), or of a repository of the target `cpu` or `onnxruntime-gpu`
+            (`maskline-serve assemble`), whatever the device.
         device: what the stages compute on.
 
     Attributes:
@@ -107,8 +111,8 @@ class LocalModels:
         repository = Repository.load(folder)
         if repository.engines:
             raise RepositoryError(
-                f"{folder}: got target tensorrt, whose engines Triton runs, expected target cpu or an artifact; name "
-                "the artifact that it was assembled of"
+                f"{folder}: got target tensorrt, whose engines Triton runs, expected another target or an artifact; "
+                "name the artifact that it was assembled of"
             )
         return repository
 
@@ -165,9 +169,10 @@ def _load(repository: Repository, name: str, device: Device) -> PythonModel:
     """A model of the repository by the code that serves it: its own, or that of the backend it names."""
     config, folder = _config(repository, name), repository.models / name
     code = folder / "1" if config.backend == "python" else repository.folder / "backends" / config.backend
-    if name in STAGES and device == "cuda":
+    if name in STAGES:
         for group in config.instance_group:
-            group.kind = model_config_pb2.ModelInstanceGroup.KIND_GPU
+            group.kind = _KINDS[device]
+        config.parameters.pop("batch_sizes", None)  # one image at a time: a batch is never filled up
     try:
         return PythonModel(code.resolve(), name, config, folder)
     except (TritonModelException, ValueError) as error:

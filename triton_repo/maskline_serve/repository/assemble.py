@@ -19,6 +19,9 @@ from maskline_serve.repository.config_tensorrt import with_max_batch, with_tenso
 from maskline_serve.repository.description import sha256
 from maskline_serve.repository.engines import Engines
 from maskline_serve.repository.engines import read as read_engines
+from maskline_serve.repository.gpu import serving as gpu_serving
+from maskline_serve.repository.gpu.config_gpu import with_gpu
+from maskline_serve.repository.gpu.serving import GpuServing
 from maskline_serve.repository.on_disk import ENSEMBLES, FILE, STAGES, Repository, files_in
 from maskline_serve.repository.writing import naming, swap
 
@@ -27,6 +30,7 @@ class Target(enum.StrEnum):
     """What a repository is made for: models, names and shapes are the same for all."""
 
     CPU = "cpu"
+    ONNXRUNTIME_GPU = "onnxruntime-gpu"
     TENSORRT = "tensorrt"
 
 
@@ -76,6 +80,7 @@ def assemble(
     target: Target = Target.CPU,
     force: bool = False,
     engines_folder: Path | None = None,
+    cards: tuple[int, ...] | None = None,
 ) -> bool:
     """Write the model repository of an artifact, whole or not at all.
 
@@ -85,6 +90,7 @@ def assemble(
         target: what to assemble for.
         force: replace an assembled repository even if its files were changed by hand since.
         engines_folder: what `maskline-export engine` wrote of this artifact; for the TensorRT target, and no other.
+        cards: numbers of the GPUs, for the target onnxruntime-gpu, and no other; the first one where none are given.
 
     Returns:
         False when the very same repository is there already and nothing had to be done.
@@ -96,13 +102,14 @@ def assemble(
     """
     artifact = read_artifact(artifact_folder)
     engines = _read_engines(engines_folder, artifact, target)
+    gpu = _gpu(cards, artifact, target)
     folder = repository_folder.resolve()  # a link stays, what it points to is replaced
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     try:
         with naming(folder, staging):
             staging.mkdir()  # not mkdtemp, whose folders a server under another user could not enter
-            repository = _write(artifact, engines, staging)
+            repository = _write(artifact, engines, gpu, staging)
         if not _must_replace(folder, repository, force):
             return False
         swap(staging, folder)
@@ -122,14 +129,26 @@ def _read_engines(folder: Path | None, artifact: Artifact, target: Target) -> En
     return None if folder is None else read_engines(folder, artifact)
 
 
-def _write(artifact: Artifact, engines: Engines | None, folder: Path) -> Repository:
+def _gpu(cards: tuple[int, ...] | None, artifact: Artifact, target: Target) -> GpuServing | None:
+    """How the target onnxruntime-gpu serves the artifact; None for another."""
+    if target is Target.ONNXRUNTIME_GPU:
+        return gpu_serving.serving_of(artifact, cards or (0,))
+    if cards is not None:
+        raise RepositoryError(
+            f"target {target.value}: got --gpus {','.join(map(str, cards))}, which only the target "
+            f"{Target.ONNXRUNTIME_GPU.value} takes; leave it out"
+        )
+    return None
+
+
+def _write(artifact: Artifact, engines: Engines | None, gpu: GpuServing | None, folder: Path) -> Repository:
     """Fill an empty folder; returns its description, which is written last."""
     models, backends = sources()
     shutil.copytree(models, folder / "models", ignore=_IGNORED)
     libraries.write_host_library(folder, artifact.preprocessing.resize_filter)
     if engines is None:
         shutil.copytree(backends, folder / "backends", ignore=_IGNORED)
-        libraries.write_backend_libraries(folder)
+        libraries.write_backend_libraries(folder, on_gpu=gpu is not None)
     else:
         _write_serving(engines, folder)
     cut = config_parts.cut_for(artifact)
@@ -143,7 +162,7 @@ def _write(artifact: Artifact, engines: Engines | None, folder: Path) -> Reposit
         else:
             shutil.copyfile(engines.plans[name], version / "model.plan")
     for path in sorted((folder / "models").glob("*/config.pbtxt")):
-        text = _configured(path.read_text(encoding="utf-8"), path.parent.name, cut, artifact, engines)
+        text = _configured(path.read_text(encoding="utf-8"), path.parent.name, cut, artifact, engines, gpu)
         path.write_text(text, encoding="utf-8")
     for ensemble in ENSEMBLES:
         version = folder / "models" / ensemble / "1"  # Triton wants a version folder, if an empty one
@@ -152,7 +171,7 @@ def _write(artifact: Artifact, engines: Engines | None, folder: Path) -> Reposit
     repository = Repository(
         folder=folder,
         maskline=importlib.metadata.version("maskline"),
-        target=(Target.CPU if engines is None else Target.TENSORRT).value,
+        target=_target(engines, gpu).value,
         artifact={
             "manifest_sha256": artifact.manifest_sha256,
             "maskline": artifact.release,
@@ -170,10 +189,24 @@ def _write(artifact: Artifact, engines: Engines | None, folder: Path) -> Reposit
             "compute_capability": engines.compute_capability,
             "precision": engines.precision,
         },
+        gpu={}
+        if gpu is None
+        else {"cards": list(gpu.cards), "pool_bytes": _pool(gpu.batch_bytes, gpu_serving.POOL_BATCHES)},
         files={path.relative_to(folder).as_posix(): sha256(path) for path in files_in(folder)},
     )
     (folder / FILE).write_text(repository.to_json(), encoding="utf-8")
     return repository
+
+
+def _target(engines: Engines | None, gpu: GpuServing | None) -> Target:
+    if engines is not None:
+        return Target.TENSORRT
+    return Target.CPU if gpu is None else Target.ONNXRUNTIME_GPU
+
+
+def _pool(batch_bytes: int, batches: int) -> int:
+    """What the server reserves on a GPU for so many batches, in whole units."""
+    return -(-batch_bytes * batches // POOL_UNIT_BYTES) * POOL_UNIT_BYTES
 
 
 def _write_serving(engines: Engines, folder: Path) -> None:
@@ -185,18 +218,20 @@ def _write_serving(engines: Engines, folder: Path) -> None:
     shutil.copyfile(Path(check_engines.__file__), folder / "check_engines.py")
     deploy = deploy_files()
     shutil.copyfile(deploy / "Containerfile", folder / "Containerfile")
-    pool = -(-engines.pool_bytes * POOL_BATCHES // POOL_UNIT_BYTES) * POOL_UNIT_BYTES
-    text = (deploy / "launch.sh").read_text(encoding="utf-8").replace("@POOL_BYTES@", str(pool))
+    pool = str(_pool(engines.pool_bytes, POOL_BATCHES))
+    text = (deploy / "launch.sh").read_text(encoding="utf-8").replace("@POOL_BYTES@", pool)
     (folder / "launch.sh").write_text(text, encoding="utf-8")
     (folder / "launch.sh").chmod(0o755)
 
 
-def _configured(text: str, name: str, cut: config_parts.Cut, artifact: Artifact, engines: Engines | None) -> str:
-    """The text of model `name`'s config: the artifact's parts, sizes, parameters; the engines' types and limits."""
+def _configured(
+    text: str, name: str, cut: config_parts.Cut, artifact: Artifact, engines: Engines | None, gpu: GpuServing | None
+) -> str:
+    """The text of model `name`'s config: the artifact's parts, sizes, parameters; the target's types and limits."""
     where = f"models/{name}/config.pbtxt"
     text = config_parts.apply(text, cut, where)
     if name in STAGES:
-        _check_contract(config.parse(text, where), artifact, name, typed=engines is not None)
+        _check_contract(config.parse(text, where), artifact, name, typed=engines is not None or gpu is not None)
     text = config.with_dims(text, _dims(artifact), where)
     if name in ENSEMBLES:
         text = config.with_parameter(text, "labels", json.dumps(list(artifact.classes), ensure_ascii=False), where)
@@ -212,6 +247,8 @@ def _configured(text: str, name: str, cut: config_parts.Cut, artifact: Artifact,
         text = config.with_parameter(text, "paste", artifact.paste, where)
     if engines is None and name in STAGES and artifact.stages[name].custom_ops:
         text = config.with_parameter(text, CUSTOM_OPS, ", ".join(artifact.stages[name].custom_ops), where)
+    if gpu is not None and name in STAGES:
+        text = with_gpu(text, gpu, artifact.stages[name], where)
     if engines is not None and name in STAGES:
         text = with_tensorrt(text, engines.dtypes, engines.num_profiles, where)
     if engines is not None and name in (*STAGES, *ENSEMBLES):
@@ -241,7 +278,7 @@ def _dims(artifact: Artifact) -> dict[str, tuple[int, ...]]:
 def _check_contract(parsed: Any, artifact: Artifact, name: str, typed: bool) -> None:
     """Raise ArtifactError unless a stage has the names, types and order that our config states.
 
-    Where engines are served (`typed`), the artifact's features may be FP16 or BF16: the engines say what they take.
+    For a GPU (`typed`) the artifact's features may be FP16 or BF16: the target's own configs say what they travel in.
     """
     stage = artifact.stages[name]
     for what, ours, theirs in (("inputs", parsed.input, stage.inputs), ("outputs", parsed.output, stage.outputs)):

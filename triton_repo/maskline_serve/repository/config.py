@@ -61,6 +61,19 @@ def with_dims(text: str, dims: Mapping[str, tuple[int, ...]], where: Path | str)
     return checked(text, meant, where, _PROBLEM)
 
 
+def with_dtypes(text: str, dtypes: Mapping[str, str], where: Path | str) -> str:
+    """The config's text with the types of its inputs and outputs, by tensor name, e.g. `FP16`."""
+    meant = parse(text, where)
+    for tensor in (*meant.input, *meant.output):
+        tensor.data_type = model_config_pb2.DataType.Value(f"TYPE_{dtypes[tensor.name]}")
+        text = re.sub(
+            rf'(name:\s*"{re.escape(tensor.name)}"[^{{}}]*?data_type:\s*)TYPE_\w+',
+            lambda match, dtype=dtypes[tensor.name]: f"{match.group(1)}TYPE_{dtype}",  # type: ignore[misc]
+            text,
+        )
+    return checked(text, meant, where, _PROBLEM)
+
+
 def with_parameter(text: str, key: str, value: str, where: Path | str) -> str:
     """The config's text with `parameters[key]` set to the string `value`, appended when there is none."""
     meant = parse(text, where)

@@ -27,6 +27,7 @@ def with_tensorrt(text: str, dtypes: Mapping[str, str], num_profiles: int, where
     Raises:
         RepositoryError: the text cannot be changed in place.
     """
+    text = config.with_dtypes(text, dtypes, where)
     meant = config.parse(text, where)
     meant.platform, meant.backend = "tensorrt_plan", "tensorrt"
     profiles = [str(index) for index in range(num_profiles)]
@@ -34,13 +35,6 @@ def with_tensorrt(text: str, dtypes: Mapping[str, str], num_profiles: int, where
         group.kind = model_config_pb2.ModelInstanceGroup.Kind.KIND_GPU
         group.profile[:] = profiles
     meant.ClearField("parameters")  # all of them are ONNX Runtime's
-    for tensor in (*meant.input, *meant.output):
-        tensor.data_type = model_config_pb2.DataType.Value(f"TYPE_{dtypes[tensor.name]}")
-        text = re.sub(
-            rf'(name:\s*"{re.escape(tensor.name)}"[^{{}}]*?data_type:\s*)TYPE_\w+',
-            lambda match, dtype=dtypes[tensor.name]: f"{match.group(1)}TYPE_{dtype}",  # type: ignore[misc]
-            text,
-        )
     text = text.replace('backend: "onnxruntime"', 'platform: "tensorrt_plan"\nbackend: "tensorrt"')
     listed = ", ".join(f'"{profile}"' for profile in profiles)
     text = re.sub(r"\{ kind: KIND_CPU count: (\d+) \}", rf"{{ kind: KIND_GPU count: \1 profile: [ {listed} ] }}", text)

@@ -1,19 +1,16 @@
-"""Reads and checks a folder of TensorRT engines against the artifact that is to be served with them.
-
-Letters: B batch, H W canvas, Hi Wi level i.
-"""
+"""Reads and checks a folder of TensorRT engines against the artifact that is to be served with them."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 import re
 from pathlib import Path
 from typing import Any
 
 from maskline_serve.errors import EnginesError
 from maskline_serve.repository.artifact import LOW, Artifact, Tensor, tensor
+from maskline_serve.repository.canvas_sizes import request_canvases, tensor_bytes
 from maskline_serve.repository.description import Description, checked_file, plain, sha256
 
 ENGINES = Description(
@@ -26,9 +23,6 @@ ENGINES = Description(
 )
 PLUGIN_LIBRARY, TRITON_SHIM = "libmaskline_trt.so", "libmaskline_triton.so"
 _FEATURE = re.compile(r"[pc]\d")  # p2 to p5, or the one level of a network without a pyramid
-_BYTES = {"UINT8": 1, "INT32": 4, "FP32": 4, "FP16": 2, "BF16": 2}
-
-Canvas = tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +92,9 @@ def _build(folder: Path, data: dict[str, Any], artifact: Artifact) -> Engines:
         plugins=_plugins(folder, data),
         num_profiles=len(profiles),
         max_batch=max_batch,
-        pool_bytes=max(max_batch * sum(_bytes(item, canvas) for item in tensors.values()) for _, canvas in profiles),
+        pool_bytes=max(
+            max_batch * sum(tensor_bytes(item, canvas) for item in tensors.values()) for _, canvas in profiles
+        ),
     )
 
 
@@ -124,7 +120,7 @@ def _check_profiles(profiles: list[tuple[tuple[int, ...], tuple[int, ...]]], art
             "cpu, or replace canvas_multiple by canvases in the checkpoint's model.json and export it again"
         )
     built = {canvas for _, canvas in profiles}
-    if missing := [canvas for canvas in _request_canvases(artifact.preprocessing.canvases) if canvas not in built]:
+    if missing := [canvas for canvas in request_canvases(artifact.preprocessing.canvases) if canvas not in built]:
         height, width = missing[0]
         raise ValueError(
             f"no profile for the canvas {height}x{width}, which a request can get; leave --profile out or add "
@@ -132,21 +128,6 @@ def _check_profiles(profiles: list[tuple[tuple[int, ...], tuple[int, ...]]], art
         )
     if lowest := [batches for batches, _ in profiles if batches[0] > 1]:
         raise ValueError(f"got a profile with batches of {lowest[0][0]} and more, expected 1: requests come alone too")
-
-
-def _request_canvases(canvases: tuple[Canvas, ...]) -> list[Canvas]:
-    """Those of the artifact, and the element-wise maxima of several that none of them holds."""
-    joints = list(dict.fromkeys(canvases))
-    for first in joints:  # grows while it is walked, up to all products of heights and widths
-        for second in list(joints):
-            joint = (max(first[0], second[0]), max(first[1], second[1]))
-            if joint not in joints:
-                joints.append(joint)
-    return [
-        joint
-        for joint in joints
-        if joint in canvases or not any(height >= joint[0] and width >= joint[1] for height, width in canvases)
-    ]
 
 
 def _plugins(folder: Path, data: dict[str, Any]) -> dict[str, Path]:
@@ -161,17 +142,3 @@ def _plugins(folder: Path, data: dict[str, Any]) -> dict[str, Path]:
             "build both libraries with `make plugins`"
         )
     return found
-
-
-def _bytes(item: Tensor, canvas: Canvas) -> int:
-    """Size of one image's share of a tensor."""
-    return _BYTES[item.dtype] * math.prod(_side(side, canvas) for side in item.shape[1:])
-
-
-def _side(side: int | str, canvas: Canvas) -> int:
-    """The number behind a symbol: H or W of the canvas, or, with a level's number at its end, of that level."""
-    if isinstance(side, int):
-        return side
-    level = re.search(r"\d$", side)
-    stride = 1 << int(level.group() if level else 0)
-    return -(-canvas[0 if side.startswith("H") else 1] // stride)

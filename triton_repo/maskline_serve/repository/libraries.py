@@ -40,7 +40,11 @@ STUBS = (
 
 def slower(repository: Repository) -> list[str]:
     """What the repository lacks of the libraries costs: a line each."""
-    wanted = {HOST_PLACE: NUMPY} | ({} if repository.engines else {CUSTOM_OPS_PLACE: BODIES, BACKEND_PLACE: STUBS})
+    wanted = {HOST_PLACE: NUMPY}
+    if not repository.engines:
+        wanted[CUSTOM_OPS_PLACE] = BODIES
+    if not repository.engines and not repository.gpu:
+        wanted[BACKEND_PLACE] = STUBS
     return [text for place, text in wanted.items() if place not in repository.files]
 
 
@@ -66,13 +70,18 @@ def write_host_library(folder: Path, resize_filter: str) -> None:
         shutil.copyfile(library, target / _LIBRARY)
 
 
-def write_backend_libraries(folder: Path) -> None:
+def write_backend_libraries(folder: Path, on_gpu: bool) -> None:
     """Copy custom ops and backend, if they are there, into a repository that is being written and has its backends.
+
+    On a GPU the backend in Python runs, which hands tensors on where they lie on the card: the library computes on the
+    CPU alone.
 
     Raises:
         RepositoryError: as `write_host_library`.
     """
-    places = {CUSTOM_OPS_PLACE: maskline_host.custom_ops_path, BACKEND_PLACE: maskline_host.backend_path}
+    places = {CUSTOM_OPS_PLACE: maskline_host.custom_ops_path}
+    if not on_gpu:
+        places[BACKEND_PLACE] = maskline_host.backend_path
     for place, look in places.items():
         library = _found(look)
         if library is not None:

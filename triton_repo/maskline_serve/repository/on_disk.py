@@ -48,6 +48,8 @@ class Repository:
         mask_side: M; None for a model without masks.
         keypoints: names of the J keypoints; none for a model without them.
         engines: `tensorrt`, `compute_capability` and `precision` that the engines need; empty for other targets.
+        gpu: of the target onnxruntime-gpu the numbers of its `cards`, and `pool_bytes`, what a server reserves on each
+            for tensors between the steps; empty for other targets.
         files: path inside the repository, with slashes -> sha256, for every file but repository.json.
     """
 
@@ -60,6 +62,7 @@ class Repository:
     mask_side: int | None
     keypoints: tuple[str, ...]
     engines: dict[str, str]
+    gpu: dict[str, Any]
     files: dict[str, str]
 
     @property
@@ -113,7 +116,7 @@ class Repository:
 def _build(folder: Path, data: dict[str, Any]) -> Repository:
     """A Repository of JSON data, with its keys checked."""
     del data["format"]
-    data = {"keypoints": [], **data}  # of repositories that were assembled before keypoints were served
+    data = {"keypoints": [], "gpu": {}, **data}  # of repositories that were assembled before either was served
     expected = {field.name for field in dataclasses.fields(Repository)} - {"folder"}
     if set(data) != expected:
         wrong = ", ".join(sorted(set(data) ^ expected))

@@ -121,6 +121,12 @@ def command(program: Path, backends: Path, models: Path, more: Sequence[str], dr
     ]
 
 
+def pools(repository: Repository | None) -> list[str]:
+    """Flags for memory on each card for tensors between the steps, which overflow to the host from the usual 64 MiB."""
+    gpu = repository.gpu if repository is not None else {}
+    return [f"--cuda-memory-pool-byte-size={card}:{gpu['pool_bytes']}" for card in gpu.get("cards", ())]
+
+
 def plain_path(models: Path, folder: Path) -> Path:
     """A path of the models folder that a shell reads as one word: the folder itself, or a link to it in `folder`.
 
@@ -201,7 +207,7 @@ class ServerProcess:
         program, backends = find_server.prepare(installation, repository.backends if repository else None, folder)
         supervisor = [sys.executable, "-I", "-S", str(Path(__file__).with_name("supervise.py"))]
         models = _no_models(folder) if repository is None else plain_path(repository.models, folder)
-        more = in_process.flags(backends, models)
+        more = in_process.flags(backends, models) + pools(repository)
         own = [str(folder), f"{folder.name}_", str(os.getpid()), str(self._drain_s + DRAIN_MARGIN_SECONDS), "--"]
         return subprocess.Popen(
             supervisor + own + command(program, backends, models, (*services, *more), self._drain_s),

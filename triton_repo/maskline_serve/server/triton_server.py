@@ -11,7 +11,7 @@ from tritonclient import grpc as triton
 
 from maskline_serve.errors import ModelNotLoadedError, PortTakenError, ServerFailedError
 from maskline_serve.repository.on_disk import Repository
-from maskline_serve.server import canary, find_server
+from maskline_serve.server import canary, find_server, gpu
 from maskline_serve.server.logs import tail
 from maskline_serve.server.process import Ports, ServerProcess, claim_open_files, listening
 
@@ -71,9 +71,11 @@ class TritonServer:
         Raises:
             RepositoryError: not an assembled repository.
             ServerNotFoundError: no usable server on this machine.
+            GpuNotFoundError: the repository is for a GPU, and this machine lacks something for it.
         """
         self.repository = Repository.load(repository)
         self.installation = find_server.find()
+        gpu.check(self.repository, self.installation)
         self._host, self._asked = host, (grpc_port, http_port, metrics_port)
         self._timeout_s, self._drain_s, self._show, self._verbose = timeout_s, drain_s, show, verbose
         self._process: ServerProcess | None = None

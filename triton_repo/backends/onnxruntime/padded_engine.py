@@ -1,0 +1,143 @@
+"""Runs requests in batches of a few sizes only, where the sessions compute; the same on a CPU and on a GPU.
+
+A GPU's convolutions are planned anew for each shape, so a batch is filled up to the next size that was warmed up. Its
+first image fills it up: one that just failed, whose rows may still lie there, must not make others fail.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import onnxruntime as ort
+from device_memory import Block, Memory
+from device_tensors import Tensor
+from onnx_session import groups_of_equal_shape
+
+Feed = Mapping[str, Tensor]  # one request's inputs
+Dims = Mapping[str, Sequence[int]]  # input -> dims for one image
+_DTYPES = {
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(float16)": np.float16,
+    "tensor(float)": np.float32,
+}
+
+
+class PaddedEngine:
+    """A model's sessions and the memory of their inputs and outputs; for one thread."""
+
+    def __init__(self, sessions: Mapping[int, ort.InferenceSession], outputs: Sequence[str], memory: Memory) -> None:
+        """Take over loaded sessions.
+
+        Args:
+            sessions: the batch sizes that are run, ascending, and the session for each: one for all, or one each.
+            outputs: which outputs, in the order wanted.
+            memory: where the sessions compute.
+        """
+        self._sessions, self._memory, self._outputs = dict(sessions), memory, list(outputs)
+        first = next(iter(self._sessions.values()))
+        found = (*first.get_inputs(), *first.get_outputs())
+        self._dtypes = {value.name: np.dtype(_DTYPES[value.type]) for value in found if value.type in _DTYPES}
+        self._inputs = [value.name for value in first.get_inputs()]
+        self._blocks: dict[str, Block] = {}
+
+    def warm_up(self, canvases: Sequence[Dims], say: Callable[[str], None] = lambda line: None) -> None:
+        """Run every size on every canvas, so that no request pays for the first time.
+
+        Args:
+            canvases: for each canvas the dims of all inputs.
+            say: called with one line about it.
+
+        Raises:
+            ValueError: a run failed; the text says which.
+        """
+        start = time.perf_counter()
+        for dims in canvases:
+            for size in reversed(self._sessions):  # the largest first: memory is taken once
+                try:
+                    self._run(size, {name: self._room(name, (size, *map(int, dims[name]))) for name in self._inputs})
+                except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception
+                    raise ValueError(f"warm-up: a batch of {size} of {dict(dims)}: {error}") from error
+        seconds = time.perf_counter() - start
+        sizes = ", ".join(map(str, self._sessions))
+        say(f"warmed up {len(canvases)} canvases in batches of {sizes} on {self._memory.device}: {seconds:.1f} s")
+
+    def run(self, feeds: Sequence[Feed]) -> list[list[Tensor] | Exception]:
+        """Run several requests, those of equal shape together.
+
+        Returns:
+            For each request its outputs, or the exception of its run. When a joint run fails, each of its requests is
+            run by itself, so that only the culprit fails.
+        """
+        answers: list[list[Tensor] | Exception] = [[] for _ in feeds]
+        for group in groups_of_equal_shape(feeds):
+            for index, answer in zip(group, self._run_group([feeds[i] for i in group]), strict=True):
+                answers[index] = answer
+        return answers
+
+    def _run_group(self, feeds: Sequence[Feed]) -> list[list[Tensor] | Exception]:
+        """One joint run, split again."""
+        counts = [next(iter(feed.values())).shape[0] for feed in feeds]
+        try:
+            found = self._run_padded(feeds, counts)
+        except Exception as error:  # as above
+            if len(feeds) == 1:
+                return [error]
+            return [answer for feed in feeds for answer in self._run_group([feed])]
+        ends = np.cumsum(counts).tolist()
+        return [[tensor.rows(end - count, end) for tensor in found] for count, end in zip(counts, ends, strict=True)]
+
+    def _run_padded(self, feeds: Sequence[Feed], counts: Sequence[int]) -> list[Tensor]:
+        """The outputs of all feeds, one after the other, and of the rows that fill the batch up."""
+        total = sum(counts)
+        size = next((size for size in self._sessions if size >= total), None)
+        if size is None:
+            raise ValueError(f"got {total} images in one batch, expected at most {max(self._sessions)}")
+        given = {name: self._joint(name, [feed[name] for feed in feeds], size) for name in self._inputs}
+        self._memory.wait()
+        return self._run(size, given)
+
+    def _joint(self, name: str, parts: Sequence[Tensor], size: int) -> Tensor:
+        """An input of the whole batch: the request's own tensor where it will do, else a copy of all."""
+        first = parts[0]
+        if first.dtype != self._dtypes[name]:
+            raise ValueError(f"input {name}: got {first.dtype}, expected {self._dtypes[name]}")
+        if len(parts) == 1 and first.shape[0] == size and first.card == self._memory.card:
+            return first
+        room = self._room(name, (size, *first.shape[1:]))
+        filling = [first.rows(0, 1)] * (size - sum(part.shape[0] for part in parts))
+        at = 0
+        for part in (*parts, *filling):
+            self._memory.put(self._blocks[name], at, part)
+            at += part.size_bytes
+        return room
+
+    def _room(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """The memory of an input, taken anew where it is too small."""
+        room = Tensor(0, shape, self._dtypes[name], self._memory.card, None)
+        block = self._blocks.get(name)
+        if block is None or block.size_bytes < room.size_bytes:
+            self._blocks.pop(name, None)  # before the larger one is taken
+            block = self._blocks[name] = self._memory.allocate(room.size_bytes)
+        return dataclasses.replace(room, address=block.address, owner=block)
+
+    def _run(self, size: int, given: Mapping[str, Tensor]) -> list[Tensor]:
+        """One run; the outputs are there when it returns, in memory of ONNX Runtime's own."""
+        device, card = self._memory.device, max(self._memory.card, 0)
+        binding = self._sessions[size].io_binding()
+        for name, tensor in given.items():
+            binding.bind_input(name, device, card, tensor.dtype, list(tensor.shape), tensor.address)
+        for name in self._outputs:
+            binding.bind_output(name, device, card)
+        self._sessions[size].run_with_iobinding(binding)
+        binding.synchronize_outputs()
+        values = dict(zip(self._outputs, binding.get_outputs(), strict=True))
+        return [
+            Tensor(value.data_ptr(), tuple(value.shape()), self._dtypes[name], self._memory.card, value)
+            for name, value in values.items()
+        ]

@@ -1,0 +1,77 @@
+"""What goes wrong with the target onnxruntime-gpu, as rows for `maskline-serve doctor`: see installed.py."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from maskline_serve.errors import ServerNotFoundError
+from maskline_serve.installed import Row
+from maskline_serve.repository import config
+from maskline_serve.repository.canvas_sizes import BYTES
+from maskline_serve.repository.on_disk import STAGES, Repository
+from maskline_serve.server import find_server, gpu
+
+# Options of the CUDA provider that Triton's C++ backend sets itself, whatever the accelerator's parameters say.
+OVERWRITTEN = ("arena_extend_strategy", "cudnn_conv_algo_search", "do_copy_in_default_stream", "gpu_mem_limit")
+_MIB = 2**20
+
+
+def rows(repository: Repository, configs: dict[str, Any]) -> list[Row]:
+    """The cards, ONNX Runtime for them, the memory between the steps, and options that would be lost."""
+    stages = {name: parsed for name, parsed in configs.items() if name in STAGES}
+    return [*_machine(repository), _pool(repository, stages), *_options(stages)]
+
+
+def _machine(repository: Repository) -> Iterator[Row]:
+    wanted = gpu.cards_wanted(repository)
+    if not wanted:
+        yield "GPU", "warning", "no stage asks for one: got KIND_CPU in their config.pbtxt, expected KIND_GPU"
+        return
+    problem = gpu.cards_problem(wanted)
+    yield "GPU", "error" if problem else "ok", problem or ", ".join(f"GPU {card}" for card in sorted(wanted))
+    try:
+        problem = gpu.library_problem(find_server.find())
+    except ServerNotFoundError:
+        return  # said elsewhere
+    yield "CUDA provider", "error" if problem else "ok", problem or "loads, with CUDA and cuDNN"
+
+
+def _pool(repository: Repository, stages: dict[str, Any]) -> Row:
+    """Whether the largest batch fits into what the server reserves on each card."""
+    got, needed = int(repository.gpu["pool_bytes"]), largest_batch_bytes(stages)
+    sizes = f"{got / _MIB:.0f} MiB for tensors between the steps, the largest batch has {needed / _MIB:.0f}"
+    if needed <= got:
+        return "CUDA pool", "ok", sizes
+    return (
+        "CUDA pool",
+        "warning",
+        f"{sizes}: what does not fit goes through the host, silently; assemble again, with fewer or smaller canvases",
+    )
+
+
+def largest_batch_bytes(stages: dict[str, Any]) -> int:
+    """What the stages hand on of the largest batch on the largest canvas, by their configs as they are now."""
+    sums: dict[int, dict[str, int]] = {}
+    for parsed in stages.values():
+        dtypes = {tensor.name: config.dtype(tensor) for tensor in parsed.input}
+        for canvas, dims in enumerate(json.loads(parsed.parameters["warm_up"].string_value or "[]")):
+            for name, sides in dims.items():
+                size = BYTES[dtypes[name]] * math.prod(sides) * parsed.max_batch_size
+                sums.setdefault(canvas, {})[name] = size
+    return max((sum(sizes.values()) for sizes in sums.values()), default=0)
+
+
+def _options(stages: dict[str, Any]) -> Iterator[Row]:
+    """Options in a place where Triton's C++ backend overwrites them."""
+    for name, parsed in stages.items():
+        for accelerator in parsed.optimization.execution_accelerators.gpu_execution_accelerator:
+            for key in sorted(set(OVERWRITTEN) & set(accelerator.parameters)):
+                yield (
+                    name,
+                    "warning",
+                    f"{key} stands in gpu_execution_accelerator, where Triton's backend overwrites it, expected it "
+                    f'among the parameters of the model: parameters {{ key: "{key}" ... }}',
+                )

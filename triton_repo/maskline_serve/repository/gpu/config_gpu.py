@@ -1,0 +1,56 @@
+"""What the target onnxruntime-gpu changes in the text of a stage's config.pbtxt: cards, types, the provider's options.
+
+As in config.py, the text is edited in place and then parsed and compared with what was meant. The same file serves with
+Triton's own C++ backend, which leaves aside the parameters that ours alone knows.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tritonclient.grpc import model_config_pb2
+
+from maskline_serve.repository import config
+from maskline_serve.repository.artifact import Stage
+from maskline_serve.repository.gpu.serving import BATCH_SIZES, GpuServing
+
+_PROBLEM = "cannot change this text for a GPU; write it in the usual form"
+# Options of the CUDA provider. prefer_nhwc: float16 convolutions are faster so. TF32 keeps 10 bits of a factor.
+PROVIDER_OPTIONS = {"prefer_nhwc": "1", "use_tf32": "0"}
+_PARAMETERS = {
+    # The work is the card's: a session's own threads would only wait.
+    "intra_op_thread_count": "1",
+    # HEURISTIC: EXHAUSTIVE, the default, tries every algorithm for up to a second at each new shape. The C++ backend
+    # overwrites this one where it stands among the provider's options.
+    "cudnn_conv_algo_search": "1",
+    # Else the Python backend copies what lies on the card to the host, and hands that over.
+    "FORCE_CPU_ONLY_INPUT_TENSORS": "no",
+    "batch_sizes": ",".join(map(str, BATCH_SIZES)),
+    "sessions": "shared",
+}
+
+
+def with_gpu(text: str, serving: GpuServing, stage: Stage, where: str) -> str:
+    """The text of a stage's config for ONNX Runtime on a GPU.
+
+    Raises:
+        RepositoryError: the text cannot be changed in place.
+    """
+    text = config.with_dtypes(text, serving.dtypes, where)
+    meant = config.parse(text, where)
+    for group in meant.instance_group:
+        group.kind = model_config_pb2.ModelInstanceGroup.Kind.KIND_GPU
+        group.gpus[:] = serving.cards
+    accelerator = meant.optimization.execution_accelerators.gpu_execution_accelerator.add(name="cuda")
+    accelerator.parameters.update(PROVIDER_OPTIONS)
+    cards = ", ".join(map(str, serving.cards))
+    text = re.sub(r"\{ kind: KIND_CPU count: (\d+) \}", rf"{{ kind: KIND_GPU count: \1 gpus: [ {cards} ] }}", text)
+    options = " ".join(f'parameters {{ key: "{key}" value: "{value}" }}' for key, value in PROVIDER_OPTIONS.items())
+    text = (
+        f"{text.rstrip()}\n# Of ONNX Runtime's CUDA provider.\noptimization {{ execution_accelerators {{ "
+        f'gpu_execution_accelerator [ {{ name: "cuda" {options} }} ] }} }}\n'
+    )
+    text = config.checked(text, meant, where, _PROBLEM)
+    for key, value in {**_PARAMETERS, "warm_up": serving.warm_up(stage)}.items():
+        text = config.with_parameter(text, key, value, where)
+    return text

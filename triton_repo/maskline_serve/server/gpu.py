@@ -1,0 +1,96 @@
+"""Whether a machine has what a repository for a GPU needs: the cards, and ONNX Runtime with what its provider loads.
+
+Without this a server would start, and fail a minute later, a model at a time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+from maskline_serve.errors import GpuNotFoundError
+from maskline_serve.repository import config
+from maskline_serve.repository.on_disk import STAGES, Repository
+from maskline_serve.server import in_process
+from maskline_serve.server.find_server import Installation
+
+_DRIVER = "libcuda.so.1"
+_PROVIDER = "libonnxruntime_providers_cuda.so"
+_INSTALL = "`pip uninstall onnxruntime`, then `pip install 'maskline[gpu]'`"
+# As ONNX Runtime loads it: the libraries out of CUDA's packages, then what both providers share, then the provider.
+_TRY = """
+import ctypes, sys, onnxruntime
+onnxruntime.preload_dlls()
+ctypes.CDLL(sys.argv[1].replace("_cuda.so", "_shared.so"), ctypes.RTLD_GLOBAL)
+ctypes.CDLL(sys.argv[1], ctypes.RTLD_GLOBAL)
+"""
+_TRY_SECONDS = 120.0
+
+
+def cards_wanted(repository: Repository) -> set[int]:
+    """Numbers of the cards that the stages ask for; none where they run on the CPU."""
+    found: set[int] = set()
+    for path in sorted(repository.models.glob("*/config.pbtxt")):
+        if path.parent.name in STAGES:
+            parsed = config.parse(path.read_text(encoding="utf-8"), path)
+            groups = [group for group in parsed.instance_group if group.Kind.Name(group.kind) == "KIND_GPU"]
+            found |= {card for group in groups for card in group.gpus or (0,)}
+    return found
+
+
+def check(repository: Repository, installation: Installation) -> None:
+    """Look for what the repository needs of a GPU, if it needs one.
+
+    Raises:
+        GpuNotFoundError: something is not there; the text says what.
+    """
+    wanted = cards_wanted(repository)
+    if not wanted:
+        return
+    for problem in (cards_problem(wanted), library_problem(installation)):
+        if problem is not None:
+            raise GpuNotFoundError(f"{repository.folder}: target {repository.target}: {problem}")
+
+
+def cards_problem(wanted: set[int]) -> str | None:
+    """Why the cards are not there, or None."""
+    instead = "assemble for them by --gpus, or for the target cpu"
+    expected = f"expected {', '.join(f'GPU {card}' for card in sorted(wanted))}"
+    try:
+        driver = ctypes.CDLL(_DRIVER)
+    except OSError:
+        return f"got no NVIDIA driver ({_DRIVER}), {expected}; go to a machine with one, or {instead}"
+    count = ctypes.c_int()
+    status = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
+    if status != 0 or count.value <= max(wanted):
+        said = f"the driver answers with status {status}" if status else f"got {count.value} of them"
+        return f"{said}, {expected}; `nvidia-smi` lists them, CUDA_VISIBLE_DEVICES hides some; {instead}"
+    return None
+
+
+def library_problem(installation: Installation) -> str | None:
+    """Why ONNX Runtime cannot use a GPU in the Python that runs the stages, or None.
+
+    A server with an `onnxruntime` backend of its own, as the official container's, has its own ONNX Runtime.
+    """
+    if installation.backends is not None and (installation.backends / in_process.BACKEND).is_dir():
+        return None
+    spec = importlib.util.find_spec("onnxruntime")
+    places = (spec.submodule_search_locations if spec is not None else None) or []
+    provider = next((file for place in places if (file := Path(place, "capi", _PROVIDER)).is_file()), None)
+    if provider is None:
+        return f"got an ONNX Runtime without {_PROVIDER}, expected the package onnxruntime-gpu; {_INSTALL}"
+    done = subprocess.run(
+        [sys.executable, "-c", _TRY, str(provider)],
+        capture_output=True,
+        text=True,
+        timeout=_TRY_SECONDS,
+        check=False,
+    )
+    if done.returncode == 0:
+        return None
+    said = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+    return f"{_PROVIDER} does not load ({said}), expected CUDA and cuDNN beside it; {_INSTALL}"
