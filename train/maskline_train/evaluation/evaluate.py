@@ -251,7 +251,7 @@ def keypoints_at_original_size(
     keypoints: npt.NDArray[np.float32], image_info: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
     """Keypoints [N, J, 3] (x, y, probability) of the canvas as continuous pixels of the original image."""
-    return keypoints * np.append(_enlargement(image_info), np.float32(1.0))
+    return keypoints * np.array([*_enlargement(image_info), 1], np.float32)
 
 
 def _enlargement(image_info: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -260,8 +260,8 @@ def _enlargement(image_info: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]
     Divided by `scale_x` and `scale_y`, two roundings would move a box by another last bit than theirs, and with it a
     pixel of one mask in a hundred.
     """
-    resized, original = image_info[1::-1], image_info[:3:-1]
-    return original / resized
+    factors: npt.NDArray[np.float32] = image_info[:3:-1] / image_info[1::-1]  # original / resized
+    return factors
 
 
 def _detect_all(

@@ -35,7 +35,7 @@ def keypoints_to_image(
     Returns:
         [D,J,3] float32 x, y, probability; px of the original image.
     """
-    return keypoints * np.append(_enlargement(image_info), np.float32(1))
+    return keypoints * np.array([*_enlargement(image_info), 1], np.float32)
 
 
 def _enlargement(image_info: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
