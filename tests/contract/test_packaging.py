@@ -100,7 +100,9 @@ def test_a_pure_wheel_holds_no_library_and_says_so(wheel: Path, tmp_path: Path) 
 def test_an_installed_wheel_can_assemble_a_repository(wheel: Path, tmp_path: Path) -> None:
     """The unpacked wheel finds every model, linked folders included, without the checkout."""
     zipfile.ZipFile(wheel).extractall(tmp_path)
-    code = "from maskline_serve.repository.assemble import deploy_files, sources; print(*sources(), deploy_files())"
+    code = """if True:
+        from maskline_serve.repository.assemble import Target, deploy_files, sources
+        print(*sources(), deploy_files(Target.TENSORRT), deploy_files(Target.ONNXRUNTIME_GPU))"""
     result = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": str(tmp_path), "PATH": ""},
@@ -109,7 +111,7 @@ def test_an_installed_wheel_can_assemble_a_repository(wheel: Path, tmp_path: Pat
         text=True,
         check=True,
     )
-    models, backends, deploy = map(Path, result.stdout.split())
+    models, backends, *deploys = map(Path, result.stdout.split())
     assert models.is_relative_to(tmp_path)
     relative = {path.relative_to(ROOT / "triton_repo" / "models") for path in served_files("models")}
     assert {path.relative_to(models) for path in models.rglob("*") if path.is_file()} == relative
@@ -117,8 +119,9 @@ def test_an_installed_wheel_can_assemble_a_repository(wheel: Path, tmp_path: Pat
     assert {path.name for path in (backends / "onnxruntime").iterdir()} == written
     assert {"model.py", "external_data.py"} <= written
     assert "def refuse_external_data" in (backends / "onnxruntime" / "external_data.py").read_text(encoding="utf-8")
-    assert deploy.is_relative_to(tmp_path)
-    assert sorted(path.name for path in deploy.iterdir()) == ["Containerfile", "launch.sh"]
+    for deploy in deploys:
+        assert deploy.is_relative_to(tmp_path)
+        assert sorted(path.name for path in deploy.iterdir()) == ["Containerfile", "launch.sh"]
 
 
 def served_files(folder: str) -> list[Path]:

@@ -56,7 +56,7 @@ def assemble(
     """Write a Triton model repository of an artifact.
 
     The target `onnxruntime-gpu` takes a float16 or float32 artifact with dense bodies. The target `tensorrt` adds the
-    plugin libraries, a launch file and a container build file.
+    plugin libraries. Both add a launch file and a container build file.
 
     Example: `maskline-serve assemble out/artifact out/repository --target cpu`
     """
@@ -78,6 +78,11 @@ def assemble(
             f"next: {repository}/launch.sh in Triton's container; {repository}/Containerfile makes one", soft_wrap=True
         )
     else:
+        if made.gpu:
+            cards = ", ".join(f"GPU {card}" for card in made.gpu["cards"])
+            out.print(
+                f"needs: {cards}; `maskline[gpu]`, or Triton's container ({repository}/Containerfile)", soft_wrap=True
+            )
         out.print(f"next: maskline-serve run {repository}", soft_wrap=True)
 
 

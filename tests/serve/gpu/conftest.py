@@ -50,10 +50,10 @@ def on_the_cpu(artifact: Path, folder: Path, sessions: str = "shared") -> Path:
     """A repository of the target onnxruntime-gpu that runs without one: KIND_CPU in the place of KIND_GPU."""
     assemble(artifact, folder, Target.ONNXRUNTIME_GPU)
     changed = 0
-    for path in folder.glob("models/*/config.pbtxt"):
+    for path in folder.glob("models/**/*.pbtxt"):
         text = path.read_text(encoding="utf-8")
         new = re.sub(r"\{ kind: KIND_GPU count: 1 gpus: \[ 0 \] \}", "{ kind: KIND_CPU count: 1 }", text)
         changed += new != text
         path.write_text(new.replace('string_value: "shared"', f'string_value: "{sessions}"'), encoding="utf-8")
-    assert changed == len(list(artifact.glob("*.onnx")))
+    assert changed == 2 * len(list(artifact.glob("*.onnx")))
     return folder

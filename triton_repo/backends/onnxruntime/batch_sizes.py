@@ -2,7 +2,7 @@
 
 One session for all sizes, and HEURISTIC as the search for algorithms: Triton's own C++ backend can do no other, and
 weights are on the card once. A session each (`sessions: each`) keeps the plan of every size where ONNX Runtime keeps
-that of a convolution's last shape alone. Which is faster, `python -m maskline_bench.alternating --device cuda` says.
+that of a convolution's last shape alone. Which is faster, `python -m maskline_bench.engines.alternating` says.
 """
 
 from __future__ import annotations

@@ -13,12 +13,9 @@ from typing import Any
 
 import batch_sizes
 import triton_python_backend_utils as pb_utils
-from device_memory import CudaMemory, HostMemory, Memory
 from device_tensors import from_dlpack, of_array
-from onnx_session import load, on_gpu, on_the_cpu, run_joined
-from padded_engine import PaddedEngine
-
-WARM_UP = "warm_up"  # the parameter with the dims of all inputs on each canvas, a JSON list
+from onnx_session import load, run_joined
+from padded_engine import load_engine
 
 
 class TritonPythonModel:
@@ -60,18 +57,13 @@ class TritonPythonModel:
         """Runs batches of the sizes that the config has, where the sessions compute; None where it has none."""
         if not batch_sizes.sizes(config):
             return None
-        sessions = batch_sizes.sessions(config, lambda: load(file, config, self._say, card))
-        if on_gpu(config) and (left := on_the_cpu(next(iter(sessions.values())))):
-            self._say(left)
-        memory: Memory = CudaMemory(card) if on_gpu(config) else HostMemory()
-        engine = PaddedEngine(sessions, self._outputs, memory)
-        engine.warm_up(_canvases(config), self._say)
+        engine = load_engine(file, config, card, self._say)
 
         def run(requests: list[Any]) -> list[Any]:
             feeds = [{name: _taken(request, name) for name in self._inputs} for request in requests]
             answers = engine.run(feeds)
             return [
-                self._response(answer, lambda name, tensor: memory.hand_over(name, tensor, pb_utils))
+                self._response(answer, lambda name, tensor: engine.memory.hand_over(name, tensor, pb_utils))
                 for answer in answers
             ]
 
@@ -86,18 +78,6 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse(
             [handed(name, value) for name, value in zip(self._outputs, answer, strict=True)]
         )
-
-
-def _canvases(config: dict[str, Any]) -> list[dict[str, list[int]]]:
-    """What the parameter `warm_up` says; ValueError where it is no such list."""
-    text = config.get("parameters", {}).get(WARM_UP, {}).get("string_value", "")
-    try:
-        return [{name: [int(side) for side in dims] for name, dims in each.items()} for each in json.loads(text)]
-    except (ValueError, TypeError, AttributeError):
-        raise ValueError(
-            f"config.pbtxt: parameter {WARM_UP}: got {text[:100]!r}, expected the dims of each input on each canvas, "
-            "as `maskline-serve assemble` writes them"
-        ) from None
 
 
 def _taken(request: Any, name: str) -> Any:

@@ -19,6 +19,7 @@ from maskline_serve.repository.config_tensorrt import with_max_batch, with_tenso
 from maskline_serve.repository.description import sha256
 from maskline_serve.repository.engines import Engines
 from maskline_serve.repository.engines import read as read_engines
+from maskline_serve.repository.gpu import official
 from maskline_serve.repository.gpu import serving as gpu_serving
 from maskline_serve.repository.gpu.config_gpu import with_gpu
 from maskline_serve.repository.gpu.serving import GpuServing
@@ -61,14 +62,14 @@ def sources() -> tuple[Path, Path]:
     raise RepositoryError(f"no models and backends in or beside {package}; reinstall maskline")
 
 
-def deploy_files() -> Path:
-    """The folder of what a TensorRT repository is served with: inside the wheel, or in a checkout.
+def deploy_files(target: Target) -> Path:
+    """The folder of what a target's repository is served with in a container: inside the wheel, or in a checkout.
 
     Raises:
         RepositoryError: it is not there.
     """
     models, _ = sources()
-    folder = models.parent / "deploy" / "tensorrt"
+    folder = models.parent / "deploy" / target.value
     if not folder.is_dir():
         raise RepositoryError(f"no folder {folder}; reinstall maskline")
     return folder
@@ -164,6 +165,9 @@ def _write(artifact: Artifact, engines: Engines | None, gpu: GpuServing | None, 
     for path in sorted((folder / "models").glob("*/config.pbtxt")):
         text = _configured(path.read_text(encoding="utf-8"), path.parent.name, cut, artifact, engines, gpu)
         path.write_text(text, encoding="utf-8")
+    pool = 0 if gpu is None else _pool(gpu.batch_bytes, gpu_serving.POOL_BATCHES)
+    if gpu is not None:
+        official.write(folder, gpu, artifact.stages, pool, deploy_files(Target.ONNXRUNTIME_GPU))
     for ensemble in ENSEMBLES:
         version = folder / "models" / ensemble / "1"  # Triton wants a version folder, if an empty one
         version.mkdir(exist_ok=True)
@@ -189,9 +193,7 @@ def _write(artifact: Artifact, engines: Engines | None, gpu: GpuServing | None, 
             "compute_capability": engines.compute_capability,
             "precision": engines.precision,
         },
-        gpu={}
-        if gpu is None
-        else {"cards": list(gpu.cards), "pool_bytes": _pool(gpu.batch_bytes, gpu_serving.POOL_BATCHES)},
+        gpu={} if gpu is None else {"cards": list(gpu.cards), "pool_bytes": pool},
         files={path.relative_to(folder).as_posix(): sha256(path) for path in files_in(folder)},
     )
     (folder / FILE).write_text(repository.to_json(), encoding="utf-8")
@@ -216,7 +218,7 @@ def _write_serving(engines: Engines, folder: Path) -> None:
         for name, path in engines.plugins.items():
             shutil.copyfile(path, folder / "plugins" / name)
     shutil.copyfile(Path(check_engines.__file__), folder / "check_engines.py")
-    deploy = deploy_files()
+    deploy = deploy_files(Target.TENSORRT)
     shutil.copyfile(deploy / "Containerfile", folder / "Containerfile")
     pool = str(_pool(engines.pool_bytes, POOL_BATCHES))
     text = (deploy / "launch.sh").read_text(encoding="utf-8").replace("@POOL_BYTES@", pool)
