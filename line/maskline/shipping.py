@@ -10,6 +10,7 @@ from pathlib import Path
 
 from maskline_export.onnx_stages.to_onnx import export_checkpoint
 from maskline_export.verify.command import run as verify
+from maskline_export.verify.lines.choose import Asked
 from maskline_serve.repository.assemble import assemble, replaceable
 from maskline_train.checkpoint import SPEC_FILE, save_model
 from maskline_train.convert.file import import_file
@@ -72,7 +73,7 @@ def ship(shipment: Shipment, say: Say, progress: Say = lambda _: None) -> None:
         export_checkpoint(checkpoint, artifact, report=progress)
         say("export: backbone, proposal and heads as ONNX, checked and run once")
         progress("verify: PyTorch against ONNX Runtime, stage by stage")
-        verify(checkpoint, artifact, list(shipment.images), None, "", None)
+        verify(checkpoint, Asked([artifact]), shipment.images, None, "", None)
         assemble(artifact, shipment.repository, force=shipment.force)
         say(f"assemble: {shipment.repository}")
     if shipment.keep is not None:

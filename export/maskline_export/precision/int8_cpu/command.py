@@ -32,7 +32,7 @@ def run(
         ContractError: see `quantise_artifact`.
     """
     if data is not None:  # a wrong one is refused before minutes of calibration
-        from maskline_export.verify.command import ap_table, dataset_of, onnx_metrics
+        from maskline_export.verify.average_precision import ap_table, dataset_of, onnx_metrics
 
         dataset = dataset_of(data, split, load_artifact(artifact).spec)
     if json_path is not None:  # likewise
