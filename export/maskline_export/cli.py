@@ -194,29 +194,49 @@ def engine(
     results().print(_engine_summary(engines, out))
 
 
+class DeviceChoice(enum.StrEnum):
+    """What the command line offers for `--device`."""
+
+    cpu = "cpu"
+    cuda = "cuda"
+
+
 @app.command()
 def verify(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder the artifact was exported from.")],
-    artifact: Annotated[Path, typer.Argument(help="Artifact folder written by `maskline-export onnx`.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder: what PyTorch finds is the reference.")],
+    artifact: Annotated[
+        list[Path], typer.Argument(help="Artifact folders exported from it: fp32, typed, int8 for a CPU; a line each.")
+    ],
+    library: Annotated[
+        bool, typer.Option("--library/--no-library", help="Also each artifact with libmaskline_ort.so.")
+    ] = False,
+    device: Annotated[DeviceChoice, typer.Option(help="What ONNX Runtime computes on.")] = DeviceChoice.cpu,
+    engines: Annotated[
+        list[Path] | None, typer.Option(help="Also a folder of TensorRT engines built of an ARTIFACT; repeatable.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Also a running server, host:port, that serves an ARTIFACT.", metavar="HOST:PORT")
+    ] = None,
     images: Annotated[
         list[Path] | None, typer.Option(help="Image file or folder, repeatable; default: a ladder of sizes.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="COCO-format folder: also print AP of both sides on its images.")
+        Path | None, typer.Option(help="COCO-format folder: also print AP of all lines on its images.")
     ] = None,
     split: Annotated[str, typer.Option(help="Split of --data.")] = "val",
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the report to this file too.")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the reports to this file too.")] = None,
 ) -> None:
-    """Compare a checkpoint with its artifact, PyTorch against ONNX Runtime, stage by stage.
+    """Compare a checkpoint with what was made of it, stage by stage: artifacts, engines, a running server.
 
     Prints the largest and the 99th-percentile error of each stage and names the first one that deviates; then the exit
-    status is 1.
+    status is 1. Boxes whose fate hangs on less than a stage's own error are named as near-ties, and fail nothing.
 
-    [bold]Example:[/] maskline-export verify runs/digits/best artifacts/digits --images photos/
+    [bold]Example:[/] maskline-export verify runs/digits/best artifacts/digits artifacts/digits-int8
     """
     from maskline_export.verify.command import run
+    from maskline_export.verify.lines.choose import Asked
 
-    run(checkpoint, artifact, images or [], data, split, json_path)
+    run(checkpoint, Asked(artifact, library, device.value, engines or [], url), images or [], data, split, json_path)
 
 
 @app.command()

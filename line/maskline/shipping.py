@@ -13,6 +13,7 @@ import numpy as np
 from maskline_client import LocalDetector
 from maskline_export.onnx_stages.to_onnx import export_checkpoint
 from maskline_export.verify.command import run as verify
+from maskline_export.verify.lines.choose import Asked
 from maskline_serve.repository.assemble import assemble, replaceable
 from maskline_train.checkpoint import SPEC_FILE, save_model
 from maskline_train.convert.check.answers import Answer
@@ -82,7 +83,7 @@ def ship(shipment: Shipment, say: Say, progress: Say = lambda _: None) -> None:
         export_checkpoint(checkpoint, artifact, report=progress)
         say("export: backbone, proposal and heads as ONNX, checked and run once")
         progress("verify: PyTorch against ONNX Runtime, stage by stage")
-        verify(checkpoint, artifact, list(shipment.images), None, "", None)
+        verify(checkpoint, Asked([artifact]), shipment.images, None, "", None)
         if checked is not None:
             progress(f"check: {checked[1].name} against PyTorch and ONNX Runtime")
             with LocalDetector(artifact) as detector:

@@ -1,6 +1,7 @@
 """The import direction: train <- export; host (our libraries) <- export, serve; coco <- train, export, client.
 
-One room of the client, `local`, imports serve, whose models it runs without a server.
+One room of the client, `local`, imports serve, whose models it runs without a server; one of the exporter,
+`verify/lines/served`, imports the client, by which it asks a running server.
 
 coco (what COCO files say), command (how commands end) and host stand alone; the four packages with commands import
 command; `maskline`, the whole line, and the benchmarks import all and are imported by none; folder names are no import
@@ -39,6 +40,7 @@ PACKAGES = {
         "maskline_coco",
         "maskline_command",
     },
+    "export/maskline_export/verify/lines/served": {"maskline_export", "maskline_train", "maskline_client"},
     "triton_repo/maskline_serve": {"maskline_serve", "maskline_host", "maskline_command"},
     "client/maskline_client": {"maskline_client", "maskline_coco", "maskline_command"},
     "client/maskline_client/local": {"maskline_client", "maskline_serve"},

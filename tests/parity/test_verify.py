@@ -12,11 +12,13 @@ from maskline_export.cli import main
 from maskline_export.errors import ContractError, ParityError
 from maskline_export.manifest import Manifest, load_artifact
 from maskline_export.onnx_stages.to_onnx import export_checkpoint
-from maskline_export.precision.to_typed import type_artifact
 from maskline_export.verify.command import run
 from maskline_export.verify.compare import StageRow, pasted_error
+from maskline_export.verify.comparison import compare
 from maskline_export.verify.images import ladder_images
-from maskline_export.verify.stages_verifier import Verifier
+from maskline_export.verify.lines.choose import Asked
+from maskline_export.verify.lines.found import Picture
+from maskline_export.verify.lines.onnx_line import OnnxLine
 from maskline_train.checkpoint import load_model, save_model
 from maskline_train.evaluation.matching import match_boxes
 from onnx import numpy_helper
@@ -39,10 +41,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def first_deviation(checkpoint: Path, artifact: Path, manifest: Manifest | None = None) -> str | None:
     model = load_model(checkpoint)
-    verifier = Verifier(model, artifact, manifest or load_artifact(artifact))
-    _, image = next(ladder_images(96))
-    verifier.add(image)
-    return verifier.report().first_deviation
+    line = OnnxLine(artifact, manifest or load_artifact(artifact), threads=1)
+    name, pixels = next(ladder_images(96))
+    (report,) = compare(model, [line], [Picture.of(name, pixels, model.spec)])
+    return report.first_deviation
 
 
 def spoiled(artifact: Path, out: Path, stage: str, change: str, amount: float) -> Path:
@@ -60,7 +62,7 @@ def spoiled(artifact: Path, out: Path, stage: str, change: str, amount: float) -
 
 def test_every_stage_agrees_on_all_sizes(folders: tuple[Path, Path], tmp_path: Path) -> None:
     checkpoint, artifact = folders
-    run(checkpoint, artifact, [], None, "val", tmp_path / "parity.json")
+    run(checkpoint, Asked([artifact]), [], None, "val", tmp_path / "parity.json")
     report = json.loads((tmp_path / "parity.json").read_text())
     assert report["first_deviation"] is None
     assert report["detections"] > 100
@@ -113,13 +115,13 @@ def test_other_preprocessing_is_named(folders: tuple[Path, Path]) -> None:
 def test_other_weights_are_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
     save_model(tmp_path / "other", tiny_model(seed=1))
     with pytest.raises(ParityError, match="export"):
-        run(tmp_path / "other", folders[1], [], None, "val", None)
+        run(tmp_path / "other", Asked([folders[1]]), [], None, "val", None)
 
 
 def test_a_changed_file_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
     bad = spoiled(folders[1], tmp_path / "bad", "mask", "convs.0.weight", 0.1)
     with pytest.raises(ContractError, match=r"mask\.onnx: got sha256"):
-        run(folders[0], bad, [], None, "val", None)
+        run(folders[0], Asked([bad]), [], None, "val", None)
 
 
 def test_the_images_of_a_data_set_are_found_wherever_their_names_point(
@@ -134,16 +136,10 @@ def test_the_images_of_a_data_set_are_found_wherever_their_names_point(
         (data / "val" / image["file_name"]).rename(data / "val" / "city" / image["file_name"])
         image["file_name"] = f"city/{image['file_name']}"
     file.write_text(json.dumps(content))
-    run(*folders, [], data, "val", tmp_path / "parity.json")
+    run(folders[0], Asked([folders[1]]), [], data, "val", tmp_path / "parity.json")
     report = json.loads((tmp_path / "parity.json").read_text())
     assert report["image_names"][:3] == ["city/0001.png", "city/0002.png", "96x96"]
-    assert report["ap"].keys() == {"pytorch", "onnx"}
-
-
-def test_a_typed_artifact_is_refused_with_the_one_to_verify(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    type_artifact(folders[1], tmp_path / "fp16", "fp16", None)
-    with pytest.raises(ContractError, match=r"fp16: got precision fp16, expected fp32, .*verify the artifact that it"):
-        run(folders[0], tmp_path / "fp16", [], None, "val", None)
+    assert report["ap"].keys() == {"pytorch", "artifact: fp32, CPU, bodies"}
 
 
 @pytest.mark.parametrize(

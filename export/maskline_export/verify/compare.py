@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,8 @@ from maskline_train.evaluation.paste import Rle
 from pycocotools import mask as coco_mask
 
 Array = npt.NDArray[np.generic]
+
+LISTED_REASONS = 3  # of near-ties, in a row
 
 
 @dataclasses.dataclass
@@ -26,7 +29,10 @@ class StageRow:
         max_error: largest absolute difference.
         p99_error: largest 99th percentile of the absolute difference of an image.
         scale: largest absolute reference value.
-        matched: smallest share of matched rows of an image; 1 where rows are not matched.
+        matched: smallest share of matched rows of an image, near-ties left out; 1 where rows are not matched.
+        near_ties: rows that are left out: the reference's own decision hangs on less than the other side's error.
+        reasons: what some of those hang on, a line each.
+        compared: in how many images the stage could be seen.
     """
 
     stage: str
@@ -38,6 +44,9 @@ class StageRow:
     p99_error: float = 0.0
     scale: float = 0.0
     matched: float = 1.0
+    near_ties: int = 0
+    reasons: list[str] = dataclasses.field(default_factory=list)
+    compared: int = 0
 
     @property
     def limit(self) -> float:
@@ -51,6 +60,7 @@ class StageRow:
 
     def add(self, reference: Array, other: Array) -> None:
         """Compare two arrays of one image; shapes that differ count as infinite error."""
+        self.compared += 1
         if reference.shape != other.shape:
             self.max_error = self.p99_error = float("inf")
             return
@@ -62,9 +72,11 @@ class StageRow:
         self.p99_error = max(self.p99_error, float(np.percentile(error, 99)))
         self.scale = max(self.scale, float(np.abs(reference.astype(np.float64)).max()))
 
-    def add_match(self, share: float) -> None:
-        """Count the matched share of one image."""
+    def add_match(self, share: float, reasons: Sequence[str] = ()) -> None:
+        """Count the matched share of one image, and what its near-ties hang on, one each."""
         self.matched = min(self.matched, share)
+        self.near_ties += len(reasons)
+        self.reasons += reasons[: max(0, LISTED_REASONS - len(self.reasons))]
 
 
 def pasted_error(mask: Rle, least: Rle, most: Rle, found: Rle) -> float:

@@ -6,7 +6,7 @@ a size beyond the network's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +30,8 @@ def ladder_images(shorter_side_px: int) -> Iterator[tuple[str, Pixels]]:
         yield f"{size[1]}x{size[0]}", np.asarray(picture)
 
 
-def named_images(paths: list[Path]) -> Iterator[tuple[str, Pixels]]:
-    """Name and pixels of each image file; folders are searched for JPEG, PNG and WebP files.
+def named_images(paths: Sequence[Path]) -> Iterator[tuple[Path, Pixels]]:
+    """Path and pixels of each image file; folders are searched for JPEG, PNG and WebP files.
 
     Raises:
         FileNotFoundError: a path does not exist, or a folder holds no image.
@@ -42,7 +42,7 @@ def named_images(paths: list[Path]) -> Iterator[tuple[str, Pixels]]:
         if not files:
             raise FileNotFoundError(f"{path}: no image in this folder, expected files ending in {IMAGE_SUFFIXES}")
         for file in files:
-            yield file.name, decode_image(file)
+            yield file, decode_image(file)
 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")

@@ -23,11 +23,11 @@ def custom_node(model: onnx.ModelProto, op_type: str) -> onnx.NodeProto:
 
 
 def with_outputs(model: onnx.ModelProto, tensors: dict[str, str]) -> onnx.ModelProto:
-    """A copy that also outputs float tensors: `tensors` maps a new output's name to an inner tensor's name."""
+    """A copy that also outputs float tensors, as float32: `tensors` maps a new output's name to an inner tensor's."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for name, inner in tensors.items():
-        copy.graph.node.append(helper.make_node("Identity", [inner], [name]))
+        copy.graph.node.append(helper.make_node("Cast", [inner], [name], to=TensorProto.FLOAT))
         copy.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     return copy
 

@@ -89,16 +89,19 @@ def import_command(
     from maskline_command.console import results
 
     from maskline_train.checkpoint import save_model
-    from maskline_train.convert.check.average_precision import dataset_for, show_average_precision
+    from maskline_train.convert.check.average_precision import show_average_precision
     from maskline_train.convert.check.run import answers_of, run_check
     from maskline_train.convert.file import import_file
     from maskline_train.convert.options import typed_options
+    from maskline_train.evaluation.ground_truth import dataset_of
 
     refuse_existing(out, ValueError)
     options = typed_options(config, classes, keypoints, channels, zoo_settings, norm_eps, settings)
     imported = import_file(file, options, weights)
     answers = None if check is None else answers_of(imported, check)
-    dataset = None if data is None else dataset_for(imported.model.spec, data, split)
+    dataset = None if data is None else dataset_of(data, split, imported.model.spec)
+    if dataset is not None:
+        dataset.check_headers(range(len(dataset)))
     with whole_folder(out, ValueError) as scratch:
         save_model(scratch, imported.model)
     console = results()

@@ -9,7 +9,7 @@ counts.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from maskline_train.data.coco import PIXEL_CENTRE, CocoDataset
 from maskline_train.data.loader import check_keypoints, eval_loader
 from maskline_train.distributed import Processes, gather_objects
 from maskline_train.evaluation.many_views import View, detect_augmented
-from maskline_train.evaluation.paste import encode_masks
+from maskline_train.evaluation.paste import Rle, encode_masks
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
 from maskline_train.spec import KeypointHeadSpec, PasteRule
 
@@ -214,29 +214,54 @@ def to_results(
     for image, image_id in enumerate(image_ids):
         rows = slice(0, int(counts[image]))
         boxes_image = boxes_at_original_size(boxes[image, rows], image_info[image])
-        found: list[Result] = [
-            {
-                "image_id": image_id,
-                "category_id": category_ids[label],
-                "bbox": [float(x0), float(y0), float(x1 - x0), float(y1 - y0)],
-                "score": float(score),
-            }
-            for (x0, y0, x1, y1), score, label in zip(
-                boxes_image, scores[image, rows], labels[image, rows], strict=True
-            )
-        ]
+        rles = keypoints = None
         if detections.masks is not None:
             masks = detections.masks[image, rows].float().cpu().numpy()
             size = (int(image_info[image, 4]), int(image_info[image, 5]))
-            for result, rle in zip(found, encode_masks(masks, boxes_image, size, paste), strict=True):
-                result["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
+            rles = encode_masks(masks, boxes_image, size, paste)
         if detections.keypoints is not None:
             keypoints = keypoints_at_original_size(detections.keypoints[image, rows].cpu().numpy(), image_info[image])
-            indices = keypoints - np.array([PIXEL_CENTRE, PIXEL_CENTRE, 0], np.float32)
-            for result, points in zip(found, indices, strict=True):
-                result["keypoints"] = [float(value) for value in points.ravel()]
+        categories = [category_ids[label] for label in labels[image, rows]]
+        found = image_results(image_id, categories, boxes_image, scores[image, rows], rles, keypoints)
         results.append(found)
     return results
+
+
+def image_results(
+    image_id: int,
+    categories: Sequence[int],
+    boxes: npt.NDArray[np.float32],
+    scores: npt.NDArray[np.float32],
+    masks: Iterable[Rle] | None,
+    keypoints: npt.NDArray[np.float32] | None,
+) -> list[Result]:
+    """N detections of an image as COCO results, in their order; everything in continuous pixels of the image.
+
+    Args:
+        image_id: of the image.
+        categories: N category ids.
+        boxes: [N, 4] xyxy.
+        scores: [N].
+        masks: N RLEs; None without a mask branch.
+        keypoints: [N, J, 3]; None without a keypoint branch.
+    """
+    found: list[Result] = [
+        {
+            "image_id": image_id,
+            "category_id": category,
+            "bbox": [float(x0), float(y0), float(x1 - x0), float(y1 - y0)],
+            "score": float(score),
+        }
+        for (x0, y0, x1, y1), score, category in zip(boxes, scores, categories, strict=True)
+    ]
+    if masks is not None:
+        for result, rle in zip(found, masks, strict=True):
+            result["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
+    if keypoints is not None:
+        indices = keypoints - np.array([PIXEL_CENTRE, PIXEL_CENTRE, 0], np.float32)
+        for result, points in zip(found, indices, strict=True):
+            result["keypoints"] = [float(value) for value in points.ravel()]
+    return found
 
 
 def boxes_at_original_size(

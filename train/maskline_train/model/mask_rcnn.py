@@ -143,7 +143,7 @@ class MaskRCNN(nn.Module):
         boxes, scores, labels, num = classwise_nms(*outputs, proposals, num_proposals, image_info, self.spec.box_head)
         if not masks:
             return Detections(boxes, scores, labels, num, None)
-        of_boxes = self.detect_masks(features, boxes, labels), self._detect_keypoints(features, boxes, labels)
+        of_boxes = self.detect_masks(features, boxes, labels), self.detect_keypoints(features, boxes, labels)
         return Detections(boxes, scores, labels, num, *of_boxes)
 
     def propose(self, logits: Sequence[Tensor], deltas: Sequence[Tensor], image_info: Tensor) -> tuple[Tensor, Tensor]:
@@ -260,7 +260,7 @@ class MaskRCNN(nn.Module):
         masks[real] = mask_probabilities(self.mask_outputs(roi_features), labels[real], spec)
         return masks
 
-    def _detect_keypoints(self, features: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor | None:
+    def detect_keypoints(self, features: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor | None:
         """Keypoint branch on the detected boxes alone, of whatever class: [B, D, J, 3], zero in padding rows."""
         spec = self.spec.keypoint_head
         if spec is None:

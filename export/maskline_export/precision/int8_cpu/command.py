@@ -30,9 +30,12 @@ def run(
 
     Raises:
         ContractError: see `quantise_artifact`.
+        ValueError: data of other classes.
     """
     if data is not None:  # a wrong one is refused before minutes of calibration
-        from maskline_export.verify.command import ap_table, dataset_of, onnx_metrics
+        from maskline_train.evaluation.ground_truth import dataset_of
+
+        from maskline_export.verify.average_precision import ap_table, onnx_metrics
 
         dataset = dataset_of(data, split, load_artifact(artifact).spec)
     if json_path is not None:  # likewise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 from maskline_command.console import progress, results
 from rich.table import Table
@@ -13,23 +12,7 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import process_group
 from maskline_train.evaluation.evaluate import Metrics, evaluate, percent
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.spec import ModelSpec, PreprocessingSpec
-
-
-def dataset_for(spec: ModelSpec, data: Path, split: str) -> CocoDataset:
-    """The images to score on, all of them readable; a wrong one is refused before the weights are converted.
-
-    Raises:
-        OSError, ValueError: it cannot be read, or has other classes than the network.
-    """
-    dataset = CocoDataset(data, split, "instances" if spec.keypoint_head is None else "person_keypoints")
-    if dataset.classes != spec.classes:
-        raise ValueError(
-            f"{dataset.annotation_file}: got classes {', '.join(dataset.classes)}, expected the network's "
-            f"{', '.join(spec.classes)}; name them by --classes, or leave --data out"
-        )
-    dataset.check_headers(range(len(dataset)))
-    return dataset
+from maskline_train.spec import PreprocessingSpec
 
 
 def show_average_precision(model: MaskRCNN, dataset: CocoDataset) -> None:

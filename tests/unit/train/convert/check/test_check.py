@@ -155,7 +155,7 @@ def test_the_ap_of_the_network_and_on_a_list_of_canvases(
     assert 20 < list_mask < own_mask
     as_coco(tmp_path / "other", ("x", "y", *foreign.classes(NETWORK)[2:]))
     assert call(main, *detectron2_words(tmp_path / "no", golden)[:-2], "--data", str(tmp_path / "other")) == 1
-    assert "expected the network's" in capsys.readouterr().err
+    assert "expected the model's" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
 
 

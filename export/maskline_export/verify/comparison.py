@@ -1,0 +1,243 @@
+"""Fills the rows of a line's table: its stages and its answers against the reference's, picture by picture.
+
+Each stage gets the reference's own inputs, so an error shows in the stage that makes it and in no later one; the rows
+from "detections" on compare the whole lines. A box that only one side has is a near-tie where the reference cannot
+decide on it within the line's own error (near_ties), and counts for neither side.
+
+Letters: D detections an image, R proposals an image, N boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from maskline_train.evaluation.matching import iou_matrix, match_boxes
+from maskline_train.evaluation.paste import Rle, encode_masks
+from maskline_train.model.mask_rcnn import MaskRCNN
+from pycocotools import mask as coco_mask
+
+from maskline_export.verify.compare import pasted_error
+from maskline_export.verify.lines.found import Answer, Found, Line, Picture
+from maskline_export.verify.near_ties.decide import Decided
+from maskline_export.verify.near_ties.fates import Fates
+from maskline_export.verify.reference import Reference, look
+from maskline_export.verify.rows import (
+    CELLS,
+    MASKS,
+    MIN_IOU,
+    PASTED,
+    SAME_POINT_PX,
+    ParityReport,
+    features_row,
+    make_rows,
+)
+
+Array = npt.NDArray[np.generic]
+Floats = npt.NDArray[np.float32]
+
+
+class Comparison:
+    """One line's table; `add` compares one picture more.
+
+    Args:
+        model: the checkpoint's, in evaluation mode.
+        line: what is compared with it.
+    """
+
+    def __init__(self, model: MaskRCNN, line: Line) -> None:
+        self.line = line
+        self._model = model
+        self.rows = make_rows(model.spec, line.precision)
+        self._min_iou = MIN_IOU[line.precision]
+        self._area_ratios: list[float] = []
+        self.num_images = self.num_detections = 0
+
+    def add(self, reference: Reference) -> None:
+        """Compare what the line finds in the reference's picture."""
+        found = self.line.find(reference.given())
+        fates = Fates(self._model, reference, found, self.rows)
+        if found.answer.classes:
+            self._add_names(found.answer.classes)
+        if found.canvas is not None:
+            self.rows["canvas"].add(reference.picture.canvas, found.canvas)
+        self._add_backbone(reference, found)
+        self._add_boxes(reference, found, fates)
+        self._add_heads(reference, found)
+        self._add_answer(reference, found.answer, fates)
+        self.num_images += 1
+
+    def report(self) -> ParityReport:
+        """The table so far, without what could not be seen."""
+        if self._area_ratios:
+            bias = np.mean(self._area_ratios) - 1.0
+            self.rows["mask area"].max_error = self.rows["mask area"].p99_error = abs(float(bias))
+        rows = [row for row in self.rows.values() if row.compared]
+        return ParityReport(rows, self.num_images, self.num_detections, self.line.title, self.line.precision)
+
+    def _add_names(self, names: tuple[str, ...]) -> None:
+        classes = self._model.spec.classes
+        wrong = sum(a != b for a, b in zip(classes, names, strict=False)) + abs(len(classes) - len(names))
+        self.rows["class names"].add(np.zeros(1), np.array([wrong]))
+
+    def _add_backbone(self, reference: Reference, found: Found) -> None:
+        if found.backbone is None:
+            return
+        for row, tensors in (
+            (features_row(self._model.spec), reference.features),
+            ("RPN logits", reference.logits),
+            ("RPN deltas", reference.deltas),
+        ):
+            for name, tensor in tensors.items():
+                self.rows[row].add(tensor.numpy(), found.backbone[name])
+
+    def _add_boxes(self, reference: Reference, found: Found, fates: Fates) -> None:
+        if found.proposals is not None:
+            ours = reference.proposals[0, : int(reference.num_proposals[0])].numpy()
+            self._match("proposals", ours, found.proposals, None, fates.proposals, reference.picture)
+        for stage, tensor, other in (
+            ("box RoI features", reference.box_features, found.box_features),
+            ("class logits", reference.class_logits, found.class_logits),
+            ("box deltas", reference.box_deltas, found.box_deltas),
+        ):
+            if other is not None:
+                self.rows[stage].add(tensor.numpy(), other)
+        if found.boxes is None or found.labels is None or found.scores is None:
+            return
+        count, ours_ = reference.count, reference.detections
+        labels = ours_.labels[0, :count].numpy(), found.labels
+        partner = self._match(
+            "boxes of the box head",
+            ours_.boxes[0, :count].numpy(),
+            found.boxes,
+            labels,
+            fates.boxes_of_head,
+            reference.picture,
+        )
+        pairs = np.flatnonzero(partner >= 0)
+        self.rows["scores of the box head"].add(ours_.scores[0, pairs].numpy(), found.scores[partner[pairs]])
+
+    def _add_heads(self, reference: Reference, found: Found) -> None:
+        if found.mask_features is not None and reference.mask_features is not None:
+            self.rows["mask RoI features"].add(reference.mask_features.numpy(), found.mask_features)
+        if found.masks is not None and reference.detections.masks is not None:
+            self.rows["mask probabilities"].add(reference.detections.masks[0].numpy(), found.masks)
+        expected = reference.detections.keypoints
+        if found.keypoints is not None and expected is not None:
+            count, points = reference.count, found.keypoints.astype(np.float32)
+            boxes = reference.detections.boxes[0].numpy()
+            same = self._add_points("keypoints", boxes[:count], expected[0, :count].numpy(), points[:count])
+            scores = expected[0, :count].numpy()[same][:, 2], points[:count][same][:, 2]
+            self.rows["keypoint scores"].add(*scores)
+            self.rows["keypoints"].add(np.zeros_like(points[count:]), points[count:])  # padding, whatever the precision
+
+    def _add_points(self, stage: str, boxes: Floats, points: Floats, others: Floats) -> npt.NDArray[np.bool_]:
+        """Distances of keypoints [N, J, 3] that are the same, and the share of them; which they are, [N, J]."""
+        near: Floats | float = SAME_POINT_PX
+        if self.line.precision != "fp32":
+            near = (CELLS * (boxes[:, 2:] - boxes[:, :2]))[:, None]
+        same: npt.NDArray[np.bool_] = (np.abs(others[..., :2] - points[..., :2]) <= near).all(axis=2)
+        self.rows[stage].add(points[same][:, :2], others[same][:, :2])
+        self.rows[stage].add_match(float(same.mean()) if same.size else 1.0)
+        return same
+
+    def _add_answer(self, reference: Reference, other: Answer, fates: Fates) -> None:
+        ours = reference.answer
+        labels = ours.labels, other.labels
+        partner = self._match("detections", ours.boxes, other.boxes, labels, fates.detections, reference.picture)
+        self.num_detections += len(ours.boxes)
+        pairs = np.flatnonzero(partner >= 0)
+        chosen = partner[pairs]
+        self.rows["scores"].add(ours.scores[pairs], other.scores[chosen])
+        if ours.keypoints is not None and other.keypoints is not None:
+            self._add_points("keypoints, answered", ours.boxes[pairs], ours.keypoints[pairs], other.keypoints[chosen])
+        if reference.detections.masks is not None and other.masks is not None:
+            self._add_pasted(reference, pairs, [other.masks[index] for index in chosen])
+
+    def _add_pasted(self, reference: Reference, rows: npt.NDArray[np.int64], found: list[Rle]) -> None:
+        masks, boxes, size = reference.masks(rows), reference.answer.boxes[rows], reference.picture.size
+        rule, slack = self._model.spec.paste, np.float32(MASKS[self.line.precision])
+        self.rows["mask area"].add(np.zeros(0), np.zeros(0))
+        errors = []
+        three = (encode_masks(moved, boxes, size, rule) for moved in (masks, masks - slack, masks + slack))
+        for mask, least, most, other in zip(*three, found, strict=True):
+            area, found_area = (int(coco_mask.area(rle)) for rle in (mask, other))
+            if area or found_area:
+                errors.append(pasted_error(mask, least, most, other))
+            if area:
+                self._area_ratios.append(found_area / area)
+        row = self.rows["masks, pasted"]
+        row.add(np.zeros(len(errors)), np.array(errors))
+        row.add_match(float((np.array(errors) <= PASTED[self.line.precision]).mean()) if errors else 1.0)
+
+    def _match(
+        self,
+        stage: str,
+        boxes: Floats,
+        others: Array,
+        labels: tuple[Array, Array] | None,
+        fate: Callable[[], tuple[Decided, Floats]],
+        picture: Picture,
+    ) -> npt.NDArray[np.int64]:
+        """Pair boxes [N, 4] with others [G, 4] of the same label; record errors and the share with a partner.
+
+        Returns:
+            For each box the index of its partner, or -1.
+        """
+        row, found = self.rows[stage], others.astype(np.float32)
+        same = np.ones((len(boxes), len(found)), bool) if labels is None else labels[0][:, None] == labels[1][None]
+        partner = match_boxes(boxes, found, same, self._min_iou)
+        pairs = np.flatnonzero(partner >= 0)
+        row.add(boxes[pairs], found[partner[pairs]])
+        real = np.flatnonzero((found[:, 2:] > found[:, :2]).all(axis=1))  # padding has no area
+        missing, extra = np.flatnonzero(partner < 0), np.setdiff1d(real, partner[pairs])
+        missing = missing[(boxes[missing, 2:] > boxes[missing, :2]).all(axis=1)]
+        reasons: tuple[list[str], list[str]] = ([], [])
+        if row.min_matched and (len(missing) or len(extra)):
+            decided, places = fate()
+            kinds = (None, None) if labels is None else (labels[0][missing], labels[1][extra])
+            reasons = (
+                _near_ties(decided, places, boxes[missing], kinds[0], self._min_iou),
+                _near_ties(decided, places, found[extra], kinds[1], self._min_iou),
+            )
+        expected = max(len(pairs) + len(missing) - len(reasons[0]), len(real) - len(reasons[1]))
+        share = len(pairs) / expected if expected else 1.0
+        row.add_match(share, [f"{picture.name}: {reason}" for side in reasons for reason in side])
+        return partner
+
+
+def _near_ties(decided: Decided, places: Floats, boxes: Floats, labels: Array | None, min_iou: float) -> list[str]:
+    """What the fate of each of these boxes hangs on, where it is undecided: that of the candidate at its place.
+
+    Args:
+        decided: the fates.
+        places: the candidates' boxes where `boxes` are: at the size of the canvas, or of the picture.
+        boxes: [N, 4] that only one side has.
+        labels: [N], where boxes of other labels are others.
+        min_iou: of a box and the candidate that it is.
+    """
+    reasons = []
+    for index, overlaps in enumerate(iou_matrix(boxes, places)):
+        there = decided.perhaps & (overlaps >= min_iou)
+        if labels is not None:
+            there &= decided.candidates.groups == labels[index]
+        nearest = int(np.argmax(np.where(there, overlaps, -1.0))) if there.any() else None
+        if nearest is not None and not decided.kept[nearest]:
+            reasons.append(decided.reason(nearest))
+    return reasons
+
+
+def compare(
+    model: MaskRCNN, lines: list[Line], pictures: list[Picture], on_picture: Callable[[], None] = lambda: None
+) -> list[ParityReport]:
+    """Run the model once and each line on every picture; a report a line."""
+    comparisons = [Comparison(model.eval(), line) for line in lines]
+    for picture in pictures:
+        with torch.no_grad():
+            reference = look(model, picture)
+            for comparison in comparisons:
+                comparison.add(reference)
+        on_picture()
+    return [comparison.report() for comparison in comparisons]

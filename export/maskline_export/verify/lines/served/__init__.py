@@ -1,0 +1,1 @@
+"""A running server as a line of `verify`: the one room of the exporter that imports the client."""

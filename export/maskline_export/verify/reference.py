@@ -1,0 +1,145 @@
+"""What the trained model itself finds in a picture, in PyTorch, step by step: the reference of every line.
+
+Letters: D detections an image, R proposals an image, K foreground classes, M mask side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from maskline_train.evaluation.evaluate import boxes_at_original_size, keypoints_at_original_size
+from maskline_train.model.heads.box_head import classwise_nms
+from maskline_train.model.mask_rcnn import Detections, MaskRCNN
+from maskline_train.model.roi.multiscale import multiscale_roi_align
+from torch import Tensor
+
+from maskline_export.onnx_stages import stage_io
+from maskline_export.verify.lines.found import Answer, Given, Picture
+from maskline_export.verify.onnx_runtime import Tensors
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """Everything between the stages of one picture.
+
+    Attributes:
+        picture: the image.
+        features: what the heads read, by name.
+        logits: RPN logits by name.
+        deltas: RPN deltas by name.
+        proposals: [1, R, 4], of which `num_proposals` [1] count.
+        num_proposals: see there.
+        box_features: [R, C, P, P].
+        class_logits: [R, K + 1].
+        box_deltas: [R, 4K].
+        detections: of the whole model, canvas px.
+        mask_features: RoI features of the detections; None without a mask branch.
+        answer: the detections in pixels of the picture; its masks stay unpasted, in `detections`.
+    """
+
+    picture: Picture
+    features: dict[str, Tensor]
+    logits: dict[str, Tensor]
+    deltas: dict[str, Tensor]
+    proposals: Tensor
+    num_proposals: Tensor
+    box_features: Tensor
+    class_logits: Tensor
+    box_deltas: Tensor
+    detections: Detections
+    mask_features: Tensor | None
+    answer: Answer
+
+    @property
+    def count(self) -> int:
+        """How many detections there are."""
+        return int(self.detections.num_detections[0])
+
+    @property
+    def info(self) -> Tensor:
+        """image_info [1, 6]."""
+        return torch.from_numpy(self.picture.info)
+
+    def given(self) -> Given:
+        """What the stages of a line are given."""
+        features = _arrays(self.features)
+        first: Tensors = {"canvas": self.picture.canvas, "image_info": self.picture.info}
+        found = self.detections
+        return Given(
+            self.picture,
+            first,
+            first | features | _arrays(self.logits) | _arrays(self.deltas),
+            self.proposals.numpy(),
+            self.num_proposals.numpy().astype(np.int32),
+            first | features | {"boxes": found.boxes.numpy(), "labels": found.labels.numpy().astype(np.int32)},
+        )
+
+    def masks(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Probabilities [n, M, M] of some detections."""
+        assert self.detections.masks is not None
+        return self.detections.masks[0, rows].numpy()
+
+
+@torch.no_grad()
+def look(model: MaskRCNN, picture: Picture) -> Reference:
+    """Run the model on a picture; it must be in evaluation mode."""
+    spec = model.spec
+    canvas, info = torch.from_numpy(picture.canvas), torch.from_numpy(picture.info)
+    features = model.backbone(canvas, info)
+    logits, deltas = model.rpn_head(features)
+    proposals, num = model.propose(logits, deltas, info)
+    pooled = pooled_features(model, features, proposals, spec.box_head.pooled_side)
+    class_logits, box_deltas = model.box_outputs(pooled)
+    boxes, scores, labels, count = classwise_nms(class_logits, box_deltas, proposals, num, info, spec.box_head)
+    found = Detections(
+        boxes,
+        scores,
+        labels,
+        count,
+        model.detect_masks(features, boxes, labels),
+        model.detect_keypoints(features, boxes, labels),
+    )
+    mask_features = None
+    if spec.mask_head is not None:
+        mask_features = pooled_features(model, features, boxes, spec.mask_head.pooled_side)
+    rpn = [tensor.name for tensor in stage_io.rpn_outputs(spec)]
+    return Reference(
+        picture,
+        dict(zip(spec.backbone.feature_names, features, strict=False)),  # the RPN may read a level more
+        dict(zip(rpn[: len(rpn) // 2], logits, strict=True)),
+        dict(zip(rpn[len(rpn) // 2 :], deltas, strict=True)),
+        proposals,
+        num,
+        pooled,
+        class_logits,
+        box_deltas,
+        found,
+        mask_features,
+        _answer(found, picture),
+    )
+
+
+def pooled_features(model: MaskRCNN, features: Sequence[Tensor], boxes: Tensor, side: int) -> Tensor:
+    """RoI features [R, C, P, P] of boxes [1, R, 4]."""
+    levels = model.spec.backbone.roi_levels
+    return multiscale_roi_align(features[: len(levels)], boxes, model.spec.roi_align, side, levels[0])
+
+
+def _answer(found: Detections, picture: Picture) -> Answer:
+    count, info = int(found.num_detections[0]), picture.info[0]
+    points = found.keypoints
+    return Answer(
+        boxes_at_original_size(found.boxes[0, :count].numpy(), info),
+        found.scores[0, :count].numpy(),
+        found.labels[0, :count].numpy(),
+        None,
+        None if points is None else keypoints_at_original_size(points[0, :count].numpy(), info),
+    )
+
+
+def _arrays(tensors: dict[str, Tensor]) -> Tensors:
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
