@@ -24,6 +24,7 @@ import onnxruntime as ort
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 Arrays = dict[str, npt.NDArray[Any]]
+Session = ort.InferenceSession  # for whoever may not load the package by itself: telemetry, above
 
 _ONNX_TYPES = {
     "TYPE_UINT8": "tensor(uint8)",

@@ -15,10 +15,9 @@ from typing import Any
 
 import batch_sizes
 import numpy as np
-import onnxruntime as ort
 from device_memory import Block, CudaMemory, HostMemory, Memory
 from device_tensors import Tensor
-from onnx_session import groups_of_equal_shape, load, on_gpu, on_the_cpu
+from onnx_session import Session, groups_of_equal_shape, load, on_gpu, on_the_cpu
 
 Feed = Mapping[str, Tensor]  # one request's inputs
 Dims = Mapping[str, Sequence[int]]  # input -> dims for one image
@@ -78,7 +77,7 @@ class PaddedEngine:
         output_names: which outputs, in the order in which they are given.
     """
 
-    def __init__(self, sessions: Mapping[int, ort.InferenceSession], outputs: Sequence[str], memory: Memory) -> None:
+    def __init__(self, sessions: Mapping[int, Session], outputs: Sequence[str], memory: Memory) -> None:
         """Take over loaded sessions.
 
         Args:

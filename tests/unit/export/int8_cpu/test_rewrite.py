@@ -10,6 +10,7 @@ import pytest
 from maskline_export.precision.int8_cpu.plan import plan
 from maskline_export.precision.int8_cpu.ranges import Range
 from maskline_export.precision.int8_cpu.rewrite import rewritten, weight_scales
+from maskline_host import int8_products
 from onnx import numpy_helper
 
 # A convolution with a bias, read twice (as the RPN's is, by two levels), then a predictor.
@@ -43,6 +44,7 @@ def model() -> onnx.ModelProto:
 def session(model: onnx.ModelProto, *, optimised: Path | None = None) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    int8_products.keep_exact(options)  # as whoever runs such a graph does; without VNNI sums saturate else
     if optimised is not None:
         options.optimized_model_filepath = str(optimised)
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
