@@ -161,6 +161,16 @@ def test_doctor_knows_stages_that_were_told_to_run_on_the_cpu(made: Path) -> Non
     assert "got KIND_CPU in their config.pbtxt, expected KIND_GPU" in detail
 
 
+def test_doctor_would_say_why_a_stage_does_not_load_on_the_card(made: Path) -> None:
+    """By the backend's own code in a process of its own; here this ONNX Runtime has no CUDA."""
+    refused, left = gpu.load_stage(Repository.load(made), "mask")
+    assert left == ""
+    assert refused is not None
+    assert refused.startswith("instance_group KIND_GPU: got an ONNX Runtime with ")
+    edit(made, "mask", "kind: KIND_GPU count: 1 gpus: [ 0, 1 ]", "kind: KIND_CPU count: 1")
+    assert gpu.load_stage(Repository.load(made), "mask") == (None, "")  # nothing is recorded of a session on the CPU
+
+
 def test_a_repository_of_before_says_nothing_of_a_gpu(repository: Path, tmp_path: Path) -> None:
     shutil.copytree(repository, tmp_path / "old")
     text = (tmp_path / "old" / "repository.json").read_text(encoding="utf-8")
