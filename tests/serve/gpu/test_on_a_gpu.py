@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
@@ -73,5 +72,5 @@ def matched_share(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> f
 def found(answer: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
     """Boxes [N, 4] and labels [N] of an answer to one image."""
     count = int(answer["num_detections"][0, 0])
-    boxes, labels = (np.ascontiguousarray(answer[name][0, :count]) for name in ("boxes", "labels"))
-    return torch.from_numpy(boxes), torch.from_numpy(labels)
+    boxes, labels = (torch.from_numpy(answer[name][0, :count].copy()) for name in ("boxes", "labels"))
+    return boxes, labels
