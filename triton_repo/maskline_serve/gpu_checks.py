@@ -37,6 +37,18 @@ def _machine(repository: Repository) -> Iterator[Row]:
     except ServerNotFoundError:
         return  # said elsewhere
     yield "CUDA provider", "error" if problem else "ok", problem or "loads, with CUDA and cuDNN"
+    if problem is None and gpu.cards_problem(wanted) is None:
+        for name in STAGES:
+            if (repository.models / name).is_dir():
+                yield _on_the_card(repository, name)
+
+
+def _on_the_card(repository: Repository, name: str) -> Row:
+    """Whether a stage loads on the card, and all of it: what the provider lacks would silently run on the CPU."""
+    refused, left = gpu.load_stage(repository, name)
+    if refused is not None:
+        return name, "error", refused
+    return name, "warning" if left else "ok", left or "loads, every node on the GPU"
 
 
 def _pool(repository: Repository, stages: dict[str, Any]) -> Row:

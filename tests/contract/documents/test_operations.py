@@ -46,7 +46,8 @@ def test_every_option_on_the_page_is_one_of_a_command() -> None:
         for parameter in command.params
         for option in parameter.opts
     }
-    known |= set(re.findall(OPTION, (ROOT / "triton_repo" / "deploy" / "tensorrt" / "launch.sh").read_text("utf-8")))
+    for launch in sorted((ROOT / "triton_repo" / "deploy").glob("*/launch.sh")):
+        known |= set(re.findall(OPTION, launch.read_text("utf-8")))
     named = set(re.findall(OPTION, PAGE))
     assert {"--deep", "--drain-s", "--tls-ca"} <= named
     assert named <= known

@@ -92,6 +92,9 @@ def test_all_else_is_the_very_same(made: Path, cpu: Path, half: Path) -> None:
         ours, theirs = parsed(made, name), parsed(cpu, name)
         for each in (ours, theirs):
             each.parameters.pop("artifact_sha256", None)  # of another artifact
+        if name in ("preprocess", "postprocess"):
+            assert [group.count for group in ours.instance_group] == [4]
+            ours.instance_group[0].count = theirs.instance_group[0].count
         assert ours == theirs, name
     for name in STAGES:
         assert (made / "models" / name / "1" / "model.onnx").read_bytes() == (half / f"{name}.onnx").read_bytes()
@@ -168,3 +171,8 @@ def test_another_target_takes_no_cards(artifact: Path, tmp_path: Path) -> None:
         RepositoryError, match="target cpu: got --gpus 0,1, which only the target onnxruntime-gpu takes"
     ):
         assemble(artifact, tmp_path / "repository", cards=(0, 1))
+
+
+def test_the_target_cpu_names_the_targets_of_a_typed_artifact(half: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"got p2 FP16, expected p2 FP32 .*: --target onnxruntime-gpu or tensorrt$"):
+        assemble(half, tmp_path / "repository")

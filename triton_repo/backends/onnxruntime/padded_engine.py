@@ -105,10 +105,10 @@ class PaddedEngine:
         start = time.perf_counter()
         for dims in canvases:
             for size in reversed(self._sessions):  # the largest first: memory is taken once
+                given = {name: self._room(name, (size, *map(int, dims[name]))) for name in self.input_names}
+                self.memory.wait()  # new memory is set to zero by then
                 try:
-                    self._run(
-                        size, {name: self._room(name, (size, *map(int, dims[name]))) for name in self.input_names}
-                    )
+                    self._run(size, given)
                 except Exception as error:  # ONNX Runtime's own exceptions share no base class below Exception
                     raise ValueError(f"warm-up: a batch of {size} of {dict(dims)}: {error}") from error
         seconds = time.perf_counter() - start

@@ -21,7 +21,7 @@ from maskline_serve.repository.engines import Engines
 from maskline_serve.repository.engines import read as read_engines
 from maskline_serve.repository.gpu import official
 from maskline_serve.repository.gpu import serving as gpu_serving
-from maskline_serve.repository.gpu.config_gpu import with_gpu
+from maskline_serve.repository.gpu.config_gpu import for_gpu
 from maskline_serve.repository.gpu.serving import GpuServing
 from maskline_serve.repository.on_disk import ENSEMBLES, FILE, STAGES, Repository, files_in
 from maskline_serve.repository.writing import naming, swap
@@ -249,8 +249,8 @@ def _configured(
         text = config.with_parameter(text, "paste", artifact.paste, where)
     if engines is None and name in STAGES and artifact.stages[name].custom_ops:
         text = config.with_parameter(text, CUSTOM_OPS, ", ".join(artifact.stages[name].custom_ops), where)
-    if gpu is not None and name in STAGES:
-        text = with_gpu(text, gpu, artifact.stages[name], where)
+    if gpu is not None:
+        text = for_gpu(text, name, gpu, artifact.stages, where)
     if engines is not None and name in STAGES:
         text = with_tensorrt(text, engines.dtypes, engines.num_profiles, where)
     if engines is not None and name in (*STAGES, *ENSEMBLES):
@@ -289,9 +289,14 @@ def _check_contract(parsed: Any, artifact: Artifact, name: str, typed: bool) -> 
         if stated != found:
             pairs = zip([*stated, *[""] * len(found)], [*found, *[""] * len(stated)], strict=False)
             expected, got = next(pair for pair in pairs if pair[0] != pair[1])
+            again = "export the checkpoint again by `maskline-export onnx` of this release"
+            if not typed and got.endswith(LOW):
+                again = (
+                    f"a typed artifact is for a GPU: --target {Target.ONNXRUNTIME_GPU.value} or {Target.TENSORRT.value}"
+                )
             raise ArtifactError(
                 f"{name}.onnx {what}: got {got or 'nothing'}, expected {expected or 'nothing'} as the wire contract "
-                "says; export the checkpoint again by `maskline-export onnx` of this release"
+                f"says; {again}"
             )
 
 

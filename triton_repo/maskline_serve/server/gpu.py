@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from google.protobuf import json_format
+
 from maskline_serve.errors import GpuNotFoundError
 from maskline_serve.repository import config
 from maskline_serve.repository.on_disk import STAGES, Repository
@@ -69,6 +71,42 @@ def cards_problem(wanted: set[int]) -> str | None:
         said = f"the driver answers with status {status}" if status else f"got {count.value} of them"
         return f"{said}, {expected}; `nvidia-smi` lists them, CUDA_VISIBLE_DEVICES hides some; {instead}"
     return None
+
+
+# In a process of its own: what fails in CUDA stays there. Says which nodes the session leaves to the CPU.
+_LOAD = """
+import json, pathlib, sys
+sys.path.insert(0, sys.argv[1])
+import onnx_session
+config = json.load(sys.stdin)
+try:
+    found = onnx_session.load(pathlib.Path(sys.argv[2]), config)
+except ValueError as error:
+    sys.exit(" ".join(str(error).split()))
+print(onnx_session.on_gpu(config) and onnx_session.on_the_cpu(found) or "")
+"""
+
+
+def load_stage(repository: Repository, name: str) -> tuple[str | None, str]:
+    """Load a stage as its backend would: why it does not load, or None, and what it leaves to the CPU, if anything."""
+    path = repository.models / name / "config.pbtxt"
+    settings = json_format.MessageToJson(
+        config.parse(path.read_text(encoding="utf-8"), path),
+        preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=True,
+    )
+    backend = repository.backends / in_process.BACKEND
+    done = subprocess.run(
+        [sys.executable, "-c", _LOAD, str(backend.resolve()), str(path.parent.resolve() / "1" / "model.onnx")],
+        input=settings,
+        capture_output=True,
+        text=True,
+        timeout=_TRY_SECONDS,
+        check=False,
+    )
+    if done.returncode == 0:
+        return None, (done.stdout.strip().splitlines() or [""])[-1]
+    return (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1], ""
 
 
 def library_problem(installation: Installation) -> str | None:

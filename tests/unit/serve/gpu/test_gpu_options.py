@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import onnx.parser
+import onnxruntime as ort
 import pytest
 from support.serving import model_files
 
@@ -67,3 +69,17 @@ def test_what_the_cpp_backend_overwrites_is_left_out_here_too() -> None:
 def test_a_search_that_there_is_not_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match=r"cudnn_conv_algo_search: got .* expected one of 0 \(EXHAUSTIVE\), 1"):
         cuda_options.options(config(cudnn_conv_algo_search=value), 0)
+
+
+def test_nodes_that_a_session_leaves_to_the_cpu_are_counted_by_op() -> None:
+    backend = model_files.load("backends/onnxruntime/onnx_session.py")
+    model = """<ir_version: 10, opset_import: ["" : 20]>
+    two (float[B,N] x) => (float[B,N] y) {
+        a = Sin (x)
+        b = Cos (a)
+        y = Sin (b)
+    }"""
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    session = ort.InferenceSession(onnx.parser.parse_model(model).SerializeToString(), options)
+    assert backend.on_the_cpu(session) == "on the CPU, not the GPU: 1 Cos, 2 Sin"
