@@ -1,4 +1,4 @@
-"""Runs the plans of a folder of engines with TensorRT's own Python interface; buffers and streams are torch's.
+"""Runs the plans of a folder of engines with TensorRT's own Python interface; memory and stream are pycuda's.
 
 Letters: B images, H W canvas.
 """
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from maskline_export import custom_ops
 from maskline_export.engine import plugin_library
+from maskline_export.engine.device_memory import DeviceMemory
 from maskline_export.engine.engine_manifest import PLUGINS, EngineInfo, load_engines
 from maskline_export.engine.tensorrt_module import first_gpu, import_tensorrt, make_logger
 from maskline_export.errors import EngineBuildError
@@ -28,11 +29,8 @@ class TensorRTStages:
         """Load every plan.
 
         Raises:
-            EngineBuildError: no GPU, or plans of another TensorRT, GPU, file or plugin library than is here.
+            EngineBuildError: no GPU, no pycuda, or plans of another TensorRT, GPU, file or plugin library than is here.
         """
-        import torch  # for buffers on the GPU; building engines does without
-
-        self._torch = torch
         self.manifest = load_engines(folder)
         trt = import_tensorrt(self.manifest.runtime)
         self._check_machine(trt)
@@ -42,13 +40,8 @@ class TensorRTStages:
             plugin_library.load(trt, folder / PLUGINS / plugin_library.FILE, set(custom_ops.NAMES))
         self._logger = make_logger(trt)
         runtime = trt.Runtime(self._logger)
-        self._dtypes = {
-            "UINT8": torch.uint8,
-            "INT32": torch.int32,
-            "FP32": torch.float32,
-            "FP16": torch.float16,
-            "BF16": torch.bfloat16,
-        }
+        self._gpu = DeviceMemory()
+        self.milliseconds: dict[str, list[float]] = {name: [] for name, _ in self._stages()}  # of each call, on the GPU
         self._engines = {name: self._load(runtime, folder / info.file, info) for name, info in self._stages()}
         self._contexts = {name: engine.create_execution_context() for name, engine in self._engines.items()}
 
@@ -59,35 +52,24 @@ class TensorRTStages:
             EngineBuildError: no profile holds these shapes, or TensorRT fails.
             KeyError: an input is missing.
         """
-        torch, context, info = self._torch, self._contexts[stage], self.manifest.stages[stage]
-        inputs = {
-            tensor.name: torch.from_numpy(np.ascontiguousarray(tensors[tensor.name]))
-            .cuda()
-            .to(self._dtypes[tensor.dtype])
-            for tensor in info.inputs
-        }
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        shapes = {name: tuple(value.shape) for name, value in inputs.items()}
-        context.set_optimization_profile_async(self._profile(stage, shapes), stream.cuda_stream)
-        for name, value in inputs.items():
-            context.set_input_shape(name, shapes[name])
-            context.set_tensor_address(name, value.data_ptr())
+        context, info, gpu = self._contexts[stage], self.manifest.stages[stage], self._gpu
+        inputs = {tensor.name: gpu.upload(tensors[tensor.name], tensor.dtype) for tensor in info.inputs}
+        shapes = {name: buffer.shape for name, buffer in inputs.items()}
+        context.set_optimization_profile_async(self._profile(stage, shapes), gpu.stream)
+        for name, buffer in inputs.items():
+            context.set_input_shape(name, buffer.shape)
+            context.set_tensor_address(name, buffer.address)
         outputs = {}
         for tensor in info.outputs:
-            shape = tuple(context.get_tensor_shape(tensor.name))
-            # Not zeros: an element that the engine does not write must show.
-            outputs[tensor.name] = torch.empty(shape, dtype=self._dtypes[tensor.dtype], device="cuda")
-            context.set_tensor_address(tensor.name, outputs[tensor.name].data_ptr())
-        if not context.execute_async_v3(stream.cuda_stream):
+            outputs[tensor.name] = gpu.empty(tuple(context.get_tensor_shape(tensor.name)), tensor.dtype)
+            context.set_tensor_address(tensor.name, outputs[tensor.name].address)
+        runs, milliseconds = gpu.timed(lambda: bool(context.execute_async_v3(gpu.stream)))
+        if not runs:
             raise EngineBuildError(
                 f"{stage}: TensorRT does not run it; it says: {' | '.join(self._logger.errors)[:600]}"
             )
-        stream.synchronize()
-        halves = (torch.float16, torch.bfloat16)
-        return {
-            name: (value.float() if value.dtype in halves else value).cpu().numpy() for name, value in outputs.items()
-        }
+        self.milliseconds[stage].append(milliseconds)
+        return {name: gpu.download(buffer) for name, buffer in outputs.items()}
 
     def _stages(self) -> list[tuple[str, EngineInfo]]:
         return list(self.manifest.stages.items())

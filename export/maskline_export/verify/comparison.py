@@ -1,7 +1,8 @@
 """Fills the rows of a line's table: its stages and its answers against the reference's, picture by picture.
 
-Each stage gets the reference's own inputs, so an error shows in the stage that makes it and in no later one; the rows
-from "detections" on compare the whole lines. A box that only one side has is a near-tie where the reference cannot
+Each stage gets the reference's own inputs, so an error shows in the stage that makes it and in no later one; "NMS of
+classes" gets the line's own logits, so that it is exact in any precision. The rows from "detections" on compare the
+whole lines. A box that only one side has is a near-tie where the reference cannot
 decide on it within the line's own error (near_ties), and counts for neither side.
 
 Letters: D detections an image, R proposals an image, N boxes.
@@ -9,13 +10,15 @@ Letters: D detections an image, R proposals an image, N boxes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from maskline_train.evaluation.matching import iou_matrix, match_boxes
-from maskline_train.evaluation.paste import Rle, encode_masks
+from maskline_train.evaluation.paste import Rle
+from maskline_train.model.heads.box_head import classwise_nms
 from maskline_train.model.mask_rcnn import MaskRCNN
 from pycocotools import mask as coco_mask
 
@@ -58,7 +61,7 @@ class Comparison:
     def add(self, reference: Reference) -> None:
         """Compare what the line finds in the reference's picture."""
         found = self.line.find(reference.given())
-        fates = Fates(self._model, reference, found, self.rows)
+        fates = Fates(self._model, reference, found, self.rows, self._min_iou)
         if found.answer.classes:
             self._add_names(found.answer.classes)
         if found.canvas is not None:
@@ -66,6 +69,8 @@ class Comparison:
         self._add_backbone(reference, found)
         self._add_boxes(reference, found, fates)
         self._add_heads(reference, found)
+        if found.placed is not None:
+            self._add_placed(reference, found.placed)
         self._add_answer(reference, found.answer, fates)
         self.num_images += 1
 
@@ -106,18 +111,29 @@ class Comparison:
                 self.rows[stage].add(tensor.numpy(), other)
         if found.boxes is None or found.labels is None or found.scores is None:
             return
-        count, ours_ = reference.count, reference.detections
-        labels = ours_.labels[0, :count].numpy(), found.labels
-        partner = self._match(
-            "boxes of the box head",
-            ours_.boxes[0, :count].numpy(),
-            found.boxes,
-            labels,
-            fates.boxes_of_head,
-            reference.picture,
-        )
+        if found.class_logits is not None and found.box_deltas is not None:
+            ours, labels = self._decided(reference, found.class_logits, found.box_deltas)
+            self._match("NMS of classes", ours, found.boxes, (labels, found.labels), fates.nms, reference.picture)
+            return
+        count, whole = reference.count, reference.detections
+        kinds = whole.labels[0, :count].numpy(), found.labels
+        boxes, name = whole.boxes[0, :count].numpy(), "boxes of the box head"
+        partner = self._match(name, boxes, found.boxes, kinds, fates.boxes_of_head, reference.picture)
         pairs = np.flatnonzero(partner >= 0)
-        self.rows["scores of the box head"].add(ours_.scores[0, pairs].numpy(), found.scores[partner[pairs]])
+        self.rows["scores of the box head"].add(whole.scores[0, pairs].numpy(), found.scores[partner[pairs]])
+
+    def _decided(self, reference: Reference, class_logits: Array, box_deltas: Array) -> tuple[Floats, Array]:
+        """Boxes [n, 4] and labels [n] that PyTorch's rule makes of the line's own logits and deltas."""
+        boxes, _, labels, num = classwise_nms(
+            torch.from_numpy(class_logits.astype(np.float32)),
+            torch.from_numpy(box_deltas.astype(np.float32)),
+            reference.proposals,
+            reference.num_proposals,
+            reference.info,
+            self._model.spec.box_head,
+        )
+        count = int(num[0])
+        return boxes[0, :count].numpy(), labels[0, :count].numpy()
 
     def _add_heads(self, reference: Reference, found: Found) -> None:
         if found.mask_features is not None and reference.mask_features is not None:
@@ -143,6 +159,16 @@ class Comparison:
         self.rows[stage].add_match(float(same.mean()) if same.size else 1.0)
         return same
 
+    def _add_placed(self, reference: Reference, placed: Answer) -> None:
+        ours = reference.answer
+        self.rows["placing"].add(ours.boxes, placed.boxes)
+        if ours.keypoints is not None and placed.keypoints is not None:
+            self.rows["placing"].add(ours.keypoints, placed.keypoints)
+        if placed.masks is not None and len(placed.masks) == reference.count:
+            expected = reference.pasted(np.arange(reference.count), self._model.spec.paste)
+            errors = [_differing(mask, other) for mask, other in zip(expected, placed.masks, strict=True)]
+            self.rows["pasting"].add(np.zeros(len(errors)), np.array(errors))
+
     def _add_answer(self, reference: Reference, other: Answer, fates: Fates) -> None:
         ours = reference.answer
         labels = ours.labels, other.labels
@@ -157,11 +183,10 @@ class Comparison:
             self._add_pasted(reference, pairs, [other.masks[index] for index in chosen])
 
     def _add_pasted(self, reference: Reference, rows: npt.NDArray[np.int64], found: list[Rle]) -> None:
-        masks, boxes, size = reference.masks(rows), reference.answer.boxes[rows], reference.picture.size
-        rule, slack = self._model.spec.paste, np.float32(MASKS[self.line.precision])
+        rule, slack = self._model.spec.paste, MASKS[self.line.precision]
         self.rows["mask area"].add(np.zeros(0), np.zeros(0))
         errors = []
-        three = (encode_masks(moved, boxes, size, rule) for moved in (masks, masks - slack, masks + slack))
+        three = (reference.pasted(rows, rule, more) for more in (0.0, -slack, slack))
         for mask, least, most, other in zip(*three, found, strict=True):
             area, found_area = (int(coco_mask.area(rle)) for rle in (mask, other))
             if area or found_area:
@@ -171,6 +196,10 @@ class Comparison:
         row = self.rows["masks, pasted"]
         row.add(np.zeros(len(errors)), np.array(errors))
         row.add_match(float((np.array(errors) <= PASTED[self.line.precision]).mean()) if errors else 1.0)
+
+    def _agrees_before(self, stage: str) -> bool:
+        """Whether no row before this one deviates; else boxes that only one side has need no further explanation."""
+        return all(row.ok for row in itertools.takewhile(lambda row: row.stage != stage, self.rows.values()))
 
     def _match(
         self,
@@ -195,7 +224,7 @@ class Comparison:
         missing, extra = np.flatnonzero(partner < 0), np.setdiff1d(real, partner[pairs])
         missing = missing[(boxes[missing, 2:] > boxes[missing, :2]).all(axis=1)]
         reasons: tuple[list[str], list[str]] = ([], [])
-        if row.min_matched and (len(missing) or len(extra)):
+        if row.min_matched and (len(missing) or len(extra)) and self._agrees_before(stage):
             decided, places = fate()
             kinds = (None, None) if labels is None else (labels[0][missing], labels[1][extra])
             reasons = (
@@ -206,6 +235,12 @@ class Comparison:
         share = len(pairs) / expected if expected else 1.0
         row.add_match(share, [f"{picture.name}: {reason}" for side in reasons for reason in side])
         return partner
+
+
+def _differing(mask: Rle, other: Rle) -> float:
+    """1 - IoU of two masks; 0 of two empty ones."""
+    union = int(coco_mask.area(coco_mask.merge([mask, other])))
+    return 1 - int(coco_mask.area(coco_mask.merge([mask, other], intersect=True))) / union if union else 0.0
 
 
 def _near_ties(decided: Decided, places: Floats, boxes: Floats, labels: Array | None, min_iou: float) -> list[str]:

@@ -7,6 +7,7 @@ first thing to run on a machine with another GPU or another TensorRT.
 from __future__ import annotations
 
 import dataclasses
+import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -107,8 +108,10 @@ def _show(artifact: Path, manifest: Manifest, folder: Path, title: str, batch: i
             )
     with console.status(title):
         rows = compare(artifact, engines.run, found.precision, batch)
+    medians = ", ".join(f"{name} {statistics.median(ms):.2f}" for name, ms in engines.milliseconds.items() if ms)
     where = f"{found.precision}, TensorRT {found.version}, {found.gpu}"
     console.print(parity_table(f"{title}: {where} against ONNX Runtime fp32", rows))
+    console.print(f"medians of a call on the GPU, ms, of batches of 1 and {batch}: {medians}", style="dim")
     return [row.stage for row in rows if not row.ok]
 
 

@@ -6,15 +6,17 @@ Letters: D detections an image, R proposals an image, K foreground classes, M ma
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from maskline_train.evaluation.evaluate import boxes_at_original_size, keypoints_at_original_size
+from maskline_train.evaluation.paste import Rle, encode_masks
 from maskline_train.model.heads.box_head import classwise_nms
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
 from maskline_train.model.roi.multiscale import multiscale_roi_align
+from maskline_train.spec import PasteRule
 from torch import Tensor
 
 from maskline_export.onnx_stages import stage_io
@@ -38,7 +40,7 @@ class Reference:
         box_deltas: [R, 4K].
         detections: of the whole model, canvas px.
         mask_features: RoI features of the detections; None without a mask branch.
-        answer: the detections in pixels of the picture; its masks stay unpasted, in `detections`.
+        answer: the detections in pixels of the picture; their masks are pasted by `pasted`, where they are compared.
     """
 
     picture: Picture
@@ -76,12 +78,22 @@ class Reference:
             self.proposals.numpy(),
             self.num_proposals.numpy().astype(np.int32),
             first | features | {"boxes": found.boxes.numpy(), "labels": found.labels.numpy().astype(np.int32)},
+            self._detections() | {"image_info": self.picture.info},
         )
 
-    def masks(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Probabilities [n, M, M] of some detections."""
+    def _detections(self) -> Tensors:
+        """By their names and in their types on the wire."""
+        found = {name: tensor.numpy() for name, tensor in self.detections._asdict().items() if tensor is not None}
+        return found | {
+            "labels": found["labels"].astype(np.int32),
+            "num_detections": found["num_detections"].astype(np.int32)[:, None],
+        }
+
+    def pasted(self, rows: npt.NDArray[np.int64], rule: PasteRule, more: float = 0.0) -> Iterator[Rle]:
+        """The masks of some detections at the picture's size, their probabilities raised by `more`."""
         assert self.detections.masks is not None
-        return self.detections.masks[0, rows].numpy()
+        masks = self.detections.masks[0, rows].numpy() + np.float32(more)
+        return encode_masks(masks, self.answer.boxes[rows], self.picture.size, rule)
 
 
 @torch.no_grad()

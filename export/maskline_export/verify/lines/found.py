@@ -103,6 +103,7 @@ class Found:
         mask_features: RoI features of the mask head on the reference's detections.
         masks: [D, M, M] on those.
         keypoints: [D, J, 3] on those, canvas px.
+        placed: the reference's detections as the line brings them to the size of the picture.
     """
 
     answer: Answer
@@ -118,6 +119,7 @@ class Found:
     mask_features: Array | None = None
     masks: Array | None = None
     keypoints: Array | None = None
+    placed: Answer | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +133,7 @@ class Given:
         proposals: [1, R, 4] float32.
         num_proposals: [1] int32.
         heads: features, `boxes` and `labels` of the reference's detections.
+        detections: all of these, padded, canvas px, and `image_info`.
     """
 
     picture: Picture
@@ -139,6 +142,7 @@ class Given:
     proposals: Floats
     num_proposals: npt.NDArray[np.int32]
     heads: Tensors
+    detections: Tensors
 
 
 class Line(Protocol):

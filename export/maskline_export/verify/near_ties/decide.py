@@ -71,8 +71,11 @@ class Decided:
         off = np.abs(overlaps - self.rule.nms_thresh)
         near = np.flatnonzero(off <= errors)
         if len(near):
-            nearest = overlaps[near[np.argmin(off[near])]]
-            return f"IoU {nearest:.6g} at the threshold {self.rule.nms_thresh:g}"
+            first = near[np.argmin(off[near])]
+            if errors[first] >= self.rule.nms_thresh:
+                sides = pool.boxes[index, 2:] - pool.boxes[index, :2]
+                return f"a box {sides.min():.2g} px wide, which may be off by {pool.error_px[index]:.2g} px"
+            return f"IoU {overlaps[first]:.6g} at the threshold {self.rule.nms_thresh:g}"
         beyond = overlaps > self.rule.nms_thresh
         equal = beyond & (np.abs(pool.scores[rivals] - score) <= 2 * self.score_error)
         if equal.any():

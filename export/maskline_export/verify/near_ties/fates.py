@@ -31,7 +31,6 @@ Fate = tuple[Decided, Floats]  # and the candidates' boxes where the compared on
 
 _ROUNDED_SCORE = 1e-6  # a softmax in float32: an exponential, a sum and a quotient, of up to a hundred classes
 _ROUNDED_BOX = 2.0**-22  # of the canvas's side: four roundings of a coordinate in float32
-_LIKE = 0.5  # overlap from which two boxes are the same object, for measuring how far apart they are
 
 
 class Fates:
@@ -42,10 +41,14 @@ class Fates:
         reference: what it finds.
         found: what the line finds.
         rows: of the line, for their tolerances.
+        min_iou: of two boxes that are the same.
     """
 
-    def __init__(self, model: MaskRCNN, reference: Reference, found: Found, rows: dict[str, StageRow]) -> None:
+    def __init__(
+        self, model: MaskRCNN, reference: Reference, found: Found, rows: dict[str, StageRow], min_iou: float
+    ) -> None:
         self._model, self._reference, self._found, self._rows = model, reference, found, rows
+        self._min_iou = min_iou
         self._rounded_px = max(reference.picture.canvas.shape[1:3]) * _ROUNDED_BOX
 
     def proposals(self) -> Fate:
@@ -53,6 +56,24 @@ class Fates:
         logits, deltas = list(self._reference.logits.values()), list(self._reference.deltas.values())
         decided = decided_proposals(
             self._model.spec, logits, deltas, self._reference.info, 0.0, None, 2 * self._rounded_px
+        )
+        return decided, decided.candidates.boxes.astype(np.float32)
+
+    def nms(self) -> Fate:
+        """Of what the box head finds by the line's own logits and deltas."""
+        found, reference, rows = self._found, self._reference, int(self._reference.num_proposals[0])
+        assert found.class_logits is not None
+        assert found.box_deltas is not None
+        decided = decided_detections(
+            self._model.spec.box_head,
+            torch.from_numpy(found.class_logits[:rows]).float(),
+            torch.from_numpy(found.box_deltas[:rows]).float(),
+            reference.proposals[0, :rows],
+            torch.ones(rows, dtype=torch.bool),
+            reference.info,
+            _ROUNDED_SCORE,
+            None,
+            2 * self._rounded_px,
         )
         return decided, decided.candidates.boxes.astype(np.float32)
 
@@ -109,13 +130,16 @@ class Fates:
         px, score = _apart(
             (ours_.boxes[0].numpy(), ours_.scores[0].numpy(), ours_.labels[0].numpy()),
             (found.boxes.astype(np.float32), found.scores.astype(np.float32), found.labels),  # type: ignore[arg-type]
+            self._min_iou,
         )
         return self._allowed(2 * score, "scores of the box head"), None, 2 * px + self._rounded_px
 
     def _answer_errors(self) -> tuple[float, float]:
         """How far scores and boxes of whole answers are off, canvas px."""
         ours, theirs = self._reference.answer, self._found.answer
-        px, score = _apart((ours.boxes, ours.scores, ours.labels), (theirs.boxes, theirs.scores, theirs.labels))
+        px, score = _apart(
+            (ours.boxes, ours.scores, ours.labels), (theirs.boxes, theirs.scores, theirs.labels), self._min_iou
+        )
         scale = float(self._reference.picture.info[0, 2:4].max())
         return self._allowed(2 * score, "scores"), 2 * px * scale + self._rounded_px
 
@@ -142,10 +166,10 @@ class Fates:
 Objects = tuple[Floats, Floats, npt.NDArray[np.int64]]  # boxes [N, 4], scores [N], labels [N]
 
 
-def _apart(ours: Objects, theirs: Objects) -> tuple[float, float]:
+def _apart(ours: Objects, theirs: Objects, min_iou: float) -> tuple[float, float]:
     """The largest difference of a coordinate and of a score between objects that both have; 0 where there are none."""
     same_class = ours[2][:, None] == theirs[2][None]
-    partner = match_boxes(ours[0], theirs[0], same_class, _LIKE)
+    partner = match_boxes(ours[0], theirs[0], same_class, min_iou)
     pairs = np.flatnonzero(partner >= 0)
     if not len(pairs):
         return 0.0, 0.0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tritonclient.grpc as triton
 from maskline_client.connection import Connection
 from maskline_client.detector import Detector
 from maskline_client.errors import ClientError
+from maskline_train.evaluation.paste import Rle
 from maskline_train.spec import ModelSpec
 
 from maskline_export.errors import ContractError
@@ -21,7 +22,7 @@ from maskline_export.verify.lines.stage_line import StageLine
 from maskline_export.verify.onnx_runtime import STAGES, Tensors
 
 _HALF = "FP16"
-_PREPROCESS = "preprocess"
+_PREPROCESS, _POSTPROCESS = "preprocess", "postprocess"
 
 
 class ServerLine:
@@ -42,10 +43,11 @@ class ServerLine:
         self._client = triton.InferenceServerClient(**self._connection.client_arguments())
         with _as_export_error():
             self.artifact = self._detector.model.artifact
-        stages = tuple(name for name in STAGES if self._is_there(name))
-        self._types = {name: self._inputs(name) for name in stages}
+        steps = [name for name in (_PREPROCESS, *STAGES, _POSTPROCESS) if self._is_there(name)]
+        self._types = {name: self._inputs(name) for name in steps}
         self._stages: StageLine | None = None
-        if {"backbone", "proposal"} <= set(stages) and self._is_there(_PREPROCESS):
+        if {_PREPROCESS, "backbone", "proposal", _POSTPROCESS} <= set(steps):
+            stages = tuple(name for name in STAGES if name in steps)
             self._stages = StageLine("", precision, stages, self._run, spec)
         self.title = f"server {url}: {precision}{'' if self._stages else ', answers alone: it hides its stages'}"
 
@@ -53,18 +55,21 @@ class ServerLine:
         """What the ensemble answers to the picture's file."""
         with _as_export_error():
             found = self._detector.detect(picture.encoded())
-        size = list(found.image_size)
-        masks = None if found.rle is None else tuple({"size": size, "counts": counts} for counts in found.rle)
+        masks = None if found.rle is None else _rles(found.rle, found.image_size)
         labels = found.labels.astype(np.int64)
-        return Answer(found.boxes, found.scores, labels, masks, found.keypoints, self._detector.classes)  # type: ignore[arg-type]
+        return Answer(found.boxes, found.scores, labels, masks, found.keypoints, self._detector.classes)
 
     def find(self, given: Given) -> Found:
         """What the ensemble answers, and where they can be called what its models make of the reference's inputs."""
         answer = self.answer(given.picture)
         if self._stages is None:
             return Found(answer)
-        canvas = self._preprocessed(given.picture)
-        return dataclasses.replace(self._stages.find(given), answer=answer, canvas=canvas)
+        return dataclasses.replace(
+            self._stages.find(given),
+            answer=answer,
+            canvas=self._preprocessed(given.picture),
+            placed=self._placed(given),
+        )
 
     def _is_there(self, model: str) -> bool:
         """Whether an inner model can be called; a proxy in front of the server may let ensembles pass alone."""
@@ -81,6 +86,16 @@ class ServerLine:
         tensor = triton.InferInput("image", [1, 1], "BYTES")
         tensor.set_data_from_numpy(np.array([[picture.encoded()]], np.object_))
         return self._infer(_PREPROCESS, [tensor])["canvas"]
+
+    def _placed(self, given: Given) -> Answer:
+        """The reference's detections at the size of the picture."""
+        found = self._run(_POSTPROCESS, given.detections)
+        count = int(found["num_detections"][0, 0])
+        rles = found["mask_rle"][0, :count].tolist() if "mask_rle" in found else None
+        masks = None if rles is None else _rles(rles, given.picture.size)
+        boxes, scores, labels = (found[name][0, :count] for name in ("boxes", "scores", "labels"))
+        points = found["keypoints"][0, :count] if "keypoints" in found else None
+        return Answer(boxes, scores, labels, masks, points)  # type: ignore[arg-type]
 
     def _run(self, stage: str, tensors: Tensors) -> Tensors:
         """A stage by its name; 16-bit features go in rounded and come back as float32."""
@@ -101,6 +116,10 @@ class ServerLine:
             except triton.InferenceServerException as failure:
                 raise self._connection.error(failure) from failure
         return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
+
+
+def _rles(counts: Iterable[bytes], size: tuple[int, int]) -> tuple[Rle, ...]:
+    return tuple(Rle(size=list(size), counts=text) for text in counts)
 
 
 @contextlib.contextmanager
