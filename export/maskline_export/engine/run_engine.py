@@ -59,13 +59,23 @@ class TensorRTStages:
             EngineBuildError: no profile holds these shapes, or TensorRT fails.
             KeyError: an input is missing.
         """
-        torch, context, info = self._torch, self._contexts[stage], self.manifest.stages[stage]
-        inputs = {
-            tensor.name: torch.from_numpy(np.ascontiguousarray(tensors[tensor.name]))
-            .cuda()
-            .to(self._dtypes[tensor.dtype])
-            for tensor in info.inputs
+        torch = self._torch
+        names = [tensor.name for tensor in self.manifest.stages[stage].inputs]
+        found = self.run_on_gpu(stage, {n: torch.from_numpy(np.ascontiguousarray(tensors[n])).cuda() for n in names})
+        halves = (torch.float16, torch.bfloat16)
+        return {
+            name: (value.float() if value.dtype in halves else value).cpu().numpy() for name, value in found.items()
         }
+
+    def run_on_gpu(self, stage: str, tensors: dict[str, Any]) -> dict[str, Any]:
+        """The same with torch's tensors on the GPU, in the engine's types: what one stage gives another can take.
+
+        Raises:
+            EngineBuildError: no profile holds these shapes, or TensorRT fails.
+            KeyError: an input is missing.
+        """
+        torch, context, info = self._torch, self._contexts[stage], self.manifest.stages[stage]
+        inputs = {tensor.name: tensors[tensor.name].to(self._dtypes[tensor.dtype]) for tensor in info.inputs}
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         shapes = {name: tuple(value.shape) for name, value in inputs.items()}
@@ -73,7 +83,7 @@ class TensorRTStages:
         for name, value in inputs.items():
             context.set_input_shape(name, shapes[name])
             context.set_tensor_address(name, value.data_ptr())
-        outputs = {}
+        outputs: dict[str, Any] = {}
         for tensor in info.outputs:
             shape = tuple(context.get_tensor_shape(tensor.name))
             # Not zeros: an element that the engine does not write must show.
@@ -84,10 +94,7 @@ class TensorRTStages:
                 f"{stage}: TensorRT does not run it; it says: {' | '.join(self._logger.errors)[:600]}"
             )
         stream.synchronize()
-        halves = (torch.float16, torch.bfloat16)
-        return {
-            name: (value.float() if value.dtype in halves else value).cpu().numpy() for name, value in outputs.items()
-        }
+        return outputs
 
     def _stages(self) -> list[tuple[str, EngineInfo]]:
         return list(self.manifest.stages.items())
