@@ -59,7 +59,7 @@ FULL = Setting(
 )  # fmt: skip
 # A quarter of the pixels: a processor of few cores answers in a second.
 HALF = Setting(
-    image=(200, 333), canvas=(400, 672), objects=25, lessons=600, pictures=5, proposals=1000, detections=100,
+    image=(200, 333), canvas=(416, 672), objects=25, lessons=600, pictures=5, proposals=1000, detections=100,
     min_mask_iou=0.8, count_tolerance=0.25,
 )  # fmt: skip
 QUICK = Setting(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -92,12 +93,14 @@ def run(made: MadeModel, device: Device, rounds: Mapping[int, int], *, quick: bo
     absent = left_out(device, quick=quick)
     names = [name for name in (*OURS, *THEIRS) if name != TRITON and name not in absent]
     pictures = made.pictures()
+    files = [picture.file for picture in pictures]
     before = gpu_memory_mib() if device == "cuda" else 0.0
     with tempfile.TemporaryDirectory(prefix="maskline-compare-") as scratch, contextlib.ExitStack() as stack:
         folder = Path(scratch)
         tell("starting the server")
         served, url = stack.enter_context(triton(made, device, IN_FLIGHT[device], folder))
-        served.run([picture.file for picture in pictures] * 8, max(served.at_once))
+        most = max(served.at_once)
+        served.run(list(itertools.islice(itertools.cycle(files), most)), most)
         memory: dict[str, Any] = {
             TRITON: gpu_memory_mib() - before
             if device == "cuda"
@@ -113,7 +116,6 @@ def run(made: MadeModel, device: Device, rounds: Mapping[int, int], *, quick: bo
         limits = machine.peaks(device, {side.precision for side in sides})
         clocks = machine.clocks(device)
         tell("timing")
-        files = [picture.file for picture in pictures]
         for at_once in IN_FLIGHT[device]:
             timed = time_in_turn(sides, files, at_once, warmup=1, rounds=rounds.get(at_once, 3), tell=tell)
             for name, each in timed.items():
@@ -141,11 +143,12 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="Counted images of each side, one at a time.")] = 10,
     batches: Annotated[int, typer.Option(min=1, help="Counted batches of eight of each side.")] = 3,
     size: Annotated[
-        Size | None, typer.Option(help="Of pictures and canvas; full: 800x1344, on a GPU; half: 400x672, on a CPU.")
+        Size | None, typer.Option(help="Of pictures and canvas; full: 800x1344, on a GPU; half: 416x672, on a CPU.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A smoke run: size quick, and few rounds.")] = False,
     made: Annotated[Path, typer.Option(help="Folder of the made weights, kept for the next run.")] = MADE,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
+    note: Annotated[str, typer.Option(help="What a reader must know of the machine; it goes to the page.")] = "",
     peak_of: Annotated[str, typer.Option("--peak-of", hidden=True)] = "",
 ) -> None:
     """Compare ours, through Triton and without, with torchvision's forms, on a CPU or a GPU.
@@ -164,7 +167,7 @@ def main(
         with console.status("making weights") as status:
             model, numbers = made_model(made, chosen, status.update), {1: rounds, 8: batches}
             found = run(model, device, numbers, quick=quick, tell=status.update)
-    result = {**first, "quick": quick, **found}
+    result = {**first, "quick": quick, "note": note, **found}
     show(console, result)
     if json_file is not None:
         write_json(json_file, result)

@@ -5,7 +5,6 @@ Letters: k files at once: a batch of one process, or requests in flight at a ser
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import importlib.util
 import io
@@ -148,7 +147,7 @@ def in_process(name: str, made: MadeModel, device: Device, at_once: tuple[int, .
 
 
 def _torchvision(name: str, made: MadeModel, device: Device, at_once: tuple[int, ...]) -> Side:
-    model = copy.deepcopy(made.peer()).to(device)
+    model = made.peer().to(device)
     # On a GPU the compiled trunk is the fastest form, so with autocast; a processor may have no bf16.
     half = _HALF[device] if name == AUTOCAST or (name == COMPILED and device == "cuda") else None
     if name == COMPILED:
