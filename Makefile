@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env plugins wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-steps bench-ops bench-engines bench-device clean
+.PHONY: help env plugins wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-steps bench-ops bench-engines bench-device owed ran-where compare compare-page clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,7 +37,7 @@ ONNXRUNTIME_INCLUDE = $(shell plugins/ort/headers.sh build/onnxruntime)
 # a fraction of the time; SM=90 asks for it.
 EVERY_SM := 75;80;86;89;90;100;120
 GPU_SM = $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -un | paste -sd';')
-SM ?= $(if $(filter test pytest test-%,$(MAKECMDGOALS)),$(or $(GPU_SM),90),$(EVERY_SM))
+SM ?= $(if $(filter test pytest test-% owed compare,$(MAKECMDGOALS)),$(or $(GPU_SM),90),$(EVERY_SM))
 # ON: a warning of the C++ compiler is an error, as in CI. A compiler that nobody here has seen may warn of anything.
 WERROR ?= OFF
 
@@ -153,8 +153,23 @@ format: $(READY) ## let ruff and clang-format rewrite what they can
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 	@$(BIN)/clang-format -i $(CXX_FILES)
 
+# ONLY=ITEM runs one, ARGS=--again what a GPU has run before too; the results go into docs/benchmarks.
+owed: plugins ## what a GPU has to show and has not: prints it, and runs it where there is a GPU
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m maskline_bench.owed $(addprefix --only ,$(ONLY)) $(ARGS)
+
+ran-where: $(READY) ## write docs/ran_where.md: what was run where, of the results in docs/benchmarks
+	@$(BIN)/python -m maskline_bench.owed --page
+
+# JSON=docs/benchmarks/compare_cpu_2core.json keeps the figures; `make compare-page` then writes docs/compare.md.
+DEVICE ?= cpu
+compare: plugins ## JPEG in, RLE out by ours and the peers; DEVICE=cpu or cuda
+	@$(BIN)/python -m maskline_bench.compare --device $(DEVICE) $(ARGS) --json $(or $(JSON),out/compare_$(DEVICE).json)
+
+compare-page: $(READY) ## write docs/compare.md and its plots, of docs/benchmarks/compare_*.json
+	@$(BIN)/python -m maskline_bench.compare.page
+
 bench-train: $(READY) ## a training step of ResNet-50-FPN, ours and torchvision's in turn
-	@$(BIN)/python -m maskline_bench.train_step
+	@$(BIN)/python -m maskline_bench.train_step $(ARGS)
 
 bench-serve: $(READY) ## JPEG in, RLE out: ours through Triton and torchvision eager in turn
 	@$(BIN)/python -m maskline_bench.serving

@@ -57,6 +57,11 @@ FULL = Setting(
     image=(400, 666), canvas=(800, 1344), objects=40, lessons=1500, pictures=5, proposals=1000, detections=100,
     min_mask_iou=0.9, count_tolerance=0.25,
 )  # fmt: skip
+# A quarter of the pixels: a processor of few cores answers in a second.
+HALF = Setting(
+    image=(200, 333), canvas=(416, 672), objects=25, lessons=600, pictures=5, proposals=1000, detections=100,
+    min_mask_iou=0.8, count_tolerance=0.25,
+)  # fmt: skip
 QUICK = Setting(
     image=(80, 120), canvas=(160, 256), objects=10, lessons=200, pictures=3, proposals=100, detections=20,
     min_mask_iou=0.8, count_tolerance=0.6,

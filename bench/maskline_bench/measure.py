@@ -101,20 +101,27 @@ def gflop(run: Callable[[], object]) -> float:
 
 def machine_peaks() -> dict[str, float]:
     """What this machine reaches on a matrix product and on a copy, with the threads torch has; best of five."""
-    side = 2048
-    a, b = torch.rand(side, side), torch.rand(side, side)
-    out, source, target = torch.empty(side, side), torch.rand(2**25), torch.empty(2**25)
-    product_s = min(_seconds(lambda: torch.mm(a, b, out=out)) for _ in range(5))
+    source, target = torch.rand(2**25), torch.empty(2**25)
     copy_s = min(_seconds(lambda: target.copy_(source)) for _ in range(5))
     return {
-        "gemm_fp32_gflop_s": 2 * side**3 / product_s / 1e9,
+        "gemm_fp32_gflop_s": gemm_gflop_s("cpu", torch.float32),
         "copy_gb_s": 2 * source.numel() * source.element_size() / copy_s / 1e9,  # read and written
     }
 
 
-def _seconds(run: Callable[[], object]) -> float:
+def gemm_gflop_s(device: str, dtype: torch.dtype) -> float:
+    """Of a square matrix product with the threads torch has; best of five."""
+    side = 8192 if device == "cuda" else 2048
+    a, b, out = (torch.rand(side, side, device=device).to(dtype) for _ in range(3))
+    seconds = min(_seconds(lambda: torch.mm(a, b, out=out), device) for _ in range(5))
+    return 2 * side**3 / seconds / 1e9
+
+
+def _seconds(run: Callable[[], object], device: str = "cpu") -> float:
     start = time.perf_counter()
     run()
+    if device == "cuda":
+        torch.cuda.synchronize()
     return time.perf_counter() - start
 
 

@@ -1,8 +1,9 @@
 """A training step of Mask R-CNN ResNet-50-FPN: ours as `maskline-train fit` runs it, torchvision's as its reference's.
 
-Same weights, same photographs and targets on the same canvas, float32, no loading and no resizing on either side, one
-process, in turn. torchvision's step is that of references/detection/engine.py: forward, sum of the losses, backward,
-SGD, one read of the loss. Ours adds the gradient norm (`clip_norm`, the check for non-finite values).
+Same weights, same photographs and targets on the same canvas, no loading and no resizing on either side, one process,
+in turn. T0: float32 on a CPU. T1: bf16 on a GPU, torchvision's under autocast. torchvision's step is that of
+references/detection/engine.py: forward, sum of the losses, backward, SGD, one read of the loss. Ours adds the gradient
+norm (`clip_norm`, the check for non-finite values).
 
 Run: make bench-train, or python -m maskline_bench.train_step --json docs/benchmarks/train_step.json
 """
@@ -16,7 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 import typer
@@ -34,9 +35,11 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
 
+from maskline_bench.device_ops.timing import describe as describe_gpu
 from maskline_bench.errors import BenchmarkError, in_one_line
 from maskline_bench.measure import (
     describe,
+    gemm_gflop_s,
     gflop,
     interleave,
     memory_mib,
@@ -63,6 +66,7 @@ LOSS_TOLERANCE = 0.25  # of the sum: both sides draw other anchors and RoIs
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
 
 Step = Callable[[], dict[str, float]]
+Device = Literal["cpu", "cuda"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,18 +77,28 @@ class Setting:
     width: int
     batch: int
     objects: int
+    device: Device = "cpu"
+
+    @property
+    def half(self) -> bool:
+        """Whether the networks compute in bf16: on a GPU."""
+        return self.device == "cuda"
 
 
 def make_step(side: str, setting: Setting) -> Step:
     """One side's step, ready to be called: it returns the five losses by our names."""
-    images = photographs(setting.height, setting.width)[: setting.batch]
+    photos = photographs(setting.height, setting.width)
+    images = [photos[index % len(photos)] for index in range(setting.batch)]
     peer = torchvision_model(
-        images, min_size=setting.height, max_size=max(setting.height, setting.width), _skip_resize=True
+        photos[: setting.batch], min_size=setting.height, max_size=max(setting.height, setting.width), _skip_resize=True
     )
     targets = [made_targets(setting.height, setting.width, setting.objects, seed) for seed in range(setting.batch)]
     if side == THEIRS:
-        labelled = [{"boxes": boxes, "labels": labels + 1, "masks": masks} for boxes, labels, masks in targets]
-        return _their_step(peer, [to_float(image) for image in images], labelled)
+        labelled = [
+            {name: tensor.to(setting.device) for name, tensor in target.items()}
+            for target in ({"boxes": boxes, "labels": labels + 1, "masks": masks} for boxes, labels, masks in targets)
+        ]
+        return _their_step(peer, [to_float(image).to(setting.device) for image in images], labelled, setting)
     model = import_torchvision(peer.state_dict(), class_names(), NORM_EPS)
     height, width = float(setting.height), float(setting.width)
     batch = Batch(
@@ -93,17 +107,20 @@ def make_step(side: str, setting: Setting) -> Step:
         targets=tuple(Target(*target) for target in targets),
         image_ids=tuple(range(setting.batch)),
     )
-    return _our_step(model, batch)
+    return _our_step(model, batch.to(setting.device), setting)
 
 
-def _their_step(model: TorchvisionMaskRCNN, images: list[Tensor], targets: list[dict[str, Tensor]]) -> Step:
+def _their_step(
+    model: TorchvisionMaskRCNN, images: list[Tensor], targets: list[dict[str, Tensor]], setting: Setting
+) -> Step:
     """Torchvision's reference step, without its logging."""
-    model.train()
+    model.train().to(setting.device)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
 
     def step() -> dict[str, float]:
-        losses = model(images, targets)
+        with torch.autocast(setting.device, torch.bfloat16, enabled=setting.half):
+            losses = model(images, targets)
         loss = torch.stack(list(losses.values())).sum()
         if not math.isfinite(loss.item()):
             raise BenchmarkError(f"torchvision's loss is {loss.item()}")
@@ -115,21 +132,24 @@ def _their_step(model: TorchvisionMaskRCNN, images: list[Tensor], targets: list[
     return step
 
 
-def _our_step(model: MaskRCNN, batch: Batch) -> Step:
+def _our_step(model: MaskRCNN, batch: Batch, setting: Setting) -> Step:
     """The step of `maskline-train fit` with the settings of the packaged recipe."""
     recipe = mask_rcnn_r50_fpn.build(model.spec.classes).training
     training = dataclasses.replace(
-        recipe, total_batch=len(batch.canvas), base_lr=LEARNING_RATE, reference_batch=len(batch.canvas), warmup_steps=0
-    )
-    model.train()
+        recipe, total_batch=len(batch.canvas), base_lr=LEARNING_RATE, reference_batch=len(batch.canvas), warmup_steps=0,
+        amp="bf16" if setting.half else "off",
+    )  # fmt: skip
+    model.train().to(setting.device)
     if training.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    state = TrainingState(model, training.build_optimizer(model), GradScaler("cpu", enabled=False), None)
-    processes, signals = Processes(0, 1, torch.device("cpu")), Signals()
+    state = TrainingState(model, training.build_optimizer(model), GradScaler(setting.device, enabled=False), None)
+    processes, signals = Processes(0, 1, torch.device(setting.device)), Signals()
 
     def step() -> dict[str, float]:
         # The very function that `fit` calls a step, so that nothing it does is left out of the time.
         values, _ = fit._train_step(model, state, batch, training, processes, signals)
+        if setting.device == "cuda":  # the optimizer's work is still under way
+            torch.cuda.synchronize()
         return {name: values[name] for name in LOSS_NAMES.values()}
 
     return step
@@ -148,7 +168,7 @@ def check_losses(losses: dict[str, dict[str, float]]) -> None:
 
 
 def peak_of(side: str, setting: Setting, threads: int) -> float:
-    """Peak resident MiB of a process of its own that makes two steps of one side."""
+    """Peak MiB of a process of its own that makes two steps of one side: resident, or allocated on the GPU."""
     wanted = ",".join(map(str, [side, *dataclasses.astuple(setting), threads]))
     command = [sys.executable, "-m", "maskline_bench.train_step", "--peak-of", wanted]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -159,21 +179,26 @@ def peak_of(side: str, setting: Setting, threads: int) -> float:
 
 def _print_peak(text: str) -> None:
     """The child's side of `peak_of`."""
-    side, *numbers = text.split(",")
-    *shape, threads = map(int, numbers)
-    torch.set_num_threads(threads)
-    step = make_step(side, Setting(*shape))
+    side, *shape, device, threads = text.split(",")
+    (known,) = (name for name in get_args(Device) if name == device)
+    torch.set_num_threads(int(threads))
+    height, width, batch, objects = map(int, shape)
+    step = make_step(side, Setting(height, width, batch, objects, known))
     reset_peak()
     step()
     step()
-    sys.stdout.write(f"{memory_mib()[0]}\n")
+    peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else memory_mib()[0]
+    sys.stdout.write(f"{peak}\n")
 
 
 def run(setting: Setting, *, warmup: int, rounds: int, threads: int, console: Console) -> dict[str, Any]:
     """Check, time, measure memory; returns the JSON-ready result."""
     torch.set_num_threads(threads)
-    head = describe(threads)
-    print_head(console, "T0 training step, ResNet-50-FPN, float32", head)
+    head = {**describe(threads), "device": setting.device}
+    if setting.device == "cuda":
+        head["gpu"] = describe_gpu()
+    name = "T1 training step, ResNet-50-FPN, bf16" if setting.half else "T0 training step, ResNet-50-FPN, float32"
+    print_head(console, name, head)
     console.print(
         f"batch {setting.batch}, canvas {setting.height}x{setting.width}, {setting.objects} made objects an image on "
         "scikit-image's photographs; random weights, the same on both sides"
@@ -193,7 +218,7 @@ def run(setting: Setting, *, warmup: int, rounds: int, threads: int, console: Co
         status.update("measuring memory, a process a side")
         peaks = {side: peak_of(side, setting, threads) for side in steps}
     ratio, paired = timings[THEIRS].median / timings[OURS].median, paired_ratio(timings[THEIRS], timings[OURS])
-    limit = head["machine"]["gemm_fp32_gflop_s"]
+    limit = gemm_gflop_s(setting.device, torch.bfloat16) if setting.half else head["machine"]["gemm_fp32_gflop_s"]
     shares = {side: work[side] / timing.median / limit for side, timing in timings.items()}
     console.print(
         timing_table(
@@ -213,13 +238,14 @@ def run(setting: Setting, *, warmup: int, rounds: int, threads: int, console: Co
     console.print(f"[bold]{OURS} is {ratio:.3f} times as fast as {THEIRS}[/bold] (medians; by rounds {paired:.3f})")
     return {
         **head,
-        "benchmark": "training step, ResNet-50-FPN, float32",
+        "benchmark": name,
         "setting": {**dataclasses.asdict(setting), "warmup_rounds": warmup},
         "losses_first_step": first,
         "losses_last_step": last,
         "gflop": work,
         "share_of_gemm_peak": shares,
         "peak_mib": peaks,
+        "images_per_second": {side: setting.batch / timing.median for side, timing in timings.items()},
         "timings": {side: timing.to_dict() for side, timing in timings.items()},
         "ratio_of_medians": ratio,
         "median_of_ratios": paired,
@@ -230,8 +256,9 @@ def main(
     quick: Annotated[bool, typer.Option("--quick", help="A smoke run of seconds on a tiny canvas.")] = False,
     height: Annotated[int, typer.Option(min=32, help="Canvas height, a multiple of 32.")] = 800,
     width: Annotated[int, typer.Option(min=32, help="Canvas width, a multiple of 32.")] = 1088,
-    batch: Annotated[int, typer.Option(min=1, max=5, help="Images a step.")] = 2,
+    batch: Annotated[int, typer.Option(min=1, help="Images a step; five photographs in turn.")] = 2,
     objects: Annotated[int, typer.Option(min=1, help="Made objects an image.")] = 10,
+    device: Annotated[Device, typer.Option(help="cpu: float32; cuda: bf16.")] = "cpu",
     rounds: Annotated[int, typer.Option(min=1, help="Counted steps of each side.")] = 7,
     warmup: Annotated[int, typer.Option(min=0, help="Uncounted steps of each side.")] = 2,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 2,
@@ -245,10 +272,12 @@ def main(
     if peak_of_side:
         _print_peak(peak_of_side)
         return
-    setting = Setting(128, 160, 1, 4) if quick else Setting(height, width, batch, objects)
+    setting = Setting(128, 160, 1, 4, device) if quick else Setting(height, width, batch, objects, device)
     if quick:
         rounds, warmup = 2, 1
     with in_one_line("bench-train"):
+        if device == "cuda" and not torch.cuda.is_available():
+            raise BenchmarkError("got no GPU, expected one; nothing was timed")
         result = run(setting, warmup=warmup, rounds=rounds, threads=threads, console=Console())
     if json_file is not None:
         write_json(json_file, {**result, "quick": quick})

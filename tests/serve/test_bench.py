@@ -7,7 +7,7 @@ from maskline_client.bench.calls import Caller, connect
 from maskline_client.bench.images import load_images
 from maskline_client.bench.machine import server_memory
 from maskline_client.bench.run import run_bench
-from maskline_client.bench.settings import BenchSettings, Scenario
+from maskline_client.bench.settings import BenchSettings, Memory, Scenario
 from maskline_client.bench.statistics import read_counters, steps_of
 from maskline_client.cli import main
 from serve.standin import picture
@@ -95,3 +95,55 @@ def test_a_refused_image_is_one_line_and_nothing_is_written(server, folder, tmp_
     (line,) = capsys.readouterr().err.splitlines()
     assert "refused the image" in line
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_canvas_goes_by_message_and_by_shared_memory(server, folder, tmp_path, capsys):
+    ways = (word for memory in ("plain", "system") for word in ("--memory", memory))
+    status = call(
+        main, "bench", "--images", str(folder), "--out", str(tmp_path / "out"), "--url", server.grpc_url,
+        "--warmup", "1", "--model", "maskrcnn_engines", *ways, "--concurrency", "1,2", "--requests", "6",
+    )  # fmt: skip
+    shown = capsys.readouterr()
+    assert status == 0, shown.err
+    results = json.loads((tmp_path / "out" / "results.json").read_text("utf-8"))
+    runs = results["runs"]
+    assert [(run["concurrency"], run["memory"]) for run in runs] == [
+        (1, "plain"), (1, "system"), (2, "plain"), (2, "system"),
+    ]  # fmt: skip
+    for run in runs:
+        assert run["void"] == ""
+        assert len(run["latencies_ms"]) == 6
+        assert run["mean_detections"] == sum(COUNTS) / len(COUNTS)
+        assert [step["model"] for step in run["steps"]] == STEPS[1:4]  # canvases were made before
+    assert shown.out.count("times the images a second of plain messages") == 2
+    assert (tmp_path / "out" / "results.csv").read_text("utf-8").count("\n") == 3  # plain alone
+    client = connect(server.grpc_url, 10.0)
+    try:
+        assert not client.get_system_shared_memory_status().regions  # all given back
+    finally:
+        client.close()
+
+
+def test_shared_memory_of_a_gpu_is_refused_in_one_line_where_there_is_none(server, folder, tmp_path, capsys):
+    status = call(
+        main, "bench", "--images", str(folder), "--out", str(tmp_path / "out"), "--url", server.grpc_url,
+        "--model", "maskrcnn_engines", "--memory", "cuda", "--requests", "2",
+    )  # fmt: skip
+    error = capsys.readouterr().err.strip().splitlines()
+    assert status != 0
+    assert len(error) == 1, error
+    assert "--memory cuda: " in error[0]
+    assert "a GPU that the server runs on" in error[0]
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "memory", "scenarios", "text"),
+    [
+        ("maskrcnn", (Memory.SYSTEM,), (Scenario.CLOSED_LOOP,), "--memory: got system for maskrcnn, expected"),
+        ("maskrcnn_engines", (Memory.PLAIN,), (Scenario.SERVER,), "--scenario: got server, expected closed-loop"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(model, memory, scenarios, text):
+    with pytest.raises(ValueError, match=text):
+        BenchSettings("localhost:8001", model=model, memory=memory, scenarios=scenarios)

@@ -18,13 +18,23 @@ from maskline_bench.errors import BenchmarkError
 Arrays = dict[str, npt.NDArray[Any]]
 
 # HEURISTIC: the exhaustive search costs up to a second for each new shape and finds nothing faster in the steady state.
-_CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0", "prefer_nhwc": "1"}
+SEARCH = "HEURISTIC"
+_CUDA_OPTIONS = {"use_tf32": "0", "prefer_nhwc": "1"}
 
 
 class Sessions:
     """The stages in the order in which they run."""
 
-    def __init__(self, artifact: Path, device: str, threads: int, library: Path | None) -> None:
+    def __init__(
+        self,
+        artifact: Path,
+        device: str,
+        threads: int,
+        library: Path | None,
+        *,
+        search: str = SEARCH,
+        profile: Path | None = None,
+    ) -> None:
         """Load them.
 
         Args:
@@ -32,6 +42,8 @@ class Sessions:
             device: `cpu` or `cuda`.
             threads: of each session on the CPU.
             library: of custom ops; None: the bodies run.
+            search: for the algorithm of a convolution on a GPU, `HEURISTIC` or `EXHAUSTIVE`.
+            profile: folder for a file a stage in which each node's provider and time are written; None: none.
 
         Raises:
             BenchmarkError: this onnxruntime has no CUDA provider.
@@ -41,7 +53,8 @@ class Sessions:
                 f"onnxruntime {ort.__version__}: got providers {', '.join(ort.get_available_providers())}, expected "
                 "CUDAExecutionProvider; install onnxruntime-gpu instead of onnxruntime"
             )
-        providers = [("CUDAExecutionProvider", _CUDA_OPTIONS)] if device == "cuda" else ["CPUExecutionProvider"]
+        cuda_options = {**_CUDA_OPTIONS, "cudnn_conv_algo_search": search}
+        providers = [("CUDAExecutionProvider", cuda_options)] if device == "cuda" else ["CPUExecutionProvider"]
         self.device = device
         self.stages: dict[str, ort.InferenceSession] = {}
         for name in STAGES:
@@ -50,6 +63,9 @@ class Sessions:
                 options = ort.SessionOptions()
                 options.intra_op_num_threads = threads
                 options.log_severity_level = 3
+                if profile is not None:
+                    options.enable_profiling = True
+                    options.profile_file_prefix = str(profile / name)
                 int8_products.keep_exact(options)
                 if library is not None:
                     options.register_custom_ops_library(str(library))
@@ -58,6 +74,14 @@ class Sessions:
     def put(self, arrays: Arrays) -> dict[str, ort.OrtValue]:
         """The arrays on the device."""
         return {name: ort.OrtValue.ortvalue_from_numpy(array, self.device) for name, array in arrays.items()}
+
+    def on_host(self, arrays: Arrays) -> Arrays:
+        """What the stages answer, of arrays on the host to arrays on the host; the features stay where they are."""
+        values = self.run(self.put(arrays))
+        names = (
+            value.name for name, session in self.stages.items() if name != STAGES[0] for value in session.get_outputs()
+        )
+        return {name: values[name].numpy() for name in names}
 
     def run(self, given: dict[str, ort.OrtValue], seconds: dict[str, list[float]] | None = None) -> Any:
         """All tensors by name after the last stage, on the device; `seconds` gets one entry a stage."""

@@ -19,10 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import typer
-from maskline_client.bench.calls import Answer, Caller
+from maskline_client.bench.calls import Caller
 from maskline_client.bench.images import BenchImage
 from maskline_client.bench.machine import server_memory
 from maskline_export.onnx_stages.to_onnx import export_checkpoint
@@ -61,7 +60,8 @@ from maskline_bench.measure import (
 )
 from maskline_bench.peers import NUM_CLASSES, png, torchvision_network
 from maskline_bench.result_file import write_json
-from maskline_bench.serving.eager import Found, detect
+from maskline_bench.serving.eager import detect
+from maskline_bench.serving.found import answer_found
 from maskline_bench.serving.gate import Agreement, agreement, check_counts, check_same_pixels
 from maskline_bench.serving.int8_graphs import time_graphs
 from maskline_bench.serving.print_result import OURS, OURS_INT8, THEIRS, print_result
@@ -102,17 +102,10 @@ def write_repositories(
     return repositories, price
 
 
-def ours_found(answer: Answer, size: tuple[int, int]) -> Found:
-    """The served answer in the form both sides are compared in."""
-    assert answer.masks is not None  # the ensemble of a model with masks
-    masks = [{"size": list(size), "counts": bytes(counts)} for counts in answer.masks]
-    return Found(answer.boxes, answer.scores, answer.labels.astype(np.int64), masks)
-
-
 def compare(caller: Caller, peer: TorchvisionMaskRCNN, images: list[BenchImage]) -> list[Agreement]:
     """What both sides find in every image."""
     return [
-        agreement(ours_found(caller.call(image).answer, (image.height, image.width)), detect(peer, image.data))
+        agreement(answer_found(caller.call(image).answer, (image.height, image.width)), detect(peer, image.data))
         for image in images
     ]
 

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from maskline_client.bench.canvas.helps import helps
 from maskline_client.bench.charts import latency_chart, steps_chart, throughput_chart
 from maskline_client.bench.results import BenchResults, Run
 from maskline_client.bench.settings import Scenario
@@ -33,6 +34,7 @@ def to_html(results: BenchResults) -> str:
             _tiles(results),
             *_charts(results),
             _latency_table(results.runs),
+            *(f"<p>{_text(line)}</p>" for line in helps(results.runs)),
             _steps_tables(results.runs),
             _loadgen_table(results.runs),
             _memory_table(results),
@@ -54,7 +56,8 @@ def to_html(results: BenchResults) -> str:
 
 def levels_of(results: BenchResults) -> list[Run]:
     """The closed loop's levels that may be used, by concurrency."""
-    usable = [run for run in results.runs if run.scenario is Scenario.CLOSED_LOOP and not run.void]
+    closed = [run for run in results.runs if run.scenario is Scenario.CLOSED_LOOP and not run.void]
+    usable = [run for run in closed if run.memory is closed[0].memory]  # the plots know one way
     return sorted(usable, key=lambda run: run.concurrency)
 
 

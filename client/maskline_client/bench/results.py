@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maskline_client.bench.machine import ProcessMemory
-from maskline_client.bench.settings import Scenario
+from maskline_client.bench.settings import Memory, Scenario
 from maskline_client.bench.statistics import Latency, StepTimes, summarize
 from maskline_client.files import write_text
 
@@ -53,6 +53,7 @@ class Run:
         measured: the client's view.
         steps: the server's view, a model each.
         loadgen: LoadGen's own verdict and figures; None for the closed loop.
+        memory: the way of a canvas to the server.
     """
 
     scenario: Scenario
@@ -60,6 +61,7 @@ class Run:
     measured: Measured
     steps: tuple[StepTimes, ...]
     loadgen: dict[str, Any] | None = None
+    memory: Memory = Memory.PLAIN
 
     @property
     def num_errors(self) -> int:
@@ -77,7 +79,8 @@ class Run:
     @property
     def label(self) -> str:
         """A short name for tables and plots."""
-        return f"{self.scenario} {self.concurrency}" if self.concurrency else self.scenario
+        name = f"{self.scenario} {self.concurrency}" if self.concurrency else self.scenario
+        return name if self.memory is Memory.PLAIN else f"{name}, {self.memory}"
 
     @property
     def latency(self) -> Latency:
@@ -108,6 +111,7 @@ class Run:
         return {
             "scenario": str(self.scenario),
             "concurrency": self.concurrency,
+            "memory": str(self.memory),
             **summary,
             "mean_detections": self.mean_detections,
             "errors": self.measured.errors,
@@ -175,11 +179,15 @@ def write_csv(path: Path, results: BenchResults) -> None:
 
 
 def to_csv(results: BenchResults) -> str:
-    """The text of results.csv, rows in the order of concurrency."""
+    """The text of results.csv, rows in the order of concurrency; its columns know no shared memory."""
     stream = io.StringIO()
     stream.write(CSV_HEADER + "\n")
     writer = csv.writer(stream, lineterminator="\n")
-    levels = [run for run in results.runs if run.scenario is Scenario.CLOSED_LOOP and not run.void]
+    levels = [
+        run
+        for run in results.runs
+        if run.scenario is Scenario.CLOSED_LOOP and run.memory is Memory.PLAIN and not run.void
+    ]
     for run in sorted(levels, key=lambda run: run.concurrency):
         writer.writerow(_csv_row(run))
     return stream.getvalue()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from rich.console import Console
 from tritonclient.utils import InferenceServerException
 
 from maskline_client.bench.calls import Answer, Caller, connect
-from maskline_client.bench.closed_loop import first_answers, gate, run_closed_loop
+from maskline_client.bench.canvas.caller import ENGINES, CanvasCaller, make_canvases
+from maskline_client.bench.closed_loop import MakeCaller, first_answers, gate, run_closed_loop
 from maskline_client.bench.images import BenchImage, describe_images, load_images
 from maskline_client.bench.loadgen import run_loadgen
 from maskline_client.bench.machine import describe_machine, describe_versions, server_memory
 from maskline_client.bench.report import write_report
 from maskline_client.bench.results import BenchResults, Measured, Run, write_csv, write_json
-from maskline_client.bench.settings import BenchSettings, Scenario
+from maskline_client.bench.settings import BenchSettings, Memory, Scenario
 from maskline_client.bench.statistics import difference, read_counters, steps_of
 from maskline_client.bench.table import print_tables
 from maskline_client.errors import ClientError, from_status
@@ -54,21 +56,26 @@ def run_bench(
     try:
         steps = steps_of(client, settings.model)
         server = client.get_server_metadata()
-        answers, gate_facts = _check_answers(settings, images, tell)
+        makers = _make_callers(settings, images)
+        answers, gate_facts = _check_answers(settings, images, makers, tell)
         runs: list[Run] = []
-        for scenario, in_flight in _plans(settings):
-            tell(f"{scenario}, {in_flight or 'any number of'} requests in flight")
-            _warm_up(settings, images, in_flight or 1)
+        for scenario, in_flight, memory in _plans(settings):
+            tell(f"{scenario}, {in_flight or 'any number of'} requests in flight, {memory} memory")
+            _warm_up(settings, images, in_flight or 1, makers[memory])
             before = read_counters(client, steps)
-            measured, loadgen = _measure(settings, scenario, in_flight, images, out)
+            measured, loadgen = _measure(settings, scenario, in_flight, images, makers[memory], out)
             time.sleep(SETTLE_S)
             served = difference(before, read_counters(client, steps))
-            runs.append(Run(scenario, in_flight, measured, served, loadgen))
+            runs.append(Run(scenario, in_flight, measured, served, loadgen, memory))
     finally:
         client.close()
     return BenchResults(
         when=when,
-        settings={**dataclasses.asdict(settings), "scenarios": ", ".join(settings.scenarios)},
+        settings={
+            **dataclasses.asdict(settings),
+            "scenarios": ", ".join(settings.scenarios),
+            "memory": ", ".join(settings.memory),
+        },
         machine=describe_machine(),
         versions={**describe_versions(PACKAGES), str(server.name): str(server.version)},
         images={**describe_images(images), "mean_detections": _mean([answer.num_detections for answer in answers])},
@@ -78,27 +85,33 @@ def run_bench(
     )
 
 
-def _make_caller(settings: BenchSettings) -> Callable[[], Caller]:
-    """What opens one connection."""
-    return lambda: Caller(settings.url, settings.model, settings.timeout_s)
+def _make_callers(settings: BenchSettings, images: tuple[BenchImage, ...]) -> dict[Memory, MakeCaller]:
+    """What opens one connection, by the way that canvases take."""
+    url, timeout_s = settings.url, settings.timeout_s
+    if settings.model != ENGINES:
+        return {Memory.PLAIN: lambda: Caller(url, settings.model, timeout_s)}
+    canvases = make_canvases(url, images, timeout_s)
+    return {memory: functools.partial(CanvasCaller, url, timeout_s, canvases, memory) for memory in settings.memory}
 
 
-def _warm_up(settings: BenchSettings, images: tuple[BenchImage, ...], in_flight: int) -> None:
+def _warm_up(settings: BenchSettings, images: tuple[BenchImage, ...], in_flight: int, make_caller: MakeCaller) -> None:
     """Untimed requests, as many in flight as in the run that follows."""
     if settings.warmup:
-        run_closed_loop(_make_caller(settings), images, in_flight, requests=settings.warmup, seconds=None)
+        run_closed_loop(make_caller, images, in_flight, requests=settings.warmup, seconds=None)
     time.sleep(SETTLE_S)
 
 
 def _check_answers(
-    settings: BenchSettings, images: tuple[BenchImage, ...], tell: Callable[[str], None]
+    settings: BenchSettings,
+    images: tuple[BenchImage, ...],
+    makers: Mapping[Memory, MakeCaller],
+    tell: Callable[[str], None],
 ) -> tuple[list[Answer], dict[str, Any]]:
     """Ask each image alone, then all of them at the highest concurrency, where batches could mix them up."""
     tell("checking that every image gets the same answer alone and under load")
-    make_caller = _make_caller(settings)
-    expected = first_answers(make_caller, images)
+    expected = first_answers(next(iter(makers.values())), images)
     concurrency = max(settings.concurrency)
-    problems = gate(make_caller, images, expected, concurrency)
+    problems = [line for make_caller in makers.values() for line in gate(make_caller, images, expected, concurrency)]
     if problems:
         raise GateError(
             f"{len(problems)} of {len(images)} images got another answer at concurrency {concurrency} than alone "
@@ -111,29 +124,34 @@ def _check_answers(
     }
 
 
-def _plans(settings: BenchSettings) -> list[tuple[Scenario, int]]:
-    """Scenario and requests in flight (0: not bounded) of each run; the closed loop runs once a level."""
-    plans: list[tuple[Scenario, int]] = []
+def _plans(settings: BenchSettings) -> list[tuple[Scenario, int, Memory]]:
+    """Scenario, requests in flight (0: not bounded) and way of each run; the closed loop runs once a level and way."""
+    plans: list[tuple[Scenario, int, Memory]] = []
     for scenario in settings.scenarios:
         match scenario:
             case Scenario.CLOSED_LOOP:
-                plans += [(scenario, level) for level in settings.concurrency]
+                plans += [(scenario, level, memory) for level in settings.concurrency for memory in settings.memory]
             case Scenario.SINGLE_STREAM:
-                plans.append((scenario, 1))
+                plans.append((scenario, 1, Memory.PLAIN))
             case Scenario.SERVER:
-                plans.append((scenario, 0))
+                plans.append((scenario, 0, Memory.PLAIN))
             case Scenario.OFFLINE:
-                plans.append((scenario, settings.in_flight))
+                plans.append((scenario, settings.in_flight, Memory.PLAIN))
     return plans
 
 
 def _measure(
-    settings: BenchSettings, scenario: Scenario, in_flight: int, images: tuple[BenchImage, ...], out: Path
+    settings: BenchSettings,
+    scenario: Scenario,
+    in_flight: int,
+    images: tuple[BenchImage, ...],
+    make_caller: MakeCaller,
+    out: Path,
 ) -> tuple[Measured, dict[str, Any] | None]:
     """The timed part of one run."""
     if scenario is not Scenario.CLOSED_LOOP:
         return run_loadgen(settings, scenario, images, out / "loadgen")
-    make_caller, seconds = _make_caller(settings), None if settings.requests else settings.seconds
+    seconds = None if settings.requests else settings.seconds
     return run_closed_loop(make_caller, images, in_flight, requests=settings.requests, seconds=seconds), None
 
 

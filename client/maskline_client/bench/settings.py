@@ -15,13 +15,22 @@ class Scenario(enum.StrEnum):
     OFFLINE = "offline"
 
 
+class Memory(enum.StrEnum):
+    """How a canvas gets to the server: in the message, or through memory that both see."""
+
+    PLAIN = "plain"
+    SYSTEM = "system"
+    CUDA = "cuda"
+
+
 @dataclasses.dataclass(frozen=True)
 class BenchSettings:
     """What to measure.
 
     Attributes:
         url: host:port of the server's gRPC endpoint.
-        model: the ensemble to call: maskrcnn or maskrcnn_raw.
+        model: the ensemble to call: maskrcnn, maskrcnn_raw or maskrcnn_engines.
+        memory: ways of a canvas, of maskrcnn_engines, each measured by the closed loop.
         scenarios: what to run, in this order.
         concurrency: levels of the closed loop.
         requests: of each level of the closed loop, and fewest of a LoadGen scenario; None when `seconds` decides.
@@ -35,6 +44,7 @@ class BenchSettings:
 
     url: str
     model: str = "maskrcnn"
+    memory: tuple[Memory, ...] = (Memory.PLAIN,)
     scenarios: tuple[Scenario, ...] = (Scenario.CLOSED_LOOP,)
     concurrency: tuple[int, ...] = (1, 2, 4)
     requests: int | None = None
@@ -44,3 +54,15 @@ class BenchSettings:
     latency_bound_ms: float = 5000.0
     in_flight: int = 8
     timeout_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse what does not go together."""
+        engines = self.model == "maskrcnn_engines"
+        if not engines and self.memory != (Memory.PLAIN,):
+            raise ValueError(
+                f"--memory: got {', '.join(self.memory)} for {self.model}, expected --model maskrcnn_engines"
+            )
+        if engines and self.scenarios != (Scenario.CLOSED_LOOP,):
+            raise ValueError(
+                f"--scenario: got {', '.join(self.scenarios)}, expected closed-loop alone for {self.model}"
+            )

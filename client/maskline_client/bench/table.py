@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from maskline_client.bench.canvas.helps import helps
 from maskline_client.bench.results import BenchResults, Run
 
 
@@ -16,6 +17,8 @@ def print_tables(console: Console, results: BenchResults) -> None:
         f"{images['mean_detections']:.3g} objects an image; {results.machine['cpu']}, {results.machine['cores']} cores"
     )
     console.print(_latency_table(results.runs))
+    for line in helps(results.runs):
+        console.print(line, soft_wrap=True)
     console.print(_steps_table(results.runs))
     if results.server_processes:
         console.print(_memory_table(results))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from maskline_export import custom_ops
 from maskline_export.engine import plugin_library
-from maskline_export.engine.device_memory import DeviceMemory
+from maskline_export.engine.device_memory import Buffer, DeviceMemory
 from maskline_export.engine.engine_manifest import PLUGINS, EngineInfo, load_engines
 from maskline_export.engine.tensorrt_module import first_gpu, import_tensorrt, make_logger
 from maskline_export.errors import EngineBuildError
@@ -52,13 +52,38 @@ class TensorRTStages:
             EngineBuildError: no profile holds these shapes, or TensorRT fails.
             KeyError: an input is missing.
         """
-        context, info, gpu = self._contexts[stage], self.manifest.stages[stage], self._gpu
+        gpu, info = self._gpu, self.manifest.stages[stage]
         inputs = {tensor.name: gpu.upload(tensors[tensor.name], tensor.dtype) for tensor in info.inputs}
-        shapes = {name: buffer.shape for name, buffer in inputs.items()}
+        return {name: gpu.download(buffer) for name, buffer in self._run(stage, inputs).items()}
+
+    def run_all(self, tensors: Tensors) -> Tensors:
+        """Every stage after the other; what one hands to the next stays on the GPU.
+
+        Args:
+            tensors: what no stage makes: `canvas`, `image_info`.
+
+        Returns:
+            The outputs of all stages but the first, whose features and RPN outputs none but they read.
+
+        Raises:
+            EngineBuildError, KeyError: as `run`.
+        """
+        gpu, stages = self._gpu, self.manifest.stages
+        dtypes = {tensor.name: tensor.dtype for info in stages.values() for tensor in info.inputs}
+        buffers = {name: gpu.upload(array, dtypes[name]) for name, array in tensors.items()}
+        for stage in stages:
+            buffers |= self._run(stage, buffers)
+        _, *later = stages.values()
+        return {tensor.name: gpu.download(buffers[tensor.name]) for info in later for tensor in info.outputs}
+
+    def _run(self, stage: str, inputs: dict[str, Buffer]) -> dict[str, Buffer]:
+        """A stage's outputs on the GPU; of `inputs` it takes what it has."""
+        context, info, gpu = self._contexts[stage], self.manifest.stages[stage], self._gpu
+        shapes = {tensor.name: inputs[tensor.name].shape for tensor in info.inputs}
         context.set_optimization_profile_async(self._profile(stage, shapes), gpu.stream)
-        for name, buffer in inputs.items():
-            context.set_input_shape(name, buffer.shape)
-            context.set_tensor_address(name, buffer.address)
+        for name, shape in shapes.items():
+            context.set_input_shape(name, shape)
+            context.set_tensor_address(name, inputs[name].address)
         outputs = {}
         for tensor in info.outputs:
             outputs[tensor.name] = gpu.empty(tuple(context.get_tensor_shape(tensor.name)), tensor.dtype)
@@ -69,7 +94,7 @@ class TensorRTStages:
                 f"{stage}: TensorRT does not run it; it says: {' | '.join(self._logger.errors)[:600]}"
             )
         self.milliseconds[stage].append(milliseconds)
-        return {name: gpu.download(buffer) for name, buffer in outputs.items()}
+        return outputs
 
     def _stages(self) -> list[tuple[str, EngineInfo]]:
         return list(self.manifest.stages.items())

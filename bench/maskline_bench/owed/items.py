@@ -1,0 +1,209 @@
+"""What is claimed or aimed at for a GPU, most wanted first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from maskline_bench.compare.sides import EAGER, THEIRS, TRITON
+from maskline_bench.device_ops.__main__ import TARGETS_US
+from maskline_bench.owed.item import Item, Limit, Result
+from maskline_bench.owed.same_answers import LOCAL, LOCAL_SERVED
+from maskline_bench.owed.same_answers import TRITON as SERVED
+
+_QUICK = ("--device", "cpu", "--quick")
+_CUDA = ("--device", "cuda")
+_SERVING = ("gpu", "onnxruntime-gpu", "server", "op library")
+# Of objects that two computations of another rounding find: those on a threshold differ (serving/gate.py).
+_MATCHED = 0.97
+# Of masks cut out at whole pixels from boxes that differ by a float16's rounding; both_models.Setting says why.
+_MASK_IOU = 0.9
+# Two thirds of five minutes at 100 answers a second are 20 000: 3 KiB lost with each would show.
+_GROWTH_MIB = 64.0
+
+
+def _side(name: str, run: str, figure: str) -> Callable[[Result], float]:
+    return lambda result: float(result["sides"][name]["runs"][run][figure])
+
+
+def _most(name: str, result: Result) -> float:
+    return max(float(run["images_per_second"]) for run in result["sides"][name]["runs"].values())
+
+
+def _fastest_of_theirs(result: Result) -> float:
+    return max(_most(name, result) for name in THEIRS if name in result["sides"])
+
+
+def _batch(result: Result, images: int) -> Any:
+    return next(each for each in result["batches"] if each["batch"] == images)
+
+
+def _answers(side: str) -> tuple[Limit, Limit]:
+    return (
+        Limit(f"{side}: share of objects matched", lambda r: r["sides"][side]["matched"], at_least=_MATCHED),
+        Limit(f"{side}: mean IoU of masks", lambda r: r["sides"][side]["mask_iou"], at_least=_MASK_IOU),
+    )
+
+
+def _op(case: str, batch: int, aim_us: float) -> Limit:
+    """A case of bench-device, µs an image of our first side."""
+
+    def read(result: Result) -> float:
+        found = next(e for e in result["cases"] if e["case"].startswith(case) and e["images"] == batch)
+        return float(next(iter(found["us_an_image"].values())))
+
+    return Limit(f"{case}, batch {batch}: µs an image", read, at_most=aim_us)
+
+
+def _memory(part: int) -> Item:
+    return Item(
+        f"memory_{part}",
+        f"memory of server and GPU is steady under five minutes of mixed sizes, part {part} of two",
+        _SERVING,
+        "maskline_bench.owed.steady_memory",
+        _CUDA,
+        _QUICK,
+        f"owed/memory_{part}_{{card}}.json",
+        (
+            Limit("host: MiB grown", lambda r: r["growth_mib"]["host_mib"], at_most=_GROWTH_MIB),
+            Limit("GPU: MiB grown", lambda r: r["growth_mib"]["gpu_mib"], at_most=_GROWTH_MIB),
+            Limit("failed requests", lambda r: sum(r["errors"].values()), at_most=0),
+            Limit("answers", lambda r: r["answers"], at_least=1),
+        ),
+    )
+
+
+def _command(name: str, claim: str, needs: tuple[str, ...], line: str, trial: str, limits: tuple[Limit, ...]) -> Item:
+    file = f"owed/{name}_{{card}}.json"
+    return Item(name, claim, needs, "maskline_bench.owed.said", (line, *_CUDA), (trial, *_QUICK), file, limits)
+
+
+_EXIT = Limit("exit status", lambda r: r["exit"], at_most=0)
+_PASSED = Limit("tests passed", lambda r: r["tests"]["passed"], at_least=1)
+_PARTS = Limit("parts run", lambda r: len(r["parts"]), at_least=3)
+
+ITEMS: tuple[Item, ...] = (
+    Item(
+        "through_triton",
+        "JPEG in, RLE out through the real Triton server: fast alone and with 48 in flight, beside torchvision",
+        _SERVING,
+        "maskline_bench.compare",
+        _CUDA,
+        _QUICK,
+        "compare_cuda_{card}.json",
+        (
+            Limit("images/s, the most of 1 to 48 in flight", lambda r: _most(TRITON, r), at_least=220),
+            Limit("ms, p50 at one in flight", _side(TRITON, "1", "p50_ms"), at_most=20),
+            Limit("times torchvision eager", lambda r: _most(TRITON, r) / _most(EAGER, r), at_least=7),
+            Limit("times torchvision's fastest form", lambda r: _most(TRITON, r) / _fastest_of_theirs(r), at_least=2),
+        ),
+    ),
+    Item(
+        "same_answers",
+        "detections on the GPU, by LocalDetector and through Triton, are those of the CPU in float32",
+        _SERVING,
+        "maskline_bench.owed.same_answers",
+        _CUDA,
+        _QUICK,
+        "owed/same_answers_{card}.json",
+        (*_answers(LOCAL), *_answers(LOCAL_SERVED), *_answers(SERVED)),
+    ),
+    Item(
+        "fallback",
+        "no node of the served stages falls back to the CPU",
+        ("gpu", "onnxruntime-gpu", "op library"),
+        "maskline_bench.owed.fallback",
+        _CUDA,
+        _QUICK,
+        "owed/fallback_{card}.json",
+        (
+            Limit("nodes at another provider", lambda r: r["fallen_back"], at_most=0),
+            Limit("nodes", lambda r: sum(sum(n.values()) for n in r["nodes"].values()), at_least=1),
+        ),
+    ),
+    Item(
+        "engines",
+        "the three sessions alone, fp16",
+        ("gpu", "onnxruntime-gpu", "op library"),
+        "maskline_bench.engines",
+        (*_CUDA, "--precision", "fp16", "--batch", "1", "--batch", "8", "--rounds", "50"),
+        (*_QUICK, "--rounds", "1"),
+        "engines_{card}_fp16.json",
+        (
+            Limit(
+                "images/s at batch 8", lambda r: 1e3 / _batch(r, 8)["ms_an_image"]["dense + library"], at_least=300
+            ),
+            Limit("ms at batch 1", lambda r: _batch(r, 1)["ms_an_image"]["dense + library"], at_most=4),
+        ),
+    ),
+    _memory(1),
+    _memory(2),
+    _command(
+        "op_tests",
+        "every kernel against the oracle, MaskRLE with either `paste` rule",
+        ("gpu", "nvcc", "headers"),
+        "make test-gpu PARTS='configure build tests'",
+        "python -m pytest -q -p no:cacheprovider -k simt tests/plugins/ops/test_mask_rle.py",
+        (_EXIT, _PASSED, Limit("tests failed", lambda r: r["tests"]["failed"] + r["tests"]["error"], at_most=0)),
+    ),
+    Item(
+        "batch_sizes",
+        "one session whose batch sizes alternate is as fast, within a tenth, as a session for each size",
+        ("gpu", "onnxruntime-gpu", "op library"),
+        "maskline_bench.owed.batch_sizes",
+        _CUDA,
+        _QUICK,
+        "owed/batch_sizes_{card}.json",
+        (Limit("slower by, with HEURISTIC search", lambda r: r["slower_by"]["HEURISTIC"], at_most=1.1),),
+    ),
+    _command(
+        "tensorrt",
+        "engines of a real TensorRT with our plugins find stage by stage what ONNX Runtime finds",
+        ("gpu", "tensorrt", "nvcc"),
+        "make test-tensorrt",
+        "maskline-export verify-engines --help",
+        (_EXIT,),
+    ),
+    _command(
+        "tensorrt_full",
+        "the same of ResNet-50-FPN",
+        ("gpu", "tensorrt", "nvcc"),
+        "make test-tensorrt FULL=1",
+        "maskline-export verify-engines --help",
+        (_EXIT,),
+    ),
+    Item(
+        "training",
+        "a training step of ResNet-50-FPN in bf16, 800x1088, batch 8",
+        ("gpu",),
+        "maskline_bench.train_step",
+        (*_CUDA, "--batch", "8", "--rounds", "20", "--warmup", "5"),
+        _QUICK,
+        "train_step_{card}.json",
+        (
+            Limit("images/s", lambda r: r["images_per_second"]["maskline"], at_least=130),
+            Limit("times torchvision", lambda r: r["ratio_of_medians"], at_least=2.9),
+        ),
+    ),
+    Item(
+        "ops",
+        "the ops alone, by replays of a CUDA graph",
+        ("gpu", "nvcc"),
+        "maskline_bench.device_ops",
+        (),
+        ("--dry-run", "--batch", "2"),
+        "device_ops_{card}.json",
+        (
+            *(_op(name, batch, aim) for name, aims in TARGETS_US.items() for batch, aim in aims.items()),
+        ),
+    ),
+    _command(
+        "sanitizers",
+        "harness with CUDA graph capture; memcheck, initcheck, racecheck and synccheck",
+        ("gpu", "nvcc", "headers", "compute-sanitizer"),
+        "make test-gpu PARTS='configure build harness sanitizer_harness_memcheck sanitizer_harness_initcheck "
+        "sanitizer_memcheck sanitizer_racecheck sanitizer_synccheck'",
+        "echo '== harness: exit 0'",
+        (_EXIT, _PARTS),
+    ),
+)  # fmt: skip
