@@ -55,6 +55,12 @@ class Config(library.Config):
     _fields_ = (("attributes", Attributes), ("shape", Shape))
 
 
+class BackwardConfig(library.Config):
+    """`MasklineMultiscaleRoIAlignBackward` of plugins/roi_align/c_config.h; only libraries of kernels take it."""
+
+    _fields_ = (("attributes", Attributes), ("shape", Shape), ("deterministic", ctypes.c_int32))
+
+
 def make_attributes(
     strides: Sequence[int],
     canonical_size: float,

@@ -4,6 +4,7 @@
 #include "common/c_head.h"
 #include "roi_align/attributes.h"
 
+#include <cstdint>
 #include <string>
 
 extern "C"
@@ -14,6 +15,15 @@ extern "C"
         MasklineHead head;
         maskline::RoIAlignAttributes attributes;
         maskline::RoIAlignShape shape;
+    };
+
+    //! The same of a call of the backward; the type is that of the incoming gradient.
+    struct MasklineMultiscaleRoIAlignBackward
+    {
+        MasklineHead head;
+        maskline::RoIAlignAttributes attributes;
+        maskline::RoIAlignShape shape;
+        std::int32_t deterministic; //!< 1: the same bytes from run to run; 0: faster
     };
 }
 
@@ -32,6 +42,32 @@ inline std::string read(MasklineMultiscaleRoIAlign const& config, RoIAlignAttrib
     shape = config.shape;
     std::string const text = attributes.check();
     return text.empty() ? shape.check(attributes.numLevels) : text;
+}
+
+//! The same for a call of the backward.
+inline std::string read(
+    MasklineMultiscaleRoIAlignBackward const& config, RoIAlignAttributes& attributes, RoIAlignShape& shape)
+{
+    std::string const other = checkHead(config.head, sizeof(config));
+    if (!other.empty())
+    {
+        return other;
+    }
+    MasklineMultiscaleRoIAlign forward = makeConfig<MasklineMultiscaleRoIAlign>();
+    forward.attributes = config.attributes;
+    forward.shape = config.shape;
+    std::string const text = read(forward, attributes, shape);
+    if (!text.empty())
+    {
+        return text;
+    }
+    if (attributes.mode == RoIAlignMode::kALIGN_MAX || attributes.mode == RoIAlignMode::kPOOL)
+    {
+        return std::string("mode: got ") + kROI_ALIGN_MODE_NAMES[static_cast<std::int32_t>(attributes.mode)]
+            + ", expected align_avg or warp: a maximum's gradient needs the features";
+    }
+    bool const known = config.deterministic == 0 || config.deterministic == 1;
+    return known ? "" : "deterministic: got " + std::to_string(config.deterministic) + ", expected 0..1";
 }
 
 } // namespace maskline

@@ -52,6 +52,11 @@ def test_a_library_of_ops_shows_only_functions_of_ours(name: str) -> None:
     assert needed(path) <= SYSTEM
 
 
+@pytest.mark.parametrize("name", [device.SIMT, device.CUDA])
+def test_the_kernels_of_training_are_in_the_libraries_of_kernels(name: str) -> None:
+    assert "maskline_device_multiscale_roi_align_backward" in exported(device.built(name))
+
+
 def test_the_custom_ops_show_one_function_and_need_no_onnxruntime() -> None:
     path = device.custom_ops()
     assert exported(path) == {"RegisterCustomOps"}

@@ -4,6 +4,7 @@
 #include "common/export.h"
 #include "common/status.h"
 #include "roi_align/c_config.h"
+#include "roi_align/device/backward.h"
 #include "roi_align/device/kernel.h"
 
 #include <string>
@@ -22,5 +23,23 @@ MASKLINE_API int maskline_device_multiscale_roi_align(MasklineMultiscaleRoIAlign
         }
         return maskline::refusedLaunch(maskline::launchMultiscaleRoIAlign(
             attributes, shape, features, boxes, output, static_cast<cudaStream_t>(stream)));
+    });
+}
+
+//! Queues the gradient of the features; see launchMultiscaleRoIAlignBackward for the arrays (that of pointers is host
+//! memory).
+MASKLINE_API int maskline_device_multiscale_roi_align_backward(MasklineMultiscaleRoIAlignBackward const* config,
+    void const* pooled, float const* boxes, float* const* gradients, void* stream)
+{
+    return maskline::guarded("MultiscaleRoIAlignBackward", [&]() -> std::string {
+        maskline::RoIAlignAttributes attributes;
+        maskline::RoIAlignShape shape;
+        std::string text = maskline::read(*config, attributes, shape);
+        if (!text.empty())
+        {
+            return text;
+        }
+        return maskline::refusedLaunch(maskline::launchMultiscaleRoIAlignBackward(attributes, shape,
+            config->deterministic != 0, pooled, boxes, gradients, static_cast<cudaStream_t>(stream)));
     });
 }
