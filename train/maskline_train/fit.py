@@ -24,6 +24,7 @@ from maskline_train.data.loader import Batch, check_keypoints, train_loader
 from maskline_train.distributed import Processes, average_norm_statistics, barrier, mean_over_processes
 from maskline_train.evaluation.evaluate import Metrics
 from maskline_train.files import replace_file
+from maskline_train.model.draws import image_keys
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.recipe import Recipe, TrainingSpec
 from maskline_train.starting_weights import start_from
@@ -38,7 +39,6 @@ from maskline_train.training.state import (
     restore,
     save_checkpoint,
     save_evaluation,
-    step_generator,
 )
 
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -167,9 +167,10 @@ def _train_step(
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     enabled = training.amp != "off"
-    generator = step_generator(training.seed, state.step, processes.rank)
+    first = processes.rank * len(batch.canvas)
+    keys = image_keys(training.seed, state.step, range(first, first + len(batch.canvas)))
     with torch.autocast(processes.device.type, AMP_DTYPES.get(training.amp), enabled=enabled):
-        losses: dict[str, Tensor] = network(batch.canvas, batch.image_info, batch.targets, generator)
+        losses: dict[str, Tensor] = network(batch.canvas, batch.image_info, batch.targets, keys)
     loss = torch.stack(list(losses.values())).sum()
     state.optimizer.zero_grad()
     state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]

@@ -12,6 +12,7 @@ import torch
 from margins import SEED
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.made.scenes import mask_annotation
+from maskline_train.model.draws import image_keys
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.targets import SamplingSpec
 from maskline_train.spec import (
@@ -81,7 +82,7 @@ def learned(spec: ModelSpec, dataset: CocoDataset, steps: int, batch: int = 6) -
     for step in range(steps):
         rows = torch.randint(0, count, (batch,), generator=generator)
         optimizer.param_groups[0]["lr"] = 4e-3 * min(1.0, (step + 1) / 10) * (1 - step / steps)
-        losses = model(canvases[rows], info, [targets[row] for row in rows], generator)
+        losses = model(canvases[rows], info, [targets[row] for row in rows], image_keys(SEED, step, range(batch)))
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)

@@ -11,6 +11,7 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.data.loader import train_loader
 from maskline_train.distributed import Processes, process_group
 from maskline_train.fit import fit
+from maskline_train.model.draws import image_keys
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.targets import SamplingSpec
 from maskline_train.recipe import Recipe
@@ -20,21 +21,20 @@ from support.models import tiny_recipe
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-ALL = 1_000_000  # samples: so many that nothing is drawn at random, which would differ with the cut of the batch
 TOTAL_BATCH = 4
 
 
 def recipe(classes: tuple[str, ...]) -> Recipe:
-    """The tiny recipe without what depends on how a batch is cut: sampling, and batch norm's statistics."""
+    """The tiny recipe without what depends on how a batch is cut: batch norm's statistics. Some of all are sampled."""
     tiny = tiny_recipe.build(classes)
-    everything = SamplingSpec(rpn_samples=ALL, roi_samples=ALL, pre_nms_per_level=40, max_proposals=40)
+    sampling = SamplingSpec(rpn_samples=48, roi_samples=16, pre_nms_per_level=40, max_proposals=40)
     backbone = dataclasses.replace(tiny.model.backbone, norm="frozen_batch")
     training = dataclasses.replace(
         tiny.training, total_batch=TOTAL_BATCH, steps=3, base_lr=0.01, reference_batch=TOTAL_BATCH, evaluate_images=5
     )
     corners = KeypointHeadSpec(names=CORNERS, flip_pairs=FLIP_PAIRS, pooled_side=4, num_convs=1, channels=4)
     model = dataclasses.replace(tiny.model, backbone=backbone, keypoint_head=corners)
-    return dataclasses.replace(tiny, model=model, sampling=everything, training=training)
+    return dataclasses.replace(tiny, model=model, sampling=sampling, training=training)
 
 
 def gradients(data: CocoDataset, processes: Processes) -> dict[str, torch.Tensor]:
@@ -55,7 +55,9 @@ def gradients(data: CocoDataset, processes: Processes) -> dict[str, torch.Tensor
             world_size=processes.world,
         )
     )
-    losses = network(batch.canvas, batch.image_info, batch.targets)
+    first = processes.rank * len(batch.canvas)
+    keys = image_keys(0, 0, range(first, first + len(batch.canvas)))
+    losses = network(batch.canvas, batch.image_info, batch.targets, keys)
     sum(losses.values()).backward()
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from maskline_train.model.backbone.backbone import Backbone
+from maskline_train.model.draws import ANCHORS, ROIS, random_keys
 from maskline_train.model.heads.box_head import classwise_nms
 from maskline_train.model.heads.build import build_box_head, build_keypoint_head, build_mask_head, build_res5
 from maskline_train.model.heads.keypoint_head import decode_heatmaps
@@ -80,7 +81,7 @@ class MaskRCNN(nn.Module):
         canvas: Tensor,
         image_info: Tensor,
         targets: Sequence[Target],
-        generator: torch.Generator | None = None,
+        keys: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The losses of a batch.
 
@@ -88,7 +89,8 @@ class MaskRCNN(nn.Module):
             canvas: uint8 [B, H, W, 3] RGB, H and W multiples of `preprocessing.side_multiple`.
             image_info: float32 [B, 6].
             targets: one an image, on the device of the model.
-            generator: decides which anchors and RoIs are sampled; on the CPU, None for torch's own.
+            keys: [B, 2] int64, `draws.image_keys`: they decide which anchors and RoIs are sampled; None for some of
+                torch's own random numbers.
 
         Returns:
             Float32 scalars: rpn_objectness, rpn_box, classifier, box, and mask and keypoint where there are such
@@ -100,11 +102,12 @@ class MaskRCNN(nn.Module):
         """
         _check_inputs(canvas, image_info, self.spec.preprocessing.side_multiple)
         _check_targets(targets, canvas, self.spec)
+        keys = keys_for(canvas, keys)
         features = self.backbone(canvas, image_info)
         logits, deltas = self.rpn_head(features)
-        terms = self.rpn_losses(logits, deltas, targets, generator)
+        terms = self.rpn_losses(logits, deltas, targets, keys)
         proposals, num_proposals = self.training_proposals(logits, deltas, image_info)
-        terms |= self.head_losses(features, proposals, num_proposals, targets, generator)
+        terms |= self.head_losses(features, proposals, num_proposals, targets, keys)
         return averages(terms, over_processes=self.training)
 
     @torch.no_grad()
@@ -167,11 +170,14 @@ class MaskRCNN(nn.Module):
         logits: Sequence[Tensor],
         deltas: Sequence[Tensor],
         targets: Sequence[Target],
-        generator: torch.Generator | None,
+        keys: Tensor,
     ) -> dict[str, Term]:
         """Losses of the region proposal network, from the outputs of its head."""
         anchors = torch.cat(pyramid_anchors(logits, self.spec.anchors, self.spec.backbone.rpn_levels[0]))
-        samples = [sample_anchors(anchors, target, self.sampling, generator) for target in targets]
+        samples = [
+            sample_anchors(anchors, target, self.sampling, key)
+            for target, key in zip(targets, keys[:, ANCHORS], strict=True)
+        ]
         return rpn_terms(logits, deltas, anchors, samples)
 
     def training_proposals(
@@ -191,10 +197,10 @@ class MaskRCNN(nn.Module):
         proposals: Tensor,
         num_proposals: Tensor,
         targets: Sequence[Target],
-        generator: torch.Generator | None,
+        keys: Tensor,
     ) -> dict[str, Term]:
         """Losses of the heads on RoIs sampled from proposals [B, R, 4], of which `num_proposals` [B] count."""
-        rois = sample_rois(proposals, num_proposals, targets, self.spec.num_classes, self.sampling, generator)
+        rois = sample_rois(proposals, num_proposals, targets, self.spec.num_classes, self.sampling, keys[:, ROIS])
         positives = rois.positives(self.spec.num_classes)
         terms = self._box_terms(features, rois, targets)
         terms |= self._mask_terms(features, positives, targets)
@@ -277,6 +283,19 @@ class MaskRCNN(nn.Module):
         assert self.spec.keypoint_head is not None
         roi_features = self._roi_features(features, boxes, images, self.spec.keypoint_head.pooled_side)
         return self.keypoint_head(roi_features)  # type: ignore[no-any-return]
+
+
+def keys_for(canvas: Tensor, keys: Tensor | None) -> Tensor:
+    """The keys of a batch on its device; made of torch's own random numbers where none are given.
+
+    Raises:
+        ValueError: keys of another shape or type.
+    """
+    if keys is None:
+        return random_keys(len(canvas)).to(canvas.device)
+    if keys.dtype != torch.int64 or tuple(keys.shape) != (len(canvas), 2):
+        raise ValueError(f"keys: got {keys.dtype} {list(keys.shape)}, expected torch.int64 [{len(canvas)}, 2]")
+    return keys.to(canvas.device)
 
 
 def _check_inputs(canvas: Tensor, image_info: Tensor, multiple: int) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from maskline_train.model import boxes as box_ops
+from maskline_train.model.draws import priorities
 from maskline_train.target import Target
 
 # Objects a chunk when boxes are matched: bounds the overlap matrix of 268 569 anchors at 17 MB a temporary.
@@ -113,7 +114,7 @@ def match(boxes: Tensor, gt_boxes: Tensor) -> Matches:
 
 
 def sample(
-    is_positive: Tensor, is_negative: Tensor, count: int, positive_fraction: float, generator: torch.Generator | None
+    is_positive: Tensor, is_negative: Tensor, count: int, positive_fraction: float, order: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Draw at most `count` boxes, at most `positive_fraction` of them positive, negatives filling the rest.
 
@@ -122,25 +123,23 @@ def sample(
         is_negative: [N] bool.
         count: of samples.
         positive_fraction: of `count`.
-        generator: on the CPU; None for torch's own. Its state alone decides the draw, whatever the device.
+        order: [N] int64, of two boxes of a kind the one with the lower number is drawn first (`draws.priorities`).
 
     Returns:
-        Indices of the positives and of the negatives, int64, in random order.
+        Indices of the positives and of the negatives, int64, in that order.
     """
-    positives, negatives = torch.nonzero(is_positive)[:, 0], torch.nonzero(is_negative)[:, 0]
-    positives = _draw(positives, int(count * positive_fraction), generator)
-    return positives, _draw(negatives, count - len(positives), generator)
+    positives = _draw(is_positive, int(count * positive_fraction), order)
+    return positives, _draw(is_negative, count - len(positives), order)
 
 
-def _draw(indices: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-    order = torch.randperm(len(indices), generator=generator)[:count]
-    return indices[order.to(indices.device)]
+def _draw(candidates: Tensor, count: int, order: Tensor) -> Tensor:
+    indices = torch.nonzero(candidates)[:, 0]
+    first = torch.topk(order[indices], min(count, len(indices)), largest=False).indices
+    return indices[first]
 
 
 @torch.no_grad()
-def sample_anchors(
-    anchors: Tensor, target: Target, spec: SamplingSpec, generator: torch.Generator | None
-) -> AnchorSamples:
+def sample_anchors(anchors: Tensor, target: Target, spec: SamplingSpec, key: Tensor) -> AnchorSamples:
     """Choose the anchors that the RPN is trained on.
 
     An anchor is positive from `rpn_positive_iou` on, or where it is the best of an object (so that every object has
@@ -150,12 +149,13 @@ def sample_anchors(
         anchors: [N, 4] xyxy canvas px, those that leave the image included.
         target: of the image.
         spec: counts and thresholds.
-        generator: see `sample`.
+        key: of the image's anchors; an anchor is drawn by its number, so a wider canvas draws others.
     """
     matches = match(anchors, target.boxes)
     is_positive = (matches.iou >= spec.rpn_positive_iou) | matches.is_best_of_an_object
     is_negative = (matches.iou < spec.rpn_negative_iou) & ~is_positive
-    positives, negatives = sample(is_positive, is_negative, spec.rpn_samples, spec.rpn_positive_fraction, generator)
+    order = priorities(key, len(anchors))
+    positives, negatives = sample(is_positive, is_negative, spec.rpn_samples, spec.rpn_positive_fraction, order)
     return AnchorSamples(positives, negatives, target.boxes[matches.objects[positives]])
 
 
@@ -166,7 +166,7 @@ def sample_rois(
     targets: Sequence[Target],
     num_classes: int,
     spec: SamplingSpec,
-    generator: torch.Generator | None,
+    keys: Tensor,
 ) -> RoISamples:
     """Choose the RoIs that the heads are trained on; the ground-truth boxes are candidates too.
 
@@ -176,16 +176,19 @@ def sample_rois(
         targets: one an image.
         num_classes: K, the label of a negative.
         spec: counts and thresholds.
-        generator: see `sample`.
+        keys: [B], of the images' RoIs. A candidate is drawn by its row in `proposals`, or, behind all of them, by the
+            number of its object.
     """
     chosen = []
+    most = proposals.shape[1]
     for image, target in enumerate(targets):
-        candidates = torch.cat([proposals[image, : int(num_proposals[image])], target.boxes])
+        count = int(num_proposals[image])
+        candidates = torch.cat([proposals[image, :count], target.boxes])
+        numbers = priorities(keys[image], most + len(target.boxes))
+        order = torch.cat([numbers[:count], numbers[most:]])
         matches = match(candidates, target.boxes)
         is_positive = matches.iou >= spec.roi_positive_iou
-        positives, negatives = sample(
-            is_positive, ~is_positive, spec.roi_samples, spec.roi_positive_fraction, generator
-        )
+        positives, negatives = sample(is_positive, ~is_positive, spec.roi_samples, spec.roi_positive_fraction, order)
         rows = torch.cat([positives, negatives])
         objects = matches.objects[rows]
         labels = torch.full_like(rows, num_classes)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from maskline_train.model.losses import averages
-from maskline_train.model.mask_rcnn import Detections, MaskRCNN
+from maskline_train.model.mask_rcnn import Detections, MaskRCNN, keys_for
 from maskline_train.target import Target
 
 TRUNK = "backbone"
@@ -107,11 +107,11 @@ class _RPNAlone(_Part):
     """The losses of the region proposal network."""
 
     def forward(
-        self, canvas: Tensor, image_info: Tensor, targets: Sequence[Target], generator: torch.Generator | None = None
+        self, canvas: Tensor, image_info: Tensor, targets: Sequence[Target], keys: Tensor | None = None
     ) -> dict[str, Tensor]:
         """As `MaskRCNN.forward`: rpn_objectness and rpn_box."""
         logits, deltas = self.model.rpn_head(self.features(canvas, image_info))
-        terms = self.model.rpn_losses(logits, deltas, targets, generator)
+        terms = self.model.rpn_losses(logits, deltas, targets, keys_for(canvas, keys))
         return averages(terms, over_processes=self.training)
 
 
@@ -123,7 +123,7 @@ class _HeadsAlone(_Part):
         self.proposer = () if proposer is None else (proposer,)  # a tuple hides it: it is no part of what trains
 
     def forward(
-        self, canvas: Tensor, image_info: Tensor, targets: Sequence[Target], generator: torch.Generator | None = None
+        self, canvas: Tensor, image_info: Tensor, targets: Sequence[Target], keys: Tensor | None = None
     ) -> dict[str, Tensor]:
         """As `MaskRCNN.forward`: classifier, box, and mask and keypoint where there are such branches."""
         features = self.features(canvas, image_info)
@@ -134,5 +134,5 @@ class _HeadsAlone(_Part):
             else:
                 logits, deltas = self.model.rpn_head(features)
             proposals, num_proposals = self.model.training_proposals(logits, deltas, image_info)
-        terms = self.model.head_losses(features, proposals, num_proposals, targets, generator)
+        terms = self.model.head_losses(features, proposals, num_proposals, targets, keys_for(canvas, keys))
         return averages(terms, over_processes=self.training)

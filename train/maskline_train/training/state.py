@@ -5,7 +5,7 @@
 
 A checkpoint is written under a temporary name, flushed to the disk and renamed, then the link is swapped by one
 rename: a kill at any moment leaves `last` at a complete checkpoint. Nothing random is stored, because a step draws
-its random numbers from the seed and its own number (`step_generator`).
+by the seed and its own number (`model.draws`).
 """
 
 from __future__ import annotations
@@ -75,11 +75,6 @@ class TrainingState:
         """Begin the averages anew, after the model was given other weights."""
         if self.averages is not None:
             self.averages = Averages(self.model, self.averages.decay)
-
-
-def step_generator(seed: int, step: int, rank: int) -> torch.Generator:
-    """The random stream of one step of one process, so that a resumed run draws what an uninterrupted one does."""
-    return torch.Generator().manual_seed(((seed * 1_000_003 + step) * 1_009 + rank) % 2**63)
 
 
 def save_checkpoint(out: Path, state: TrainingState) -> Path:

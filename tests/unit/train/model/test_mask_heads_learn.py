@@ -12,6 +12,7 @@ from margins import SEED
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes
 from maskline_train.evaluation.evaluate import evaluate
+from maskline_train.model.draws import image_keys
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.targets import SamplingSpec
 from maskline_train.spec import (
@@ -106,10 +107,9 @@ def learn(spec, dataset, steps, rate):
     found = [dataset.objects(i) for i in range(len(dataset))]
     targets = [Target(*(torch.from_numpy(x) for x in (o.boxes, o.labels, o.masks))) for o in found]
     optimiser = torch.optim.AdamW(model.parameters())
-    generator = torch.Generator().manual_seed(SEED)
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = rate * min(1.0, (step + 1) / 10) * (1 - step / steps)
-        losses = model(canvas, info, targets, generator)
+        losses = model(canvas, info, targets, image_keys(SEED, step, range(len(canvas))))
         optimiser.zero_grad()
         sum(losses.values()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)

@@ -19,6 +19,8 @@ from maskline_train.target import Target
 
 NOTHING = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 64, 64, dtype=torch.uint8))
 
+KEYS = torch.tensor([11, 12])  # of two images
+
 
 def target_of(*boxes, labels=None, size=(64, 64)):
     boxes = torch.tensor(boxes, dtype=torch.float32)
@@ -62,27 +64,19 @@ def test_an_object_that_nothing_touches_has_no_best_box():
 @given(st.lists(st.sampled_from([-1, 0, 1]), max_size=60), st.integers(0, 30), st.floats(0, 1))
 def test_samples_respect_the_counts(kinds, count, fraction):
     kinds = torch.tensor(kinds, dtype=torch.int64)
-    positives, negatives = sample(kinds == 1, kinds == 0, count, fraction, None)
+    positives, negatives = sample(kinds == 1, kinds == 0, count, fraction, torch.randperm(len(kinds)))
     assert kinds[positives].eq(1).all()
     assert kinds[negatives].eq(0).all()
     assert len(positives.unique()) == len(positives) == min(int(count * fraction), int((kinds == 1).sum()))
     assert len(negatives.unique()) == len(negatives) == min(count - len(positives), int((kinds == 0).sum()))
 
 
-def test_a_generator_decides_the_samples():
-    kinds = torch.arange(1000) % 4
-    draw = [
-        sample(kinds == 1, kinds == 0, 100, 0.5, torch.Generator().manual_seed(seed))[0].tolist() for seed in (1, 1, 2)
-    ]
-    assert draw[0] == draw[1]
-    assert draw[0] != draw[2]
-
-
-def test_every_candidate_can_be_drawn():
-    generator = torch.Generator().manual_seed(0)
-    every = torch.ones(20, dtype=torch.bool)
-    drawn = {int(i) for _ in range(200) for i in sample(every, ~every, 2, 0.5, generator)[0]}
-    assert drawn == set(range(20))
+def test_the_lowest_numbers_of_each_kind_are_drawn():
+    kinds, order = torch.arange(1000) % 4, torch.randperm(1000, generator=torch.Generator().manual_seed(0))
+    positives, negatives = sample(kinds == 1, kinds == 0, 100, 0.25, order)
+    for drawn, kind, count in ((positives, 1, 25), (negatives, 0, 75)):
+        expected = sorted(range(1000), key=lambda i: (int(kinds[i]) != kind, int(order[i])))[:count]
+        assert drawn.tolist() == expected
 
 
 def test_anchors_by_hand():
@@ -97,7 +91,7 @@ def test_anchors_by_hand():
         ]
     )
     target = target_of((10, 10, 30, 30), (56, 48, 60, 64))
-    samples = sample_anchors(anchors, target, SamplingSpec(), None)
+    samples = sample_anchors(anchors, target, SamplingSpec(), KEYS[0])
     assert sorted(samples.positives.tolist()) == [0, 1, 4]
     assert sorted(samples.negatives.tolist()) == [3, 5]
     wanted = {0: 0, 1: 0, 4: 1}
@@ -106,7 +100,7 @@ def test_anchors_by_hand():
 
 
 def test_an_image_without_objects_gives_negatives_alone():
-    samples = sample_anchors(random_boxes(400, 0), NOTHING, SamplingSpec(), None)
+    samples = sample_anchors(random_boxes(400, 0), NOTHING, SamplingSpec(), KEYS[0])
     assert len(samples.positives) == 0
     assert samples.gt_boxes.shape == (0, 4)
     assert len(samples.negatives) == 256
@@ -120,7 +114,7 @@ def test_rois_by_hand():
             [[1.0, 1.0, 5.0, 5.0], [2.0, 2.0, 9.0, 9.0], [0.0] * 4, [0.0] * 4],
         ]
     )
-    rois = sample_rois(proposals, torch.tensor([4, 2]), [target, NOTHING], 3, SamplingSpec(), None)
+    rois = sample_rois(proposals, torch.tensor([4, 2]), [target, NOTHING], 3, SamplingSpec(), KEYS)
     rows = {
         (image, *box): (label, obj)
         for image, box, label, obj in zip(
@@ -150,11 +144,23 @@ def test_at_most_a_quarter_of_the_rois_is_positive():
     near = torch.tensor([10.0, 10.0, 40.0, 40.0]) + torch.rand(1, 300, 4)
     far = torch.tensor([50.0, 50.0, 60.0, 60.0]) + torch.rand(1, 300, 4)
     rois = sample_rois(
-        torch.cat([near, far], dim=1), torch.tensor([600]), [target], 1, SamplingSpec(roi_samples=100), None
+        torch.cat([near, far], dim=1), torch.tensor([600]), [target], 1, SamplingSpec(roi_samples=100), KEYS
     )
     assert len(rois.labels) == 100
     assert int((rois.labels == 0).sum()) == 25
     assert rois.labels[:25].eq(0).all(), "positives come first"
+
+
+def test_a_candidate_keeps_its_draw_however_many_proposals_are_padding():
+    """A process alone and one of two have other counts of padding rows; an object of the truth is no later row then."""
+    target, spec = target_of((10, 10, 40, 40), (44, 44, 60, 60)), SamplingSpec(roi_samples=40)
+    boxes = random_boxes(300, 2)[None]
+    rois = sample_rois(boxes, torch.tensor([200]), [target], 2, spec, KEYS)
+    fewer = sample_rois(boxes, torch.tensor([190]), [target], 2, spec, KEYS)
+    gone = {tuple(box) for box in boxes[0, 190:200].tolist()}
+    kept = [box for box in map(tuple, rois.boxes.tolist()) if box not in gone]
+    assert 30 < len(kept) < 40
+    assert set(kept) <= {tuple(box) for box in fewer.boxes.tolist()}
 
 
 def rois_of(boxes, objects, images=None):

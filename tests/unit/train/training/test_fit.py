@@ -16,7 +16,7 @@ from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.recipe import AdamW, Recipe
 from maskline_train.training.metrics_log import MetricsLog, read_metrics
 from maskline_train.training.schedule import Cosine
-from maskline_train.training.state import Averages, step_generator
+from maskline_train.training.state import Averages
 from PIL import Image
 from support.data.shapes_data import write_shapes
 from support.models import tiny_recipe
@@ -129,15 +129,6 @@ def test_a_line_cut_off_by_a_kill_is_dropped_and_what_came_after_the_checkpoint_
     with MetricsLog(tmp_path, first_step=1, steps=3, active=True):
         pass
     assert path.read_text() == '{"kind": "train", "step": 1}\n'
-
-
-def test_random_streams_differ_by_step_and_process_and_repeat() -> None:
-    def draw(*key: int) -> int:
-        return int(torch.randint(2**40, (), generator=step_generator(*key)))
-
-    draws = {(seed, step, rank): draw(seed, step, rank) for seed in (0, 1) for step in (0, 1, 2) for rank in (0, 1)}
-    assert len(set(draws.values())) == len(draws)
-    assert all(draw(*key) == value for key, value in draws.items())
 
 
 @pytest.mark.learns
