@@ -222,8 +222,9 @@ def test_losses_are_float32_under_autocast(dtype):
 @pytest.mark.learns
 def test_a_few_steps_learn_one_tiny_image(margins):
     """A rate that falls to zero, or the last step decides by how many pixels the boxes are off; group norms, since the
-    running statistics of batch norms lag behind: with them the boxes were up to 21 px off."""
-    steps, rate = 160, 3e-3
+    running statistics of batch norms lag behind: with them the boxes were up to 21 px off. After 160 steps one box of
+    ten runs was still 7 px off."""
+    steps, rate = 240, 3e-3
     torch.manual_seed(SEED)
     spec = tiny_spec()
     spec = dataclasses.replace(spec, backbone=dataclasses.replace(spec.backbone, norm="group"))
