@@ -33,7 +33,7 @@ def write_report(out: Path, seconds: dict[str, float], base: Path) -> Path:
     served, bench = _read(out / "ap_served.json"), _read(out / "bench" / "results.json")
     sides = {
         "PyTorch": pytorch,
-        "ONNX Runtime": parity["ap"]["onnx"],
+        "ONNX Runtime": parity["ap"][parity["line"]],
         "served by Triton, over gRPC": served,
     }
     body = "\n".join(

@@ -125,7 +125,7 @@ def test_a_changed_file_is_refused(folders: tuple[Path, Path], tmp_path: Path) -
 
 
 def test_the_images_of_a_data_set_are_found_wherever_their_names_point(
-    folders: tuple[Path, Path], tmp_path: Path
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As those of Cityscapes, which lie in a folder for each city."""
     data = write_shapes(tmp_path / "shapes", {"val": 2})
@@ -140,6 +140,10 @@ def test_the_images_of_a_data_set_are_found_wherever_their_names_point(
     report = json.loads((tmp_path / "parity.json").read_text())
     assert report["image_names"][:3] == ["city/0001.png", "city/0002.png", "96x96"]
     assert report["ap"].keys() == {"pytorch", "artifact: fp32, CPU, bodies"}
+    assert report["ap"]["artifact: fp32, CPU, bodies"] == report["ap"]["pytorch"]
+    printed = capsys.readouterr().out
+    assert "AP lost" in printed
+    assert printed.count("+0.00") == 2  # of boxes and of masks
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from maskline_export.engine import plugin_library
 from maskline_export.errors import EngineBuildError
 from maskline_export.manifest import sha256
 
-BUILD = Path(os.environ.get("MASKLINE_PLUGINS_BUILD", Path(__file__).parents[3] / "build" / "plugins"))
+BUILD = Path(os.environ.get("MASKLINE_PLUGINS_BUILD", Path(__file__).parents[4] / "build" / "plugins"))
 LIBRARY = BUILD / plugin_library.FILE
 
 needs_rtx = pytest.mark.skipif(
