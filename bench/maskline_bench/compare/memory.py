@@ -20,7 +20,7 @@ AT_ONCE = 8
 
 
 def peak_mib(name: str, made: MadeModel, device: Device) -> float:
-    """MiB of a child that answers the pictures one by one and eight at once: resident, or in use on the GPU.
+    """MiB of a child that answers one picture, then eight at once: resident, or in use on the GPU.
 
     Raises:
         BenchmarkError: the child failed.
@@ -52,7 +52,7 @@ def print_peak(name: str, made: MadeModel, device: Device) -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="maskline-compare-")))
         side = stack.enter_context(in_process(name, made, device, (1, AT_ONCE), folder))
         reset_peak()
-        side.run(files, 1)
+        side.run(files[:1], 1)
         side.run((files * AT_ONCE)[:AT_ONCE], AT_ONCE)
         peak = _gpu_mib() - before if device == "cuda" else memory_mib()[0]
     sys.stdout.write(f"{peak}\n")

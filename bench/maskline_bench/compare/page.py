@@ -13,7 +13,7 @@ import typer
 from maskline_train.files import replace_file
 
 from maskline_bench.compare.plot import plot
-from maskline_bench.compare.show import peak_text
+from maskline_bench.compare.show import figure_text, peak_text
 from maskline_bench.compare.sides import AUTOCAST, COMPILED, EAGER, IN_PROCESS, TRITON
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -84,7 +84,7 @@ def _rows(name: str, side: dict[str, Any], eager: dict[str, Any]) -> list[str]:
         of_side = (f"{side['matched']:.1%}", f"{side['ap_lost']['segm']:.1f}", peak_text(side["peak_mib"]))
         cells = (
             *((name, side["precision"] + graph) if index == 0 else ('"', '"')),
-            at_once, f"{run['images_per_second']:.3g}", times, f"{run['p50_ms']:.4g}", f"{run['p99_ms']:.4g}",
+            at_once, f"{run['images_per_second']:.3g}", times, figure_text(run["p50_ms"]), figure_text(run["p99_ms"]),
             f"{run['share_of_gemm_peak']:.0%}", *(of_side if index == 0 else ('"', '"', '"')),
         )  # fmt: skip
         found.append(f"| {' | '.join(cells)} |")

@@ -9,6 +9,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from maskline_bench.compare.show import figure_text
+
 _COLOURS = ("#0b5394", "#6fa8dc", "#b6d7a8", "#f6b26b")  # by how many at once
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
@@ -60,5 +62,5 @@ def _bars(axes: Axes, sides: dict[str, Any], at_once: int, index: int, levels: i
         axes.barh(y, run[name], height, color=_COLOURS[index % len(_COLOURS)], label=label)
         if name == "p50_ms":
             axes.plot([run[name], end], [y, y], color="#444444", linewidth=1)
-        axes.annotate(f"{run[name]:.3g}", (end, y), (3, 0), textcoords="offset points", va="center", fontsize=8)
-    axes.margins(x=0.12)
+        axes.annotate(figure_text(run[name]), (end, y), (3, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.margins(x=0.18)

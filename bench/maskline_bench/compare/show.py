@@ -14,6 +14,11 @@ HEADINGS = (
 )  # fmt: skip
 
 
+def figure_text(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def peak_text(peak: float | dict[str, float]) -> str:
     """One process's MiB, or the sum of a server's."""
     return f"{sum(peak.values()) if isinstance(peak, dict) else peak:.0f}"
@@ -44,8 +49,8 @@ def show(console: Console, result: dict[str, Any]) -> None:
                 at_once,
                 f"{run['images_per_second']:.3g}",
                 f"{run['images_per_second'] / eager['images_per_second']:.2f}" if eager else "",
-                f"{run['p50_ms']:.1f}",
-                f"{run['p99_ms']:.1f}",
+                figure_text(run["p50_ms"]),
+                figure_text(run["p99_ms"]),
                 f"{run['share_of_gemm_peak']:.0%}",
                 f"{side['ap_lost']['segm']:.1f}" if row == 0 else "",
                 peak_text(side["peak_mib"]) if row == 0 else "",

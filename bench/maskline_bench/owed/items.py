@@ -8,7 +8,7 @@ from typing import Any
 from maskline_bench.compare.sides import EAGER, THEIRS, TRITON
 from maskline_bench.device_ops.__main__ import TARGETS_US
 from maskline_bench.owed.item import Item, Limit, Result
-from maskline_bench.owed.same_answers import LOCAL, LOCAL_SERVED
+from maskline_bench.owed.same_answers import LOCAL
 from maskline_bench.owed.same_answers import TRITON as SERVED
 
 _QUICK = ("--device", "cpu", "--quick")
@@ -106,7 +106,7 @@ ITEMS: tuple[Item, ...] = (
         _CUDA,
         _QUICK,
         "owed/same_answers_{card}.json",
-        (*_answers(LOCAL), *_answers(LOCAL_SERVED), *_answers(SERVED)),
+        (*_answers(LOCAL), *_answers(SERVED)),
     ),
     Item(
         "fallback",

@@ -11,11 +11,11 @@ from maskline_client.local.detector import LocalDetector
 from maskline_serve.server.triton_server import TritonServer
 
 from maskline_bench.made_model import MadeModel, same_pixels
-from maskline_bench.owed.task import Device, assembled, run_task, scratch, served_artifact
+from maskline_bench.owed.task import Device, assembled, run_task, scratch
 from maskline_bench.serving.eager import Found
 from maskline_bench.serving.gate import agreement, mean_mask_iou
 
-LOCAL, LOCAL_SERVED, TRITON = "LocalDetector, float32", "LocalDetector, as served", "through Triton"
+LOCAL, TRITON = "LocalDetector, float32", "through Triton, as served"
 
 
 def measure(made: MadeModel, device: Device) -> dict[str, Any]:
@@ -23,10 +23,7 @@ def measure(made: MadeModel, device: Device) -> dict[str, Any]:
     files = [*(picture.file for picture in made.pictures()), *same_pixels(made.pictures())]
     with LocalDetector(made.artifact()) as detector:
         expected = [found_of(detector.detect(file)) for file in files]
-    answers = {
-        LOCAL: _local(made.artifact(), device, files),
-        LOCAL_SERVED: _local(served_artifact(made, device), device, files),
-    }
+    answers = {LOCAL: _local(made.artifact(), device, files)}  # it takes float32 alone
     with scratch() as folder, TritonServer(assembled(made, device, Path(folder))) as server:
         answers[TRITON] = _served(server.grpc_url, files)
     return {"objects": sum(len(found.labels) for found in expected), "sides": {
