@@ -1,4 +1,4 @@
-"""The ops on a GPU: RoIAlign, proposals, detections, masks to run lengths; ours and torchvision's in turn.
+"""The ops on a GPU: RoIAlign and its backward, proposals, detections, run lengths; ours and torchvision's in turn.
 
 Our calls are replays of a CUDA graph (which also shows that they never synchronise or allocate), the peers are called
 as they are: their NMS cannot be captured. Nothing is timed before every side has passed its check.
@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from maskline_bench.device_ops.backward import backward_case
 from maskline_bench.device_ops.cases import (
     OURS,
     Case,
@@ -36,7 +37,7 @@ SMALL = Size(height=96, width=160, proposals=24, channels=16)
 
 
 def make_cases(ops: DeviceOps, size: Size, where: str, batches: tuple[int, ...]) -> list[Case]:
-    """G3 to G6 for each batch, and G7."""
+    """G3 to G6 and G14 for each batch, and G7."""
     found = []
     for batch in batches:
         box, mask, proposals, detections = (TARGETS_US[name].get(batch) for name in ("G3", "G4", "G5", "G6"))
@@ -44,6 +45,7 @@ def make_cases(ops: DeviceOps, size: Size, where: str, batches: tuple[int, ...])
         found.append(roi_align_case(ops, size, where, batch, min(100, size.proposals), 14, mask))
         found.append(proposals_case(ops, size, where, batch, proposals))
         found.append(detections_case(ops, size, where, batch, detections))
+        found.append(backward_case(ops, size, where, batch, min(512, size.proposals), 7))
     return [*found, masks_case(ops, size, where, TARGETS_US["G7"][1])]
 
 

@@ -67,13 +67,13 @@ def roi_align_case(
         torch.randn(batch, size.channels, -(-size.height // s), -(-size.width // s), generator=generator).to(where)
         for s in STRIDES
     ]
-    rois = _boxes(size, batch, boxes, generator).to(where)
+    rois = boxes_of(size, batch, boxes, generator).to(where)
     half = [level.half() for level in maps]
     packed = [level.permute(0, 2, 3, 1).contiguous() for level in half]
     last = [level.contiguous(memory_format=torch.channels_last) for level in maps]
     run_half, out_half = ops.roi_align(packed, rois, STRIDES, side, hwc8=True)
     run_float, out_float = ops.roi_align(maps, rois, STRIDES, side, hwc8=False)
-    theirs = functools.partial(_torchvision_roi_align, size=size, side=side)
+    theirs = functools.partial(torchvision_roi_align, size=size, side=side)
     lists = list(rois)
 
     def apart(run: Callable[[], None], found: Callable[[], torch.Tensor]) -> float:
@@ -101,9 +101,7 @@ def roi_align_case(
     )
 
 
-def _torchvision_roi_align(
-    maps: list[torch.Tensor], rois: list[torch.Tensor], *, size: Size, side: int
-) -> torch.Tensor:
+def torchvision_roi_align(maps: list[torch.Tensor], rois: list[torch.Tensor], *, size: Size, side: int) -> torch.Tensor:
     """The boxes of each level through torchvision's roi_align: its MultiScaleRoIAlign knows the legacy rule only."""
     levels = _level_of(rois)
     out = torch.zeros((len(levels), maps[0].shape[1], side, side), dtype=maps[0].dtype, device=maps[0].device)
@@ -120,7 +118,7 @@ def _level_of(rois: list[torch.Tensor]) -> torch.Tensor:
     return torch.floor(4 + torch.log2(side / 224 + 1e-6)).clamp(2, 5).long() - 2
 
 
-def _boxes(size: Size, batch: int, count: int, generator: torch.Generator) -> torch.Tensor:
+def boxes_of(size: Size, batch: int, count: int, generator: torch.Generator) -> torch.Tensor:
     """[B,R,4] inside of the canvas, sides uniform by logarithm from 8 px to nearly the canvas."""
     limit = torch.tensor([size.width, size.height]).float()
     low, high = torch.tensor(8.0).log(), torch.tensor(0.95 * size.height).log()
@@ -202,7 +200,7 @@ def detections_case(ops: DeviceOps, size: Size, where: str, batch: int, target: 
     chosen = torch.randperm(batch * rows, generator=generator)[: max(1, batch * rows * 3 // 10)]
     logits[chosen, torch.randint(CLASSES, (len(chosen),), generator=generator)] += 10.0
     deltas = 0.5 * torch.randn(batch * rows, 4 * CLASSES, generator=generator)
-    proposals = _boxes(size, batch, rows, generator)
+    proposals = boxes_of(size, batch, rows, generator)
     info = torch.tensor([[size.height, size.width, 1, 1, size.height, size.width]]).float().repeat(batch, 1)
     number = torch.full((batch,), rows, dtype=torch.int32)
     inputs = [tensor.to(where) for tensor in (logits, deltas, proposals, number, info)]
@@ -240,7 +238,7 @@ def masks_case(ops: DeviceOps, size: Size, where: str, target: float | None) -> 
     radius = (grid[:, None] ** 2 + grid[None] ** 2).sqrt()
     wobble = 0.2 * torch.rand(DETECTIONS, 1, 1, generator=generator)
     masks = torch.sigmoid(10 * (0.7 + wobble - radius))
-    boxes = _boxes(Size(*original), 1, DETECTIONS, generator)
+    boxes = boxes_of(Size(*original), 1, DETECTIONS, generator)
     info = torch.tensor([[*original, 1.0, 1.0, *original]])
     number = torch.tensor([[DETECTIONS]], dtype=torch.int32)
     inputs = [tensor.to(where) for tensor in (masks[None], boxes, number, info)]

@@ -64,6 +64,45 @@ class DeviceOps:
         config = roi_align.Config(attributes=attributes, shape=shape)
         return self._call("multiscale_roi_align", config, [maps, boxes, out]), out
 
+    def roi_align_backward(
+        self,
+        pooled: torch.Tensor,
+        boxes: torch.Tensor,
+        strides: Sequence[int],
+        cells: Sequence[tuple[int, int]],
+        hwc8: bool,
+        deterministic: bool,
+    ) -> tuple[Run, list[torch.Tensor]]:
+        """The gradient of the features of `roi_align`.
+
+        Args:
+            pooled: gradient of the pooled features, [B*R,C,P,P], or [B*R,P,P,C] for `hwc8`.
+            boxes: [B,R,4] float32.
+            strides: px a cell.
+            cells: Hi, Wi.
+            hwc8: channels last.
+            deterministic: the variant that gives the same bytes each time.
+
+        Returns:
+            The call, which clears the gradients first, and they: float32 [B,C,Hi,Wi] or [B,Hi,Wi,C].
+        """
+        batch, count = boxes.shape[:2]
+        side, channels = pooled.shape[2], pooled.shape[3 if hwc8 else 1]
+        sides = [(ctypes.c_int32 * 8)(*(level[axis] for level in cells)) for axis in (0, 1)]
+        attributes = roi_align.make_attributes(strides, 224.0, 4, side, 2, aligned=True, mode="align_avg")
+        shape = roi_align.Shape(_TYPES[pooled.dtype], int(hwc8), batch, count, channels, *sides)
+        sizes = [(batch, *level, channels) if hwc8 else (batch, channels, *level) for level in cells]
+        gradients = [torch.empty(size, device=boxes.device) for size in sizes]
+        config = roi_align.BackwardConfig(attributes=attributes, shape=shape, deterministic=int(deterministic))
+        add = self._call("multiscale_roi_align_backward", config, [pooled, boxes, _addresses(gradients)])
+
+        def run() -> None:
+            for gradient in gradients:
+                gradient.zero_()
+            add()
+
+        return run, gradients
+
     def proposal_nms(
         self, op: proposal_nms.ProposalNMS, info: torch.Tensor, logits: Sequence[torch.Tensor], deltas: Sequence[Any]
     ) -> tuple[Run, tuple[torch.Tensor, torch.Tensor]]:
