@@ -18,8 +18,7 @@ from maskline_bench.errors import BenchmarkError
 Arrays = dict[str, npt.NDArray[Any]]
 
 # HEURISTIC: the exhaustive search costs up to a second for each new shape and finds nothing faster in the steady state.
-SEARCH = "HEURISTIC"
-_CUDA_OPTIONS = {"use_tf32": "0", "prefer_nhwc": "1"}
+_CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0", "prefer_nhwc": "1"}
 
 
 class Sessions:
@@ -32,7 +31,6 @@ class Sessions:
         threads: int,
         library: Path | None,
         *,
-        search: str = SEARCH,
         profile: Path | None = None,
     ) -> None:
         """Load them.
@@ -42,7 +40,6 @@ class Sessions:
             device: `cpu` or `cuda`.
             threads: of each session on the CPU.
             library: of custom ops; None: the bodies run.
-            search: for the algorithm of a convolution on a GPU, `HEURISTIC` or `EXHAUSTIVE`.
             profile: folder for a file a stage in which each node's provider and time are written; None: none.
 
         Raises:
@@ -53,8 +50,7 @@ class Sessions:
                 f"onnxruntime {ort.__version__}: got providers {', '.join(ort.get_available_providers())}, expected "
                 "CUDAExecutionProvider; install onnxruntime-gpu instead of onnxruntime"
             )
-        cuda_options = {**_CUDA_OPTIONS, "cudnn_conv_algo_search": search}
-        providers = [("CUDAExecutionProvider", cuda_options)] if device == "cuda" else ["CPUExecutionProvider"]
+        providers = [("CUDAExecutionProvider", _CUDA_OPTIONS)] if device == "cuda" else ["CPUExecutionProvider"]
         self.device = device
         self.stages: dict[str, ort.InferenceSession] = {}
         for name in STAGES:

@@ -27,6 +27,11 @@ WITHOUT_GPU = (
         "run",
     ),
     Row("the CUDA kernels, the very `.cu` files", "CPU, in the emulator, with several thread orders", "run"),
+    Row(
+        "the backward of MultiscaleRoIAlign, by box and by cell, against float64 loops, autograd and torchvision",
+        "CPU, in the emulator, with several thread orders; compiled for compute capability 9.0",
+        "run",
+    ),
     Row("the kernels compiled for every compute capability of `make plugins`", "nvcc 13.0", "compiled"),
     Row(
         "the plugins' faces: fields, shapes, formats, errors, clones, serialization",

@@ -129,9 +129,10 @@ def card_of(result: Result) -> str:
 
 
 def card_slug(name: str) -> str:
-    """A GPU's name in the name of a file: `NVIDIA H100 80GB HBM3` is h100."""
+    """A GPU's name in the name of a file: `NVIDIA H100 80GB HBM3` is h100, `NVIDIA GeForce RTX 4090` rtx-4090."""
     words = name.lower().replace("nvidia", "").replace("geforce", "").split()
-    return (words[0] if words else "gpu").replace("/", "-")
+    number = next((index for index, word in enumerate(words) if any(letter.isdigit() for letter in word)), 0)
+    return "-".join(words[: number + 1] or ["gpu"]).replace("/", "-")
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from maskline_bench.compare.sides import EAGER, THEIRS, TRITON
 from maskline_bench.device_ops.__main__ import TARGETS_US
+from maskline_bench.engines.alternating import ENOUGH
 from maskline_bench.owed.item import Item, Limit, Result
 from maskline_bench.owed.same_answers import LOCAL
 from maskline_bench.owed.same_answers import TRITON as SERVED
@@ -150,11 +151,20 @@ ITEMS: tuple[Item, ...] = (
         "batch_sizes",
         "one session whose batch sizes alternate is as fast, within a tenth, as a session for each size",
         ("gpu", "onnxruntime-gpu", "op library"),
-        "maskline_bench.owed.batch_sizes",
-        _CUDA,
-        _QUICK,
+        "maskline_bench.engines.alternating",
+        (*_CUDA, "--precision", "fp16"),
+        (*_QUICK, "--rounds", "1"),
         "owed/batch_sizes_{card}.json",
-        (Limit("slower by, with HEURISTIC search", lambda r: r["slower_by"]["HEURISTIC"], at_most=1.1),),
+        (Limit("one session to one a size", lambda r: max(r["shared_over_each"].values()), at_most=ENOUGH),),
+    ),
+    _command(
+        "served_stages",
+        "the tests of the target onnxruntime-gpu: tensors by DLPack, padded batches, 48 requests in flight, no node "
+        "left to the CPU",
+        _SERVING,
+        "python -m pytest -q -p no:cacheprovider tests/unit/serve/gpu tests/serve/gpu",
+        "python -m pytest -q -p no:cacheprovider tests/unit/serve/gpu/test_device_tensors.py",
+        (_EXIT, _PASSED),
     ),
     _command(
         "tensorrt",

@@ -24,7 +24,7 @@ from maskline_bench.owed.steady_memory import growth
 ROOT = Path(__file__).parents[3]
 RATE = Limit("images/s", lambda result: result["rate"], at_least=10)
 ITEM = Item("speed", "is fast", ("gpu",), "no.module", (), (), "speed_{card}.json", (RATE,))
-ON_MADE_MODEL = ("compare", "same_answers", "fallback", "steady_memory", "batch_sizes")
+ON_MADE_MODEL = ("compare", "same_answers", "fallback", "steady_memory")
 SCRIPTS = [item for item in ITEMS if item.name not in ("memory_2", "tensorrt_full")]  # the same script once more
 
 
@@ -82,7 +82,7 @@ def test_the_committed_page_is_what_the_command_writes() -> None:
     ("name", "slug"),
     [
         ("NVIDIA H100 80GB HBM3", "h100"),
-        ("NVIDIA GeForce RTX 4090", "rtx"),
+        ("NVIDIA GeForce RTX 4090", "rtx-4090"),
         ("NVIDIA A100-SXM4", "a100-sxm4"),
     ],
 )
