@@ -49,7 +49,7 @@ def check(repository: Repository, installation: Installation) -> None:
     Raises:
         GpuNotFoundError: something is not there; the text says what.
     """
-    wanted = cards_wanted(repository)
+    wanted = cards_wanted(repository) if repository.gpu else set()  # of another target Triton alone reads the configs
     if not wanted:
         return
     for problem in (cards_problem(wanted), library_problem(installation)):
