@@ -94,7 +94,7 @@ def main(
 
     Example: python -m maskline_bench.owed --only through_triton --only engines
     """
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = Console(width=None if sys.stdout.isatty() else 160, markup=False)  # commands have brackets
     with in_one_line("owed"):
         if write_page:
             replace_file(PAGE, page(results).encode())

@@ -175,3 +175,12 @@ def test_items_are_chosen_by_name_or_by_what_is_owed(tmp_path: Path) -> None:
     assert "tensorrt" in left
     with pytest.raises(BenchmarkError, match=r"--only: got speedy, expected one of through_triton, "):
         owed.wanted(["speedy"], tmp_path, again=False)
+
+
+def test_the_list_says_how_to_bring_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    if machine.card():
+        pytest.skip("this machine has a GPU: nothing may be missing")
+    owed.main(only=None, again=False, list_only=True, results=ROOT / "docs" / "benchmarks", write_page=False)
+    shown = capsys.readouterr().out
+    assert all(item.name in shown for item in ITEMS)
+    assert "'onnxruntime-gpu[cuda,cudnn]>=1.28'" in shown  # whole: brackets are no markup here
