@@ -25,9 +25,10 @@ from maskline_export.precision.low_types import LOW_TYPES, is_feature, typed_sta
 from maskline_serve.commands import app
 from maskline_serve.doctor import Level, examine
 from maskline_serve.errors import EnginesError, RepositoryError
-from maskline_serve.repository import check_engines, config
+from maskline_serve.repository import config
 from maskline_serve.repository.assemble import Target, assemble, sources
 from maskline_serve.repository.on_disk import ENSEMBLES, Repository
+from maskline_serve.repository.tensorrt import check_engines
 from maskline_train.spec import PreprocessingSpec
 from serve import standin
 from tritonclient.grpc import model_config_pb2
@@ -380,7 +381,7 @@ def test_the_version_is_asked_of_nvidias_library() -> None:
     assert spec.submodule_search_locations is not None
     library = next(Path(spec.submodule_search_locations[0]).glob("libtensorrt_rtx.so*"))
     code = (
-        "import ctypes, sys; from maskline_serve.repository.check_engines import version_of\n"
+        "import ctypes, sys; from maskline_serve.repository.tensorrt.check_engines import version_of\n"
         "print(version_of(ctypes.CDLL(sys.argv[1])))"
     )
     done = subprocess.run([sys.executable, "-c", code, library], capture_output=True, text=True, check=True)

@@ -12,10 +12,11 @@ from typing import Any
 
 from maskline_serve import gpu_checks, installed
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
-from maskline_serve.repository import check_engines, config
+from maskline_serve.repository import config
 from maskline_serve.repository.external_data import refuse_external_data
 from maskline_serve.repository.libraries import BACKEND_PLACE
 from maskline_serve.repository.on_disk import STAGES, Repository
+from maskline_serve.repository.tensorrt import check_engines
 from maskline_serve.server import find_server
 from maskline_serve.server.version import stated_version
 

@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from maskline_serve.errors import ArtifactError, EnginesError, RepositoryError
-from maskline_serve.repository import check_engines, config, config_parts, libraries
+from maskline_serve.repository import config, config_parts, libraries
 from maskline_serve.repository.artifact import LOW, Artifact
 from maskline_serve.repository.artifact import read as read_artifact
-from maskline_serve.repository.config_tensorrt import with_max_batch, with_tensorrt
+from maskline_serve.repository.cuda_pool import pool_bytes
 from maskline_serve.repository.description import sha256
-from maskline_serve.repository.engines import Engines
-from maskline_serve.repository.engines import read as read_engines
 from maskline_serve.repository.gpu import official
 from maskline_serve.repository.gpu import serving as gpu_serving
 from maskline_serve.repository.gpu.config_gpu import for_gpu
 from maskline_serve.repository.gpu.serving import GpuServing
 from maskline_serve.repository.on_disk import ENSEMBLES, FILE, STAGES, Repository, files_in
+from maskline_serve.repository.tensorrt import serving as tensorrt_serving
+from maskline_serve.repository.tensorrt.config_tensorrt import with_max_batch, with_tensorrt
+from maskline_serve.repository.tensorrt.engines import Engines
+from maskline_serve.repository.tensorrt.engines import read as read_engines
 from maskline_serve.repository.writing import naming, swap
 
 
@@ -35,10 +37,6 @@ class Target(enum.StrEnum):
     TENSORRT = "tensorrt"
 
 
-# What launch.sh reserves on the GPU for tensors that travel between the steps: those of one batch, so many times, since
-# requests overlap. Beyond the server's own 64 MiB they would silently go through memory of the host.
-POOL_BATCHES = 2
-POOL_UNIT_BYTES = 256 << 20
 ARTIFACT = "artifact_sha256"  # the parameter by which clients know which model answers them
 CUSTOM_OPS = "custom_ops"  # the parameter that tells the `onnxruntime` backend which ops of ours a stage has
 # git and object storage know no empty folders, and an ensemble without its version folder does not load.
@@ -151,7 +149,7 @@ def _write(artifact: Artifact, engines: Engines | None, gpu: GpuServing | None, 
         shutil.copytree(backends, folder / "backends", ignore=_IGNORED)
         libraries.write_backend_libraries(folder, on_gpu=gpu is not None)
     else:
-        _write_serving(engines, folder)
+        tensorrt_serving.write(engines, folder, deploy_files(Target.TENSORRT))
     cut = config_parts.cut_for(artifact)
     for name in cut.models:
         shutil.rmtree(folder / "models" / name)
@@ -165,7 +163,7 @@ def _write(artifact: Artifact, engines: Engines | None, gpu: GpuServing | None, 
     for path in sorted((folder / "models").glob("*/config.pbtxt")):
         text = _configured(path.read_text(encoding="utf-8"), path.parent.name, cut, artifact, engines, gpu)
         path.write_text(text, encoding="utf-8")
-    pool = 0 if gpu is None else _pool(gpu.batch_bytes, gpu_serving.POOL_BATCHES)
+    pool = 0 if gpu is None else pool_bytes(gpu.batch_bytes, gpu_serving.POOL_BATCHES)
     if gpu is not None:
         official.write(folder, gpu, artifact.stages, pool, deploy_files(Target.ONNXRUNTIME_GPU))
     for ensemble in ENSEMBLES:
@@ -204,26 +202,6 @@ def _target(engines: Engines | None, gpu: GpuServing | None) -> Target:
     if engines is not None:
         return Target.TENSORRT
     return Target.CPU if gpu is None else Target.ONNXRUNTIME_GPU
-
-
-def _pool(batch_bytes: int, batches: int) -> int:
-    """What the server reserves on a GPU for so many batches, in whole units."""
-    return -(-batch_bytes * batches // POOL_UNIT_BYTES) * POOL_UNIT_BYTES
-
-
-def _write_serving(engines: Engines, folder: Path) -> None:
-    """What engines are served with: plugin libraries, the check, the launch file, the container build file."""
-    if engines.plugins:
-        (folder / "plugins").mkdir()
-        for name, path in engines.plugins.items():
-            shutil.copyfile(path, folder / "plugins" / name)
-    shutil.copyfile(Path(check_engines.__file__), folder / "check_engines.py")
-    deploy = deploy_files(Target.TENSORRT)
-    shutil.copyfile(deploy / "Containerfile", folder / "Containerfile")
-    pool = str(_pool(engines.pool_bytes, POOL_BATCHES))
-    text = (deploy / "launch.sh").read_text(encoding="utf-8").replace("@POOL_BYTES@", pool)
-    (folder / "launch.sh").write_text(text, encoding="utf-8")
-    (folder / "launch.sh").chmod(0o755)
 
 
 def _configured(

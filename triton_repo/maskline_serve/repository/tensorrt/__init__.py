@@ -1,0 +1,1 @@
+"""The target `tensorrt`: engines, their types in the configs, and what they are served with."""
