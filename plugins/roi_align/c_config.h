@@ -17,7 +17,7 @@ extern "C"
         maskline::RoIAlignShape shape;
     };
 
-    //! The same of a call of the backward; the type is that of the incoming gradient.
+    //! The same of a call of the backward; the type is that of the incoming gradient and, for maxima, of the features.
     struct MasklineMultiscaleRoIAlignBackward
     {
         MasklineHead head;
@@ -44,6 +44,11 @@ inline std::string read(MasklineMultiscaleRoIAlign const& config, RoIAlignAttrib
     return text.empty() ? shape.check(attributes.numLevels) : text;
 }
 
+inline bool isMaximum(RoIAlignMode mode)
+{
+    return mode == RoIAlignMode::kALIGN_MAX || mode == RoIAlignMode::kPOOL;
+}
+
 //! The same for a call of the backward.
 inline std::string read(
     MasklineMultiscaleRoIAlignBackward const& config, RoIAlignAttributes& attributes, RoIAlignShape& shape)
@@ -61,10 +66,10 @@ inline std::string read(
     {
         return text;
     }
-    if (attributes.mode == RoIAlignMode::kALIGN_MAX || attributes.mode == RoIAlignMode::kPOOL)
+    if (isMaximum(attributes.mode) && config.deterministic != 0)
     {
-        return std::string("mode: got ") + kROI_ALIGN_MODE_NAMES[static_cast<std::int32_t>(attributes.mode)]
-            + ", expected align_avg or warp: a maximum's gradient needs the features";
+        return std::string("deterministic: got 1, expected 0 for mode ")
+            + kROI_ALIGN_MODE_NAMES[static_cast<std::int32_t>(attributes.mode)];
     }
     bool const known = config.deterministic == 0 || config.deterministic == 1;
     return known ? "" : "deterministic: got " + std::to_string(config.deterministic) + ", expected 0..1";

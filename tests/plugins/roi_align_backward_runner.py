@@ -17,7 +17,7 @@ import numpy.typing as npt
 import reference
 import torch
 from maskline_host import roi_align
-from roi_align_runner import DTYPES, LAYOUTS, Float, Op, attributes_of
+from roi_align_runner import DTYPES, LAYOUTS, Float, Op, attributes_of, packed
 
 DEVICES = ("simt", device.CUDA_ROW)
 GUARD, CANARY = 64, 7.0  # floats before and behind each map of gradients, and what they and padded channels hold
@@ -89,6 +89,7 @@ def run(
     deterministic: bool = False,
     seed: int = 0,
     before: float = 0.0,
+    features: Sequence[torch.Tensor] | None = None,
 ) -> list[npt.NDArray[np.float32]]:
     """The op's answer, [B,C,Hi,Wi] a level; fails where it writes beside the maps or into padded channels.
 
@@ -103,6 +104,7 @@ def run(
         deterministic: the variant.
         seed: of the emulator's order.
         before: what the maps hold beforehand.
+        features: [B,C,Hi,Wi] a level, which maxima need.
     """
     images, count, _ = boxes.shape
     channels = pooled.shape[1]
@@ -112,15 +114,11 @@ def run(
         buffer[GUARD:-GUARD].reshape(-1, *((stored,) if layout == "hwc8" else ()))[..., :channels] = before
         if layout == "nchw":
             buffer[GUARD:-GUARD] = before
-    given = pooled.to(DTYPES[dtype]).contiguous()
-    if layout == "hwc8":
-        packed = torch.full((images * count, *pooled.shape[2:], stored), float("nan"), dtype=given.dtype)
-        packed[..., :channels] = given.permute(0, 2, 3, 1)  # padding is NaN: it must not reach the answer
-        given = packed
+    given, *maps = (packed(tensor.to(DTYPES[dtype]), layout) for tensor in (pooled, *(features or ())))
     heights, widths = ((ctypes.c_int32 * roi_align.MAX_LEVELS)(*(size[axis] for size in sizes)) for axis in (0, 1))
     shape = roi_align.Shape(list(DTYPES).index(dtype), LAYOUTS.index(layout), images, count, channels, heights, widths)
     config = roi_align.BackwardConfig(attributes=attributes_of(op), shape=shape, deterministic=int(deterministic))
-    _call(where, config, given, torch.from_numpy(np.ascontiguousarray(boxes, np.float32)), buffers, seed)
+    _call(where, config, maps, given, torch.from_numpy(np.ascontiguousarray(boxes, np.float32)), buffers, seed)
     found = []
     for buffer, size in zip(buffers, sizes, strict=True):
         assert (buffer[:GUARD] == CANARY).all(), "written before a map"
@@ -137,18 +135,22 @@ def run(
 def _call(
     where: str,
     config: roi_align.BackwardConfig,
+    features: list[torch.Tensor],
     pooled: torch.Tensor,
     boxes: torch.Tensor,
     buffers: list[torch.Tensor],
     seed: int,
 ) -> None:
     library = device.simt(seed) if where == "simt" else device.cuda()
-    moved = [tensor if where == "simt" else tensor.cuda() for tensor in (pooled, boxes, *buffers)]
-    maps = (ctypes.c_void_p * len(buffers))(*(buffer[GUARD:].data_ptr() for buffer in moved[2:]))
+    given, around, *moved = (tensor if where == "simt" else tensor.cuda() for tensor in (pooled, boxes, *buffers))
+    read = [tensor if where == "simt" else tensor.cuda() for tensor in features]
+    gradients = (ctypes.c_void_p * len(buffers))(*(buffer[GUARD:].data_ptr() for buffer in moved))
+    maps = (ctypes.c_void_p * len(read))(*(level.data_ptr() for level in read)) if read else None
     stream = None if where == "simt" else ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-    arguments = [ctypes.c_void_p(moved[0].data_ptr()), ctypes.c_void_p(moved[1].data_ptr()), maps, stream]
-    device.check(library, library.maskline_device_multiscale_roi_align_backward(ctypes.byref(config), *arguments))
-    for buffer, filled in zip(buffers, moved[2:], strict=True):
+    addresses = (ctypes.c_void_p(given.data_ptr()), ctypes.c_void_p(around.data_ptr()))
+    call = library.maskline_device_multiscale_roi_align_backward
+    device.check(library, call(ctypes.byref(config), maps, *addresses, gradients, stream))
+    for buffer, filled in zip(buffers, moved, strict=True):
         buffer.copy_(filled)
 
 

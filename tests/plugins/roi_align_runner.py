@@ -106,7 +106,7 @@ def run(
         found = ort_runner.run(where, "MultiscaleRoIAlign", op, inputs, range(1, len(inputs)), dtype)[0]
         return found.astype(np.float64)
     stored = -(-channels // 8) * 8 if layout == "hwc8" else channels
-    maps = [_packed(feature.to(DTYPES[dtype]), layout) for feature in features]
+    maps = [packed(feature.to(DTYPES[dtype]), layout) for feature in features]
     size = [images * count, op.pooled_side, op.pooled_side, stored]
     shape = size if layout == "hwc8" else [size[0], channels, size[1], size[2]]
     output = torch.full(shape, float("nan"), dtype=DTYPES[dtype])  # what is left unwritten shows
@@ -118,13 +118,14 @@ def run(
     return output.double().numpy()
 
 
-def _packed(feature: torch.Tensor, layout: str) -> torch.Tensor:
+def packed(feature: torch.Tensor, layout: str) -> torch.Tensor:
+    """[B,C,H,W] as it lies in memory of a layout."""
     if layout == "nchw":
         return feature.contiguous()
     images, channels, height, width = feature.shape
-    packed = torch.full((images, height, width, -(-channels // 8) * 8), float("nan"), dtype=feature.dtype)
-    packed[..., :channels] = feature.permute(0, 2, 3, 1)  # padding is NaN: it must not reach the answer
-    return packed
+    found = torch.full((images, height, width, -(-channels // 8) * 8), float("nan"), dtype=feature.dtype)
+    found[..., :channels] = feature.permute(0, 2, 3, 1)  # padding is NaN: it must not reach the answer
+    return found
 
 
 def _shape(features: Sequence[torch.Tensor], dtype: str, layout: str, count: int) -> roi_align.Shape:

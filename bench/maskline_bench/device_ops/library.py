@@ -94,7 +94,9 @@ class DeviceOps:
         sizes = [(batch, *level, channels) if hwc8 else (batch, channels, *level) for level in cells]
         gradients = [torch.empty(size, device=boxes.device) for size in sizes]
         config = roi_align.BackwardConfig(attributes=attributes, shape=shape, deterministic=int(deterministic))
-        add = self._call("multiscale_roi_align_backward", config, [pooled, boxes, _addresses(gradients)])
+        no_features = ctypes.c_void_p(None)  # only maxima need them
+        arguments = [no_features, pooled, boxes, _addresses(gradients)]
+        add = self._call("multiscale_roi_align_backward", config, arguments)
 
         def run() -> None:
             for gradient in gradients:

@@ -26,10 +26,11 @@ MASKLINE_API int maskline_device_multiscale_roi_align(MasklineMultiscaleRoIAlign
     });
 }
 
-//! Queues the gradient of the features; see launchMultiscaleRoIAlignBackward for the arrays (that of pointers is host
-//! memory).
+//! Queues the gradient of the features; see device/backward.h for the arrays (those of pointers are host memory).
+//!
+//! @param features null for averages.
 MASKLINE_API int maskline_device_multiscale_roi_align_backward(MasklineMultiscaleRoIAlignBackward const* config,
-    void const* pooled, float const* boxes, float* const* gradients, void* stream)
+    void const* const* features, void const* pooled, float const* boxes, float* const* gradients, void* stream)
 {
     return maskline::guarded("MultiscaleRoIAlignBackward", [&]() -> std::string {
         maskline::RoIAlignAttributes attributes;
@@ -39,7 +40,17 @@ MASKLINE_API int maskline_device_multiscale_roi_align_backward(MasklineMultiscal
         {
             return text;
         }
-        return maskline::refusedLaunch(maskline::launchMultiscaleRoIAlignBackward(attributes, shape,
-            config->deterministic != 0, pooled, boxes, gradients, static_cast<cudaStream_t>(stream)));
+        auto const queue = static_cast<cudaStream_t>(stream);
+        if (!maskline::isMaximum(attributes.mode))
+        {
+            return maskline::refusedLaunch(maskline::launchMultiscaleRoIAlignBackward(
+                attributes, shape, config->deterministic != 0, pooled, boxes, gradients, queue));
+        }
+        if (features == nullptr)
+        {
+            return "features: got none, expected those of each level: they say where the maximum was";
+        }
+        return maskline::refusedLaunch(maskline::launchMultiscaleRoIAlignBackwardOfMaxima(
+            attributes, shape, features, pooled, boxes, gradients, queue));
     });
 }

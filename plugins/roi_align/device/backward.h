@@ -8,8 +8,8 @@
 namespace maskline
 {
 
-//! Queues the gradient of the features on a stream: one launch for all levels, no workspace, capturable in a CUDA
-//! graph.
+//! Queues the gradient of the features of an average on a stream: one launch for all levels, no workspace, capturable
+//! in a CUDA graph.
 //!
 //! Adds to what `gradients` hold, so that the caller clears them, or collects several calls in them.
 //!
@@ -23,5 +23,11 @@ namespace maskline
 //! @return cudaSuccess, also when there is no box; or why the launch was refused.
 cudaError_t launchMultiscaleRoIAlignBackward(RoIAlignAttributes const& attributes, RoIAlignShape const& shape,
     bool deterministic, void const* pooled, float const* boxes, float* const* gradients, cudaStream_t stream);
+
+//! The same of a maximum: kALIGN_MAX or kPOOL, without a deterministic variant.
+//!
+//! @param features those of the forward, in the type and layout of `pooled`, which say where the maximum was.
+cudaError_t launchMultiscaleRoIAlignBackwardOfMaxima(RoIAlignAttributes const& attributes, RoIAlignShape const& shape,
+    void const* const* features, void const* pooled, float const* boxes, float* const* gradients, cudaStream_t stream);
 
 } // namespace maskline
