@@ -28,7 +28,7 @@ WITHOUT_GPU = (
     ),
     Row("the CUDA kernels, the very `.cu` files", "CPU, in the emulator, with several thread orders", "run"),
     Row(
-        "the backward of MultiscaleRoIAlign, by box and by cell, against float64 loops, autograd and torchvision",
+        "the backward of MultiscaleRoIAlign, every mode, against float64 loops, autograd and torchvision",
         "CPU, in the emulator, with several thread orders; compiled for compute capability 9.0",
         "run",
     ),
