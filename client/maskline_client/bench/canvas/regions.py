@@ -94,8 +94,10 @@ class SystemRegion:
 
     def close(self) -> None:
         """Let server and client forget it."""
-        _forgotten(lambda: self._client.unregister_system_shared_memory(self.name))
-        self._shm.destroy_shared_memory_region(self._handle)
+        try:
+            _forgotten(lambda: self._client.unregister_system_shared_memory(self.name))
+        finally:
+            self._shm.destroy_shared_memory_region(self._handle)
 
 
 class CudaRegion:
@@ -118,5 +120,7 @@ class CudaRegion:
 
     def close(self) -> None:
         """Let server and client forget it."""
-        _forgotten(lambda: self._client.unregister_cuda_shared_memory(self.name))
-        self._shm.destroy_shared_memory_region(self._handle)
+        try:
+            _forgotten(lambda: self._client.unregister_cuda_shared_memory(self.name))
+        finally:
+            self._shm.destroy_shared_memory_region(self._handle)
