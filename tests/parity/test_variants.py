@@ -47,6 +47,9 @@ SMALLEST_MATCH = 0.98  # of detections: two of a hundred may win or lose an over
 # RoIPool and RoIWarp jump by a cell where a box's edge is rounded the other way: one box in twenty, on the whole mask.
 SMALLEST_SHARE_QUANTISED = 0.9
 
+# Rows of stages that are seen whole alone, as engines are, and of a server.
+ELSEWHERE = {"boxes of the box head", "scores of the box head", "placing", "pasting"}
+
 # Exporting is slow, so what has the same nodes with either body is exported once.
 CASES = [
     ("c4_warp_softmax", "dense"),
@@ -217,7 +220,9 @@ def test_verify_agrees_with_a_variant(case: Case, tmp_path: Path, capsys: pytest
     status, report = verified(case.checkpoint, case.artifact, tmp_path)
     assert status == 0
     assert "Every stage agrees on 7 images" in " ".join(capsys.readouterr().out.split())
-    assert [row["stage"] for row in report["rows"]] == list(make_rows(case.model.spec))
+    assert [row["stage"] for row in report["rows"]] == [
+        row for row in make_rows(case.model.spec) if row not in ELSEWHERE
+    ]
     assert report["detections"] > 50  # or nothing was compared
 
 
@@ -235,7 +240,7 @@ def test_verify_names_the_stage_of_a_variant_that_was_changed(
         artifact = with_tensor(case.artifact, tmp_path / stage, stage, "", first_half_more)
         status, report = verified(case.checkpoint, artifact, tmp_path, picture(tmp_path))
         assert (status, report["first_deviation"]) == (1, row)
-        assert f"maskline-export: first stage that deviates: {row}: max error" in capsys.readouterr().err
+        assert f"CPU, bodies: first stage that deviates: {row}: max error" in capsys.readouterr().err
 
 
 def test_verify_agrees_where_nothing_is_found(case: Case, tmp_path: Path) -> None:

@@ -49,8 +49,8 @@ class _Session:
         self.run = _timed(session.run, file)
 
 
-def load(file, config, say=lambda line: None):
-    return _Session(_load(file, config, say), {file!r} + config["name"])
+def load(file, config, *rest):
+    return _Session(_load(file, config, *rest), {file!r} + config["name"])
 """
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from support.export.exported import decided_tiny_model
 from support.export.kept_traces import kept_traces
 from support.processes.in_process import call
-from unit.export.test_to_engine import RTX, needs_rtx, write_artifact
+from unit.export.engine.test_to_engine import RTX, needs_rtx, write_artifact
 
 Said = pytest.CaptureFixture[str]
 
