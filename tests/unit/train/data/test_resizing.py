@@ -112,7 +112,7 @@ def transformed(height: int, width: int, shorter: int, longer: int, device: str 
 def test_floor_is_torchvision_s_for_every_size() -> None:
     rng = np.random.default_rng(3)
     cut = 0
-    for i in range(3000):
+    for i in range(600):  # torchvision takes 9 ms for each
         height, width = rng.integers(1, (100, 700, 2700, 20_000)[i % 4], 2).tolist()
         shorter = 800 if i % 2 else int(rng.integers(1, 900))
         longer = 1333 if i % 2 else int(rng.integers(shorter, 1500))
@@ -124,7 +124,7 @@ def test_floor_is_torchvision_s_for_every_size() -> None:
             continue
         expected = tuple(transformed(height, width, shorter, longer).shape[1:])
         assert scaled_size((height, width), shorter, longer, "floor") == expected, (height, width, shorter, longer)
-    assert cut < 300
+    assert cut < 60
 
 
 @pytest.mark.parametrize("size", [(48, 64), (64, 48), (200, 90), (33, 180), (7, 5), (1, 3)])
