@@ -56,6 +56,7 @@ def check(engines: EngineManifest, artifact: Path, out: Path, wire: str) -> None
             assert (tensor.dtype == wire) if is_feature(tensor.name) else (tensor.dtype in ("FP32", "INT32", "UINT8"))
 
 
+@pytest.mark.long
 def test_an_int8_trunk_between_fp16_stages_and_two_canvases(exported: Exported, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()

@@ -56,11 +56,11 @@ CASES = [
     pytest.param(("c5_max_mlp_agnostic", "dense"), marks=pytest.mark.long),
     pytest.param(("c5_pool_mlp_softmax", "dense"), marks=pytest.mark.long),
     pytest.param(("resnext_group_non_local_keypoints", "ort"), marks=pytest.mark.long),
-    ("resnext_keypoints_alone", "dense"),
+    pytest.param(("resnext_keypoints_alone", "dense"), marks=pytest.mark.long),
     pytest.param(("boxes_alone", "dense"), marks=pytest.mark.long),
     pytest.param(("agnostic_softmax", "ort"), marks=pytest.mark.long),
     ("convolutional_heads", "dense"),
-    ("dilated_c5", "dense"),
+    pytest.param(("dilated_c5", "dense"), marks=pytest.mark.long),
 ]
 
 

@@ -87,7 +87,7 @@ def test_a_warm_up_that_fails_keeps_the_server_from_being_ready(
         pass
 
 
-@pytest.mark.parametrize("sessions", ["shared", "each"])
+@pytest.mark.parametrize("sessions", ["shared", pytest.param("each", marks=pytest.mark.long)])
 def test_answers_are_those_of_the_target_cpu_byte_for_byte(dense: Path, tmp_path: Path, sessions: str) -> None:
     assemble(dense, tmp_path / "cpu")
     folder = on_the_cpu(dense, tmp_path / "gpu", sessions)
