@@ -11,11 +11,10 @@ from maskline_serve.errors import ServerNotFoundError
 from maskline_serve.installed import Row
 from maskline_serve.repository import config
 from maskline_serve.repository.canvas_sizes import BYTES
+from maskline_serve.repository.gpu.cuda_options import OVERWRITTEN
 from maskline_serve.repository.on_disk import STAGES, Repository
 from maskline_serve.server import find_server, gpu
 
-# Options of the CUDA provider that Triton's C++ backend sets itself, whatever the accelerator's parameters say.
-OVERWRITTEN = ("arena_extend_strategy", "cudnn_conv_algo_search", "do_copy_in_default_stream", "gpu_mem_limit")
 _MIB = 2**20
 
 
@@ -30,14 +29,14 @@ def _machine(repository: Repository) -> Iterator[Row]:
     if not wanted:
         yield "GPU", "warning", "no stage asks for one: got KIND_CPU in their config.pbtxt, expected KIND_GPU"
         return
-    problem = gpu.cards_problem(wanted)
-    yield "GPU", "error" if problem else "ok", problem or ", ".join(f"GPU {card}" for card in sorted(wanted))
+    no_card = gpu.cards_problem(wanted)
+    yield "GPU", "error" if no_card else "ok", no_card or ", ".join(f"GPU {card}" for card in sorted(wanted))
     try:
         problem = gpu.library_problem(find_server.find())
     except ServerNotFoundError:
         return  # said elsewhere
     yield "CUDA provider", "error" if problem else "ok", problem or "loads, with CUDA and cuDNN"
-    if problem is None and gpu.cards_problem(wanted) is None:
+    if problem is None and no_card is None:
         for name in STAGES:
             if (repository.models / name).is_dir():
                 yield _on_the_card(repository, name)

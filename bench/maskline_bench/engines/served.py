@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from google.protobuf import json_format
-from maskline_serve.repository.config import parse
+from maskline_serve.repository.config import as_triton_json, parse
+from maskline_serve.repository.on_disk import STAGES
 
-STAGES = ("backbone", "proposal", "mask", "keypoint")
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -53,10 +52,7 @@ class ServedStages:
         kind = "KIND_GPU" if device == "cuda" else "KIND_CPU"
         for group in parsed.instance_group:
             group.kind = group.Kind.Value(kind)
-        text = json_format.MessageToJson(
-            parsed, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-        )
-        config = json.loads(text)
+        config = json.loads(as_triton_json(parsed))
         warm_up = config["parameters"]["warm_up"]
         shapes = json.loads(warm_up["string_value"])
         # Small maps are equal on several canvases, and listed once.

@@ -17,45 +17,30 @@ from maskline_train.evaluation.matching import match_boxes
 from maskline_export.manifest import Precision
 from maskline_export.precision.low_types import is_feature
 from maskline_export.verify.compare import StageRow
+from maskline_export.verify.rows import BACKBONE, CELLS, MASKS, MATCHED, MIN_IOU, POINT_SCORES, SAME_POINTS, SCORES
 
 Tensors = dict[str, npt.NDArray[np.generic]]
 RunStage = Callable[[str, Tensors], Tensors]
 
-# Largest error of a feature or RPN output as a share of the largest value. fp32: another order of sums. fp16, bf16:
-# operands and sums of some 60 layers rounded to 11 or 8 bits. int8: one scale a tensor leaves 127 levels, of which a
-# typical value fills ten; only a gross mistake (a scale, a sign, a layout) is caught here, the rest is for AP.
-_BACKBONE = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 8e-2, "int8": 0.6}
-# Scores: the logits' error, from features of the same bits on both sides, through two products. Boxes: deltas likewise,
-# times the proposal's side; the proposals themselves are float32 from the same inputs.
-_SCORES = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 6e-2, "int8": 1e-2}
-# A box partner overlaps by 0.95 (0.9 in bf16) and has the same class; a score at a threshold may fall either way.
-_MIN_IOU = {"fp32": 0.95, "fp16": 0.95, "bf16": 0.9, "int8": 0.95}
-_MIN_MATCHED = {"fp32": 0.99, "fp16": 0.95, "bf16": 0.9, "int8": 0.95}
-# Probabilities: the error of a logit, at most a quarter of it.
-_MASKS = {"fp32": 8e-3, "fp16": 1.6e-2, "bf16": 0.1, "int8": 1.6e-2}
-# Keypoints are the same within a 28th of the box, two cells of a heatmap. Where two cells of it nearly tie, the error
-# of a logit decides for the other, anywhere in the box: the share that this may happen to.
-_CELLS = 1 / 28
-_SAME_POINTS = {"fp32": 0.99, "fp16": 0.9, "bf16": 0.7, "int8": 0.9}
-# Their probabilities: a softmax of logits with errors as those of the masks, of which one may be all of the sum.
-_POINT_SCORES = {"fp32": 1e-3, "fp16": 3e-2, "bf16": 2e-1, "int8": 3e-2}
+# The limits of rows.py, but for float32's masks: two levels of 255, from when masks were bytes; no engine was measured.
+_MASKS = {**MASKS, "fp32": 8e-3}
 
 
 def make_rows(stages: Sequence[str], precision: Precision) -> dict[str, StageRow]:
     """Empty rows of these stages in the order of the line, with the limits of this precision."""
-    backbone = _BACKBONE[precision]
+    backbone = BACKBONE[precision]
     rows = [
         StageRow("features", backbone, relative=True),
         StageRow("RPN logits", backbone, relative=True),
         StageRow("RPN deltas", backbone, relative=True),
-        StageRow("detections", float("inf"), "px", min_matched=_MIN_MATCHED[precision]),
-        StageRow("scores", _SCORES[precision]),
+        StageRow("detections", float("inf"), "px", min_matched=MATCHED[precision]),
+        StageRow("scores", SCORES[precision]),
     ]
     if "mask" in stages:
         rows.append(StageRow("mask probabilities", _MASKS[precision]))
     if "keypoint" in stages:
-        rows.append(StageRow("keypoints", float("inf"), "px", min_matched=_SAME_POINTS[precision]))
-        rows.append(StageRow("keypoint probabilities", _POINT_SCORES[precision]))
+        rows.append(StageRow("keypoints", float("inf"), "px", min_matched=SAME_POINTS[precision]))
+        rows.append(StageRow("keypoint probabilities", POINT_SCORES[precision]))
     return {row.stage: row for row in rows}
 
 
@@ -104,7 +89,7 @@ def _compare_proposal(rows: dict[str, StageRow], expected: Tensors, found: Tenso
             for name in ("boxes", "labels", "scores")
         )
         same_class = labels[0][:, None] == labels[1][None]
-        partner = match_boxes(boxes[0].astype(np.float32), boxes[1].astype(np.float32), same_class, _MIN_IOU[precision])
+        partner = match_boxes(boxes[0].astype(np.float32), boxes[1].astype(np.float32), same_class, MIN_IOU[precision])
         matched = partner >= 0
         rows["detections"].add(boxes[0][matched], boxes[1][partner[matched]])
         rows["scores"].add(scores[0][matched], scores[1][partner[matched]])
@@ -123,7 +108,7 @@ def _compare_keypoint(rows: dict[str, StageRow], expected: Tensors, found: Tenso
         real = labels >= 0
         sides = (boxes[real, 2:] - boxes[real, :2])[:, None]
         here, there = points[real][..., :2], others[real][..., :2]
-        same = (np.abs(there - here) <= _CELLS * sides).all(axis=2)
+        same = (np.abs(there - here) <= CELLS * sides).all(axis=2)
         rows["keypoints"].add(here[same], there[same])
         rows["keypoints"].add(points[~real], others[~real])
         rows["keypoint probabilities"].add(points[real][same][..., 2], others[real][same][..., 2])

@@ -14,7 +14,7 @@ from maskline_serve.errors import ModelNotLoadedError
 from maskline_serve.repository.assemble import assemble
 from maskline_serve.server.triton_server import TritonServer
 from serve import standin
-from serve.backend.test_in_process import MODEL, at_once, executions, served, with_only
+from serve.backend.test_in_process import CONFIG, MODEL, at_once, executions, served, with_only
 from serve.conftest import Pending, send
 from serve.gpu.conftest import on_the_cpu
 from serve.same_answer import check_answers, png
@@ -108,16 +108,9 @@ def test_float16_features_answer_what_the_stages_answer(half: Path, tmp_path: Pa
         assert check_answers(half, server.grpc_url) > 0
 
 
-LOOK_UP = """
-name: "look_up"
-backend: "onnxruntime"
-max_batch_size: 8
-input [ { name: "index" data_type: TYPE_INT64 dims: [ -1 ] } ]
-output [ { name: "value" data_type: TYPE_FP32 dims: [ -1 ] }, { name: "same" data_type: TYPE_INT64 dims: [ -1 ] } ]
-dynamic_batching { preferred_batch_size: [ 3 ] max_queue_delay_microseconds: 5000000 }
-instance_group [ { kind: KIND_CPU count: 1 } ]
-parameters { key: "batch_sizes" value { string_value: "1,2,4,8" } }
-parameters { key: "warm_up" value { string_value: "[{\\"index\\":[1]}]" } }
+LOOK_UP = f"""{CONFIG}
+parameters {{ key: "batch_sizes" value {{ string_value: "1,2,4,8" }} }}
+parameters {{ key: "warm_up" value {{ string_value: "[{{\\"index\\":[1]}}]" }} }}
 """
 
 

@@ -9,7 +9,7 @@ import collections
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,8 @@ import onnxruntime as ort
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 Arrays = dict[str, npt.NDArray[Any]]
+_Input = TypeVar("_Input")
+_Answer = TypeVar("_Answer")
 Session = ort.InferenceSession  # for whoever may not load the package by itself: telemetry, above
 
 _ONNX_TYPES = {
@@ -116,7 +118,7 @@ def providers(config: dict[str, Any], card: int = 0) -> list[Any]:
 def run_joined(
     session: ort.InferenceSession, outputs: Sequence[str], feeds: Sequence[Arrays]
 ) -> list[list[npt.NDArray[Any]] | Exception]:
-    """Run several requests, those of equal shape as one batch.
+    """`together` in memory of the host.
 
     Args:
         session: its tensors have the batch dimension first.
@@ -124,27 +126,49 @@ def run_joined(
         feeds: the inputs of each request by name.
 
     Returns:
-        For each request its outputs, or the exception of its run. When a joint run fails, each of its requests is
-        run by itself, so that only the culprit fails.
+        For each request its outputs, or the exception of its run.
     """
-    answers: list[list[npt.NDArray[Any]] | Exception] = [[] for _ in feeds]
+    return together(feeds, lambda group: _run_group(session, outputs, group))
+
+
+def together(
+    feeds: Sequence[Mapping[str, _Input]], run: Callable[[list[Mapping[str, _Input]]], list[_Answer]]
+) -> list[_Answer | Exception]:
+    """Run several requests, those of equal shape as one batch.
+
+    Args:
+        feeds: the inputs of each request by name.
+        run: runs some of equal shape as one batch; an answer for each.
+
+    Returns:
+        For each request its answer, or the exception of its run. When a joint run fails, each of its requests is run
+        by itself, so that only the culprit fails.
+    """
+    answers: dict[int, _Answer | Exception] = {}
     for group in groups_of_equal_shape(feeds):
-        for index, answer in zip(group, _run_group(session, outputs, [feeds[i] for i in group]), strict=True):
-            answers[index] = answer
-    return answers
+        found = _joint_or_each([feeds[i] for i in group], run)
+        answers.update(zip(group, found, strict=True))
+    return [answers[index] for index in range(len(feeds))]
 
 
-def _run_group(
-    session: ort.InferenceSession, outputs: Sequence[str], feeds: Sequence[Arrays]
-) -> list[list[npt.NDArray[Any]] | Exception]:
-    """One joint run, split again; a single request is passed on without a copy."""
-    joint = feeds[0] if len(feeds) == 1 else {name: np.concatenate([f[name] for f in feeds]) for name in feeds[0]}
+def _joint_or_each(
+    feeds: list[Mapping[str, _Input]], run: Callable[[list[Mapping[str, _Input]]], list[_Answer]]
+) -> Sequence[_Answer | Exception]:
+    """The answers of one joint run; if it fails, of a run of each."""
     try:
-        results = session.run(outputs, joint)
+        return run(feeds)
     except Exception as error:  # see load
         if len(feeds) == 1:
             return [error]
-        return [answer for feed in feeds for answer in _run_group(session, outputs, [feed])]
+        return [answer for feed in feeds for answer in _joint_or_each([feed], run)]
+
+
+def _run_group(
+    session: ort.InferenceSession, outputs: Sequence[str], feeds: Sequence[Mapping[str, npt.NDArray[Any]]]
+) -> list[list[npt.NDArray[Any]]]:
+    """One joint run, split again; a single request is passed on without a copy."""
+    joint = feeds[0] if len(feeds) == 1 else {name: np.concatenate([f[name] for f in feeds]) for name in feeds[0]}
+    results = session.run(outputs, joint)
     ends = np.cumsum([len(next(iter(feed.values()))) for feed in feeds])[:-1]
     return [list(parts) for parts in zip(*(np.split(result, ends) for result in results), strict=True)]
 

@@ -17,7 +17,7 @@ import batch_sizes
 import numpy as np
 from device_memory import Block, CudaMemory, HostMemory, Memory
 from device_tensors import Tensor
-from onnx_session import Session, groups_of_equal_shape, load, on_gpu, on_the_cpu
+from onnx_session import Session, load, on_gpu, on_the_cpu, together
 
 Feed = Mapping[str, Tensor]  # one request's inputs
 Dims = Mapping[str, Sequence[int]]  # input -> dims for one image
@@ -116,27 +116,13 @@ class PaddedEngine:
         say(f"warmed up {len(canvases)} canvases in batches of {sizes} on {self.memory.device}: {seconds:.1f} s")
 
     def run(self, feeds: Sequence[Feed]) -> list[list[Tensor] | Exception]:
-        """Run several requests, those of equal shape together.
+        """`together`: for each request its outputs, or the exception of its run."""
+        return together(feeds, self._run_group)
 
-        Returns:
-            For each request its outputs, or the exception of its run. When a joint run fails, each of its requests is
-            run by itself, so that only the culprit fails.
-        """
-        answers: list[list[Tensor] | Exception] = [[] for _ in feeds]
-        for group in groups_of_equal_shape(feeds):
-            for index, answer in zip(group, self._run_group([feeds[i] for i in group]), strict=True):
-                answers[index] = answer
-        return answers
-
-    def _run_group(self, feeds: Sequence[Feed]) -> list[list[Tensor] | Exception]:
+    def _run_group(self, feeds: Sequence[Feed]) -> list[list[Tensor]]:
         """One joint run, split again."""
         counts = [next(iter(feed.values())).shape[0] for feed in feeds]
-        try:
-            found = self._run_padded(feeds, counts)
-        except Exception as error:  # as above
-            if len(feeds) == 1:
-                return [error]
-            return [answer for feed in feeds for answer in self._run_group([feed])]
+        found = self._run_padded(feeds, counts)
         ends = np.cumsum(counts).tolist()
         return [[tensor.rows(end - count, end) for tensor in found] for count, end in zip(counts, ends, strict=True)]
 

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import json_format
 from PIL import Image
 
 from maskline_serve.local import backend_utils
 from maskline_serve.local.backend_utils import InferenceRequest, InferenceResponse
+from maskline_serve.repository.config import as_triton_json
 
 _UTILS = "triton_python_backend_utils"
 _names = (f"_maskline_local_{number}" for number in itertools.count())
@@ -40,9 +40,7 @@ class PythonModel:
 
     def __init__(self, code: Path, name: str, config: Any, folder: Path) -> None:
         self._package = next(_names)
-        settings = json_format.MessageToJson(  # empty values too, as Triton writes them
-            config, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-        )
+        settings = as_triton_json(config)
         package = types.ModuleType(self._package)
         package.__path__ = [str(code)]
         try:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import text_format
+from google.protobuf import json_format, text_format
 from tritonclient.grpc import model_config_pb2
 
 from maskline_serve.errors import RepositoryError
@@ -33,6 +33,12 @@ def parse(text: str, where: Path | str) -> Any:
     except text_format.ParseError as error:
         raise RepositoryError(f"{where}: {error}; expected Triton's model configuration") from None
     return config
+
+
+def as_triton_json(config: Any) -> str:
+    """An `inference.ModelConfig` message as Triton gives it to a model in Python: empty values too."""
+    shown = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
+    return str(json_format.MessageToJson(config, **shown))
 
 
 def dtype(tensor: Any) -> str:

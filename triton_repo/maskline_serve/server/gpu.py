@@ -11,8 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from google.protobuf import json_format
-
 from maskline_serve.errors import GpuNotFoundError
 from maskline_serve.repository import config
 from maskline_serve.repository.on_disk import STAGES, Repository
@@ -90,11 +88,7 @@ print(onnx_session.on_gpu(config) and onnx_session.on_the_cpu(found) or "")
 def load_stage(repository: Repository, name: str) -> tuple[str | None, str]:
     """Load a stage as its backend would: why it does not load, or None, and what it leaves to the CPU, if anything."""
     path = repository.models / name / "config.pbtxt"
-    settings = json_format.MessageToJson(
-        config.parse(path.read_text(encoding="utf-8"), path),
-        preserving_proto_field_name=True,
-        always_print_fields_with_no_presence=True,
-    )
+    settings = config.as_triton_json(config.parse(path.read_text(encoding="utf-8"), path))
     backend = repository.backends / in_process.BACKEND
     done = subprocess.run(
         [sys.executable, "-c", _LOAD, str(backend.resolve()), str(path.parent.resolve() / "1" / "model.onnx")],

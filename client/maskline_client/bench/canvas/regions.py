@@ -74,53 +74,55 @@ def _name() -> str:
     return f"maskline-bench-{os.getpid()}-{next(_numbers)}"
 
 
-class SystemRegion:
+class _Region:
+    """Memory that the client writes and the server reads, by the name under which both know it."""
+
+    def __init__(self, shm: Any, handle: Any, register: Callable[[], None], unregister: Callable[[], None]) -> None:
+        self._shm, self._handle, self._unregister = shm, handle, unregister
+        try:
+            register()
+        except BaseException:
+            shm.destroy_shared_memory_region(handle)
+            raise
+
+    def write(self, array: npt.NDArray[Any]) -> None:
+        """Copy an array to its beginning."""
+        self._shm.set_shared_memory_region(self._handle, [array])
+
+    def close(self) -> None:
+        """Let server and client forget it."""
+        try:
+            _forgotten(self._unregister)
+        finally:
+            self._shm.destroy_shared_memory_region(self._handle)
+
+
+class SystemRegion(_Region):
     """POSIX shared memory, in /dev/shm."""
 
     def __init__(self, client: Any, size: int) -> None:
         import tritonclient.utils.shared_memory as shm
 
-        self.name, self._client, self._shm = _name(), client, shm
-        self._handle = shm.create_shared_memory_region(self.name, f"/{self.name}", size)
-        try:
-            client.register_system_shared_memory(self.name, f"/{self.name}", size)
-        except BaseException:
-            shm.destroy_shared_memory_region(self._handle)
-            raise
-
-    def write(self, array: npt.NDArray[Any]) -> None:
-        """Copy an array to its beginning."""
-        self._shm.set_shared_memory_region(self._handle, [array])
-
-    def close(self) -> None:
-        """Let server and client forget it."""
-        try:
-            _forgotten(lambda: self._client.unregister_system_shared_memory(self.name))
-        finally:
-            self._shm.destroy_shared_memory_region(self._handle)
+        self.name = _name()
+        super().__init__(
+            shm,
+            shm.create_shared_memory_region(self.name, f"/{self.name}", size),
+            lambda: client.register_system_shared_memory(self.name, f"/{self.name}", size),
+            lambda: client.unregister_system_shared_memory(self.name),
+        )
 
 
-class CudaRegion:
+class CudaRegion(_Region):
     """Memory of the first GPU, by CUDA's handles between processes."""
 
     def __init__(self, client: Any, size: int) -> None:
         import tritonclient.utils.cuda_shared_memory as shm
 
-        self.name, self._client, self._shm = _name(), client, shm
-        self._handle = shm.create_shared_memory_region(self.name, size, 0)
-        try:
-            client.register_cuda_shared_memory(self.name, shm.get_raw_handle(self._handle), 0, size)
-        except BaseException:
-            shm.destroy_shared_memory_region(self._handle)
-            raise
-
-    def write(self, array: npt.NDArray[Any]) -> None:
-        """Copy an array to its beginning."""
-        self._shm.set_shared_memory_region(self._handle, [array])
-
-    def close(self) -> None:
-        """Let server and client forget it."""
-        try:
-            _forgotten(lambda: self._client.unregister_cuda_shared_memory(self.name))
-        finally:
-            self._shm.destroy_shared_memory_region(self._handle)
+        self.name = _name()
+        handle = shm.create_shared_memory_region(self.name, size, 0)
+        super().__init__(
+            shm,
+            handle,
+            lambda: client.register_cuda_shared_memory(self.name, shm.get_raw_handle(handle), 0, size),
+            lambda: client.unregister_cuda_shared_memory(self.name),
+        )
