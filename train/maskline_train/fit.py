@@ -170,7 +170,7 @@ def _train_step(
     first = processes.rank * len(batch.canvas)
     keys = image_keys(training.seed, state.step, range(first, first + len(batch.canvas)))
     with torch.autocast(processes.device.type, AMP_DTYPES.get(training.amp), enabled=enabled):
-        losses: dict[str, Tensor] = network(batch.canvas, batch.image_info, batch.targets, keys)
+        losses: dict[str, Tensor] = network(batch.canvas, batch.image_info, batch.truth, keys)
     loss = torch.stack(list(losses.values())).sum()
     state.optimizer.zero_grad()
     state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]

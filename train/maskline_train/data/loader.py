@@ -21,6 +21,7 @@ from maskline_train.data.images import Pixels
 from maskline_train.data.resizing import Size
 from maskline_train.data.sampler import Draw, TrainSampler, item_rng
 from maskline_train.data.transforms import Augmentation, Sample, as_array, augment
+from maskline_train.ground_truth import GroundTruth, batched
 from maskline_train.spec import KeypointHeadSpec, PreprocessingSpec
 from maskline_train.target import Target
 
@@ -35,14 +36,19 @@ class Batch:
     Attributes:
         canvas: [B, H, W, 3] uint8 RGB, zeros at the right and bottom.
         image_info: [B, 6] float32, see `docs/architecture.md`, Preprocessing.
-        targets: one an image; empty in evaluation.
+        truth: of the B images; None in evaluation.
         image_ids: the json's ids, one an image.
     """
 
     canvas: Tensor
     image_info: Tensor
-    targets: tuple[Target, ...]
+    truth: GroundTruth | None
     image_ids: tuple[int, ...]
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The objects of each image with masks of the size of the canvas; none in evaluation."""
+        return () if self.truth is None else self.truth.targets((self.canvas.shape[1], self.canvas.shape[2]))
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on `device`; the copy overlaps with computing when the memory is pinned."""
@@ -53,13 +59,8 @@ class Batch:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        targets = tuple(_map_target(target, change) for target in self.targets)
-        return Batch(change(self.canvas), change(self.image_info), targets, self.image_ids)
-
-
-def _map_target(target: Target, change: Callable[[Tensor], Tensor]) -> Target:
-    keypoints = None if target.keypoints is None else change(target.keypoints)
-    return Target(change(target.boxes), change(target.labels), change(target.masks), keypoints)
+        truth = None if self.truth is None else self.truth.map(change)
+        return Batch(change(self.canvas), change(self.image_info), truth, self.image_ids)
 
 
 def train_loader(
@@ -238,7 +239,7 @@ class _EvalCollate:
         if errors:
             return errors[0]
         canvas, info = preprocess_batch([image for image, _ in good], self.spec)
-        return Batch(torch.from_numpy(canvas), torch.from_numpy(info), (), tuple(key for _, key in good))
+        return Batch(torch.from_numpy(canvas), torch.from_numpy(info), None, tuple(key for _, key in good))
 
 
 def _parted(items: Sequence[Item | Exception]) -> tuple[list[Item], list[Exception]]:
@@ -261,8 +262,8 @@ def _batch(items: Sequence[_TrainItem], multiple: int) -> Batch:
     shared = rounded_up(sizes, multiple)
     canvas = np.stack([pad_image(item.sample.image, shared) for item in items])
     infos = np.stack([image_info(size, item.original) for size, item in zip(sizes, items, strict=True)])
-    targets = tuple(_target(item.sample, shared) for item in items)
-    return Batch(torch.from_numpy(canvas), torch.from_numpy(infos), targets, tuple(item.image_id for item in items))
+    truth = batched([_target(item.sample, shared) for item in items])
+    return Batch(torch.from_numpy(canvas), torch.from_numpy(infos), truth, tuple(item.image_id for item in items))
 
 
 def _target(sample: Sample, canvas: Size) -> Target:

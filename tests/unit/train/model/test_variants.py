@@ -8,7 +8,7 @@ from maskline_train.checkpoint import load_model, save_model
 from maskline_train.evaluation.evaluate import to_results
 from maskline_train.model.boxes import iou_matrix
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.targets import SamplingSpec
+from maskline_train.model.sampling import SamplingSpec
 from maskline_train.spec import (
     AnchorSpec,
     BackboneSpec,
