@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from maskline_train.data.masks.crops import MaskCrops, pack, tight
+from maskline_train.data.resizing import Size
 from maskline_train.target import Target
 
 # Padded counts are powers of two, of objects from this on: a compiled step is made anew for each count.
@@ -23,7 +26,8 @@ class GroundTruth(NamedTuple):
     """Ground truth of B images; rows past an image's objects are padding.
 
     A mask is a crop, the pixels of a window that holds all of the object: whole canvases would be 17 MB an image of
-    20 objects at 800 x 1088.
+    20 objects at 800 x 1088. A window has a pixel of background around the object as far as the canvas goes, so that
+    RoIAlign of the crop is RoIAlign of the canvas: beyond it everything is zero in both.
 
     Attributes:
         boxes: [B, G, 4] float32 xyxy canvas px, each with an area, padding too.
@@ -47,11 +51,11 @@ class GroundTruth(NamedTuple):
         """Every array changed alike: moved, pinned."""
         return GroundTruth._make(None if column is None else change(column) for column in self)
 
-    def targets(self, size: tuple[int, int]) -> tuple[Target, ...]:
+    def targets(self, size: Size) -> tuple[Target, ...]:
         """The objects of each image with their masks on a canvas of (H, W)."""
         return tuple(self._target(image, size) for image in range(len(self.boxes)))
 
-    def _target(self, image: int, size: tuple[int, int]) -> Target:
+    def _target(self, image: int, size: Size) -> Target:
         count = int(self.valid[image].sum())
         masks = self.pixels.new_zeros((count, *size))
         for mask, start, (x0, y0, width, height) in zip(
@@ -62,82 +66,73 @@ class GroundTruth(NamedTuple):
         return Target(self.boxes[image, :count], self.labels[image, :count], masks, keypoints)
 
 
-class Crop(NamedTuple):
-    """A mask without the zeros around it: `pixels` [h, w] uint8 at `corner` (x0, y0) of the canvas."""
+def batched(targets: Sequence[Target]) -> GroundTruth:
+    """Ground truth of a batch of one target an image, on their device.
 
-    corner: tuple[int, int]
-    pixels: Tensor
+    The masks are cut on the host: for many steps let the data make crops from the start (`collated`).
 
-
-def crop_of(mask: Tensor) -> Crop:
-    """The object of a mask [H, W] with a pixel of background around it, as far as the canvas goes.
-
-    With that pixel RoIAlign of the crop is RoIAlign of the canvas: beyond it everything is zero in both.
+    Raises:
+        ValueError: a box without area; keypoints in some images alone.
     """
-    rows, columns = torch.nonzero(mask.any(dim=1))[:, 0], torch.nonzero(mask.any(dim=0))[:, 0]
-    if len(rows) == 0:
-        return Crop((0, 0), mask.new_zeros((0, 0), dtype=torch.uint8))
-    y0, y1 = max(0, int(rows[0]) - 1), int(rows[-1]) + 2
-    x0, x1 = max(0, int(columns[0]) - 1), int(columns[-1]) + 2
-    return Crop((x0, y0), mask[y0:y1, x0:x1].to(torch.uint8))
+    masks = [target.masks.cpu().numpy().astype(np.uint8) for target in targets]
+    crops = [MaskCrops(tuple(tight(0, 0, mask) for mask in of), (of.shape[1], of.shape[2])) for of in masks]
+    columns = ([target.boxes.cpu() for target in targets], [target.labels.cpu() for target in targets])
+    keypoints = [None if target.keypoints is None else target.keypoints.cpu() for target in targets]
+    device = targets[0].boxes.device
+    return collated(*columns, crops, crops[0].size, keypoints).map(lambda column: column.to(device))
 
 
-def batched(targets: Sequence[Target], crops: Sequence[Sequence[Crop]] | None = None) -> GroundTruth:
-    """Ground truth of a batch.
+def collated(
+    boxes: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    masks: Sequence[MaskCrops],
+    canvas: Size,
+    keypoints: Sequence[Tensor | None],
+) -> GroundTruth:
+    """Ground truth of a batch, on the host.
 
     Args:
-        targets: one an image, all on one device, all with keypoints or none.
-        crops: the masks of each image; None: those of the targets.
+        boxes: [g, 4] float32 xyxy canvas px of each image.
+        labels: [g] int64 of each image.
+        masks: of each image, which lies at the top left of the canvas.
+        canvas: (H, W).
+        keypoints: [g, J, 3] of each image, or None for each.
 
     Raises:
         ValueError: a box without area, which would make the loss infinite; keypoints in some images alone.
     """
-    if crops is None:
-        crops = [[crop_of(mask) for mask in target.masks] for target in targets]
-    for index, target in enumerate(targets):
-        if not bool((target.boxes[:, 2:] > target.boxes[:, :2]).all()):
+    for index, of_image in enumerate(boxes):
+        if not bool((of_image[:, 2:] > of_image[:, :2]).all()):
             raise ValueError(f"target {index}: a box has no area; drop such objects when the data are read")
-    most = _power_of_two(max([_FEWEST_OBJECTS, *(len(target.labels) for target in targets)]))
-    device = targets[0].boxes.device
-    boxes = torch.tensor(_PADDING_BOX, device=device).repeat(len(targets), most, 1)
-    labels = torch.zeros((len(targets), most), dtype=torch.int64, device=device)
-    valid = torch.zeros((len(targets), most), dtype=torch.bool, device=device)
-    for image, target in enumerate(targets):
-        count = len(target.labels)
-        boxes[image, :count], labels[image, :count], valid[image, :count] = target.boxes, target.labels, True
-    pixels, starts, windows = _packed(crops, most, device)
-    return GroundTruth(boxes, labels, valid, pixels, starts, windows, _keypoints(targets, most))
+    most = _power_of_two(max([_FEWEST_OBJECTS, *map(len, labels)]))
+    valid = torch.arange(most) < torch.tensor([len(of_image) for of_image in labels])[:, None]
+    packed = pack(masks, canvas)
+    pixels = np.zeros(_power_of_two(max(1, len(packed.pixels))), np.uint8)
+    pixels[: len(packed.pixels)] = packed.pixels
+    return GroundTruth(
+        _padded(boxes, torch.tensor(_PADDING_BOX).expand(most, 4)),
+        _padded(labels, torch.zeros(most, dtype=torch.int64)),
+        valid,
+        torch.from_numpy(pixels),
+        _padded([torch.from_numpy(of_image) for of_image in packed.starts], torch.zeros(most, dtype=torch.int64)),
+        _padded([torch.from_numpy(of_image) for of_image in packed.windows], torch.zeros((most, 4), dtype=torch.int32)),
+        _keypoints(keypoints, most),
+    )
 
 
-def _packed(crops: Sequence[Sequence[Crop]], most: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """`pixels`, `starts` and `windows` of a batch."""
-    starts = torch.zeros((len(crops), most), dtype=torch.int64)
-    windows = torch.zeros((len(crops), most, 4), dtype=torch.int32)
-    total = 0
-    for image, of_image in enumerate(crops):
-        for index, crop in enumerate(of_image):
-            height, width = crop.pixels.shape
-            starts[image, index] = total
-            windows[image, index] = torch.tensor([*crop.corner, width, height], dtype=torch.int32)
-            total += height * width
-    pixels = torch.zeros(_power_of_two(max(1, total)), dtype=torch.uint8, device=device)
-    flat = [crop.pixels.reshape(-1) for of_image in crops for crop in of_image]
-    if flat:
-        torch.cat(flat, out=pixels[:total])
-    return pixels, starts.to(device), windows.to(device)
+def _padded(columns: Sequence[Tensor], padding: Tensor) -> Tensor:
+    """[B, G, ...] from rows [g, ...] of each image and what stands where there are none, [G, ...]."""
+    return torch.stack([torch.cat([column, padding[len(column) :]]) for column in columns])
 
 
-def _keypoints(targets: Sequence[Target], most: int) -> Tensor | None:
+def _keypoints(keypoints: Sequence[Tensor | None], most: int) -> Tensor | None:
     """[B, G, J, 3]."""
-    found = [target.keypoints for target in targets if target.keypoints is not None]
+    found = [of_image for of_image in keypoints if of_image is not None]
     if not found:
         return None
-    if len(found) < len(targets):
-        raise ValueError(f"targets: got keypoints in {len(found)} of {len(targets)} images, expected all or none")
-    keypoints = found[0].new_zeros((len(targets), most, *found[0].shape[1:]))
-    for row, of_image in zip(keypoints, found, strict=True):
-        row[: len(of_image)] = of_image
-    return keypoints
+    if len(found) < len(keypoints):
+        raise ValueError(f"targets: got keypoints in {len(found)} of {len(keypoints)} images, expected all or none")
+    return _padded(found, found[0].new_zeros((most, *found[0].shape[1:])))
 
 
 def _power_of_two(count: int) -> int:

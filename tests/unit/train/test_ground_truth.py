@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from maskline_train.ground_truth import batched, crop_of
+from maskline_train.ground_truth import batched
 from maskline_train.target import Target
 
 
@@ -37,17 +37,6 @@ def test_padding_has_an_area_and_is_no_object():
     padding = truth.boxes[~truth.valid]
     assert (padding[:, 2:] > padding[:, :2]).all()
     assert truth.windows[~truth.valid].eq(0).all()
-
-
-def test_a_window_has_a_pixel_of_background_around_the_object_as_far_as_the_canvas_goes():
-    mask = torch.zeros(6, 9)
-    mask[2:4, 5:7] = 1
-    crop = crop_of(mask)
-    assert (crop.corner, tuple(crop.pixels.shape)) == ((4, 1), (4, 4))
-    assert crop.pixels[1:3, 1:3].eq(1).all()
-    mask[0, 8] = 1
-    crop = crop_of(mask)
-    assert (crop.corner, tuple(crop.pixels.shape)) == ((4, 0), (5, 5))
 
 
 def test_sizes_repeat_so_that_few_steps_are_compiled():

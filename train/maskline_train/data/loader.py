@@ -18,10 +18,11 @@ from maskline_train.data.canvas import image_info, pad_image, preprocess_batch, 
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
 from maskline_train.data.images import Pixels
+from maskline_train.data.masks.crops import MaskCrops
 from maskline_train.data.resizing import Size
 from maskline_train.data.sampler import Draw, TrainSampler, item_rng
-from maskline_train.data.transforms import Augmentation, Sample, as_array, augment
-from maskline_train.ground_truth import GroundTruth, batched
+from maskline_train.data.transforms import Augmentation, Sample, augment
+from maskline_train.ground_truth import GroundTruth, collated
 from maskline_train.spec import KeypointHeadSpec, PreprocessingSpec
 from maskline_train.target import Target
 
@@ -262,15 +263,16 @@ def _batch(items: Sequence[_TrainItem], multiple: int) -> Batch:
     shared = rounded_up(sizes, multiple)
     canvas = np.stack([pad_image(item.sample.image, shared) for item in items])
     infos = np.stack([image_info(size, item.original) for size, item in zip(sizes, items, strict=True)])
-    truth = batched([_target(item.sample, shared) for item in items])
+    truth = _truth([item.sample for item in items], shared)
     return Batch(torch.from_numpy(canvas), torch.from_numpy(infos), truth, tuple(item.image_id for item in items))
 
 
-def _target(sample: Sample, canvas: Size) -> Target:
-    masks = np.zeros((len(sample.masks), *canvas), np.uint8)
-    masks[:, : sample.image.shape[0], : sample.image.shape[1]] = as_array(sample.masks)
-    keypoints = None if sample.keypoints is None else torch.from_numpy(sample.keypoints)
-    return Target(torch.from_numpy(sample.boxes), torch.from_numpy(sample.labels), torch.from_numpy(masks), keypoints)
+def _truth(samples: Sequence[Sample], canvas: Size) -> GroundTruth:
+    masks = [MaskCrops(tuple(sample.masks.crops), sample.masks.size) for sample in samples]
+    keypoints = [None if sample.keypoints is None else torch.from_numpy(sample.keypoints) for sample in samples]
+    boxes = [torch.from_numpy(sample.boxes) for sample in samples]
+    labels = [torch.from_numpy(sample.labels) for sample in samples]
+    return collated(boxes, labels, masks, canvas, keypoints)
 
 
 def _worker_options(workers: int, pin_memory: bool) -> dict[str, Any]:

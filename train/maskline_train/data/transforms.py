@@ -79,11 +79,6 @@ def augment(
     return sample
 
 
-def as_array(masks: RleMasks | MaskCrops) -> npt.NDArray[np.uint8]:
-    """[G, H, W]."""
-    return masks.array()
-
-
 def flip_horizontal(sample: Sample, flip_order: Sequence[int] = ()) -> Sample:
     """Mirror left and right: x becomes width - x, so x0 and x1 change places.
 
