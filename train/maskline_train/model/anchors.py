@@ -1,6 +1,8 @@
-"""Anchors of the region proposal network: one or more sizes a level, a few aspect ratios, on every cell of the level.
+"""Anchors of the region proposal network, and its outputs in their order.
 
-Letters: A anchors a cell, Hi Wi cells of level i.
+One or more sizes a level, a few aspect ratios, on every cell of the level.
+
+Letters: B images, L levels, A anchors a cell, Hi Wi cells of level i.
 Ref: paper 3.1, "anchors span 5 scales and 3 aspect ratios, following" the FPN paper.
 """
 
@@ -11,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from maskline_train.spec import AnchorSpec
+from maskline_train.spec import FIRST_LEVEL, AnchorSpec
 
 
 def cell_anchors(sizes_px: Sequence[float], spec: AnchorSpec, device: torch.device | None = None) -> Tensor:
@@ -58,3 +60,28 @@ def level_anchors(
     centre_y, centre_x = torch.meshgrid(ys, xs, indexing="ij")
     centres = torch.stack([centre_x, centre_y, centre_x, centre_y], dim=-1)  # [Hi, Wi, 4]
     return (centres[:, :, None] + cell_anchors(sizes_px, spec, device)).reshape(-1, 4)
+
+
+def flatten_logits(logits: Tensor) -> Tensor:
+    """[B, A, Hi, Wi] to [B, Hi * Wi * A] in the anchors' order (y, x, a)."""
+    return logits.permute(0, 2, 3, 1).flatten(1)
+
+
+def flatten_deltas(deltas: Tensor) -> Tensor:
+    """[B, 4A, Hi, Wi] to [B, Hi * Wi * A, 4] in the anchors' order (y, x, a)."""
+    batch, channels, height, width = deltas.shape
+    return deltas.permute(0, 2, 3, 1).reshape(batch, height * width * (channels // 4), 4)
+
+
+def pyramid_anchors(logits: Sequence[Tensor], spec: AnchorSpec, first_level: int = FIRST_LEVEL) -> list[Tensor]:
+    """Anchors [Hi * Wi * A, 4] of each level, float32 xyxy canvas px, for L logits [B, A, Hi, Wi], finest first."""
+    sizes = [(level.shape[2], level.shape[3]) for level in logits]
+    finest = sizes[0]
+    anchors = []
+    for index, (height, width) in enumerate(sizes):
+        strides = (2 ** (first_level + index),) * 2
+        if spec.stride_of_cells:  # the finest level's stride divides every canvas
+            strides = ((finest[0] << first_level) // height, (finest[1] << first_level) // width)
+        of_level = spec.sizes_of_level(index, len(logits))
+        anchors.append(level_anchors((height, width), strides, of_level, spec, logits[index].device))
+    return anchors

@@ -1,4 +1,4 @@
-"""Region proposal network: its head, and `proposal_nms`, the torch path of the op `ProposalNMS`.
+"""Region proposal network: its head, and the proposals from its outputs.
 
 Letters: B images, L levels, A anchors a cell, R proposals an image, C channels, Hi Wi level i.
 Ref: Faster R-CNN, section 3.1; FPN paper, section 4.1: one head for all levels.
@@ -11,11 +11,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import nms
 
-from maskline_train.model import boxes as box_ops
-from maskline_train.model.anchors import level_anchors
+from maskline_train.model.anchors import flatten_deltas, flatten_logits, pyramid_anchors
+from maskline_train.model.ops.proposals import proposal_nms_op
 from maskline_train.spec import FIRST_LEVEL, AnchorSpec, ProposalSpec, RPNHeadSpec
+
+# The order of the head's outputs is part of what it is.
+__all__ = ["RPNHead", "flatten_deltas", "flatten_logits", "proposal_nms", "pyramid_anchors"]
 
 
 class RPNHead(nn.Module):
@@ -55,31 +57,6 @@ class RPNHead(nn.Module):
         return x
 
 
-def flatten_logits(logits: Tensor) -> Tensor:
-    """[B, A, Hi, Wi] to [B, Hi * Wi * A] in the anchors' order (y, x, a)."""
-    return logits.permute(0, 2, 3, 1).flatten(1)
-
-
-def flatten_deltas(deltas: Tensor) -> Tensor:
-    """[B, 4A, Hi, Wi] to [B, Hi * Wi * A, 4] in the anchors' order (y, x, a)."""
-    batch, channels, height, width = deltas.shape
-    return deltas.permute(0, 2, 3, 1).reshape(batch, height * width * (channels // 4), 4)
-
-
-def pyramid_anchors(logits: Sequence[Tensor], spec: AnchorSpec, first_level: int = FIRST_LEVEL) -> list[Tensor]:
-    """Anchors [Hi * Wi * A, 4] of each level, float32 xyxy canvas px, for L logits [B, A, Hi, Wi], finest first."""
-    sizes = [(level.shape[2], level.shape[3]) for level in logits]
-    finest = sizes[0]
-    anchors = []
-    for index, (height, width) in enumerate(sizes):
-        strides = (2 ** (first_level + index),) * 2
-        if spec.stride_of_cells:  # the finest level's stride divides every canvas
-            strides = ((finest[0] << first_level) // height, (finest[1] << first_level) // width)
-        of_level = spec.sizes_of_level(index, len(logits))
-        anchors.append(level_anchors((height, width), strides, of_level, spec, logits[index].device))
-    return anchors
-
-
 @torch.no_grad()
 def proposal_nms(
     logits: Sequence[Tensor],
@@ -103,51 +80,20 @@ def proposal_nms(
         proposals [B, R, 4] float32 xyxy canvas px, best logit first (ties: the lower level, then the lower flattened
         anchor index), rows past the count zero; and their count [B] int64.
     """
-    levels = pyramid_anchors(logits, anchors, first_level)
-    flat_logits = [flatten_logits(x).float() for x in logits]
-    flat_deltas = [flatten_deltas(x) for x in deltas]
-    proposals = flat_logits[0].new_zeros((image_info.shape[0], spec.max_proposals, 4))
-    counts = torch.zeros(image_info.shape[0], dtype=torch.int64, device=proposals.device)
-    for image in range(image_info.shape[0]):
-        kept = [
-            _level_proposals(level_logits[image], level_deltas[image], level, image_info[image], spec)
-            for level_logits, level_deltas, level in zip(flat_logits, flat_deltas, levels, strict=True)
-        ]
-        boxes, scores = torch.cat([box for box, _ in kept]), torch.cat([score for _, score in kept])
-        order = torch.sort(scores, descending=True, stable=True).indices[: spec.max_proposals]
-        proposals[image, : len(order)] = boxes[order]
-        counts[image] = len(order)
-    return proposals, counts
-
-
-def _level_proposals(
-    logits: Tensor, deltas: Tensor, anchors: Tensor, image_info: Tensor, spec: ProposalSpec
-) -> tuple[Tensor, Tensor]:
-    """Proposals of one level of one image, best first: boxes [n, 4] and logits [n]."""
-    best = top_indices(logits, spec.pre_nms_per_level)
-    scores = logits[best]
-    boxes = box_ops.clip_to_image(box_ops.decode_deltas(deltas[best], anchors[best]), image_info)
-    good = box_ops.has_min_side(boxes, spec.min_side_px) & ~(scores.sigmoid() < spec.score_thresh)
-    boxes, scores = boxes[good], scores[good]
-    keep = nms(boxes, scores, spec.nms_thresh)
-    return boxes[keep], scores[keep]
-
-
-def top_indices(scores: Tensor, count: int) -> Tensor:
-    """Indices of the `count` best scores, best first, ties by the lower index.
-
-    torch.topk alone leaves the order of ties open; a full stable sort of 200 000 scores costs ten times as much.
-
-    Args:
-        scores: [N] float.
-        count: how many; fewer come back when there are fewer.
-
-    Returns:
-        [min(N, count)] int64.
-    """
-    if len(scores) > count:
-        smallest = torch.topk(scores, count, sorted=False).values.min()
-        candidates = torch.nonzero(scores >= smallest)[:, 0]
-    else:
-        candidates = torch.arange(len(scores), device=scores.device)
-    return candidates[torch.sort(scores[candidates], descending=True, stable=True).indices[:count]]
+    found: tuple[Tensor, Tensor] = proposal_nms_op(
+        list(logits),
+        list(deltas),
+        image_info,
+        first_level,
+        anchors.sizes_px,
+        anchors.aspect_ratios,
+        anchors.rounded,
+        anchors.centre_offset,
+        anchors.stride_of_cells,
+        spec.pre_nms_per_level,
+        spec.max_proposals,
+        spec.nms_thresh,
+        spec.min_side_px,
+        spec.score_thresh,
+    )
+    return found

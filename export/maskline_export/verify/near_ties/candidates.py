@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from maskline_train.model import boxes as box_ops
-from maskline_train.model.rpn import flatten_deltas, flatten_logits, pyramid_anchors
+from maskline_train.model.anchors import flatten_deltas, flatten_logits, pyramid_anchors
 from maskline_train.spec import BoxHeadSpec, ModelSpec
 from torch import Tensor
 

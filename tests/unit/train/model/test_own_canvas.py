@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from maskline_train.model.anchors import pyramid_anchors
 from maskline_train.model.backbone.backbone import Backbone
 from maskline_train.model.draws import image_keys
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.rpn import pyramid_anchors
 from maskline_train.spec import ModelSpec, PreprocessingSpec, RoIAlignSpec
 from maskline_train.target import Target
 from support.models.tiny import tiny_model, tiny_spec

@@ -5,16 +5,11 @@ import dataclasses
 import pytest
 import reference
 import torch
+from maskline_train.model.anchors import flatten_deltas, flatten_logits, pyramid_anchors
 from maskline_train.model.backbone.backbone import STRIDES
 from maskline_train.model.boxes import clip_to_image, decode_deltas, iou_matrix
-from maskline_train.model.rpn import (
-    RPNHead,
-    flatten_deltas,
-    flatten_logits,
-    proposal_nms,
-    pyramid_anchors,
-    top_indices,
-)
+from maskline_train.model.proposals import top_indices
+from maskline_train.model.rpn import RPNHead, proposal_nms
 from maskline_train.spec import AnchorSpec, ProposalSpec, RPNHeadSpec
 
 ANCHORS = AnchorSpec(sizes_px=(8.0, 16.0, 32.0, 64.0, 96.0))

@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 import reference
 import torch
+from maskline_train.model.anchors import flatten_deltas, flatten_logits, pyramid_anchors
 from maskline_train.model.boxes import clip_to_image, decode_deltas
-from maskline_train.model.rpn import RPNHead, flatten_deltas, flatten_logits, proposal_nms, pyramid_anchors
+from maskline_train.model.rpn import RPNHead, proposal_nms
 from maskline_train.spec import AnchorSpec, ProposalSpec, RPNHeadSpec
 from torch import nn
 from torchvision.models.detection import rpn as torchvision_rpn

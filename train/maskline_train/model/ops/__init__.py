@@ -1,1 +1,1 @@
-"""Ops of the training step as torch sees them, `torch.ops.maskline.*`: one node each in a compiled graph."""
+"""Our ops as operators of PyTorch, which its compiler does not look into: no step in them depends on data."""

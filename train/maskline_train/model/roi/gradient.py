@@ -1,68 +1,114 @@
-"""RoIAlign with a gradient that is computed several times faster on a CPU.
+"""The gradient of a RoI operator on one level of features.
 
-torchvision's backward pass adds every sample of every channel into the map one number at a time, on one core: a sixth
-of a training step of ResNet-50-FPN at 320 x 448. RoIAlign is linear in the features, so its gradient is a sparse matrix
-times the incoming gradient; written as an embedding bag with one bag a cell, that runs over whole channel vectors and
-on all cores, and always sums in the same order.
+Where torchvision has one, its backward pass adds every sample of every channel into the map one number at a time; on a
+CPU on one core: a sixth of a training step of ResNet-50-FPN at 320 x 448. RoIAlign by average is linear in the
+features, so its gradient is a sparse matrix times the incoming gradient; written as an embedding bag with one bag a
+cell, that runs over whole channel vectors and on all cores, and always sums in the same order.
 
 Letters: B images, N boxes, C channels, H W cells of the map, P pooled side, S samples a bin and axis.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.ops import roi_align
+
+from maskline_train.model.roi.modes import Pooled, adaptive_groups, quantised
+from maskline_train.spec import RoIAlignSpec
 
 
-class RoIAlignFunction(torch.autograd.Function):
-    """torchvision's `roi_align` forward, our gradient backward; for fixed sampling, with no gradient for boxes."""
+def level_gradient(gradient: Pooled, shape: Sequence[int], rois: Tensor, scale: float, spec: RoIAlignSpec) -> Tensor:
+    """The gradient of the features of `modes.pool_level`.
 
-    @staticmethod
-    def forward(
-        ctx: Any, feature: Tensor, rois: Tensor, pooled_side: int, scale: float, sampling_ratio: int, aligned: bool
-    ) -> Tensor:
-        """Pooled features.
+    Args:
+        gradient: that of the values, and where the greatest were.
+        shape: of the features, B, C, H, W.
+        rois: [N, 5], what it got, as are the arguments that follow.
+        scale: cells a pixel.
+        spec: mode and sampling.
 
-        Args:
-            ctx: autograd's.
-            feature: [B, C, H, W].
-            rois: [N, 5], image index and xyxy box in units of 1 / scale cells.
-            pooled_side: P.
-            scale: cells a pixel.
-            sampling_ratio: S, at least 1.
-            aligned: the half-pixel convention.
-
-        Returns:
-            [N, C, P, P].
-        """
-        ctx.save_for_backward(rois)
-        ctx.shape, ctx.settings = feature.shape, (pooled_side, scale, sampling_ratio, aligned)
-        pooled: Tensor = roi_align(feature, rois, pooled_side, scale, sampling_ratio, aligned)
-        return pooled
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradient of the features, [B, C, H, W]; None for everything else."""
-        (rois,) = ctx.saved_tensors
-        batch, channels, height, width = ctx.shape
-        if len(rois) == 0:
-            return gradients[0].new_zeros(ctx.shape), None, None, None, None, None
-        cells, weights = _bin_cells(rois, (height, width), *ctx.settings)  # [N * P * P, k]
-        sorted_cells, order = cells.flatten().sort()
-        first = torch.searchsorted(sorted_cells, torch.arange(batch * height * width, device=rois.device))
-        per_bin = gradients[0].permute(0, 2, 3, 1).reshape(-1, channels)  # [N * P * P, C]
-        per_cell = functional.embedding_bag(
-            order // cells.shape[1],
-            per_bin,
-            first,
-            mode="sum",
-            per_sample_weights=weights.flatten()[order].to(per_bin.dtype),
+    Returns:
+        [B, C, H, W], laid out as `gradient_format` says.
+    """
+    if spec.mode == "pool":
+        sides = gradient.values.shape[2:]
+        found: Tensor = torch.ops.torchvision._roi_pool_backward(
+            gradient.values, rois, gradient.greatest, scale, *sides, *shape
         )
-        return per_cell.reshape(batch, height, width, channels).permute(0, 3, 1, 2), None, None, None, None, None
+        return found
+    if spec.mode == "align_max":
+        return _max_gradient(gradient, shape, rois, scale, spec)
+    if spec.mode == "warp":
+        rois = quantised(rois, scale)
+    return average_gradient(gradient.values, shape, rois, scale, spec.sampling_ratio, spec.aligned)
+
+
+def gradient_format(device: torch.device, spec: RoIAlignSpec) -> torch.memory_format:
+    """The layout of `level_gradient`'s result: that of the operator that computes it."""
+    by_bags = _by_bags(device, spec.sampling_ratio) and spec.mode != "pool"
+    return torch.channels_last if by_bags else torch.contiguous_format
+
+
+def _by_bags(device: torch.device, sampling_ratio: int) -> bool:
+    """Whether an average's gradient is an embedding bag: with adaptive sampling, bins read different numbers."""
+    return device.type == "cpu" and sampling_ratio > 0
+
+
+def average_gradient(
+    gradient: Tensor, shape: Sequence[int], rois: Tensor, scale: float, sampling_ratio: int, aligned: bool
+) -> Tensor:
+    """The gradient of the features [B, C, H, W] of torchvision's `roi_align`; see `level_gradient`."""
+    side = gradient.shape[2]
+    if not _by_bags(gradient.device, sampling_ratio):
+        found: Tensor = torch.ops.torchvision._roi_align_backward(
+            gradient, rois, scale, side, side, *shape, sampling_ratio, aligned
+        )
+        return found
+    batch, channels, height, width = shape
+    if len(rois) == 0:
+        return gradient.new_zeros((batch, height, width, channels)).permute(0, 3, 1, 2)
+    cells, weights = _bin_cells(rois, (height, width), side, scale, sampling_ratio, aligned)  # [N * P * P, k]
+    sorted_cells, order = cells.flatten().sort()
+    first = torch.searchsorted(sorted_cells, torch.arange(batch * height * width, device=rois.device))
+    per_bin = gradient.permute(0, 2, 3, 1).reshape(-1, channels)  # [N * P * P, C]
+    per_cell = functional.embedding_bag(
+        order // cells.shape[1],
+        per_bin,
+        first,
+        mode="sum",
+        per_sample_weights=weights.flatten()[order].to(per_bin.dtype),
+    )
+    return per_cell.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _max_gradient(gradient: Pooled, shape: Sequence[int], rois: Tensor, scale: float, spec: RoIAlignSpec) -> Tensor:
+    """Of RoIAlign by maximum: to the greatest sampling point of each bin, and from there to the cells around it."""
+    side, ratio = gradient.values.shape[2], spec.sampling_ratio
+    if ratio > 0:
+        points = _to_greatest(gradient, (ratio, ratio))
+        return average_gradient(points, shape, rois, scale, 1, spec.aligned)
+    assert gradient.greatest is not None
+    total = gradient.values.new_zeros(tuple(shape))
+    for count, rows in reversed(adaptive_groups(rois, side, scale, spec.aligned)):
+        points = _to_greatest(
+            Pooled(*(part.index_select(0, rows) for part in (gradient.values, gradient.greatest))), count
+        )
+        sides = points.shape[2:]
+        total += torch.ops.torchvision._roi_align_backward(points, rois[rows], scale, *sides, *shape, 1, spec.aligned)
+    return total
+
+
+def _to_greatest(gradient: Pooled, window: tuple[int, int]) -> Tensor:
+    """The gradient of sampling points of which the greatest of each window was taken."""
+    sides = (side * number for side, number in zip(gradient.values.shape[2:], window, strict=True))
+    points = gradient.values.new_empty((*gradient.values.shape[:2], *sides))  # of which only the shape is looked at
+    found: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
+        gradient.values, points, window, window, (0, 0), (1, 1), False, gradient.greatest
+    )
+    return found
 
 
 def _bin_cells(

@@ -6,17 +6,36 @@ Ref: paper section 3, RoIAlign, and table 2c; Fast R-CNN section 2.1 for RoIPool
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.ops import roi_align, roi_pool
+from torchvision.ops import roi_align
 
-from maskline_train.model.roi.gradient import RoIAlignFunction
 from maskline_train.spec import RoIAlignSpec
 
 
-def pool_level(feature: Tensor, rois: Tensor, pooled_side: int, scale: float, spec: RoIAlignSpec) -> Tensor:
-    """Features of boxes of one map, by the operator that `spec.mode` says; no gradient for boxes.
+class Pooled(NamedTuple):
+    """Features of boxes.
+
+    Attributes:
+        values: [N, C, P, P].
+        greatest: of a maximum, [N, C, P, P], where it was: the cell of the map (`pool`, int32, -1 for none) or the
+            sampling point of the box (`align_max`, int64), in row-major order; None of an average.
+    """
+
+    values: Tensor
+    greatest: Tensor | None
+
+
+def greatest_dtype(spec: RoIAlignSpec) -> torch.dtype | None:
+    """The type of `Pooled.greatest`, None of an average."""
+    return {"pool": torch.int32, "align_max": torch.int64}.get(spec.mode)
+
+
+def pool_level(feature: Tensor, rois: Tensor, pooled_side: int, scale: float, spec: RoIAlignSpec) -> Pooled:
+    """Features of boxes of one map, by the operator that `spec.mode` says; `gradient.level_gradient` is its gradient.
 
     Args:
         feature: [B, C, H, W] float32 or float64.
@@ -26,18 +45,17 @@ def pool_level(feature: Tensor, rois: Tensor, pooled_side: int, scale: float, sp
         spec: mode and sampling.
 
     Returns:
-        [N, C, P, P]. `align_avg` and `warp`: the average of S x S bilinear samples a bin, a sample more than a cell
+        Values: `align_avg` and `warp`: the average of S x S bilinear samples a bin, a sample more than a cell
         outside of the map counts as 0. `align_max`: their maximum (ties: the first one gets the gradient, in row-major
         order). `pool`: the maximum of the cells of a quantised bin, 0 for a bin outside of the map.
     """
     if spec.mode == "pool":
-        pooled: Tensor = roi_pool(feature, rois, pooled_side, scale)
-        return pooled
+        return Pooled(*torch.ops.torchvision.roi_pool(feature, rois, scale, pooled_side, pooled_side))
     if spec.mode == "align_max":
         return _align_max(feature, rois, pooled_side, scale, spec)
     if spec.mode == "warp":
         rois = quantised(rois, scale)
-    return _align(feature, rois, pooled_side, scale, spec.sampling_ratio, spec.aligned)
+    return Pooled(roi_align(feature, rois, pooled_side, scale, spec.sampling_ratio, spec.aligned), None)
 
 
 def quantised(rois: Tensor, scale: float) -> Tensor:
@@ -61,31 +79,33 @@ def quantised(rois: Tensor, scale: float) -> Tensor:
     return torch.cat([rois[:, :1], start / scale, (start + side) / scale], dim=1)
 
 
-def _align(feature: Tensor, rois: Tensor, pooled_side: int, scale: float, sampling_ratio: int, aligned: bool) -> Tensor:
-    """RoIAlign by average."""
-    fast_gradient = feature.device.type == "cpu" and sampling_ratio > 0 and torch.is_grad_enabled()
-    align = RoIAlignFunction.apply if fast_gradient else roi_align
-    pooled: Tensor = align(feature, rois, pooled_side, scale, sampling_ratio, aligned)
-    return pooled
-
-
-def _align_max(feature: Tensor, rois: Tensor, pooled_side: int, scale: float, spec: RoIAlignSpec) -> Tensor:
+def _align_max(feature: Tensor, rois: Tensor, pooled_side: int, scale: float, spec: RoIAlignSpec) -> Pooled:
     """RoIAlign by maximum: the value at every sampling point, which is a bin of one sample, then their maximum.
 
     Differs: ONNX's RoiAlign of mode `max` takes the maximum of the weighted corners, never interpolating.
     """
     if spec.sampling_ratio > 0:
-        points = _align(feature, rois, pooled_side * spec.sampling_ratio, scale, 1, spec.aligned)
-        return functional.max_pool2d(points, spec.sampling_ratio)
-    counts = _adaptive_counts(rois, pooled_side, scale, spec.aligned)  # [N, 2]
-    rows, pooled = [], []
-    for count in torch.unique(counts, dim=0).tolist():
-        here = torch.nonzero((counts == counts.new_tensor(count)).all(dim=1))[:, 0]
+        points = roi_align(feature, rois, pooled_side * spec.sampling_ratio, scale, 1, spec.aligned)
+        return Pooled(*functional.max_pool2d_with_indices(points, (spec.sampling_ratio,) * 2))
+    shape = (len(rois), feature.shape[1], pooled_side, pooled_side)
+    pooled = Pooled(feature.new_zeros(shape), torch.zeros(shape, dtype=torch.int64, device=feature.device))
+    for count, here in adaptive_groups(rois, pooled_side, scale, spec.aligned):
         points = roi_align(feature, rois[here], [pooled_side * number for number in count], scale, 1, spec.aligned)
-        rows.append(here)
-        pooled.append(functional.max_pool2d(points, count))
-    result = feature.new_zeros((len(rois), feature.shape[1], pooled_side, pooled_side))
-    return result.index_copy(0, torch.cat(rows), torch.cat(pooled)) if rows else result
+        for whole, part in zip(pooled, functional.max_pool2d_with_indices(points, count), strict=True):
+            assert whole is not None
+            whole.index_copy_(0, here, part)
+    return pooled
+
+
+def adaptive_groups(
+    rois: Tensor, pooled_side: int, scale: float, aligned: bool
+) -> list[tuple[tuple[int, int], Tensor]]:
+    """RoIs [N, 5] with equally many sampling points a bin: their number (rows, columns), and which they are, [n]."""
+    counts = _adaptive_counts(rois, pooled_side, scale, aligned)  # [N, 2]
+    return [
+        ((rows, columns), torch.nonzero((counts == counts.new_tensor((rows, columns))).all(dim=1))[:, 0])
+        for rows, columns in torch.unique(counts, dim=0).tolist()
+    ]
 
 
 def _adaptive_counts(rois: Tensor, pooled_side: int, scale: float, aligned: bool) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from maskline_train.model.backbone.backbone import STRIDES
-from maskline_train.model.roi.multiscale import box_levels, multiscale_roi_align, roi_align_flat
+from maskline_train.model.roi.by_level import box_levels
+from maskline_train.model.roi.multiscale import multiscale_roi_align, roi_align_flat
 from maskline_train.spec import RoIAlignSpec
 
 SPEC = RoIAlignSpec(canonical_size_px=32.0)  # small boxes reach all four levels
