@@ -73,7 +73,9 @@ def encode_deltas(boxes: Tensor, anchors: Tensor, weights: DeltaWeights = UNIT_W
     centres, anchor_centres = boxes[..., :2] + 0.5 * sides, anchors[..., :2] + 0.5 * anchor_sides
     shifts = (centres - anchor_centres) / anchor_sides
     scales = torch.log(sides / anchor_sides)
-    return torch.cat([shifts, scales], dim=-1) * shifts.new_tensor(weights)
+    # By one number at a time: an array of them would be a copy from the host, for which a GPU is waited for.
+    deltas = (*shifts.unbind(dim=-1), *scales.unbind(dim=-1))
+    return torch.stack([delta * weight for delta, weight in zip(deltas, weights, strict=True)], dim=-1)
 
 
 def decode_deltas(deltas: Tensor, anchors: Tensor, weights: DeltaWeights = UNIT_WEIGHTS) -> Tensor:

@@ -52,8 +52,7 @@ def rpn_terms(
     flat_deltas = torch.cat([flatten_deltas(level) for level in deltas], dim=1)  # [B, N, 4]
     counted = torch.cat([samples.is_positive, samples.is_negative], dim=1)
     sampled_logits = flat_logits.gather(1, torch.cat([samples.positives, samples.negatives], dim=1)).float()
-    labels = torch.zeros_like(sampled_logits)
-    labels[:, : samples.positives.shape[1]] = 1.0
+    labels = torch.cat([torch.ones_like(samples.is_positive), torch.zeros_like(samples.is_negative)], dim=1).float()
     predicted = rows_of(flat_deltas, samples.positives).float()
     wanted = box_ops.encode_deltas(samples.gt_boxes, anchors[samples.positives])
     number = counted.sum()
