@@ -29,6 +29,8 @@ SITE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("pur
 # The compiler that .venv brings; another: make plugins NVCC=/usr/local/cuda/bin/nvcc
 NVCC = $(SITE)/nvidia/cu13/bin/nvcc
 CUDA_LIB = $(abspath $(dir $(NVCC))/../lib)
+# Where the package nvidia-cuda-sanitizer-api puts compute-sanitizer.
+BESIDE_NVCC = $(abspath $(dir $(NVCC)))
 # The public headers that a package on PyPI ships; an installation's: make plugins TENSORRT_INCLUDE=/usr/include/x86_64-linux-gnu
 TENSORRT_INCLUDE = $(SITE)/kernel_lens/include/tensorrt
 # The system's headers or downloaded ones; an installation's: make plugins ONNXRUNTIME_INCLUDE=/opt/onnxruntime/include
@@ -155,7 +157,7 @@ format: $(READY) ## let ruff and clang-format rewrite what they can
 
 # ONLY=ITEM runs one, ARGS=--again what a GPU has run before too; the results go into docs/benchmarks.
 owed: plugins ## what a GPU has to show and has not: prints it, and runs it where there is a GPU
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m maskline_bench.owed $(addprefix --only ,$(ONLY)) $(ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH:$(BESIDE_NVCC)" $(BIN)/python -m maskline_bench.owed $(addprefix --only ,$(ONLY)) $(ARGS)
 
 ran-where: $(READY) ## write docs/ran_where.md: what was run where, of the results in docs/benchmarks
 	@$(BIN)/python -m maskline_bench.owed --page
@@ -193,7 +195,7 @@ test-tensorrt: plugins ## on a machine with TensorRT: build the engines and comp
 	@$(BIN)/maskline-export verify-engines out/tensorrt
 
 test-gpu: $(READY) ## everything of the plugins that needs a GPU: tests, harness, sanitizer, benchmark; into out/gpu
-	@PYTHON=$(BIN)/python TENSORRT_INCLUDE=$(TENSORRT_INCLUDE) ONNXRUNTIME_INCLUDE=$(ONNXRUNTIME_INCLUDE) plugins/check_gpu.sh out/gpu
+	@PATH="$$PATH:$(BESIDE_NVCC)" PYTHON=$(BIN)/python TENSORRT_INCLUDE=$(TENSORRT_INCLUDE) ONNXRUNTIME_INCLUDE=$(ONNXRUNTIME_INCLUDE) plugins/check_gpu.sh out/gpu
 
 clean: ## remove what the targets made, the environment excepted
 	@rm -rf out build dist .mypy_cache .pytest_cache .ruff_cache
