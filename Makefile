@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env plugins wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-steps bench-ops bench-engines bench-device owed ran-where compare compare-page clean
+.PHONY: help env plugins pycuda wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-pycuda test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-steps bench-ops bench-engines bench-device owed ran-where compare compare-page clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,10 @@ plugins: $(READY) ## build the TensorRT plugins and the host library into build/
 		"-DMASKLINE_SM=$(SM)" -DMASKLINE_WERROR=$(WERROR) -DMASKLINE_TENSORRT_INCLUDE=$(TENSORRT_INCLUDE) \
 		-DMASKLINE_ONNXRUNTIME_INCLUDE=$(ONNXRUNTIME_INCLUDE)
 	@LIBRARY_PATH=$(CUDA_LIB) $(BIN)/cmake --build $(PLUGINS) $(addprefix --target ,$(PARTS))
+
+PYCUDA = plugins/testing/driver/pycuda.sh $(CURDIR)/$(BIN)/python $(NVCC) $(PLUGINS)/play_driver/libcuda.so.1
+pycuda: plugins ## compile pycuda into .venv, for running engines (two minutes of a core)
+	@$(PYCUDA)
 
 # Nothing in them may ask for a younger glibc: auditwheel refuses the wheel then. docs/release.md says why this one.
 PLATFORM := manylinux_2_34_x86_64
@@ -129,6 +133,12 @@ test-onnxruntime: plugins ## our custom ops in the oldest and the newest ONNX Ru
 		PYTHONPATH=$$place $(BIN)/python -c "import onnxruntime as o; print('onnxruntime', o.__version__); assert o.__version__ == '$$version'" && \
 		PYTHONPATH=$$place $(BIN)/python -m pytest -q -p no:cacheprovider -m 'not gpu' tests/plugins/test_custom_ops.py || exit 1; \
 	done
+
+# The package and what it needs lie in a folder of their own, so that `make test` goes on testing what is said without it.
+test-pycuda: plugins ## pycuda's own binding under our code, over a driver that plays a GPU where there is none
+	@[ -d build/pycuda ] || $(PYCUDA) --target $(CURDIR)/build/pycuda || { rm -rf build/pycuda; exit 1; }
+	@PYTHONPATH=build/pycuda OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -p no:cacheprovider \
+		tests/unit/export/engine/test_device_memory.py tests/unit/bench/test_by_pycuda.py
 
 # With the libraries that `make test` has built.
 test-wheel: plugins ## install our wheel where no compiler and no checkout is, serve with it, call it, ask doctor

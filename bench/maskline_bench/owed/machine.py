@@ -85,6 +85,10 @@ NEEDS: dict[str, Need] = {
         "of the CUDA toolkit; or `.venv/bin/pip install nvidia-cuda-sanitizer-api==13.0.85`, and `make owed` finds it",
         lambda: bool(shutil.which("compute-sanitizer")),
     ),
+    "pycuda": Need(
+        "pycuda", "`make pycuda`; where NVIDIA's installer brought the CUDA toolkit `.venv/bin/pip install pycuda` too",
+        lambda: importlib.util.find_spec("pycuda") is not None,
+    ),
     "tensorrt": Need(
         "TensorRT 10.7 or later with its Python module",
         "`.venv/bin/pip install tensorrt`, which downloads from NVIDIA's own index",
