@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env plugins pycuda wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-pycuda test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-steps bench-ops bench-engines bench-device owed ran-where compare compare-page clean
+.PHONY: help env plugins pycuda wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-pycuda test-machines test-gpu test-tensorrt test-tensorrt-headers lint type pytest format bench-train bench-serve bench-steps bench-ops bench-engines bench-device owed ran-where compare compare-page clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -198,6 +198,16 @@ bench-engines: plugins ## the three engines in one process: by bodies, by our op
 
 bench-device: plugins ## the ops on a GPU, ours and torchvision's in turn
 	@$(BIN)/python -m maskline_bench.device_ops --build $(PLUGINS) $(if $(JSON),--json $(JSON))
+
+# Tests with NVIDIA's own registry and parser are left out: these are of one version, TensorRT for RTX's.
+HEADERS_BUILD := build/tensorrt_headers
+test-tensorrt-headers: $(READY) ## plugins and harness against TensorRT headers of yours: TENSORRT_INCLUDE="FOLDER ..."
+	@for folder in $(abspath $(TENSORRT_INCLUDE)); do echo "== headers of $$folder"; rm -rf $(HEADERS_BUILD)/play; \
+		$(MAKE) --no-print-directory plugins "SM=$(SM)" PLUGINS=$(HEADERS_BUILD) TENSORRT_INCLUDE=$$folder \
+			"PARTS=maskline_trt maskline_trt_simt maskline_faulty_simt maskline_triton maskline_harness" && \
+		MASKLINE_PLUGINS_BUILD=$(CURDIR)/$(HEADERS_BUILD) $(BIN)/python -m pytest -q -p no:cacheprovider \
+			tests/plugins/framework -k 'not nvidias and not own_logger' || exit 1; \
+	done
 
 # Another model: make test-tensorrt FULL=1 (ResNet-50-FPN, random weights), or maskline-export verify-engines ARTIFACT
 test-tensorrt: plugins ## on a machine with TensorRT: build the engines and compare each stage with ONNX Runtime
