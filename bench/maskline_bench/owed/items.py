@@ -174,6 +174,27 @@ ITEMS: tuple[Item, ...] = (
         "python -m pytest -q -p no:cacheprovider tests/unit/serve/gpu/test_device_tensors.py",
         (_EXIT, _PASSED),
     ),
+    Item(
+        "by_pycuda",
+        "a kernel of ours on memory, stream and events of pycuda, as engines have them, without TensorRT",
+        ("gpu", "nvcc", "pycuda"),
+        "maskline_bench.owed.by_pycuda",
+        _CUDA,
+        _QUICK,
+        "owed/by_pycuda_{card}.json",
+        (
+            Limit("elements that come back changed", lambda r: sum(r["changed"].values()), at_most=0),
+            # tests/plugins/tolerances.py has each type's to the oracle, with reasons; float32 counts once for each side
+            Limit("largest error, FP32", lambda r: r["error"]["FP32"], at_most=2e-5),
+            Limit("largest error, FP16", lambda r: r["error"]["FP16"], at_most=4e-3),
+            Limit("largest error, BF16", lambda r: r["error"]["BF16"], at_most=2e-2),
+            # `ops` measures some 0.1 ms in fp16 on an H100; float32 in the plain layout on a small card takes longer
+            Limit("ms a launch", lambda r: r["ms_a_launch"], at_most=20),
+            # The clock has the first launch and the wait besides; events on another stream would see next to nothing
+            Limit("time by events over the clock's", lambda r: r["events_over_clock"], at_least=0.5),
+            Limit("the same, at most", lambda r: r["events_over_clock"], at_most=1.02),
+        ),
+    ),
     _command(
         "tensorrt",
         "engines of a real TensorRT with our plugins find stage by stage what ONNX Runtime finds",

@@ -87,8 +87,13 @@ NEEDS: dict[str, Need] = {
         "headers of ONNX Runtime", "`plugins/ort/headers.sh` fetches them, or ONNXRUNTIME_INCLUDE=folder", _has_headers
     ),
     "compute-sanitizer": Need(
-        "compute-sanitizer on PATH", "of the CUDA toolkit; no package on PyPI brings it",
+        "compute-sanitizer on PATH",
+        "of the CUDA toolkit; or `.venv/bin/pip install nvidia-cuda-sanitizer-api==13.0.85`, and `make owed` finds it",
         lambda: bool(shutil.which("compute-sanitizer")),
+    ),
+    "pycuda": Need(
+        "pycuda", "`make pycuda`; where NVIDIA's installer brought the CUDA toolkit `.venv/bin/pip install pycuda` too",
+        lambda: importlib.util.find_spec("pycuda") is not None,
     ),
     "tensorrt": Need(
         "TensorRT 10.7 or later with its Python module",
