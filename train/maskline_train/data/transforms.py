@@ -32,6 +32,12 @@ class Sample:
     masks: RleMasks | MaskCrops  # G of the image's size; as run lengths until they have the network's
     keypoints: npt.NDArray[np.float32] | None = None  # [G, J, 3] x, y px and visibility
 
+    def crops(self) -> MaskCrops:
+        """The masks as what lies in their bounding boxes: drawn now, unless they are that already."""
+        if isinstance(self.masks, MaskCrops):
+            return self.masks
+        return MaskCrops(tuple(self.masks.crops), self.masks.size)
+
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
@@ -98,8 +104,7 @@ def flip_horizontal(sample: Sample, flip_order: Sequence[int] = ()) -> Sample:
         keypoints[..., 0] = np.where(labelled, width - keypoints[..., 0], keypoints[..., 0])
     boxes = sample.boxes.copy()
     boxes[:, [0, 2]] = width - sample.boxes[:, [2, 0]]
-    masks = MaskCrops(tuple(sample.masks.crops), sample.masks.size).flipped()
-    return Sample(_mirrored(sample.image), boxes, sample.labels, masks, keypoints)
+    return Sample(_mirrored(sample.image), boxes, sample.labels, sample.crops().flipped(), keypoints)
 
 
 def _mirrored(image: Pixels) -> Pixels:

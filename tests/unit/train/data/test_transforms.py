@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from maskline_train.data.masks.rle_masks import RleMasks
 from maskline_train.data.resizing import scaled_size
 from maskline_train.data.transforms import Augmentation, Sample, augment, flip_horizontal, recolour, resize
 from maskline_train.spec import PreprocessingSpec
+from pycocotools import mask as coco_mask
 from support.data.mask_crops import crops_of
 
 SPEC = PreprocessingSpec(shorter_side_px=64, longer_side_px=200)
@@ -46,6 +48,15 @@ def test_a_flip_moves_boxes_exactly_with_their_masks_and_undoes_itself(sample):
     assert np.array_equal(twice.masks.array(), sample.masks.array())
     for name in ("image", "boxes", "labels"):
         assert np.array_equal(getattr(twice, name), getattr(sample, name))
+
+
+def test_masks_that_are_still_run_lengths_are_mirrored_too():
+    mask = np.zeros((20, 30), np.uint8)
+    mask[3:9, 4:20] = np.tri(6, 16, dtype=np.uint8)
+    masks = RleMasks([coco_mask.encode(np.asfortranarray(mask))], mask.shape)
+    sample = Sample(np.zeros((20, 30, 3), np.uint8), np.zeros((1, 4), np.float32), np.zeros(1, np.int64), masks)
+    assert np.array_equal(flip_horizontal(sample).masks.array(), mask[None, :, ::-1])
+    assert np.array_equal(sample.crops().array(), mask[None])
 
 
 @given(samples(), st.floats(1, 4), st.floats(1, 4))
