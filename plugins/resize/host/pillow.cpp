@@ -19,44 +19,48 @@ constexpr std::int64_t kGRAIN_ROWS = 16;
 constexpr int kPRECISION = 22; //!< bits of a weight: 32 less the 8 of a value and 2 to spare
 constexpr std::int32_t kHALF = 1 << (kPRECISION - 1);
 
-//! The pixels of the picture that one of the result is made of.
-struct Tap
+//! The pixels of the picture that each of n pixels of the result is made of, along one axis.
+struct Shares
 {
-    std::int32_t first{0};
-    std::vector<std::int32_t> weights; //!< of 2^-22
+    std::vector<std::int32_t> first;   //!< [n]
+    std::vector<std::int32_t> count;   //!< [n]
+    std::vector<std::int32_t> begin;   //!< [n], of its weights
+    std::vector<std::int32_t> weights; //!< of 2^-22, of one pixel after the other
 };
 
-//! The pixels nearer than one pixel, of the picture or of the result, whichever is larger, weighed by how near they
-//! are.
-Tap tapOf(std::int32_t index, double scale, std::int32_t length)
+//! Appends a pixel: all that are nearer to it than one pixel, of the picture or of the result, whichever is larger,
+//! weighed by how near they are.
+void append(std::int32_t index, double scale, std::int32_t length, std::vector<double>& scratch, Shares& shares)
 {
     double const reach = std::max(scale, 1.0);
     double const centre = (index + 0.5) * scale;
-    Tap tap;
-    tap.first = std::max(static_cast<std::int32_t>(centre - reach + 0.5), 0);
+    auto const first = std::max(static_cast<std::int32_t>(centre - reach + 0.5), 0);
     auto const end = std::min(static_cast<std::int32_t>(centre + reach + 0.5), length);
-    std::vector<double> shares;
     double sum = 0.0;
-    for (std::int32_t at = tap.first; at < end; ++at)
+    scratch.clear();
+    for (std::int32_t at = first; at < end; ++at)
     {
-        shares.push_back(std::max(0.0, 1.0 - std::abs((at - centre + 0.5) * (1.0 / reach))));
-        sum += shares.back();
+        scratch.push_back(std::max(0.0, 1.0 - std::abs((at - centre + 0.5) * (1.0 / reach))));
+        sum += scratch.back();
     }
-    for (double const share : shares)
+    shares.first.push_back(first);
+    shares.count.push_back(end - first);
+    shares.begin.push_back(static_cast<std::int32_t>(shares.weights.size()));
+    for (double const share : scratch)
     {
-        tap.weights.push_back(static_cast<std::int32_t>(0.5 + share / sum * (1 << kPRECISION)));
+        shares.weights.push_back(static_cast<std::int32_t>(0.5 + share / sum * (1 << kPRECISION)));
     }
-    return tap;
 }
 
-std::vector<Tap> tapsOf(std::int32_t length, std::int32_t wanted)
+Shares sharesOf(std::int32_t length, std::int32_t wanted)
 {
-    std::vector<Tap> taps;
+    Shares shares;
+    std::vector<double> scratch;
     for (std::int32_t index = 0; index < wanted; ++index)
     {
-        taps.push_back(tapOf(index, static_cast<double>(length) / wanted, length));
+        append(index, static_cast<double>(length) / wanted, length, scratch, shares);
     }
-    return taps;
+    return shares;
 }
 
 //! No byte overflows: weights rise and fall evenly, so that their roundings, thousands of them too, cancel to far less
@@ -66,58 +70,66 @@ std::uint8_t toByte(std::int32_t sum)
     return static_cast<std::uint8_t>(sum >> kPRECISION);
 }
 
-//! One line of the picture at the width of the result.
-void across(std::uint8_t const* line, std::vector<Tap> const& taps, std::uint8_t* out)
+//! One pixel of three channels, of any number of pixels.
+void pixelOf(std::uint8_t const* from, std::int32_t const* weights, std::int32_t count, std::uint8_t* out)
 {
-    for (Tap const& tap : taps)
+    std::int32_t sums[kCHANNELS]{kHALF, kHALF, kHALF};
+    for (std::int32_t i = 0; i < count; ++i, from += kCHANNELS)
     {
-        std::uint8_t const* pixel = line + tap.first * kCHANNELS;
-        std::int32_t sums[kCHANNELS]{kHALF, kHALF, kHALF};
-        for (std::int32_t const weight : tap.weights)
+        sums[0] += from[0] * weights[i];
+        sums[1] += from[1] * weights[i];
+        sums[2] += from[2] * weights[i];
+    }
+    out[0] = toByte(sums[0]);
+    out[1] = toByte(sums[1]);
+    out[2] = toByte(sums[2]);
+}
+
+//! One line of the picture at the width of the result.
+void across(std::uint8_t const* line, Shares const& columns, std::uint8_t* out)
+{
+    for (std::size_t x = 0; x < columns.first.size(); ++x, out += kCHANNELS)
+    {
+        std::uint8_t const* from = line + columns.first[x] * kCHANNELS;
+        std::int32_t const* weights = columns.weights.data() + columns.begin[x];
+        if (columns.count[x] == 2) // as all but the edges where a picture is enlarged
         {
-            sums[0] += pixel[0] * weight;
-            sums[1] += pixel[1] * weight;
-            sums[2] += pixel[2] * weight;
-            pixel += kCHANNELS;
+            pixelOf(from, weights, 2, out);
         }
-        out[0] = toByte(sums[0]);
-        out[1] = toByte(sums[1]);
-        out[2] = toByte(sums[2]);
-        out += kCHANNELS;
+        else
+        {
+            pixelOf(from, weights, columns.count[x], out);
+        }
     }
 }
 
-//! One line of the result from two, as all are but the edges where a picture is enlarged.
-void downOfTwo(
-    std::uint8_t const* upper, std::uint8_t const* lower, Tap const& tap, std::int64_t values, std::uint8_t* out)
+//! One line of the result from two lines, as all are but the edges where a picture is enlarged.
+void downOfTwo(std::uint8_t const* upper, std::int32_t const* weights, std::int64_t values, std::uint8_t* out)
 {
-    std::int32_t const near = tap.weights[0];
-    std::int32_t const far = tap.weights[1];
+    std::uint8_t const* lower = upper + values;
+    std::int32_t const near = weights[0];
+    std::int32_t const far = weights[1];
     for (std::int64_t i = 0; i < values; ++i)
     {
         out[i] = toByte(upper[i] * near + lower[i] * far + kHALF);
     }
 }
 
-//! One line of the result from any number of lines, of `values` values each; `sums` holds as many.
-void down(std::uint8_t const* line, Tap const& tap, std::vector<std::int32_t>& sums, std::uint8_t* out)
+//! One line of the result from any number of lines, of `values` values each.
+void down(
+    std::uint8_t const* line, std::int32_t const* weights, std::int32_t count, std::int64_t values, std::uint8_t* out)
 {
-    std::size_t const values = sums.size();
-    for (std::int32_t& sum : sums)
+    std::vector<std::int32_t> sums(static_cast<std::size_t>(values), kHALF);
+    for (std::int32_t i = 0; i < count; ++i, line += values)
     {
-        sum = kHALF;
-    }
-    for (std::int32_t const weight : tap.weights)
-    {
-        for (std::size_t i = 0; i < values; ++i)
+        for (std::int64_t at = 0; at < values; ++at)
         {
-            sums[i] += line[i] * weight;
+            sums[static_cast<std::size_t>(at)] += line[at] * weights[i];
         }
-        line += values;
     }
-    for (std::size_t i = 0; i < values; ++i)
+    for (std::int64_t at = 0; at < values; ++at)
     {
-        out[i] = toByte(sums[i]);
+        out[at] = toByte(sums[static_cast<std::size_t>(at)]);
     }
 }
 
@@ -125,8 +137,8 @@ void down(std::uint8_t const* line, Tap const& tap, std::vector<std::int32_t>& s
 
 void resizeAsPillow(ResizeShape const& shape, std::uint8_t const* image, int threads, std::uint8_t* resized)
 {
-    auto const columns = tapsOf(shape.width, shape.resizedWidth);
-    auto const rows = tapsOf(shape.height, shape.resizedHeight);
+    Shares const columns = sharesOf(shape.width, shape.resizedWidth);
+    Shares const rows = sharesOf(shape.height, shape.resizedHeight);
     std::int64_t const values = shape.resizedWidth * kCHANNELS;
     std::vector<std::uint8_t> lines(static_cast<std::size_t>(shape.height * values));
     parallelFor(shape.height, kGRAIN_ROWS, threads, [&](std::int64_t begin, std::int64_t end) {
@@ -136,19 +148,19 @@ void resizeAsPillow(ResizeShape const& shape, std::uint8_t const* image, int thr
         }
     });
     parallelFor(shape.resizedHeight, kGRAIN_ROWS, threads, [&](std::int64_t begin, std::int64_t end) {
-        std::vector<std::int32_t> sums(static_cast<std::size_t>(values));
         for (std::int64_t row = begin; row < end; ++row)
         {
-            Tap const& tap = rows[static_cast<std::size_t>(row)];
-            std::uint8_t const* line = lines.data() + tap.first * values;
+            auto const at = static_cast<std::size_t>(row);
+            std::uint8_t const* line = lines.data() + rows.first[at] * values;
+            std::int32_t const* weights = rows.weights.data() + rows.begin[at];
             std::uint8_t* out = resized + row * values;
-            if (tap.weights.size() == 2)
+            if (rows.count[at] == 2)
             {
-                downOfTwo(line, line + values, tap, values, out);
+                downOfTwo(line, weights, values, out);
             }
             else
             {
-                down(line, tap, sums, out);
+                down(line, weights, rows.count[at], values, out);
             }
         }
     });
