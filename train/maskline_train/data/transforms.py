@@ -135,7 +135,7 @@ def resize(sample: Sample, size: Size, spec: PreprocessingSpec) -> Sample:
 
 
 def _resized_picture(image: Pixels, size: Size, spec: PreprocessingSpec) -> Pixels:
-    """The bytes of `resize_image`, in a third of the time where libmaskline_host.so is there.
+    """The bytes of `resize_image`, in less than half of the time where libmaskline_host.so is there.
 
     The library leaves to Pillow what becomes lower: Pillow does the columns of some such pictures first.
     """
