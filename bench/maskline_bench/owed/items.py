@@ -9,9 +9,9 @@ from maskline_bench.compare.sides import EAGER, THEIRS, TRITON
 from maskline_bench.device_ops.__main__ import TARGETS_US
 from maskline_bench.engines.alternating import ENOUGH
 from maskline_bench.owed.item import Item, Limit, Result
-from maskline_bench.owed.loader import WORKERS
 from maskline_bench.owed.same_answers import LOCAL
 from maskline_bench.owed.same_answers import TRITON as SERVED
+from maskline_bench.train_data.to_card import WORKERS
 
 _QUICK = ("--device", "cpu", "--quick")
 _CUDA = ("--device", "cuda")
@@ -229,7 +229,7 @@ ITEMS: tuple[Item, ...] = (
         "the loader is never what a training waits for: 4, 8 and 15 workers bring more images to the card than a step "
         "is to take",
         ("gpu", "cores"),
-        "maskline_bench.owed.loader",
+        "maskline_bench.train_data.to_card",
         _CUDA,
         _QUICK,
         "owed/loader_{card}.json",
