@@ -20,6 +20,8 @@ _SERVING = ("gpu", "onnxruntime-gpu", "server", "op library")
 _MATCHED = 0.97
 # Of masks cut out at whole pixels from boxes that differ by a float16's rounding; both_models.Setting says why.
 _MASK_IOU = 0.9
+# Of bytes that nvJPEG and libjpeg-turbo decode, which round otherwise; wrong chroma or a turn would differ by tens.
+_PIXELS_MEAN = 1.0
 # Two thirds of five minutes at 100 answers a second are 20 000: 3 KiB lost with each would show.
 _GROWTH_MIB = 64.0
 # What a step of bf16 at 800x1088 is to reach.
@@ -128,6 +130,30 @@ ITEMS: tuple[Item, ...] = (
         (
             Limit("nodes at another provider", lambda r: r["fallen_back"], at_most=0),
             Limit("nodes", lambda r: sum(sum(n.values()) for n in r["nodes"].values()), at_least=1),
+        ),
+    ),
+    Item(
+        "device_decode",
+        "decoding and resizing on the card finds what the host's does, and is not slower",
+        (*_SERVING, "nvimagecodec"),
+        "maskline_bench.owed.device_decode",
+        _CUDA,
+        _QUICK,
+        "owed/device_decode_{card}.json",
+        (
+            Limit("share of objects matched", lambda r: r["detections"]["matched"], at_least=_MATCHED),
+            Limit("mean IoU of masks", lambda r: r["detections"]["mask_iou"], at_least=_MASK_IOU),
+            Limit(
+                "mean difference of decoded bytes",
+                lambda r: max(row["decoded"]["mean"] for row in r["pixels"]),
+                at_most=_PIXELS_MEAN,
+            ),
+            Limit(
+                "times the images/s of the host's",
+                lambda r: r["images_per_second"]["device"] / r["images_per_second"]["host"],
+                at_least=1,
+            ),
+            Limit("failed requests", lambda r: r["errors"], at_most=0),
         ),
     ),
     Item(

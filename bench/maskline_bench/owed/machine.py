@@ -75,6 +75,11 @@ NEEDS: dict[str, Need] = {
         "with both installed the one overwrites the other's files",
         _has_cuda_provider,
     ),
+    "nvimagecodec": Need(
+        "nvImageCodec with nvJPEG", "`make env` brings both; in another environment `pip install 'maskline[decode]'`",
+        lambda: importlib.util.find_spec("nvidia") is not None
+        and importlib.util.find_spec("nvidia.nvimgcodec") is not None,
+    ),
     "server": Need(
         "Triton with its Python backend", "`make env` brings the wheel nvidia-pytriton and numpy below 2", _has_server
     ),

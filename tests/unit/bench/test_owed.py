@@ -25,7 +25,7 @@ from support.export import pycuda_standin
 ROOT = Path(__file__).parents[3]
 RATE = Limit("images/s", lambda result: result["rate"], at_least=10)
 ITEM = Item("speed", "is fast", ("gpu",), "no.module", (), (), "speed_{card}.json", (RATE,))
-ON_MADE_MODEL = ("compare", "same_answers", "fallback", "steady_memory")
+ON_MADE_MODEL = ("compare", "same_answers", "fallback", "steady_memory", "device_decode")
 SCRIPTS = [item for item in ITEMS if item.name not in ("memory_2", "tensorrt_full")]  # the same script once more
 
 
