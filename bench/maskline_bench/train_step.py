@@ -21,7 +21,6 @@ from typing import Annotated, Any, Literal, get_args
 
 import torch
 import typer
-from maskline_train import fit
 from maskline_train.convert.from_torchvision import import_torchvision
 from maskline_train.data.loader import Batch
 from maskline_train.distributed import Processes
@@ -29,8 +28,9 @@ from maskline_train.ground_truth import batched
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.recipes.coco import mask_rcnn_r50_fpn
 from maskline_train.target import Target
-from maskline_train.training.interruption import Signals
+from maskline_train.training.report import Reports
 from maskline_train.training.state import TrainingState
+from maskline_train.training.step import train_step
 from rich.console import Console
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
@@ -143,14 +143,19 @@ def _our_step(model: MaskRCNN, batch: Batch, setting: Setting) -> Step:
     model.train().to(setting.device)
     if training.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    state = TrainingState(model, training.build_optimizer(model), GradScaler(setting.device, enabled=False), None)
-    processes, signals = Processes(0, 1, torch.device(setting.device)), Signals()
+    state = TrainingState(
+        model,
+        training.build_optimizer(model, torch.device(setting.device)),
+        GradScaler(setting.device, enabled=False),
+        None,
+    )
+    processes = Processes(0, 1, torch.device(setting.device))
 
     def step() -> dict[str, float]:
-        # The very function that `fit` calls a step, so that nothing it does is left out of the time.
-        values, _ = fit._train_step(model, state, batch, training, processes, signals)
-        if setting.device == "cuda":  # the optimizer's work is still under way
-            torch.cuda.synchronize()
+        # The very functions that `fit` calls for a step, so that nothing it does is left out of the time.
+        reports = Reports(training, processes)
+        reports.add(train_step(model, state, batch, training, processes))
+        values, _ = reports.read(0)
         return {name: values[name] for name in LOSS_NAMES.values()}
 
     return step

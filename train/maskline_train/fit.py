@@ -7,31 +7,29 @@ Under torchrun the same function runs in every process; process 0 writes.
 from __future__ import annotations
 
 import json
-import math
-import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.loader import Batch, check_keypoints, train_loader
-from maskline_train.distributed import Processes, average_norm_statistics, barrier, mean_over_processes
+from maskline_train.distributed import Processes, average_norm_statistics, barrier
 from maskline_train.evaluation.evaluate import Metrics
 from maskline_train.files import replace_file
-from maskline_train.model.draws import image_keys
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.recipe import Recipe, TrainingSpec
+from maskline_train.recipe import Recipe
 from maskline_train.starting_weights import start_from
 from maskline_train.training.evaluation import evaluate_step
-from maskline_train.training.interruption import Interrupted, NonFiniteLossError, Signals
+from maskline_train.training.interruption import Interrupted, Signals
 from maskline_train.training.metrics_log import MetricsLog
 from maskline_train.training.prefetch import on_device
+from maskline_train.training.report import Reports
 from maskline_train.training.stage import Stage
 from maskline_train.training.state import (
     Averages,
@@ -41,10 +39,14 @@ from maskline_train.training.state import (
     save_checkpoint,
     save_evaluation,
 )
+from maskline_train.training.step import compile_parts, train_step
 
-AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# What may differ between a run and its continuation; more `steps` stretch the rest of a cosine, nothing else changes.
-FREE_TO_CHANGE = ("steps", "workers", "log_every", "checkpoint_every", "evaluate_every", "evaluate_images")
+# What may differ between a run and its continuation; more `steps` stretch the rest of a cosine, how a GPU computes
+# changes the last bits there, nothing else changes.
+FREE_TO_CHANGE = (
+    *("steps", "workers", "log_every", "checkpoint_every", "evaluate_every", "evaluate_images"),
+    *("compile", "cudnn_benchmark", "fused"),
+)
 
 
 def fit(
@@ -103,20 +105,24 @@ def fit(
         log.say(_describe(recipe, state.model, processes))
         network = _distribute(state.model if stage is None else stage.network(state.model), processes)
         batches = on_device(_batches(recipe, train_set, processes, state.step), processes.device)
+        reports = Reports(training, processes)
         metrics = None
         while state.step < training.steps or state.evaluation_due:
             stop = 0
             if not state.evaluation_due:  # else the run was stopped before or in the evaluation of this step
-                batch = next(batches)
-                values, stop = _train_step(network, state, batch, training, processes, signals)
+                reports.add(train_step(network, state, next(batches), training, processes))
                 state.step += 1
                 log.count(state.step, training.total_batch)
-                if state.step % training.log_every == 0 or state.step == training.steps:
-                    log.train(state.step, values)
+                logs = state.step % training.log_every == 0 or state.step == training.steps
                 evaluates = stage is None or stage.evaluates
                 due = state.step % training.evaluate_every == 0 or state.step == training.steps
+                saves = due or state.step % training.checkpoint_every == 0
+                if logs or saves or reports.due(signals.received):  # nothing is saved before it is known to be finite
+                    values, stop = reports.read(signals.received)
+                    if logs:
+                        log.train(state.step, values)
                 state.evaluation_due = evaluates and due
-                _save(out, state, processes, log, needed=stop > 0 or due or state.step % training.checkpoint_every == 0)
+                _save(out, state, processes, log, needed=saves or stop > 0)
             if state.evaluation_due and not stop:
                 started = time.perf_counter()
                 metrics, best, stop = evaluate_step(state, val_set, training, processes, log, out, stage, signals)
@@ -148,65 +154,15 @@ def _set_up(recipe: Recipe, processes: Processes, stage: Stage | None) -> Traini
     model = MaskRCNN(recipe.model, recipe.sampling).train().to(processes.device)
     if training.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if processes.device.type == "cuda":
+        torch.backends.cudnn.benchmark = training.cudnn_benchmark
+        if training.compile:
+            compile_parts(model)
     if stage is not None:
         stage.freeze(model)
     scaler = GradScaler(processes.device.type, enabled=training.amp == "fp16" and processes.device.type == "cuda")
     averages = None if training.ema_decay is None else Averages(model, training.ema_decay)
-    return TrainingState(model, training.build_optimizer(model), scaler, averages)
-
-
-def _train_step(
-    network: nn.Module,
-    state: TrainingState,
-    batch: Batch,
-    training: TrainingSpec,
-    processes: Processes,
-    signals: Signals,
-) -> tuple[dict[str, float], int]:
-    """One optimizer step: losses as means over the processes, and the number of a signal that came to any of them."""
-    rate = training.learning_rate(state.step)
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
-    enabled = training.amp != "off"
-    first = processes.rank * len(batch.canvas)
-    keys = image_keys(training.seed, state.step, range(first, first + len(batch.canvas)))
-    with torch.autocast(processes.device.type, AMP_DTYPES.get(training.amp), enabled=enabled):
-        losses: dict[str, Tensor] = network(batch.canvas, batch.image_info, batch.truth, keys)
-    loss = torch.stack(list(losses.values())).sum()
-    state.optimizer.zero_grad()
-    state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-    state.scaler.unscale_(state.optimizer)
-    limit = math.inf if training.clip_norm is None else training.clip_norm
-    norm = nn.utils.clip_grad_norm_(state.model.parameters(), limit)
-
-    # One transfer from the device a step: losses, gradient norm and the signal, agreed on by all processes.
-    report = torch.stack([loss, *losses.values(), norm, torch.tensor(float(signals.received), device=norm.device)])
-    numbers = mean_over_processes(report.float()).tolist()
-    values = dict(zip(["loss", *losses, "grad_norm"], numbers, strict=False))
-    _check_finite(values, state, training)
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
-    if state.averages is not None:
-        state.averages.update(state.model)
-    stop = (signals.received or int(signal.SIGTERM)) if numbers[-1] else 0
-    return {**values, "lr": rate}, stop
-
-
-def _check_finite(values: Mapping[str, float], state: TrainingState, training: TrainingSpec) -> None:
-    """Raise where a number of this step is NaN or infinite.
-
-    The scaler of fp16 meets infinite gradients by skipping the step; the losses have to be finite there too.
-    """
-    for name, value in values.items():
-        scaled_gradient = name == "grad_norm" and state.scaler.is_enabled()
-        if name != "loss" and not scaled_gradient and not math.isfinite(value):
-            amp = "" if training.amp == "off" else f", set amp 'off' (it is {training.amp!r})"
-            raise NonFiniteLossError(
-                f"step {state.step + 1}: {name} is {value}, expected a finite number; weights of this step were not "
-                f"saved. Lower base_lr (the rate was {training.learning_rate(state.step):.3g}), lengthen warmup_steps "
-                f"({training.warmup_steps}), set clip_norm (it is {training.clip_norm}){amp}, or look for bad boxes "
-                f"with `maskline-train data check`"
-            )
+    return TrainingState(model, training.build_optimizer(model, processes.device), scaler, averages)
 
 
 def _check(

@@ -24,9 +24,9 @@ class Sgd:
 
     momentum: float = 0.9
 
-    def build(self, groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
-        """The torch optimizer over parameter groups."""
-        return torch.optim.SGD(groups, lr=lr, momentum=self.momentum)
+    def build(self, groups: list[dict[str, Any]], lr: float, fused: bool | None) -> torch.optim.Optimizer:
+        """The torch optimizer over parameter groups; None leaves to torch how it computes."""
+        return torch.optim.SGD(groups, lr=lr, momentum=self.momentum, fused=fused)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +35,9 @@ class AdamW:
 
     betas: tuple[float, float] = (0.9, 0.999)
 
-    def build(self, groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
-        """The torch optimizer over parameter groups."""
-        return torch.optim.AdamW(groups, lr=lr, betas=self.betas)
+    def build(self, groups: list[dict[str, Any]], lr: float, fused: bool | None) -> torch.optim.Optimizer:
+        """The torch optimizer over parameter groups; None leaves to torch how it computes."""
+        return torch.optim.AdamW(groups, lr=lr, betas=self.betas, fused=fused)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +60,10 @@ class TrainingSpec:
     clip_norm: float | None = None  # gradients of a larger total norm are scaled down to it
     amp: Literal["off", "bf16", "fp16"] = "off"
     channels_last: bool = False
+    # Three of a GPU alone, which change nothing but its speed and the last bits:
+    compile: bool = False  # trunk and heads by torch.compile: a few minutes at the start, fewer and larger kernels
+    fused: bool = True  # the optimizer updates all weights in one kernel in place of a few for each
+    cudnn_benchmark: bool = True  # cuDNN tries its convolutions once a canvas size, and takes the fastest
     ema_decay: float | None = None  # evaluation and checkpoints then use the averaged weights
     seed: int = 0
     workers: int = 4  # loading processes a training process; 0 loads in the training process itself
@@ -98,14 +102,15 @@ class TrainingSpec:
         stretched = {name: max(1, round(getattr(self, name) * ratio)) for name in counts}
         return dataclasses.replace(self, total_batch=total_batch, decay=self.decay.stretched(ratio), **stretched)
 
-    def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+    def build_optimizer(self, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
         """The optimizer over what trains in `model`; vectors (biases, norms) have no weight decay, as in Detectron."""
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         groups = [
             {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.weight_decay},
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        return self.optimizer.build(groups, self.peak_lr)
+        fused = True if self.fused and device.type == "cuda" else None
+        return self.optimizer.build(groups, self.peak_lr, fused)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -125,7 +125,7 @@ def test_a_command_lines_batch_stretches_the_schedule_and_its_steps_count_as_the
 def test_weights_decay_and_vectors_do_not(kind: Sgd | AdamW) -> None:
     model = tiny_model()
     training = TrainingSpec(steps=1, decay=Cosine(), optimizer=kind, weight_decay=0.5)
-    optimizer = training.build_optimizer(model)
+    optimizer = training.build_optimizer(model, torch.device("cpu"))
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     for parameter in model.parameters():
         assert decay[id(parameter)] == (0.5 if parameter.dim() > 1 else 0.0)

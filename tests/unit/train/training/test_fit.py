@@ -11,9 +11,10 @@ from margins import SEED, Margins
 from maskline_train.checkpoint import load_model, save_model
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes
-from maskline_train.fit import NonFiniteLossError, fit
+from maskline_train.fit import fit
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.recipe import AdamW, Recipe
+from maskline_train.training.interruption import NonFiniteLossError
 from maskline_train.training.metrics_log import MetricsLog, read_metrics
 from maskline_train.training.schedule import Cosine
 from maskline_train.training.state import Averages
