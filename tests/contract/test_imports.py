@@ -1,4 +1,4 @@
-"""The import direction: train <- export; host (our libraries) <- export, serve; coco <- train, export, client.
+"""The import direction: train <- export; host (our libraries) <- train, export, serve; coco <- train, export, client.
 
 One room of the client, `local`, imports serve, whose models it runs without a server; one of the exporter,
 `verify/lines/served`, imports the client, by which it asks a running server.
@@ -32,7 +32,7 @@ PACKAGES = {
     "plugins/maskline_host": {"maskline_host"},
     "train/maskline_coco": {"maskline_coco"},
     "train/maskline_command": {"maskline_command"},
-    "train/maskline_train": {"maskline_train", "maskline_coco", "maskline_command"},
+    "train/maskline_train": {"maskline_train", "maskline_host", "maskline_coco", "maskline_command"},
     "export/maskline_export": {
         "maskline_export",
         "maskline_host",
