@@ -11,12 +11,17 @@ from maskline_train.model.ops.roi_align_kernels import mask_targets
 from torchvision.ops import roi_align
 
 # x0, y0, width, height of objects' crops, and the RoIs of each: inside, leaving the crop on all sides, smaller than a
-# pixel, hundreds of pixels wide, and one without an area.
+# pixel, hundreds of pixels wide, and two without an area.
 WINDOWS = ((10, 12, 20, 30), (3, 4, 25, 20), (100, 50, 400, 70), (0, 0, 1, 1))
 ROIS = {
     0: ((9.5, 10.0, 31.0, 44.0), (12.2, 15.7, 14.3, 20.0), (12.0, 13.0, 12.25, 13.25)),
     1: ((-40.0, -35.0, 60.0, 70.0), (3.0, 4.0, 28.0, 24.0)),
-    2: ((101.0, 52.0, 499.0, 119.0), (90.0, 40.0, 510.0, 130.0), (300.0, 60.0, 300.0, 61.0)),
+    2: (
+        (101.0, 52.0, 499.0, 119.0),
+        (90.0, 40.0, 510.0, 130.0),
+        (300.0, 60.0, 300.0, 61.0),
+        (300.0, 61.0, 301.0, 61.0),
+    ),
     3: ((-1.0, -1.0, 2.0, 2.0),),
 }
 # Values are averages of 0 and 1; a position of up to 420 px is off by some units in the last place (3e-5 px), on a
