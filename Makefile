@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env plugins wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-serve bench-steps bench-ops bench-engines bench-device owed ran-where compare compare-page clean
+.PHONY: help env plugins wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-data bench-serve bench-steps bench-ops bench-engines bench-device owed ran-where compare compare-page clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -170,6 +170,9 @@ compare-page: $(READY) ## write docs/compare.md and its plots, of docs/benchmark
 
 bench-train: $(READY) ## a training step of ResNet-50-FPN, ours and torchvision's in turn
 	@$(BIN)/python -m maskline_bench.train_step $(ARGS)
+
+bench-data: $(READY) ## training items of one core, JPEG and polygons in: ours and torchvision's reference in turn
+	@OMP_NUM_THREADS=1 $(BIN)/python -m maskline_bench.train_data $(ARGS) $(if $(JSON),--json $(JSON))
 
 bench-serve: $(READY) ## JPEG in, RLE out: ours through Triton and torchvision eager in turn
 	@$(BIN)/python -m maskline_bench.serving

@@ -48,7 +48,7 @@ def photographs(height: int, width: int) -> list[Photograph]:
 def _cut(image: Image.Image, height: int, width: int) -> Photograph:
     """The largest centred part of the wanted aspect ratio, resized."""
     scale = min(image.width / width, image.height / height)
-    part_w, part_h = width * scale, height * scale
+    part_w, part_h = min(width * scale, image.width), min(height * scale, image.height)  # less a rounding
     left, top = (image.width - part_w) / 2, (image.height - part_h) / 2
     box = (left, top, left + part_w, top + part_h)
     return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS, box=box))

@@ -25,6 +25,7 @@ from maskline_train import fit
 from maskline_train.convert.from_torchvision import import_torchvision
 from maskline_train.data.loader import Batch
 from maskline_train.distributed import Processes
+from maskline_train.ground_truth import batched
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.recipes.coco import mask_rcnn_r50_fpn
 from maskline_train.target import Target
@@ -104,7 +105,7 @@ def make_step(side: str, setting: Setting) -> Step:
     batch = Batch(
         canvas=torch.stack([torch.from_numpy(image.copy()) for image in images]),
         image_info=torch.tensor([[height, width, 1.0, 1.0, height, width]] * setting.batch),
-        targets=tuple(Target(*target) for target in targets),
+        truth=batched([Target(*target) for target in targets]),
         image_ids=tuple(range(setting.batch)),
     )
     return _our_step(model, batch.to(setting.device), setting)

@@ -31,6 +31,7 @@ from maskline_train.starting_weights import start_from
 from maskline_train.training.evaluation import evaluate_step
 from maskline_train.training.interruption import Interrupted, NonFiniteLossError, Signals
 from maskline_train.training.metrics_log import MetricsLog
+from maskline_train.training.prefetch import on_device
 from maskline_train.training.stage import Stage
 from maskline_train.training.state import (
     Averages,
@@ -101,12 +102,12 @@ def fit(
         log.say(beginning)
         log.say(_describe(recipe, state.model, processes))
         network = _distribute(state.model if stage is None else stage.network(state.model), processes)
-        batches = _batches(recipe, train_set, processes, state.step)
+        batches = on_device(_batches(recipe, train_set, processes, state.step), processes.device)
         metrics = None
         while state.step < training.steps or state.evaluation_due:
             stop = 0
             if not state.evaluation_due:  # else the run was stopped before or in the evaluation of this step
-                batch = next(batches).to(processes.device)
+                batch = next(batches)
                 values, stop = _train_step(network, state, batch, training, processes, signals)
                 state.step += 1
                 log.count(state.step, training.total_batch)
@@ -170,7 +171,7 @@ def _train_step(
     first = processes.rank * len(batch.canvas)
     keys = image_keys(training.seed, state.step, range(first, first + len(batch.canvas)))
     with torch.autocast(processes.device.type, AMP_DTYPES.get(training.amp), enabled=enabled):
-        losses: dict[str, Tensor] = network(batch.canvas, batch.image_info, batch.targets, keys)
+        losses: dict[str, Tensor] = network(batch.canvas, batch.image_info, batch.truth, keys)
     loss = torch.stack(list(losses.values())).sum()
     state.optimizer.zero_grad()
     state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]

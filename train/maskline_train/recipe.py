@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from maskline_train.data.transforms import Augmentation
-from maskline_train.model.targets import SamplingSpec
+from maskline_train.model.sampling import SamplingSpec
 from maskline_train.spec import ModelSpec
 from maskline_train.training.schedule import Cosine, StepDecay, warmup
 

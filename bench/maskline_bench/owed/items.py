@@ -9,6 +9,7 @@ from maskline_bench.compare.sides import EAGER, THEIRS, TRITON
 from maskline_bench.device_ops.__main__ import TARGETS_US
 from maskline_bench.engines.alternating import ENOUGH
 from maskline_bench.owed.item import Item, Limit, Result
+from maskline_bench.owed.loader import WORKERS
 from maskline_bench.owed.same_answers import LOCAL
 from maskline_bench.owed.same_answers import TRITON as SERVED
 
@@ -21,6 +22,8 @@ _MATCHED = 0.97
 _MASK_IOU = 0.9
 # Two thirds of five minutes at 100 answers a second are 20 000: 3 KiB lost with each would show.
 _GROWTH_MIB = 64.0
+# What a step of bf16 at 800x1088 is to reach.
+_STEP_IMAGES_S = 170
 
 
 def _side(name: str, run: str, figure: str) -> Callable[[Result], float]:
@@ -54,6 +57,11 @@ def _op(case: str, batch: int, aim_us: float) -> Limit:
         return float(next(iter(found["us_an_image"].values())))
 
     return Limit(f"{case}, batch {batch}: µs an image", read, at_most=aim_us)
+
+
+def _loader(workers: int) -> Limit:
+    what = f"{workers} workers: images/s on the card"
+    return Limit(what, lambda r: r["images_per_second"][str(workers)], at_least=_STEP_IMAGES_S)
 
 
 def _memory(part: int) -> Item:
@@ -204,6 +212,19 @@ ITEMS: tuple[Item, ...] = (
         "python -m pytest -q -p no:cacheprovider tests/plugins/training",
         "python -m pytest -q -p no:cacheprovider -k 'not cuda' tests/plugins/training/test_step_of_training.py",
         (_EXIT, _PASSED, _SKIPPED),
+    ),
+    Item(
+        "loader",
+        "the loader is never what a training waits for: 4, 8 and 15 workers bring more images to the card than a step "
+        "is to take",
+        ("gpu", "cores"),
+        "maskline_bench.owed.loader",
+        _CUDA,
+        _QUICK,
+        "owed/loader_{card}.json",
+        (
+            *(_loader(workers) for workers in WORKERS),
+        ),
     ),
     Item(
         "ops",

@@ -14,6 +14,8 @@ from maskline_host.library import custom_ops_path
 from maskline_serve.errors import ServeError
 from maskline_serve.server import find_server
 
+_CORES = 16  # the training process and 15 loading ones
+
 
 @dataclasses.dataclass(frozen=True)
 class Need:
@@ -63,6 +65,10 @@ def _has_headers() -> bool:
 
 NEEDS: dict[str, Need] = {
     "gpu": Need("an NVIDIA GPU and its driver, 580 or later", "the driver's installer", lambda: bool(card())),
+    "cores": Need(
+        f"{_CORES} cores for this process", "a larger machine, or `taskset` undone",
+        lambda: len(os.sched_getaffinity(0)) >= _CORES,
+    ),
     "onnxruntime-gpu": Need(
         "ONNX Runtime with its CUDA provider",
         "`.venv/bin/pip uninstall -y onnxruntime && .venv/bin/pip install 'onnxruntime-gpu[cuda,cudnn]>=1.28'`; "

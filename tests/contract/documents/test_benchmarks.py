@@ -24,6 +24,7 @@ COMMANDS = {
     "serving": "make bench-serve",
     "engines": "make bench-engines",
     "steps": "make bench-steps",
+    "train_data": "make bench-data",
     "compare": "make compare",
 }
 

@@ -8,15 +8,18 @@ from contextlib import contextmanager
 import device
 import pytest
 import torch
+from maskline_train.model.ops import mask_targets as mask_targets_op
 from maskline_train.model.ops import proposals as proposals_op
 from maskline_train.model.ops import roi_align as roi_align_op
 from maskline_train.model.ops.kernels import Kernels
-from maskline_train.model.ops.roi_align_kernels import mask_targets
 from maskline_train.model.roi.multiscale import multiscale_roi_align
 from maskline_train.model.rpn import proposal_nms
 from maskline_train.spec import AnchorSpec, ProposalSpec, RoIAlignSpec
 
-ANCHORS, COUNTS = AnchorSpec(sizes_px=(16.0, 32.0)), ProposalSpec(pre_nms_per_level=40, max_proposals=12)
+ANCHORS, COUNTS = (
+    AnchorSpec(sizes_px=(16.0, 32.0)),
+    ProposalSpec(pre_nms_per_level=40, max_proposals=12, score_thresh=0.8),
+)
 # Shares of the largest value: some roundings of positions and sums to 24, 11 and 8 bits, where a wrong box, map or
 # image is off by the values' own size.
 APART = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 0.1}
@@ -36,8 +39,8 @@ def inputs(where: str, dtype: torch.dtype, seed: int) -> Inputs:
     return {"features": maps(8), "logits": maps(3), "deltas": maps(12), "rest": [info.to(where), crops.to(where)]}
 
 
-def make_step(kernels: Kernels | None, mode: str, given: Inputs) -> Callable[[], list[torch.Tensor]]:
-    """Proposals, their features, the features' gradients and, with `kernels`, mask targets of the proposals."""
+def make_step(mode: str, given: Inputs) -> Callable[[], list[torch.Tensor]]:
+    """Proposals, their features, the features' gradients and mask targets of the proposals."""
     where = given["features"][0].device
     features = [level.requires_grad_() for level in given["features"]]
     info, pixels = given["rest"]
@@ -49,31 +52,28 @@ def make_step(kernels: Kernels | None, mode: str, given: Inputs) -> Callable[[],
         boxes, counts = proposal_nms(given["logits"], given["deltas"], info, ANCHORS, COUNTS)
         pooled = multiscale_roi_align(features, boxes, spec, 7)
         gradients = torch.autograd.grad(pooled.float().sum(), features)
-        found = [boxes, counts, pooled.detach(), *gradients]
-        if kernels is not None:
-            found.append(mask_targets(kernels, pixels, starts, windows, boxes.flatten(0, 1), 28, True))
-        return found
+        targets = mask_targets_op.mask_targets(pixels, starts, windows, boxes.flatten(0, 1), 28, True)
+        return [boxes, counts, pooled.detach(), *gradients, targets]
 
     return step
 
 
 def assert_close(found: list[torch.Tensor], expected: list[torch.Tensor], dtype: torch.dtype) -> None:
-    """As far as both have the same results."""
     assert expected[1].min() > 0
     assert bool(expected[3].any())
-    for mine, right in zip(found, expected, strict=False):
+    for mine, right in zip(found, expected, strict=True):
         largest = max(1.0, float(right.abs().max()))
         assert float((mine.cpu().float() - right.float()).abs().max()) <= APART[dtype] * largest
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_step_over_the_kernels_is_that_of_pytorchs_operators(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = make_step(None, mode, inputs("cpu", torch.float32, 0))()
+    expected = make_step(mode, inputs("cpu", torch.float32, 0))()
     device.simt()
     kernels = Kernels(device.built(device.SIMT))
-    for op in (roi_align_op, proposals_op):
+    for op in (roi_align_op, proposals_op, mask_targets_op):
         monkeypatch.setattr(op, "kernels_for", lambda _: kernels)
-    found = make_step(kernels, mode, inputs("cpu", torch.float32, 0))()
+    found = make_step(mode, inputs("cpu", torch.float32, 0))()
     assert_close(found, expected, torch.float32)
 
 
@@ -92,9 +92,8 @@ def no_waiting() -> Iterator[None]:
 @pytest.mark.parametrize("mode", MODES)
 def test_a_step_on_a_gpu_never_waits_and_can_be_captured(mode: str, dtype: torch.dtype) -> None:
     device.cuda()
-    kernels = Kernels(device.built(device.CUDA))
     given = inputs("cuda", dtype, 0)
-    step = make_step(kernels, mode, given)
+    step = make_step(mode, given)
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -111,4 +110,4 @@ def test_a_step_on_a_gpu_never_waits_and_can_be_captured(mode: str, dtype: torch
                 old.data.copy_(new)
         run()
         torch.cuda.synchronize()
-        assert_close(found, make_step(None, mode, inputs("cpu", dtype, seed))(), dtype)
+        assert_close(found, make_step(mode, inputs("cpu", dtype, seed))(), dtype)

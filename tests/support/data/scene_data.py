@@ -14,7 +14,7 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.data.made.scenes import mask_annotation
 from maskline_train.model.draws import image_keys
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.targets import SamplingSpec
+from maskline_train.model.sampling import SamplingSpec
 from maskline_train.spec import (
     AnchorSpec,
     BackboneSpec,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from maskline_train.data.transforms import Augmentation
-from maskline_train.model.targets import SamplingSpec
+from maskline_train.model.sampling import SamplingSpec
 from maskline_train.recipe import Recipe, Sgd, TrainingSpec
 from maskline_train.training.schedule import StepDecay
 from support.models.tiny import tiny_spec

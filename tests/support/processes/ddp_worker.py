@@ -13,7 +13,7 @@ from maskline_train.distributed import Processes, process_group
 from maskline_train.fit import fit
 from maskline_train.model.draws import image_keys
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.targets import SamplingSpec
+from maskline_train.model.sampling import SamplingSpec
 from maskline_train.recipe import Recipe
 from maskline_train.spec import KeypointHeadSpec
 from support.data.shapes_data import CORNERS, FLIP_PAIRS
@@ -57,7 +57,7 @@ def gradients(data: CocoDataset, processes: Processes) -> dict[str, torch.Tensor
     )
     first = processes.rank * len(batch.canvas)
     keys = image_keys(0, 0, range(first, first + len(batch.canvas)))
-    losses = network(batch.canvas, batch.image_info, batch.targets, keys)
+    losses = network(batch.canvas, batch.image_info, batch.truth, keys)
     sum(losses.values()).backward()
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 

@@ -32,8 +32,8 @@ from pycocotools import mask as coco_mask
 
 from maskline_train.data.errors import DataError, ImageError
 from maskline_train.data.images import FORMATS, Pixels, decode_image
+from maskline_train.data.masks.rle_masks import RleMasks
 from maskline_train.data.packed import PackedList
-from maskline_train.data.rle_masks import RleMasks
 
 _DECODING = 8  # images that a check decodes at a time, each of up to 50 million pixels
 PIXEL_CENTRE = 0.5  # from a keypoint's pixel index in a COCO file to continuous pixels

@@ -27,7 +27,7 @@ FORMATS = (
     "GIF",
 )  # what data sets hold; the server takes the first three
 
-_STRIP_ROWS = 64  # 16-bit gray of 50 megapixels at once takes 1.2 GiB
+_STRIP_PIXELS = 1 << 19  # converted at a time: 16-bit gray of 50 megapixels at once takes 1.2 GiB
 
 # Orientation -> how Pillow turns the stored picture upright; 1, and anything unknown: as it is.
 _UPRIGHT = {
@@ -100,9 +100,11 @@ def _to_rgb(image: Image.Image) -> Pixels:
     """The pixels, some rows at a time: what is held beside picture and answer meanwhile is small."""
     width, height = image.size
     whole = np.empty((height, width, 3), np.uint8)
-    for top in range(0, height, _STRIP_ROWS):
-        bottom = min(top + _STRIP_ROWS, height)
-        whole[top:bottom] = _strip_to_rgb(image.crop((0, top, width, bottom)))
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        strip = image if bottom - top == height else image.crop((0, top, width, bottom))
+        whole[top:bottom] = _strip_to_rgb(strip)
     return whole
 
 
@@ -113,4 +115,4 @@ def _strip_to_rgb(image: Image.Image) -> Pixels:
         return np.repeat(gray[:, :, None], 3, axis=2)
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image.convert("RGBA"))
-    return np.array(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

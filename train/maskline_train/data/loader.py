@@ -18,9 +18,11 @@ from maskline_train.data.canvas import image_info, pad_image, preprocess_batch, 
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
 from maskline_train.data.images import Pixels
+from maskline_train.data.masks.crops import MaskCrops
 from maskline_train.data.resizing import Size
 from maskline_train.data.sampler import Draw, TrainSampler, item_rng
-from maskline_train.data.transforms import Augmentation, Sample, as_array, augment
+from maskline_train.data.transforms import Augmentation, Sample, augment
+from maskline_train.ground_truth import GroundTruth, collated
 from maskline_train.spec import KeypointHeadSpec, PreprocessingSpec
 from maskline_train.target import Target
 
@@ -35,14 +37,19 @@ class Batch:
     Attributes:
         canvas: [B, H, W, 3] uint8 RGB, zeros at the right and bottom.
         image_info: [B, 6] float32, see `docs/architecture.md`, Preprocessing.
-        targets: one an image; empty in evaluation.
+        truth: of the B images; None in evaluation.
         image_ids: the json's ids, one an image.
     """
 
     canvas: Tensor
     image_info: Tensor
-    targets: tuple[Target, ...]
+    truth: GroundTruth | None
     image_ids: tuple[int, ...]
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The objects of each image with masks of the size of the canvas; none in evaluation."""
+        return () if self.truth is None else self.truth.targets((self.canvas.shape[1], self.canvas.shape[2]))
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on `device`; the copy overlaps with computing when the memory is pinned."""
@@ -53,13 +60,8 @@ class Batch:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        targets = tuple(_map_target(target, change) for target in self.targets)
-        return Batch(change(self.canvas), change(self.image_info), targets, self.image_ids)
-
-
-def _map_target(target: Target, change: Callable[[Tensor], Tensor]) -> Target:
-    keypoints = None if target.keypoints is None else change(target.keypoints)
-    return Target(change(target.boxes), change(target.labels), change(target.masks), keypoints)
+        truth = None if self.truth is None else self.truth.map(change)
+        return Batch(change(self.canvas), change(self.image_info), truth, self.image_ids)
 
 
 def train_loader(
@@ -238,7 +240,7 @@ class _EvalCollate:
         if errors:
             return errors[0]
         canvas, info = preprocess_batch([image for image, _ in good], self.spec)
-        return Batch(torch.from_numpy(canvas), torch.from_numpy(info), (), tuple(key for _, key in good))
+        return Batch(torch.from_numpy(canvas), torch.from_numpy(info), None, tuple(key for _, key in good))
 
 
 def _parted(items: Sequence[Item | Exception]) -> tuple[list[Item], list[Exception]]:
@@ -261,15 +263,16 @@ def _batch(items: Sequence[_TrainItem], multiple: int) -> Batch:
     shared = rounded_up(sizes, multiple)
     canvas = np.stack([pad_image(item.sample.image, shared) for item in items])
     infos = np.stack([image_info(size, item.original) for size, item in zip(sizes, items, strict=True)])
-    targets = tuple(_target(item.sample, shared) for item in items)
-    return Batch(torch.from_numpy(canvas), torch.from_numpy(infos), targets, tuple(item.image_id for item in items))
+    truth = _truth([item.sample for item in items], shared)
+    return Batch(torch.from_numpy(canvas), torch.from_numpy(infos), truth, tuple(item.image_id for item in items))
 
 
-def _target(sample: Sample, canvas: Size) -> Target:
-    masks = np.zeros((len(sample.masks), *canvas), np.uint8)
-    masks[:, : sample.image.shape[0], : sample.image.shape[1]] = as_array(sample.masks)
-    keypoints = None if sample.keypoints is None else torch.from_numpy(sample.keypoints)
-    return Target(torch.from_numpy(sample.boxes), torch.from_numpy(sample.labels), torch.from_numpy(masks), keypoints)
+def _truth(samples: Sequence[Sample], canvas: Size) -> GroundTruth:
+    masks = [MaskCrops(tuple(sample.masks.crops), sample.masks.size) for sample in samples]
+    keypoints = [None if sample.keypoints is None else torch.from_numpy(sample.keypoints) for sample in samples]
+    boxes = [torch.from_numpy(sample.boxes) for sample in samples]
+    labels = [torch.from_numpy(sample.labels) for sample in samples]
+    return collated(boxes, labels, masks, canvas, keypoints)
 
 
 def _worker_options(workers: int, pin_memory: bool) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from PIL import Image
 from maskline_train.data.canvas import preprocess_batch
 from maskline_train.data.coco import PIXEL_CENTRE, CocoDataset
 from maskline_train.data.images import Pixels, decode_image
-from maskline_train.data.rle_masks import RleMasks
+from maskline_train.data.masks.rle_masks import RleMasks
 from maskline_train.evaluation.evaluate import Result, to_results
 from maskline_train.evaluation.pictures import contact_sheet, draw_objects
 from maskline_train.files import replace_file

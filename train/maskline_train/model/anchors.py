@@ -10,29 +10,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from maskline_train.spec import FIRST_LEVEL, AnchorSpec
 
 
-def cell_anchors(sizes_px: Sequence[float], spec: AnchorSpec, device: torch.device | None = None) -> Tensor:
-    """Anchors of a cell around the origin.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def cell_offsets(
+    sizes_px: Sequence[float], aspect_ratios: Sequence[float], rounded: bool
+) -> tuple[tuple[float, ...], ...]:
+    """Anchors of a cell around the origin; plain numbers in and out, which torch's compiler takes as given.
 
     Args:
         sizes_px: square roots of the anchors' areas.
-        spec: aspect ratios (height / width) and whether corners are rounded to whole pixels.
-        device: where the result lives.
+        aspect_ratios: height / width.
+        rounded: corners to whole pixels.
 
     Returns:
-        [A, 4] float32 xyxy offsets in pixels, by size, then in the order of `spec.aspect_ratios`.
+        A times float32 xyxy offsets in pixels, by size, then in the order of `aspect_ratios`.
     """
-    ratios = torch.tensor(spec.aspect_ratios, dtype=torch.float32, device=device)
-    sizes = torch.tensor(sizes_px, dtype=torch.float32, device=device)[:, None]
-    heights = (ratios.sqrt() * sizes).flatten()
-    widths = ((1.0 / ratios.sqrt()) * sizes).flatten()
-    offsets = torch.stack([-widths, -heights, widths, heights], dim=1) / 2
-    return offsets.round() if spec.rounded else offsets
+    ratios, sizes = np.sqrt(np.array(aspect_ratios, np.float32)), np.array(sizes_px, np.float32)[:, None]
+    heights, widths = (ratios * sizes).ravel(), ((np.float32(1) / ratios) * sizes).ravel()
+    offsets = np.stack([-widths, -heights, widths, heights], axis=1) / np.float32(2)
+    return tuple(map(tuple, (offsets.round() if rounded else offsets).tolist()))
+
+
+def cell_anchors(sizes_px: Sequence[float], spec: AnchorSpec) -> Tensor:
+    """`cell_offsets` of a spec as an array on the host, [A, 4] float32."""
+    return torch.tensor(cell_offsets(sizes_px, spec.aspect_ratios, spec.rounded))
 
 
 def level_anchors(
@@ -55,11 +62,15 @@ def level_anchors(
         [Hi * Wi * A, 4] float32 xyxy canvas px, flattened in the order (y, x, a); not clipped.
     """
     height, width = size
+    offsets = cell_offsets(sizes_px, spec.aspect_ratios, spec.rounded)
     xs = (torch.arange(width, device=device, dtype=torch.float32) + spec.centre_offset) * strides[1]
     ys = (torch.arange(height, device=device, dtype=torch.float32) + spec.centre_offset) * strides[0]
-    centre_y, centre_x = torch.meshgrid(ys, xs, indexing="ij")
-    centres = torch.stack([centre_x, centre_y, centre_x, centre_y], dim=-1)  # [Hi, Wi, 4]
-    return (centres[:, :, None] + cell_anchors(sizes_px, spec, device)).reshape(-1, 4)
+    # Numbers are added one at a time: an array of them would be a copy from the host, for which a GPU is waited for.
+    edges = []
+    for centres, edge in ((xs, 0), (ys, 1), (xs, 2), (ys, 3)):
+        moved = torch.stack([centres + offset[edge] for offset in offsets], dim=1)  # [Wi or Hi, A]
+        edges.append((moved[None] if centres is xs else moved[:, None]).expand(height, width, -1))
+    return torch.stack(edges, dim=-1).reshape(-1, 4)
 
 
 def flatten_logits(logits: Tensor) -> Tensor:

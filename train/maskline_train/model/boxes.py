@@ -40,17 +40,18 @@ def iou_matrix(boxes: Tensor, others: Tensor) -> Tensor:
     """Intersection over union of every pair.
 
     Args:
-        boxes: [N, 4] xyxy, x0 <= x1.
-        others: [M, 4] xyxy.
+        boxes: [..., N, 4] xyxy, x0 <= x1.
+        others: [..., M, 4] xyxy.
 
     Returns:
-        [N, M] in 0..1; 0 where the union is empty (two zero-size boxes), never NaN.
+        [..., N, M] in 0..1; 0 where the union is empty (two zero-size boxes), never NaN.
     """
-    top_left = torch.maximum(boxes[:, None, :2], others[None, :, :2])
-    bottom_right = torch.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    width, height = (bottom_right - top_left).clamp_(min=0).unbind(dim=-1)
-    intersection = width * height  # [N, M]
-    union = areas(boxes)[:, None] + areas(others)[None, :] - intersection
+    boxes, others = boxes[..., :, None, :], others[..., None, :, :]
+    # A coordinate at a time: pairs of two coordinates would be read and written with gaps.
+    width = torch.minimum(boxes[..., 2], others[..., 2]) - torch.maximum(boxes[..., 0], others[..., 0])
+    height = torch.minimum(boxes[..., 3], others[..., 3]) - torch.maximum(boxes[..., 1], others[..., 1])
+    intersection = width.clamp_(min=0) * height.clamp_(min=0)  # [..., N, M]
+    union = areas(boxes) + areas(others) - intersection
     return torch.where(union > 0, intersection / union, torch.zeros_like(union))
 
 
@@ -72,7 +73,9 @@ def encode_deltas(boxes: Tensor, anchors: Tensor, weights: DeltaWeights = UNIT_W
     centres, anchor_centres = boxes[..., :2] + 0.5 * sides, anchors[..., :2] + 0.5 * anchor_sides
     shifts = (centres - anchor_centres) / anchor_sides
     scales = torch.log(sides / anchor_sides)
-    return torch.cat([shifts, scales], dim=-1) * shifts.new_tensor(weights)
+    # By one number at a time: an array of them would be a copy from the host, for which a GPU is waited for.
+    deltas = (*shifts.unbind(dim=-1), *scales.unbind(dim=-1))
+    return torch.stack([delta * weight for delta, weight in zip(deltas, weights, strict=True)], dim=-1)
 
 
 def decode_deltas(deltas: Tensor, anchors: Tensor, weights: DeltaWeights = UNIT_WEIGHTS) -> Tensor:

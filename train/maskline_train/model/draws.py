@@ -31,7 +31,7 @@ def image_keys(seed: int, step: int, images: Sequence[int]) -> Tensor:
         images: the number of each image in the batch of all processes.
 
     Returns:
-        [B, 2] int64: the key of an image's anchors and of its RoIs, `priorities` takes one.
+        [B, 2] int64: the key of an image's anchors and of its RoIs, `priorities` takes a column.
     """
     states = [np.random.SeedSequence((seed, step, image)).generate_state(_PURPOSES, np.uint64) for image in images]
     return torch.from_numpy(np.array(states, np.uint64).reshape(-1, _PURPOSES).view(np.int64))
@@ -42,18 +42,18 @@ def random_keys(count: int) -> Tensor:
     return image_keys(int(torch.randint(2**62, ())), 0, range(count))
 
 
-def priorities(key: Tensor, count: int) -> Tensor:
-    """A number for each of N candidates: those with the lowest are drawn.
+def priorities(keys: Tensor, count: int) -> Tensor:
+    """A number for each of N candidates of each image: those with the lowest are drawn.
 
     Args:
-        key: scalar int64, on the device on which the numbers are wanted.
+        keys: [B] int64, on the device on which the numbers are wanted.
         count: N, at most 2^32.
 
     Returns:
-        [N] int64, whole numbers below 2^32, no two of them equal: each step of the hash can be undone.
+        [B, N] int64, whole numbers below 2^32, no two of an image equal: each step of the hash can be undone.
     """
-    numbers = torch.arange(count, device=key.device)
-    return _mixed(_mixed(numbers ^ (key & _WORD)) ^ ((key >> _BITS) & _WORD))
+    numbers, keys = torch.arange(count, device=keys.device), keys[:, None]
+    return _mixed(_mixed(numbers ^ (keys & _WORD)) ^ ((keys >> _BITS) & _WORD))
 
 
 def _mixed(words: Tensor) -> Tensor:

@@ -14,7 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from maskline_train.ground_truth import GroundTruth, batched
 from maskline_train.model.backbone.backbone import Backbone
+from maskline_train.model.backbone.norms import BatchNorm, SyncBatchNorm
 from maskline_train.model.draws import ANCHORS, ROIS, random_keys
 from maskline_train.model.heads.box_head import classwise_nms
 from maskline_train.model.heads.build import build_box_head, build_keypoint_head, build_mask_head, build_res5
@@ -23,14 +25,8 @@ from maskline_train.model.heads.mask_head import mask_probabilities
 from maskline_train.model.losses import Term, averages, box_terms, keypoint_terms, mask_terms, rpn_terms
 from maskline_train.model.roi.multiscale import multiscale_roi_align, roi_align_flat
 from maskline_train.model.rpn import RPNHead, proposal_nms, pyramid_anchors
-from maskline_train.model.targets import (
-    RoISamples,
-    SamplingSpec,
-    keypoint_targets,
-    mask_targets,
-    sample_anchors,
-    sample_rois,
-)
+from maskline_train.model.sampling import RoISamples, SamplingSpec, sample_anchors, sample_rois
+from maskline_train.model.targets import keypoint_targets, mask_targets
 from maskline_train.spec import ModelSpec, ProposalSpec
 from maskline_train.target import Target
 
@@ -80,7 +76,7 @@ class MaskRCNN(nn.Module):
         self,
         canvas: Tensor,
         image_info: Tensor,
-        targets: Sequence[Target],
+        targets: GroundTruth | Sequence[Target],
         keys: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The losses of a batch.
@@ -88,7 +84,7 @@ class MaskRCNN(nn.Module):
         Args:
             canvas: uint8 [B, H, W, 3] RGB, H and W multiples of `preprocessing.side_multiple`.
             image_info: float32 [B, 6].
-            targets: one an image, on the device of the model.
+            targets: ground truth on the device of the model: of the batch, or one target an image.
             keys: [B, 2] int64, `draws.image_keys`: they decide which anchors and RoIs are sampled; None for some of
                 torch's own random numbers.
 
@@ -101,13 +97,13 @@ class MaskRCNN(nn.Module):
             ValueError: inputs or targets of another shape, dtype or range.
         """
         _check_inputs(canvas, image_info, self.spec.preprocessing.side_multiple)
-        _check_targets(targets, canvas, self.spec)
+        truth = truth_for(canvas, targets, self.spec)
         keys = keys_for(canvas, keys)
         features = self.backbone(canvas, image_info)
         logits, deltas = self.rpn_head(features)
-        terms = self.rpn_losses(logits, deltas, targets, keys)
+        terms = self.rpn_losses(logits, deltas, truth, keys)
         proposals, num_proposals = self.training_proposals(logits, deltas, image_info)
-        terms |= self.head_losses(features, proposals, num_proposals, targets, keys)
+        terms |= self.head_losses(features, proposals, num_proposals, truth, keys)
         return averages(terms, over_processes=self.training)
 
     @torch.no_grad()
@@ -166,19 +162,11 @@ class MaskRCNN(nn.Module):
         return self.mask_head(roi_features)  # type: ignore[no-any-return]
 
     def rpn_losses(
-        self,
-        logits: Sequence[Tensor],
-        deltas: Sequence[Tensor],
-        targets: Sequence[Target],
-        keys: Tensor,
+        self, logits: Sequence[Tensor], deltas: Sequence[Tensor], truth: GroundTruth, keys: Tensor
     ) -> dict[str, Term]:
         """Losses of the region proposal network, from the outputs of its head."""
         anchors = torch.cat(pyramid_anchors(logits, self.spec.anchors, self.spec.backbone.rpn_levels[0]))
-        samples = [
-            sample_anchors(anchors, target, self.sampling, key)
-            for target, key in zip(targets, keys[:, ANCHORS], strict=True)
-        ]
-        return rpn_terms(logits, deltas, anchors, samples)
+        return rpn_terms(logits, deltas, anchors, sample_anchors(anchors, truth, self.sampling, keys[:, ANCHORS]))
 
     def training_proposals(
         self, logits: Sequence[Tensor], deltas: Sequence[Tensor], image_info: Tensor
@@ -196,16 +184,30 @@ class MaskRCNN(nn.Module):
         features: Sequence[Tensor],
         proposals: Tensor,
         num_proposals: Tensor,
-        targets: Sequence[Target],
+        truth: GroundTruth,
         keys: Tensor,
     ) -> dict[str, Term]:
         """Losses of the heads on RoIs sampled from proposals [B, R, 4], of which `num_proposals` [B] count."""
-        rois = sample_rois(proposals, num_proposals, targets, self.spec.num_classes, self.sampling, keys[:, ROIS])
-        positives = rois.positives(self.spec.num_classes)
-        terms = self._box_terms(features, rois, targets)
-        terms |= self._mask_terms(features, positives, targets)
-        terms |= self._keypoint_terms(features, positives, targets)
+        rois, positives = sample_rois(
+            proposals, num_proposals, truth, self.spec.num_classes, self.sampling, keys[:, ROIS]
+        )
+        if self._leaves_rows_out(proposals.device):
+            rois, positives = rois.only_counted(), positives.only_counted()
+        terms = self._box_terms(features, rois, truth)
+        terms |= self._mask_terms(features, positives, truth)
+        terms |= self._keypoint_terms(features, positives, truth)
         return terms
+
+    def _leaves_rows_out(self, device: torch.device) -> bool:
+        """Whether the heads see as many rows as count, in place of a number that never changes.
+
+        A GPU would wait for the number, and a compiled step knows one size; a CPU would compute masks of rows that
+        weigh nothing, most of them. Batch statistics of a fifth stage on RoIs have to be those of real RoIs anywhere.
+        """
+        modules = () if self.res5 is None else self.res5.modules()
+        if any(module.training for module in modules if isinstance(module, BatchNorm | SyncBatchNorm)):
+            return True
+        return device.type == "cpu" and not torch.compiler.is_compiling()
 
     def _proposals(
         self, logits: Sequence[Tensor], deltas: Sequence[Tensor], image_info: Tensor, counts: ProposalSpec
@@ -213,33 +215,33 @@ class MaskRCNN(nn.Module):
         """`proposal_nms` on this model's levels."""
         return proposal_nms(logits, deltas, image_info, self.spec.anchors, counts, self.spec.backbone.rpn_levels[0])
 
-    def _box_terms(self, features: Sequence[Tensor], rois: RoISamples, targets: Sequence[Target]) -> dict[str, Term]:
+    def _box_terms(self, features: Sequence[Tensor], rois: RoISamples, truth: GroundTruth) -> dict[str, Term]:
         """Losses of the box branch."""
         roi_features = self._roi_features(features, rois.boxes, rois.images, self.spec.box_head.pooled_side)
         class_logits, box_deltas = self.box_outputs(roi_features)
-        return box_terms(class_logits, box_deltas, rois, targets, self.spec.box_head.delta_weights)
+        return box_terms(class_logits, box_deltas, rois, truth, self.spec.box_head.delta_weights)
 
-    def _mask_terms(self, features: Sequence[Tensor], rois: RoISamples, targets: Sequence[Target]) -> dict[str, Term]:
-        """Loss of the mask branch, which sees positive RoIs alone; none without such a branch."""
+    def _mask_terms(self, features: Sequence[Tensor], rois: RoISamples, truth: GroundTruth) -> dict[str, Term]:
+        """Loss of the mask branch, which sees RoIs that may be positive alone; none without such a branch."""
         spec = self.spec.mask_head
         if spec is None:
             return {}
         mask_logits = self.mask_outputs(self._roi_features(features, rois.boxes, rois.images, spec.pooled_side))
-        wanted = mask_targets(rois, targets, spec.mask_side, self.spec.roi_align.aligned)
-        return mask_terms(mask_logits, rois.labels, wanted, spec)
+        wanted = mask_targets(rois, truth, spec.mask_side, self.spec.roi_align.aligned)
+        return mask_terms(mask_logits, rois.labels, wanted, rois.counted, spec)
 
-    def _keypoint_terms(
-        self, features: Sequence[Tensor], rois: RoISamples, targets: Sequence[Target]
-    ) -> dict[str, Term]:
+    def _keypoint_terms(self, features: Sequence[Tensor], rois: RoISamples, truth: GroundTruth) -> dict[str, Term]:
         """Loss of the keypoint branch, which sees positive RoIs with a keypoint in them; none without such a branch."""
         spec = self.spec.keypoint_head
         if spec is None:
             return {}
         assert self.keypoint_head is not None
-        cells, counted = keypoint_targets(rois, targets, spec.heatmap_side)
-        rows = torch.nonzero(counted.any(dim=1))[:, 0]
-        logits = self.keypoint_head(self._roi_features(features, rois.boxes[rows], rois.images[rows], spec.pooled_side))
-        return keypoint_terms(logits, cells[rows], counted[rows])
+        cells, counted = keypoint_targets(rois, truth, spec.heatmap_side)
+        if self._leaves_rows_out(cells.device):
+            rows = counted.any(dim=1)
+            rois, cells, counted = RoISamples(*(column[rows] for column in rois)), cells[rows], counted[rows]
+        logits = self.keypoint_head(self._roi_features(features, rois.boxes, rois.images, spec.pooled_side))
+        return keypoint_terms(logits, cells, counted)
 
     def _roi_features(self, features: Sequence[Tensor], boxes: Tensor, images: Tensor, pooled_side: int) -> Tensor:
         """[N, C, P, P] of boxes [N, 4] that carry the index of their image."""
@@ -308,8 +310,24 @@ def _check_inputs(canvas: Tensor, image_info: Tensor, multiple: int) -> None:
         raise ValueError(f"image_info: got {list(image_info.shape)}, expected [{canvas.shape[0]}, 6]")
 
 
+def truth_for(canvas: Tensor, targets: GroundTruth | Sequence[Target], spec: ModelSpec) -> GroundTruth:
+    """The ground truth of a batch, made from one target an image where that is what was given.
+
+    Raises:
+        ValueError: targets of another number, shape or range.
+    """
+    if isinstance(targets, GroundTruth):
+        if len(targets.boxes) != len(canvas):
+            raise ValueError(f"targets: got {len(targets.boxes)}, expected one for each of {len(canvas)} images")
+        if spec.keypoint_head is not None and targets.keypoints is None:
+            raise ValueError(f"targets: got no keypoints, expected {len(spec.keypoint_head.names)} an object")
+        return targets
+    _check_targets(targets, canvas, spec)
+    return batched(targets)
+
+
 def _check_targets(targets: Sequence[Target], canvas: Tensor, spec: ModelSpec) -> None:
-    """Raise ValueError where ground truth does not fit the batch; a box without area would make the loss infinite."""
+    """Raise ValueError where ground truth does not fit the batch."""
     if len(targets) != len(canvas):
         raise ValueError(f"targets: got {len(targets)}, expected one for each of {len(canvas)} images")
     for index, target in enumerate(targets):
@@ -320,8 +338,6 @@ def _check_targets(targets: Sequence[Target], canvas: Tensor, spec: ModelSpec) -
                 f"target {index}: got boxes {shapes[0]} and masks {shapes[1]} for {count} labels, "
                 f"expected [G, 4] and [G, {canvas.shape[1]}, {canvas.shape[2]}]"
             )
-        if count and not bool((target.boxes[:, 2:] > target.boxes[:, :2]).all()):
-            raise ValueError(f"target {index}: a box has no area; drop such objects when the data are read")
         if count and not 0 <= int(target.labels.min()) <= int(target.labels.max()) < spec.num_classes:
             raise ValueError(
                 f"target {index}: got labels {torch.unique(target.labels).tolist()}, expected 0..{spec.num_classes - 1}"

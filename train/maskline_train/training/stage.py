@@ -14,8 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from maskline_train.ground_truth import GroundTruth
 from maskline_train.model.losses import averages
-from maskline_train.model.mask_rcnn import Detections, MaskRCNN, keys_for
+from maskline_train.model.mask_rcnn import Detections, MaskRCNN, keys_for, truth_for
 from maskline_train.target import Target
 
 TRUNK = "backbone"
@@ -107,11 +108,16 @@ class _RPNAlone(_Part):
     """The losses of the region proposal network."""
 
     def forward(
-        self, canvas: Tensor, image_info: Tensor, targets: Sequence[Target], keys: Tensor | None = None
+        self,
+        canvas: Tensor,
+        image_info: Tensor,
+        targets: GroundTruth | Sequence[Target],
+        keys: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """As `MaskRCNN.forward`: rpn_objectness and rpn_box."""
+        truth = truth_for(canvas, targets, self.model.spec)
         logits, deltas = self.model.rpn_head(self.features(canvas, image_info))
-        terms = self.model.rpn_losses(logits, deltas, targets, keys_for(canvas, keys))
+        terms = self.model.rpn_losses(logits, deltas, truth, keys_for(canvas, keys))
         return averages(terms, over_processes=self.training)
 
 
@@ -123,9 +129,14 @@ class _HeadsAlone(_Part):
         self.proposer = () if proposer is None else (proposer,)  # a tuple hides it: it is no part of what trains
 
     def forward(
-        self, canvas: Tensor, image_info: Tensor, targets: Sequence[Target], keys: Tensor | None = None
+        self,
+        canvas: Tensor,
+        image_info: Tensor,
+        targets: GroundTruth | Sequence[Target],
+        keys: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """As `MaskRCNN.forward`: classifier, box, and mask and keypoint where there are such branches."""
+        truth = truth_for(canvas, targets, self.model.spec)
         features = self.features(canvas, image_info)
         with torch.no_grad():
             if self.proposer:
@@ -134,5 +145,5 @@ class _HeadsAlone(_Part):
             else:
                 logits, deltas = self.model.rpn_head(features)
             proposals, num_proposals = self.model.training_proposals(logits, deltas, image_info)
-        terms = self.model.head_losses(features, proposals, num_proposals, targets, keys_for(canvas, keys))
+        terms = self.model.head_losses(features, proposals, num_proposals, truth, keys_for(canvas, keys))
         return averages(terms, over_processes=self.training)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from maskline_train.convert.from_torchvision import BUILT_NORM_EPS, PUBLISHED_NORM_EPS, import_torchvision
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.targets import SamplingSpec
+from maskline_train.model.sampling import SamplingSpec
 from maskline_train.spec import ModelSpec
 from maskline_train.target import Target
 from support.models.torchvision_models import (

@@ -7,7 +7,7 @@ import torch
 from maskline_train.convert.from_torchvision import import_torchvision
 from maskline_train.data.coco_person import FLIP_PAIRS, KEYPOINTS, SIGMAS
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.targets import SamplingSpec
+from maskline_train.model.sampling import SamplingSpec
 from maskline_train.recipes import load_recipe
 from maskline_train.spec import KeypointHeadSpec, ModelSpec
 from maskline_train.target import Target

@@ -17,6 +17,7 @@ from maskline_train.data.transforms import Augmentation, Sample, augment, flip_h
 from maskline_train.spec import KeypointHeadSpec, PreprocessingSpec
 from support.data import coco_files
 from support.data.coco_files import annotation
+from support.data.mask_crops import crops_of
 
 NAMES = ["nose", "left hand", "right hand"]
 HEAD = KeypointHeadSpec(names=tuple(NAMES), flip_pairs=(("left hand", "right hand"),))
@@ -141,7 +142,8 @@ def test_a_flip_moves_keypoints_with_the_picture_and_undoes_itself(seed: int, co
         y, x = rng.integers(20), rng.integers(30)
         image[y, x] = 50 + 3 * i + j
         keypoints[i, j] = x + 0.5, y + 0.5, 2
-    sample = Sample(image, np.zeros((count, 4), np.float32), np.arange(count), np.ones((count, 20, 30)), keypoints)
+    masks = crops_of(np.ones((count, 20, 30), np.uint8))
+    sample = Sample(image, np.zeros((count, 4), np.float32), np.arange(count), masks, keypoints)
     flipped = flip_horizontal(sample, HEAD.flip_order)
     assert flipped.keypoints is not None
     for before, after in zip(keypoints, flipped.keypoints[:, [0, 2, 1]], strict=True):
@@ -159,7 +161,8 @@ def test_resizing_scales_each_axis_and_drops_keypoints_with_their_object() -> No
     masks[1, 0, 0] = 1  # between the pixel centres that are kept
     keypoints = np.array([[[10, 20, 2]], [[0.5, 0.5, 2]]], np.float32)
     boxes = np.array([[10, 10, 30, 30], [0, 0, 1, 1]], np.float32)
-    out = resize(Sample(np.zeros((40, 40, 3), np.uint8), boxes, np.array([5, 6]), masks, keypoints), (10, 20), SPEC)
+    sample = Sample(np.zeros((40, 40, 3), np.uint8), boxes, np.array([5, 6]), crops_of(masks), keypoints)
+    out = resize(sample, (10, 20), SPEC)
     assert out.labels.tolist() == [5]
     assert out.keypoints is not None
     assert out.keypoints.tolist() == [[[5, 5, 2]]]
@@ -168,7 +171,8 @@ def test_resizing_scales_each_axis_and_drops_keypoints_with_their_object() -> No
 
 def test_keypoints_change_no_draw_of_the_augmentation() -> None:
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-    plain = Sample(image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros((0, 20, 30), np.uint8))
+    masks = crops_of(np.zeros((0, 20, 30), np.uint8))
+    plain = Sample(image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), masks)
     pointed = dataclasses.replace(plain, keypoints=np.zeros((0, 3, 3), np.float32))
     for seed in range(6):
         one = augment(plain, Augmentation(), SPEC, np.random.default_rng(seed))

@@ -9,12 +9,11 @@ from maskline_train.model.draws import image_keys, priorities, random_keys
 
 def drawn(key, candidates, count):
     """The candidates with the lowest numbers, in that order."""
-    return torch.argsort(priorities(key, candidates))[:count].tolist()
+    return torch.argsort(priorities(key[None], candidates)[0])[:count].tolist()
 
 
 def test_no_two_candidates_have_one_number():
-    for key in image_keys(3, 5, range(4)).flatten():
-        numbers = priorities(key, 300_000)
+    for numbers in priorities(image_keys(3, 5, range(4)).flatten(), 300_000):
         assert len(numbers.unique()) == len(numbers)
         assert numbers.min() >= 0
         assert numbers.max() < 2**32
@@ -34,7 +33,7 @@ def test_seed_step_image_and_purpose_each_decide_and_nothing_else_does():
     whole = image_keys(7, 11, range(6))
     assert torch.equal(whole, torch.cat([image_keys(7, 11, range(2)), image_keys(7, 11, range(2, 6))]))
     # More candidates move no other one.
-    assert torch.equal(priorities(whole[0, 0], 500), priorities(whole[0, 0], 900)[:500])
+    assert torch.equal(priorities(whole[:, 0], 500), priorities(whole[:, 0], 900)[:, :500])
 
 
 def test_torch_s_own_random_numbers_decide_where_none_are_given():

@@ -15,7 +15,7 @@ from maskline_train.data.made.figures import FLIP_PAIRS, KEYPOINTS, SIGMAS, make
 from maskline_train.data.transforms import Augmentation
 from maskline_train.distributed import Processes
 from maskline_train.fit import fit
-from maskline_train.model.targets import SamplingSpec
+from maskline_train.model.sampling import SamplingSpec
 from maskline_train.recipe import AdamW, Recipe, TrainingSpec
 from maskline_train.recipes.small import figures_keypoints
 from maskline_train.spec import (

@@ -6,7 +6,7 @@ import pytest
 import torch
 from maskline_train.model.draws import image_keys
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.targets import SamplingSpec
+from maskline_train.model.sampling import SamplingSpec
 from maskline_train.spec import KeypointHeadSpec, ModelSpec
 from maskline_train.target import Target
 from support.models.tiny import tiny_spec

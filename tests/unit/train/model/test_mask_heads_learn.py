@@ -14,7 +14,7 @@ from maskline_train.distributed import Processes
 from maskline_train.evaluation.evaluate import evaluate
 from maskline_train.model.draws import image_keys
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.targets import SamplingSpec
+from maskline_train.model.sampling import SamplingSpec
 from maskline_train.spec import (
     NUM_GROUPS,
     AnchorSpec,

@@ -8,7 +8,7 @@ import torch
 from margins import SEED
 from maskline_train.model.draws import image_keys
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.targets import SamplingSpec
+from maskline_train.model.sampling import SamplingSpec
 from maskline_train.spec import BackboneSpec
 from maskline_train.target import Target
 from support.models.tiny import tiny_model, tiny_spec

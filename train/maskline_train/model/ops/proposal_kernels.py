@@ -67,4 +67,4 @@ def _without_low_scores(logits: Tensor, deltas: Tensor, score_thresh: float) -> 
     """
     low = (logits.sigmoid() < score_thresh).unsqueeze(2)  # [B, A, 1, Hi, Wi]
     by_anchor = deltas.reshape(-1, logits.shape[1], 4, *logits.shape[2:])  # [B, A, 4, Hi, Wi]
-    return torch.where(low, _NO_SIDE, by_anchor).flatten(1, 2)
+    return by_anchor.masked_fill(low, _NO_SIDE).flatten(1, 2)

@@ -19,12 +19,12 @@ from maskline_train.spec import RoIAlignSpec
 _TYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 _VECTOR = 8  # channels that the kernels move at once where channels lie last
 # kROI_ALIGN_MAX_* of plugins/roi_align/attributes.h; a call beyond them is PyTorch's.
-_MOST_SIDE, _MOST_RATIO = 64, 16
+MOST_SIDE, _MOST_RATIO = 64, 16
 
 
 def kernels_take(features: Sequence[Tensor], spec: RoIAlignSpec, pooled_side: int) -> bool:
     """Whether a call is within what the kernels can: float64 is for gradient checks, which is not."""
-    small = pooled_side <= _MOST_SIDE and spec.sampling_ratio <= _MOST_RATIO and len(features) <= roi_align.MAX_LEVELS
+    small = pooled_side <= MOST_SIDE and spec.sampling_ratio <= _MOST_RATIO and len(features) <= roi_align.MAX_LEVELS
     return small and features[0].dtype in _TYPES
 
 

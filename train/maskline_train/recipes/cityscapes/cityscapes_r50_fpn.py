@@ -13,7 +13,7 @@ Differs from the paper: end-to-end joint training. The paper is silent on warm-u
 """
 
 from maskline_train.data.transforms import Augmentation
-from maskline_train.model.targets import SamplingSpec
+from maskline_train.model.sampling import SamplingSpec
 from maskline_train.recipe import Recipe, Sgd, TrainingSpec
 from maskline_train.spec import BackboneSpec, ModelSpec, PreprocessingSpec
 from maskline_train.training.schedule import StepDecay

@@ -10,7 +10,7 @@ Differs from the paper: end-to-end joint training (the paper's own appendix B fi
 """
 
 from maskline_train.data.transforms import Augmentation
-from maskline_train.model.targets import SamplingSpec
+from maskline_train.model.sampling import SamplingSpec
 from maskline_train.recipe import Recipe, Sgd, TrainingSpec
 from maskline_train.spec import BackboneSpec, ModelSpec
 from maskline_train.training.schedule import StepDecay

@@ -12,7 +12,7 @@ Differs from the paper: end-to-end joint training, 118k `train2017`.
 
 from maskline_train.data.coco_person import FLIP_PAIRS, KEYPOINTS, SIGMAS
 from maskline_train.data.transforms import Augmentation
-from maskline_train.model.targets import SamplingSpec
+from maskline_train.model.sampling import SamplingSpec
 from maskline_train.recipe import Recipe, Sgd, TrainingSpec
 from maskline_train.spec import BackboneSpec, KeypointHeadSpec, ModelSpec
 from maskline_train.training.schedule import StepDecay

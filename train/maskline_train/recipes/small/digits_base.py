@@ -11,7 +11,7 @@ anchors from 16 px, AdamW, few samples and proposals: all so that it learns from
 """
 
 from maskline_train.data.transforms import Augmentation
-from maskline_train.model.targets import SamplingSpec
+from maskline_train.model.sampling import SamplingSpec
 from maskline_train.recipe import AdamW, Recipe, TrainingSpec
 from maskline_train.spec import (
     AnchorSpec,

@@ -5,9 +5,11 @@ import math
 
 import pytest
 import torch
+from maskline_train.ground_truth import batched
 from maskline_train.model.heads.keypoint_head import KeypointHead, decode_heatmaps
 from maskline_train.model.losses import keypoint_terms
-from maskline_train.model.targets import RoISamples, keypoint_targets
+from maskline_train.model.sampling import RoISamples
+from maskline_train.model.targets import keypoint_targets
 from maskline_train.spec import KeypointHeadSpec
 from maskline_train.target import Target
 from torchvision.models.detection.roi_heads import heatmaps_to_keypoints, keypoints_to_heatmap
@@ -18,7 +20,7 @@ SIDE = 56
 
 def rois_of(boxes: list, objects: list[int], images: list[int]) -> RoISamples:
     rows = torch.tensor(objects)
-    return RoISamples(torch.tensor(boxes).float(), torch.tensor(images), torch.zeros_like(rows), rows)
+    return RoISamples(torch.tensor(boxes).float(), torch.tensor(images), torch.zeros_like(rows), rows, rows >= 0)
 
 
 def target_of(keypoints: list | None) -> Target:
@@ -60,7 +62,7 @@ def test_cells_of_known_points() -> None:
         [[10, 20, 2], [13.9, 21.5, 2], [122, 76, 1]],  # the first corner; column 1, row 1; the far corner, hidden
         [[9.9, 30, 2], [60, 76.1, 2], [50, 50, 0]],  # left of it; below it; not labelled
     ]
-    cells, counted = keypoint_targets(rois_of([box, box], [0, 1], [0, 0]), [target_of(points)], SIDE)
+    cells, counted = keypoint_targets(rois_of([box, box], [0, 1], [0, 0]), batched([target_of(points)]), SIDE)
     assert counted.tolist() == [[True, True, True], [False, False, False]]
     assert cells.tolist() == [[0, 1 * SIDE + 1, SIDE * SIDE - 1], [0, 0, 0]]
 
@@ -68,7 +70,7 @@ def test_cells_of_known_points() -> None:
 def test_points_come_from_the_object_and_the_image_of_the_roi() -> None:
     empty = dataclasses.replace(target_of(None), keypoints=torch.zeros(0, 1, 3))
     targets = [target_of([[[1.0, 1, 2]], [[5.0, 1, 2]]]), empty, target_of([[[1.0, 5, 2]]])]
-    cells, counted = keypoint_targets(rois_of([[0, 0, 8, 8]] * 3, [0, 1, 0], [2, 0, 0]), targets, 8)
+    cells, counted = keypoint_targets(rois_of([[0, 0, 8, 8]] * 3, [0, 1, 0], [2, 0, 0]), batched(targets), 8)
     assert counted.all()
     assert cells[:, 0].tolist() == [5 * 8 + 1, 8 + 5, 8 + 1]
 
@@ -79,9 +81,9 @@ def test_targets_are_torchvisions() -> None:
     boxes = torch.cat([corners, corners + 5 + torch.rand(40, 2, generator=generator) * 90], dim=1)
     points = torch.rand(40, 6, 3, generator=generator) * 120
     points[..., 2] = torch.randint(0, 3, (40, 6), generator=generator)
-    rois = RoISamples(boxes, torch.zeros(40, dtype=torch.int64), torch.zeros(40, dtype=torch.int64), torch.arange(40))
+    rois = rois_of(boxes.tolist(), list(range(40)), [0] * 40)
     target = Target(boxes, torch.zeros(40, dtype=torch.int64), torch.zeros(40, 1, 1), points)
-    cells, counted = keypoint_targets(rois, [target], SIDE)
+    cells, counted = keypoint_targets(rois, batched([target]), SIDE)
     expected, valid = keypoints_to_heatmap(points, boxes, SIDE)
     assert 20 < counted.sum() < 200
     assert torch.equal(counted, valid.bool())
@@ -90,7 +92,7 @@ def test_targets_are_torchvisions() -> None:
 
 def test_targets_without_keypoints_are_refused() -> None:
     with pytest.raises(ValueError, match=r"got one without keypoints, expected keypoints \[G, J, 3\]"):
-        keypoint_targets(rois_of([[0, 0, 8, 8]], [0], [0]), [target_of(None)], 8)
+        keypoint_targets(rois_of([[0, 0, 8, 8]], [0], [0]), batched([target_of(None)]), 8)
 
 
 def test_loss_of_flat_logits_is_the_logarithm_of_the_number_of_cells() -> None:
