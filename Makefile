@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env plugins wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-machines test-gpu test-tensorrt lint type pytest format bench-train bench-data bench-serve bench-steps bench-ops bench-engines bench-device owed ran-where compare compare-page clean
+.PHONY: help env plugins pycuda wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-pycuda test-machines test-gpu test-tensorrt test-tensorrt-headers lint type pytest format bench-train bench-data bench-serve bench-steps bench-ops bench-engines bench-device owed ran-where compare compare-page clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,8 @@ SITE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("pur
 # The compiler that .venv brings; another: make plugins NVCC=/usr/local/cuda/bin/nvcc
 NVCC = $(SITE)/nvidia/cu13/bin/nvcc
 CUDA_LIB = $(abspath $(dir $(NVCC))/../lib)
+# Where the package nvidia-cuda-sanitizer-api puts compute-sanitizer.
+BESIDE_NVCC = $(abspath $(dir $(NVCC)))
 # The public headers that a package on PyPI ships; an installation's: make plugins TENSORRT_INCLUDE=/usr/include/x86_64-linux-gnu
 TENSORRT_INCLUDE = $(SITE)/kernel_lens/include/tensorrt
 # The system's headers or downloaded ones; an installation's: make plugins ONNXRUNTIME_INCLUDE=/opt/onnxruntime/include
@@ -49,6 +51,10 @@ plugins: $(READY) ## build the TensorRT plugins and the host library into build/
 		"-DMASKLINE_SM=$(SM)" -DMASKLINE_WERROR=$(WERROR) -DMASKLINE_TENSORRT_INCLUDE=$(TENSORRT_INCLUDE) \
 		-DMASKLINE_ONNXRUNTIME_INCLUDE=$(ONNXRUNTIME_INCLUDE)
 	@LIBRARY_PATH=$(CUDA_LIB) $(BIN)/cmake --build $(PLUGINS) $(addprefix --target ,$(PARTS))
+
+PYCUDA = plugins/testing/driver/pycuda.sh $(CURDIR)/$(BIN)/python $(NVCC) $(PLUGINS)/play_driver/libcuda.so.1
+pycuda: plugins ## compile pycuda into .venv, for running engines (two minutes of a core)
+	@$(PYCUDA)
 
 # Nothing in them may ask for a younger glibc: auditwheel refuses the wheel then. docs/release.md says why this one.
 PLATFORM := manylinux_2_34_x86_64
@@ -128,6 +134,12 @@ test-onnxruntime: plugins ## our custom ops in the oldest and the newest ONNX Ru
 		PYTHONPATH=$$place $(BIN)/python -m pytest -q -p no:cacheprovider -m 'not gpu' tests/plugins/test_custom_ops.py || exit 1; \
 	done
 
+# The package and what it needs lie in a folder of their own, so that `make test` goes on testing what is said without it.
+test-pycuda: plugins ## pycuda's own binding under our code, over a driver that plays a GPU where there is none
+	@[ -d build/pycuda ] || $(PYCUDA) --target $(CURDIR)/build/pycuda || { rm -rf build/pycuda; exit 1; }
+	@PYTHONPATH=build/pycuda OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -p no:cacheprovider \
+		tests/unit/export/engine/test_device_memory.py tests/unit/bench/test_by_pycuda.py
+
 # With the libraries that `make test` has built.
 test-wheel: plugins ## install our wheel where no compiler and no checkout is, serve with it, call it, ask doctor
 	@$(MAKE) --no-print-directory wheels-of "PLUGINS=$(PLUGINS)" DIST=build/wheels >build/wheels.log 2>&1 || \
@@ -155,7 +167,7 @@ format: $(READY) ## let ruff and clang-format rewrite what they can
 
 # ONLY=ITEM runs one, ARGS=--again what a GPU has run before too; the results go into docs/benchmarks.
 owed: plugins ## what a GPU has to show and has not: prints it, and runs it where there is a GPU
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m maskline_bench.owed $(addprefix --only ,$(ONLY)) $(ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH:$(BESIDE_NVCC)" $(BIN)/python -m maskline_bench.owed $(addprefix --only ,$(ONLY)) $(ARGS)
 
 ran-where: $(READY) ## write docs/ran_where.md: what was run where, of the results in docs/benchmarks
 	@$(BIN)/python -m maskline_bench.owed --page
@@ -190,13 +202,23 @@ bench-engines: plugins ## the three engines in one process: by bodies, by our op
 bench-device: plugins ## the ops on a GPU, ours and torchvision's in turn
 	@$(BIN)/python -m maskline_bench.device_ops --build $(PLUGINS) $(if $(JSON),--json $(JSON))
 
+# Tests with NVIDIA's own registry and parser are left out: these are of one version, TensorRT for RTX's.
+HEADERS_BUILD := build/tensorrt_headers
+test-tensorrt-headers: $(READY) ## plugins and harness against TensorRT headers of yours: TENSORRT_INCLUDE="FOLDER ..."
+	@for folder in $(abspath $(TENSORRT_INCLUDE)); do echo "== headers of $$folder"; rm -rf $(HEADERS_BUILD)/play; \
+		$(MAKE) --no-print-directory plugins "SM=$(SM)" PLUGINS=$(HEADERS_BUILD) TENSORRT_INCLUDE=$$folder \
+			"PARTS=maskline_trt maskline_trt_simt maskline_faulty_simt maskline_triton maskline_harness" && \
+		MASKLINE_PLUGINS_BUILD=$(CURDIR)/$(HEADERS_BUILD) $(BIN)/python -m pytest -q -p no:cacheprovider \
+			tests/plugins/framework -k 'not nvidias and not own_logger' || exit 1; \
+	done
+
 # Another model: make test-tensorrt FULL=1 (ResNet-50-FPN, random weights), or maskline-export verify-engines ARTIFACT
 test-tensorrt: plugins ## on a machine with TensorRT: build the engines and compare each stage with ONNX Runtime
 	@PYTHONPATH=tests $(BIN)/python -m support.export.dense_artifact out/tensorrt $(if $(FULL),--full)
 	@$(BIN)/maskline-export verify-engines out/tensorrt
 
 test-gpu: $(READY) ## everything of the plugins that needs a GPU: tests, harness, sanitizer, benchmark; into out/gpu
-	@PYTHON=$(BIN)/python TENSORRT_INCLUDE=$(TENSORRT_INCLUDE) ONNXRUNTIME_INCLUDE=$(ONNXRUNTIME_INCLUDE) plugins/check_gpu.sh out/gpu
+	@PATH="$$PATH:$(BESIDE_NVCC)" PYTHON=$(BIN)/python TENSORRT_INCLUDE=$(TENSORRT_INCLUDE) ONNXRUNTIME_INCLUDE=$(ONNXRUNTIME_INCLUDE) plugins/check_gpu.sh out/gpu
 
 clean: ## remove what the targets made, the environment excepted
 	@rm -rf out build dist .mypy_cache .pytest_cache .ruff_cache

@@ -9,7 +9,7 @@
 # them, and without a CUDA provider in onnxruntime, the script says what is left out. Logs and JSON files go to OUT; the
 # exit status counts the failed parts. PARTS="tests benchmark" runs these alone.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 out=${1:?usage: plugins/check_gpu.sh OUT}
 python=${PYTHON:-python3}
 build=${BUILD:-build/plugins_gpu}

@@ -53,6 +53,16 @@ target_compile_options(maskline_simt PRIVATE ${WARNINGS} ${MATHS} -O2 -g -Wno-un
 # Fibers jump from stack to stack, which the checked longjmp of a distribution's default (Ubuntu's) takes for an attack.
 target_compile_options(maskline_simt PRIVATE -U_FORTIFY_SOURCE)
 
+# pycuda's own binding runs over this driver where no GPU is, and is linked to it. In a folder of its own, on no library's
+# path: on a machine with a GPU it must not be taken for the driver.
+add_library(maskline_play_driver SHARED testing/driver/driver.cpp)
+target_include_directories(maskline_play_driver SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
+target_compile_options(maskline_play_driver PRIVATE ${WARNINGS})
+set_target_properties(
+  maskline_play_driver PROPERTIES OUTPUT_NAME cuda VERSION 1.0 SOVERSION 1 CXX_VISIBILITY_PRESET default
+                                  LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/play_driver)
+show_only(maskline_play_driver driver)
+
 # Each op as a node that runs on a GPU, for TensorRT and for ONNX Runtime.
 sources_of(ON_DEVICE on_device.cpp)
 add_library(maskline_on_device OBJECT ${ON_DEVICE})

@@ -104,7 +104,7 @@ def typed(
 ) -> None:
     """Write a copy of an artifact in fp16 or bf16, or with an int8 trunk: what a strongly typed engine is built of.
 
-    `maskline-export engine` does this by itself; the files also suit `trtexec --stronglyTyped`.
+    `maskline-export engine` does this itself; the files suit `trtexec` too, before version 11 with `--stronglyTyped`.
 
     [bold]Example:[/] maskline-export typed artifacts/dense artifacts/fp16 --precision fp16
     """

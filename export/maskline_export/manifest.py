@@ -1,4 +1,8 @@
-"""The artifact folder's description of itself: `manifest.json`, written by the exporter, checked by every reader."""
+"""The artifact folder's description of itself: `manifest.json`, written by the exporter, checked by every reader.
+
+Its hash is what the artifact is known by, in the configs of a server that was assembled of it and in requests. So
+nothing is added to it later: what `maskline-export verify` found lies beside it.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,8 @@ from maskline_export.errors import ContractError
 
 FORMAT = "maskline-artifact/1"
 FILE = "manifest.json"
+PARITY_FILE = "parity.json"  # what `maskline-export verify` found of this artifact; not there until it has run
+_PARITY = "parity"  # where releases before PARITY_FILE kept that: an entry of the manifest, null until then
 Bodies = Literal["ort", "dense"]
 # int8: an int8 trunk and the rest fp16, for TensorRT; int8-cpu: trunk and heads, for ONNX Runtime.
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-cpu"]
@@ -50,7 +56,7 @@ class LabelsInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """All of `manifest.json`. `parity` is what `maskline-export verify` found, None until it has run."""
+    """All of `manifest.json`."""
 
     maskline: str
     spec: ModelSpec
@@ -61,7 +67,6 @@ class Manifest:
     checkpoint_sha256: str
     labels: LabelsInfo
     stages: dict[str, StageInfo]
-    parity: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, the inverse of `from_dict`."""
@@ -77,7 +82,7 @@ class Manifest:
         Raises:
             ContractError: another format, or a missing, unknown or malformed entry.
         """
-        rest = dict(data)
+        rest = {name: entry for name, entry in data.items() if name != _PARITY}
         found = rest.pop("format", None)
         if found != FORMAT:
             raise ContractError(f"manifest: got format {found!r}, expected {FORMAT!r}; export the checkpoint again")
@@ -93,7 +98,7 @@ class Manifest:
 
     def save(self, folder: Path) -> None:
         """Write `manifest.json` into the folder, at once or not at all."""
-        replace_file(folder / FILE, (json.dumps(self.to_dict(), indent=2) + "\n").encode())
+        replace_file(folder / FILE, _text(self.to_dict()))
 
 
 def _stage(data: dict[str, Any]) -> StageInfo:
@@ -107,6 +112,23 @@ def sha256(path: Path) -> str:
     """Hash of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def identities(folder: Path) -> set[str]:
+    """What a server may know the artifact by: its manifest's hash.
+
+    Of an artifact that an earlier release verified also the hash before that, since the report went into the manifest.
+    """
+    text = (folder / FILE).read_bytes()
+    found = {hashlib.sha256(text).hexdigest()}
+    data = json.loads(text)
+    if data.get(_PARITY) is not None:
+        found.add(hashlib.sha256(_text(data | {_PARITY: None})).hexdigest())
+    return found
+
+
+def _text(data: dict[str, Any]) -> bytes:
+    return (json.dumps(data, indent=2) + "\n").encode()
 
 
 def _check_masks(folder: Path, manifest: Manifest) -> None:

@@ -1,4 +1,4 @@
-"""Pictures resized as OpenCV or PyTorch resize them, on a machine that has neither.
+"""Pictures resized as OpenCV or PyTorch resize them, on a machine that has neither, or as Pillow does, in less time.
 
 Letters: H W a picture, h w the size it is brought to.
 Ref: docs/architecture.md, "Preprocessing", step 2; plugins/resize/README.md.
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from . import library
 
-FILTERS = ("cv2", "torch")
+FILTERS = ("cv2", "torch", "pillow")
 
 
 class Config(library.Config):
@@ -31,13 +31,13 @@ class Config(library.Config):
 def resize(
     image: npt.NDArray[np.uint8], size: tuple[int, int], resize_filter: str, threads: int = 0
 ) -> npt.NDArray[np.uint8]:
-    """A picture by a bilinear filter that is not antialiased.
+    """A picture by a bilinear filter, antialiased by `pillow` alone.
 
     Args:
         image: [H,W,3] uint8, at least 1 x 1.
         size: h, w, at least 1 x 1.
         resize_filter: `cv2`, OpenCV's INTER_LINEAR on uint8, byte for byte; `torch`, PyTorch's on float32, rounded to
-            whole numbers, halves to even.
+            whole numbers, halves to even; `pillow`, Pillow's BILINEAR, byte for byte, where h is H or more.
         threads: at most, as many as pay for themselves; 0: as many as the process may use.
 
     Returns:

@@ -32,13 +32,19 @@ inline std::string read(MasklineResize const& config, ResizeShape& shape, Resize
     {
         return other;
     }
-    if (config.filter < 0 || config.filter > static_cast<std::int32_t>(ResizeFilter::kTORCH))
+    if (config.filter < 0 || config.filter > static_cast<std::int32_t>(ResizeFilter::kPILLOW))
     {
-        return "filter: got " + std::to_string(config.filter) + ", expected 0 (cv2) or 1 (torch)";
+        return "filter: got " + std::to_string(config.filter) + ", expected 0 (cv2), 1 (torch) or 2 (pillow)";
     }
     filter = static_cast<ResizeFilter>(config.filter);
     shape = {config.height, config.width, config.resizedHeight, config.resizedWidth};
-    return shape.check();
+    std::string const wrong = shape.check();
+    if (wrong.empty() && filter == ResizeFilter::kPILLOW && shape.resizedHeight < shape.height)
+    {
+        return "resized height: got " + std::to_string(shape.resizedHeight) + ", expected the picture's "
+            + std::to_string(shape.height) + " or more: a picture that becomes lower may have its columns done first";
+    }
+    return wrong;
 }
 
 } // namespace maskline

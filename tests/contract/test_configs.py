@@ -203,6 +203,7 @@ def test_preprocess_carries_the_baselines_geometry_and_the_documented_limits() -
         "shorter_side_px": str(geometry.shorter_side_px),
         "longer_side_px": str(geometry.longer_side_px),
         "canvases": ",".join(f"{height}x{width}" for height, width in geometry.canvases),
+        "decode": "host",
         "canvas_multiple": "",  # the baseline has a list
         "size_rule": geometry.size_rule,
         "resize_filter": geometry.resize_filter,

@@ -131,7 +131,6 @@ def write_artifact(folder: Path, spec: ModelSpec = SPEC, best_score: float = 0.9
         "checkpoint_sha256": "0" * 64,
         "labels": {"file": "labels.txt", "sha256": hashlib.sha256(labels.encode()).hexdigest()},
         "stages": entries,
-        "parity": None,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return folder

@@ -19,7 +19,7 @@ from maskline_serve.errors import RepositoryError, ServeError
 from maskline_serve.repository.assemble import Target
 from maskline_serve.repository.assemble import assemble as assemble_repository
 from maskline_serve.repository.config import parse
-from maskline_serve.repository.gpu.serving import cards_of
+from maskline_serve.repository.gpu.serving import Decode, cards_of
 from maskline_serve.repository.libraries import slower
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server.triton_server import TritonServer
@@ -52,6 +52,9 @@ def assemble(
     gpus: Annotated[
         str | None, typer.Option(metavar="N,N", help="Cards for the target onnxruntime-gpu; 0 if none are given.")
     ] = None,
+    decode: Annotated[
+        Decode, typer.Option(help="Where images are decoded and resized; device: for the target onnxruntime-gpu.")
+    ] = Decode.HOST,
 ) -> None:
     """Write a Triton model repository of an artifact.
 
@@ -61,7 +64,7 @@ def assemble(
     Example: `maskline-serve assemble out/artifact out/repository --target cpu`
     """
     out = results()
-    changed = assemble_repository(artifact, repository, target, force, engines, cards_of(gpus))
+    changed = assemble_repository(artifact, repository, target, force, engines, cards_of(gpus), decode)
     made = Repository.load(repository)
     size_mib = sum((made.folder / name).stat().st_size for name in made.files) / 2**20
     out.print(
@@ -80,8 +83,10 @@ def assemble(
     else:
         if made.gpu:
             cards = ", ".join(f"GPU {card}" for card in made.gpu["cards"])
+            extras = "gpu" if decode is Decode.HOST else "gpu,decode"
             out.print(
-                f"needs: {cards}; `maskline[gpu]`, or Triton's container ({repository}/Containerfile)", soft_wrap=True
+                f"needs: {cards}; `maskline[{extras}]`, or Triton's container ({repository}/Containerfile)",
+                soft_wrap=True,
             )
         out.print(f"next: maskline-serve run {repository}", soft_wrap=True)
 

@@ -21,7 +21,7 @@ _MIB = 2**20
 def rows(repository: Repository, configs: dict[str, Any]) -> list[Row]:
     """The cards, ONNX Runtime for them, the memory between the steps, and options that would be lost."""
     stages = {name: parsed for name, parsed in configs.items() if name in STAGES}
-    return [*_machine(repository), _pool(repository, stages), *_options(stages)]
+    return [*_machine(repository), *_decoder(repository), _pool(repository, stages), *_options(stages)]
 
 
 def _machine(repository: Repository) -> Iterator[Row]:
@@ -40,6 +40,15 @@ def _machine(repository: Repository) -> Iterator[Row]:
         for name in STAGES:
             if (repository.models / name).is_dir():
                 yield _on_the_card(repository, name)
+
+
+def _decoder(repository: Repository) -> Iterator[Row]:
+    """Whether nvImageCodec decodes where `preprocess` is to; nothing where Pillow does."""
+    card = gpu.decodes_on(repository)
+    if card is not None:
+        problem = gpu.decoder_problem(repository)
+        place = "the CPU" if card < 0 else f"GPU {card}"
+        yield "decoding", "error" if problem else "ok", problem or f"JPEGs by nvImageCodec on {place}"
 
 
 def _on_the_card(repository: Repository, name: str) -> Row:

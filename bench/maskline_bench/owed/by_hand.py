@@ -49,11 +49,21 @@ WITHOUT_GPU = (
         "TensorRT for RTX 1.7, without a GPU",
         "run",
     ),
+    Row(
+        "every name that building and running engines takes of TensorRT's Python module",
+        "CPU, in the binding of TensorRT 11.4 alone, over functions that do nothing in the place of libnvinfer",
+        "run",
+    ),
+    Row(
+        "memory, stream and events of pycuda's own binding under our code, with a kernel in the emulator",
+        "CPU, over a driver that plays a GPU, `make test-pycuda`",
+        "run",
+    ),
     Row("registering in Triton by the shim", "against the harness's stand-in for libnvinfer", "run"),
     Row(
         "plugins and harness compiled against the headers of 10.7, 10.9, 10.10, 10.12, 10.13, 10.15, 10.16, 11.0 and "
         "11.1, and the harness run",
-        "CPU, by hand on 26 November 2026; no package brings these headers, so CI cannot repeat it",
+        "CPU, by hand on 26 November 2026; no package brings these headers: `make test-tensorrt-headers` with yours",
         "run",
     ),
     Row("compiling with nvcc 12.x", "`cmake` as plugins/README.md has it, with that nvcc", "**not yet**"),

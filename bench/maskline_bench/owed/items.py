@@ -9,9 +9,9 @@ from maskline_bench.compare.sides import EAGER, THEIRS, TRITON
 from maskline_bench.device_ops.__main__ import TARGETS_US
 from maskline_bench.engines.alternating import ENOUGH
 from maskline_bench.owed.item import Item, Limit, Result
-from maskline_bench.owed.loader import WORKERS
 from maskline_bench.owed.same_answers import LOCAL
 from maskline_bench.owed.same_answers import TRITON as SERVED
+from maskline_bench.train_data.to_card import WORKERS
 
 _QUICK = ("--device", "cpu", "--quick")
 _CUDA = ("--device", "cuda")
@@ -20,6 +20,8 @@ _SERVING = ("gpu", "onnxruntime-gpu", "server", "op library")
 _MATCHED = 0.97
 # Of masks cut out at whole pixels from boxes that differ by a float16's rounding; both_models.Setting says why.
 _MASK_IOU = 0.9
+# Of bytes that nvJPEG and libjpeg-turbo decode, which round otherwise; wrong chroma or a turn would differ by tens.
+_PIXELS_MEAN = 1.0
 # Two thirds of five minutes at 100 answers a second are 20 000: 3 KiB lost with each would show.
 _GROWTH_MIB = 64.0
 # What a step of bf16 at 800x1088 is to reach.
@@ -132,6 +134,30 @@ ITEMS: tuple[Item, ...] = (
         ),
     ),
     Item(
+        "device_decode",
+        "decoding and resizing on the card finds what the host's does, and is not slower",
+        (*_SERVING, "nvimagecodec"),
+        "maskline_bench.owed.device_decode",
+        _CUDA,
+        _QUICK,
+        "owed/device_decode_{card}.json",
+        (
+            Limit("share of objects matched", lambda r: r["detections"]["matched"], at_least=_MATCHED),
+            Limit("mean IoU of masks", lambda r: r["detections"]["mask_iou"], at_least=_MASK_IOU),
+            Limit(
+                "mean difference of decoded bytes",
+                lambda r: max(row["decoded"]["mean"] for row in r["pixels"]),
+                at_most=_PIXELS_MEAN,
+            ),
+            Limit(
+                "times the images/s of the host's",
+                lambda r: r["images_per_second"]["device"] / r["images_per_second"]["host"],
+                at_least=1,
+            ),
+            Limit("failed requests", lambda r: r["errors"], at_most=0),
+        ),
+    ),
+    Item(
         "engines",
         "the three sessions alone, fp16",
         ("gpu", "onnxruntime-gpu", "op library"),
@@ -174,6 +200,27 @@ ITEMS: tuple[Item, ...] = (
         "python -m pytest -q -p no:cacheprovider tests/unit/serve/gpu tests/serve/gpu",
         "python -m pytest -q -p no:cacheprovider tests/unit/serve/gpu/test_device_tensors.py",
         (_EXIT, _PASSED),
+    ),
+    Item(
+        "by_pycuda",
+        "a kernel of ours on memory, stream and events of pycuda, as engines have them, without TensorRT",
+        ("gpu", "nvcc", "pycuda"),
+        "maskline_bench.owed.by_pycuda",
+        _CUDA,
+        _QUICK,
+        "owed/by_pycuda_{card}.json",
+        (
+            Limit("elements that come back changed", lambda r: sum(r["changed"].values()), at_most=0),
+            # tests/plugins/tolerances.py has each type's to the oracle, with reasons; float32 counts once for each side
+            Limit("largest error, FP32", lambda r: r["error"]["FP32"], at_most=2e-5),
+            Limit("largest error, FP16", lambda r: r["error"]["FP16"], at_most=4e-3),
+            Limit("largest error, BF16", lambda r: r["error"]["BF16"], at_most=2e-2),
+            # `ops` measures some 0.1 ms in fp16 on an H100; float32 in the plain layout on a small card takes longer
+            Limit("ms a launch", lambda r: r["ms_a_launch"], at_most=20),
+            # The clock has the first launch and the wait besides; events on another stream would see next to nothing
+            Limit("time by events over the clock's", lambda r: r["events_over_clock"], at_least=0.5),
+            Limit("the same, at most", lambda r: r["events_over_clock"], at_most=1.02),
+        ),
     ),
     _command(
         "tensorrt",
@@ -218,7 +265,7 @@ ITEMS: tuple[Item, ...] = (
         "the loader is never what a training waits for: 4, 8 and 15 workers bring more images to the card than a step "
         "is to take",
         ("gpu", "cores"),
-        "maskline_bench.owed.loader",
+        "maskline_bench.train_data.to_card",
         _CUDA,
         _QUICK,
         "owed/loader_{card}.json",

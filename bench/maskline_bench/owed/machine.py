@@ -75,6 +75,11 @@ NEEDS: dict[str, Need] = {
         "with both installed the one overwrites the other's files",
         _has_cuda_provider,
     ),
+    "nvimagecodec": Need(
+        "nvImageCodec with nvJPEG", "`make env` brings both; in another environment `pip install 'maskline[decode]'`",
+        lambda: importlib.util.find_spec("nvidia") is not None
+        and importlib.util.find_spec("nvidia.nvimgcodec") is not None,
+    ),
     "server": Need(
         "Triton with its Python backend", "`make env` brings the wheel nvidia-pytriton and numpy below 2", _has_server
     ),
@@ -87,8 +92,13 @@ NEEDS: dict[str, Need] = {
         "headers of ONNX Runtime", "`plugins/ort/headers.sh` fetches them, or ONNXRUNTIME_INCLUDE=folder", _has_headers
     ),
     "compute-sanitizer": Need(
-        "compute-sanitizer on PATH", "of the CUDA toolkit; no package on PyPI brings it",
+        "compute-sanitizer on PATH",
+        "of the CUDA toolkit; or `.venv/bin/pip install nvidia-cuda-sanitizer-api==13.0.85`, and `make owed` finds it",
         lambda: bool(shutil.which("compute-sanitizer")),
+    ),
+    "pycuda": Need(
+        "pycuda", "`make pycuda`; where NVIDIA's installer brought the CUDA toolkit `.venv/bin/pip install pycuda` too",
+        lambda: importlib.util.find_spec("pycuda") is not None,
     ),
     "tensorrt": Need(
         "TensorRT 10.7 or later with its Python module",

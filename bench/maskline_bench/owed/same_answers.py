@@ -27,7 +27,7 @@ def measure(made: MadeModel, device: Device) -> dict[str, Any]:
     with scratch() as folder, TritonServer(assembled(made, device, Path(folder))) as server:
         answers[TRITON] = _served(server.grpc_url, files)
     return {"objects": sum(len(found.labels) for found in expected), "sides": {
-        side: _difference(found, expected) for side, found in answers.items()
+        side: difference(found, expected) for side, found in answers.items()
     }}  # fmt: skip
 
 
@@ -48,7 +48,8 @@ def _served(url: str, files: list[bytes]) -> list[Found]:
         return [found_of(detector.detect(file)) for file in files]
 
 
-def _difference(found: list[Found], expected: list[Found]) -> dict[str, float]:
+def difference(found: list[Found], expected: list[Found]) -> dict[str, float]:
+    """The share of objects that match, the mean IoU of their masks, the largest difference of their scores."""
     pairs = [agreement(ours, theirs) for ours, theirs in zip(found, expected, strict=True)]
     total = sum(max(pair.ours, pair.theirs) for pair in pairs)
     return {

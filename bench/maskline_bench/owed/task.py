@@ -70,15 +70,15 @@ def served_artifact(made: MadeModel, device: Device) -> Path:
     return made.half() if device == "cuda" else made.artifact()
 
 
-def assembled(made: MadeModel, device: Device, folder: Path) -> Path:
-    """A repository of it, by the command that users have; returns its folder.
+def assembled(made: MadeModel, device: Device, folder: Path, *options: str) -> Path:
+    """A repository of it, by the command that users have, with further options; returns its folder.
 
     Raises:
         BenchmarkError: the command refuses.
     """
     target = {"cpu": "cpu", "cuda": "onnxruntime-gpu"}[device]
     repository = folder / "repository"
-    call([str(_SERVE), "assemble", str(served_artifact(made, device)), str(repository), "--target", target])
+    call([str(_SERVE), "assemble", str(served_artifact(made, device)), str(repository), "--target", target, *options])
     return repository
 
 

@@ -50,10 +50,12 @@ class Buffer:
 
 
 class DeviceMemory:
-    """The first GPU's primary context, current in the thread that made this, and a stream of its own.
+    """The first GPU's primary context, current in the thread that made this to the end, and a stream of its own.
+
+    Copies and fills go by the default stream, for which this one waits, and which waits for it.
 
     Raises:
-        EngineBuildError: pycuda is not installed.
+        EngineBuildError: pycuda is not installed, or cannot be loaded here.
     """
 
     def __init__(self) -> None:
@@ -64,11 +66,18 @@ class DeviceMemory:
                 "pycuda is not installed, which running engines needs: `pip install pycuda`, which compiles it with "
                 "this machine's CUDA toolkit"
             ) from error
+        except ImportError as error:  # of a library that it is linked to, such as the driver's
+            raise EngineBuildError(
+                f"pycuda cannot be loaded ({error}); expected the NVIDIA driver and what it was compiled with: compile "
+                "it again here, `pip install --force-reinstall --no-cache-dir --no-deps pycuda`"
+            ) from error
         self._cuda = cuda
         cuda.init()
         self._context = cuda.Device(0).retain_primary_context()  # the one that TensorRT and libraries of kernels use
         self._context.push()
-        atexit.register(self._context.pop)  # pycuda ends the process by abort() where a context is still current
+        # Left to itself pycuda ends the process by abort() where a context is still current, and where it is not by
+        # cuCtxDetach, which is not for a primary one.
+        atexit.register(self._context.detach)
         self._stream = cuda.Stream()
 
     @property

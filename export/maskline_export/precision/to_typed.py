@@ -55,7 +55,7 @@ def type_artifact(
         if precision != "bf16":  # which ONNX Runtime does not run on a CPU
             report("all stages: running in ONNX Runtime on made images")
             check.run_stages(folder, stages, source.spec.preprocessing.side_multiple)
-        manifest = dataclasses.replace(source, precision=precision, stages=stages, parity=None)
+        manifest = dataclasses.replace(source, precision=precision, stages=stages)
         manifest.save(folder)
     return manifest
 

@@ -1,8 +1,7 @@
-"""What `maskline-export verify` does: the tables on the terminal, in a JSON file and in the manifests."""
+"""What `maskline-export verify` does: the tables on the terminal, in a JSON file and beside the manifests."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from maskline_train.spec import ModelSpec
 from rich.console import Console
 
 from maskline_export.errors import ContractError, ParityError
-from maskline_export.manifest import Manifest, load_artifact, sha256
+from maskline_export.manifest import PARITY_FILE, Manifest, load_artifact, sha256
 from maskline_export.verify.average_precision import Ap, ap_table, average_precision, picture_of
 from maskline_export.verify.comparison import compare
 from maskline_export.verify.images import ladder_images, named_images
@@ -32,7 +31,7 @@ MAX_LISTED_IMAGES = 16  # of a dataset, for the stage tables; the AP uses them a
 def run(
     checkpoint: Path, asked: Asked, images: Sequence[Path], data: Path | None, split: str, json_path: Path | None
 ) -> None:
-    """Compare, print the tables, and write the reports into the manifests and, where asked, a JSON file.
+    """Compare, print the tables, and write the reports into the artifacts' folders and, where asked, a JSON file.
 
     Raises:
         ParityError: a line deviates, or an artifact was exported from other weights; reports are written first.
@@ -56,26 +55,20 @@ def run(
             task = bar.add_task("average precision", total=len(lines) + 1)
             answers = {line.title: line.answer for line in lines}
             ap = average_precision(model, answers, dataset, lambda: bar.advance(task))
-    _write(asked, manifests, reports, ap, [picture.name for picture in pictures], json_path)
+    _write(asked, reports, ap, [picture.name for picture in pictures], json_path)
     _show(reports, ap, results())
     if any(report.first_deviation is not None for report in reports):
         raise ParityError(_advice(reports))
 
 
 def _write(
-    asked: Asked,
-    manifests: Sequence[Manifest],
-    reports: Sequence[ParityReport],
-    ap: Ap | None,
-    names: list[str],
-    json_path: Path | None,
+    asked: Asked, reports: Sequence[ParityReport], ap: Ap | None, names: list[str], json_path: Path | None
 ) -> None:
-    """Each artifact's own report into its manifest; all of them, the first one at the top, into the JSON file."""
+    """Each artifact's own report beside its manifest; all of them, the first one at the top, into the JSON file."""
     rest = {"image_names": names}
     per_artifact = 2 if asked.library else 1  # lines: `lines_of` gives those by bodies first
-    for index, (folder, manifest) in enumerate(zip(asked.artifacts, manifests, strict=True)):
-        own = reports[per_artifact * index].to_dict() | rest
-        dataclasses.replace(manifest, parity=own).save(folder)
+    for index, folder in enumerate(asked.artifacts):
+        _write_json(folder / PARITY_FILE, reports[per_artifact * index].to_dict() | rest)
     if json_path is None:
         return
     whole: dict[str, Any] = reports[0].to_dict() | rest
@@ -84,7 +77,11 @@ def _write(
     if ap is not None:
         whole["ap"] = ap
     json_path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(json_path, (json.dumps(whole, indent=2) + "\n").encode())
+    _write_json(json_path, whole)
+
+
+def _write_json(path: Path, data: dict[str, Any]) -> None:
+    replace_file(path, (json.dumps(data, indent=2) + "\n").encode())
 
 
 def _show(reports: Sequence[ParityReport], ap: Ap | None, console: Console) -> None:

@@ -133,7 +133,7 @@ class ParityReport:
         return sum(row.near_ties for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; goes into the manifest as `parity`."""
+        """JSON-ready; goes into the artifact's `parity.json`."""
         rows = [dataclasses.asdict(row) | {"limit": row.limit, "ok": row.ok} for row in self.rows]
         return {
             "line": self.title,

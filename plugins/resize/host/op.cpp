@@ -1,6 +1,7 @@
 #include "resize/host/op.h"
 
 #include "common/host/parallel.h"
+#include "resize/host/pillow.h"
 #include "resize/host/taps.h"
 
 #include <algorithm>
@@ -201,6 +202,10 @@ void resize(
     {
         auto const rows = torchTaps(shape.height, shape.resizedHeight);
         resizeBy<Torch>(shape, rows, torchTaps(shape.width, shape.resizedWidth), image, used, resized);
+    }
+    else if (filter == ResizeFilter::kPILLOW)
+    {
+        resizeAsPillow(shape, image, used, resized);
     }
     else if (shape.height == 2LL * shape.resizedHeight && shape.width == 2LL * shape.resizedWidth)
     {

@@ -1,4 +1,4 @@
-// Resize on the host: pictures as OpenCV or PyTorch resize them, without either.
+// Resize on the host: pictures as OpenCV, PyTorch or Pillow resize them, without any of them.
 #pragma once
 
 #include <cstdint>
@@ -7,11 +7,12 @@
 namespace maskline
 {
 
-//! Whose filter; both bilinear between pixel centres, without antialiasing. See README.md.
+//! Whose filter; all bilinear between pixel centres, Pillow's alone antialiased. See README.md.
 enum class ResizeFilter : std::int32_t
 {
-    kCV2 = 0,   //!< OpenCV's INTER_LINEAR on uint8, byte for byte
-    kTORCH = 1, //!< PyTorch's on float32, rounded to whole numbers
+    kCV2 = 0,    //!< OpenCV's INTER_LINEAR on uint8, byte for byte
+    kTORCH = 1,  //!< PyTorch's on float32, rounded to whole numbers
+    kPILLOW = 2, //!< Pillow's BILINEAR, byte for byte; of pictures that do not become lower
 };
 
 //! Sizes of a call, in pixels.

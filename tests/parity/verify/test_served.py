@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -103,12 +104,16 @@ def test_an_honest_server_agrees_with_its_stages_and_without_them(
         said = capsys.readouterr().out
         assert f"PyTorch against server {server.grpc_url}: fp32" in said
         assert "Every stage of 2 lines agrees on 7 images" in said
+        assert assemble(network.artifact, repository) is False  # it was, before the artifact was verified
+        other = planted(network.artifact, tmp_path / "other", weights("mask", "convs.0.weight", negative))
+        line = lines_of(Asked([other], url=server.grpc_url), [load_artifact(other)])[1]
+        assert re.search(r": fp32, it serves artifact [0-9a-f]{12}, none of those named$", line.title)
         # A server behind a proxy that lets the ensembles pass alone: its answers are what is compared.
         monkeypatch.setattr(server_line.ServerLine, "_is_there", lambda self, model: False)
         manifests = [load_artifact(network.artifact)]
         line = lines_of(Asked([network.artifact], url=server.grpc_url), manifests)[1]
         report = network.report(line)
-        assert "answers alone" in report.title
+        assert report.title == f"server {server.grpc_url}: fp32, answers alone: it hides its stages"
         assert [row.stage for row in report.rows] == [
             "class names", "detections", "scores", "masks, pasted", "mask area", "keypoints, answered",
         ]  # fmt: skip

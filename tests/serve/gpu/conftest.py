@@ -10,6 +10,7 @@ import pytest
 from maskline_export.onnx_stages.to_onnx import export_model
 from maskline_export.precision.to_typed import type_artifact
 from maskline_serve.repository.assemble import Target, assemble
+from maskline_serve.repository.gpu.serving import Decode
 from serve import standin
 from support.export.exported import decided_tiny_model
 from support.export.kept_traces import kept_traces
@@ -46,14 +47,14 @@ def change(artifact: Path, **entries: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **entries}), encoding="utf-8")
 
 
-def on_the_cpu(artifact: Path, folder: Path, sessions: str = "shared") -> Path:
+def on_the_cpu(artifact: Path, folder: Path, sessions: str = "shared", decode: Decode = Decode.HOST) -> Path:
     """A repository of the target onnxruntime-gpu that runs without one: KIND_CPU in the place of KIND_GPU."""
-    assemble(artifact, folder, Target.ONNXRUNTIME_GPU)
+    assemble(artifact, folder, Target.ONNXRUNTIME_GPU, decode=decode)
     changed = 0
     for path in folder.glob("models/**/*.pbtxt"):
         text = path.read_text(encoding="utf-8")
-        new = re.sub(r"\{ kind: KIND_GPU count: 1 gpus: \[ 0 \] \}", "{ kind: KIND_CPU count: 1 }", text)
+        new = re.sub(r"\{ kind: KIND_GPU count: (\d) gpus: \[ 0 \] \}", r"{ kind: KIND_CPU count: \1 }", text)
         changed += new != text
         path.write_text(new.replace('string_value: "shared"', f'string_value: "{sessions}"'), encoding="utf-8")
-    assert changed == 2 * len(list(artifact.glob("*.onnx")))
+    assert changed == 2 * len(list(artifact.glob("*.onnx"))) + (decode is Decode.DEVICE)
     return folder

@@ -20,11 +20,12 @@ from maskline_bench.owed.page import page
 from maskline_bench.owed.running import run_item
 from maskline_bench.owed.said import summary
 from maskline_bench.owed.steady_memory import growth
+from support.export import pycuda_standin
 
 ROOT = Path(__file__).parents[3]
 RATE = Limit("images/s", lambda result: result["rate"], at_least=10)
 ITEM = Item("speed", "is fast", ("gpu",), "no.module", (), (), "speed_{card}.json", (RATE,))
-ON_MADE_MODEL = ("compare", "same_answers", "fallback", "steady_memory")
+ON_MADE_MODEL = ("compare", "same_answers", "fallback", "steady_memory", "device_decode")
 SCRIPTS = [item for item in ITEMS if item.name not in ("memory_2", "tensorrt_full")]  # the same script once more
 
 
@@ -141,6 +142,8 @@ def test_every_script_runs_on_a_cpu_and_its_result_has_every_figure(
     item: Item, tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
+    if item.name == "by_pycuda" and not pycuda_standin.is_installed():
+        pycuda_standin.install(monkeypatch)
     places = ("--made", str(made)) if item.module.split(".")[-1] in ON_MADE_MODEL else ()
     file = tmp_path / "result.json"
     assert call(monkeypatch, item, *item.trial, *places, "--json", str(file)) == 0

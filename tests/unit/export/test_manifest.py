@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 from maskline_export.errors import ContractError
-from maskline_export.manifest import FORMAT, LabelsInfo, Manifest, StageInfo, TensorInfo, load_artifact, sha256
+from maskline_export.manifest import (
+    FORMAT,
+    LabelsInfo,
+    Manifest,
+    StageInfo,
+    TensorInfo,
+    identities,
+    load_artifact,
+    sha256,
+)
 from support.models.tiny import tiny_spec
 
 
@@ -46,7 +55,7 @@ def test_round_trip(artifact: Path) -> None:
 
 def test_keys_are_those_of_the_contract(artifact: Path) -> None:
     data = json.loads((artifact / "manifest.json").read_text())
-    keys = "format maskline spec bodies precision opset tools checkpoint_sha256 labels stages parity"
+    keys = "format maskline spec bodies precision opset tools checkpoint_sha256 labels stages"
     assert list(data) == keys.split()
     assert data["format"] == FORMAT == "maskline-artifact/1"
     assert data["spec"]["format"] == "maskline-model/1"
@@ -54,9 +63,34 @@ def test_keys_are_those_of_the_contract(artifact: Path) -> None:
     assert data["stages"]["mask"]["outputs"] == [{"name": "masks", "dtype": "FP32", "shape": ["B", 100, 28, 28]}]
 
 
-def test_parity_can_be_added_later(artifact: Path) -> None:
-    dataclasses.replace(load_artifact(artifact), parity={"ok": True}).save(artifact)
-    assert load_artifact(artifact).parity == {"ok": True}
+def as_of_an_earlier_release(artifact: Path, parity: object) -> str:
+    """The manifest with the report inside, which had the format of ours; its hash."""
+    data = json.loads((artifact / "manifest.json").read_text()) | {"parity": parity}
+    text = json.dumps(data, indent=2) + "\n"
+    (artifact / "manifest.json").write_text(text)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_an_artifact_is_known_by_its_manifest(artifact: Path) -> None:
+    assert identities(artifact) == {sha256(artifact / "manifest.json")}
+
+
+def test_an_artifact_that_an_earlier_release_verified_is_known_by_what_it_was_before_too(artifact: Path) -> None:
+    now = load_artifact(artifact)
+    before = as_of_an_earlier_release(artifact, None)
+    assert identities(artifact) == {before}
+    after = as_of_an_earlier_release(artifact, {"line": "fp32", "rows": [{"max_error": 1.25e-06, "ok": True}]})
+    assert identities(artifact) == {before, after}
+    assert load_artifact(artifact) == now
+
+
+def test_an_artifact_with_another_weight_is_another(artifact: Path) -> None:
+    before = identities(artifact)
+    (artifact / "mask.onnx").write_bytes(b"not really ONNX, either")
+    manifest = Manifest.from_dict(json.loads((artifact / "manifest.json").read_text()))
+    stage = dataclasses.replace(manifest.stages["mask"], sha256=sha256(artifact / "mask.onnx"))
+    dataclasses.replace(manifest, stages={"mask": stage}).save(artifact)
+    assert not identities(artifact) & before
 
 
 @pytest.mark.parametrize(

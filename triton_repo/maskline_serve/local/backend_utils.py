@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 _log = logging.getLogger("maskline.local")
@@ -26,6 +27,11 @@ class Tensor:
     def __init__(self, name: str, array: npt.NDArray[Any]) -> None:
         self._name, self._array = name, array
 
+    @staticmethod
+    def from_dlpack(name: str, capsule: Any) -> Tensor:
+        """A tensor of the host that somebody hands over."""
+        return Tensor(name, np.from_dlpack(_Handed(capsule)))
+
     def name(self) -> str:
         """The tensor's name."""
         return self._name
@@ -33,6 +39,19 @@ class Tensor:
     def as_numpy(self) -> npt.NDArray[Any]:
         """The array, not a copy."""
         return self._array
+
+
+class _Handed:
+    """A DLPack capsule in the form that numpy takes."""
+
+    def __init__(self, capsule: Any) -> None:
+        self._capsule = capsule
+
+    def __dlpack__(self, **_: Any) -> Any:
+        return self._capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0  # kDLCPU
 
 
 class InferenceRequest:
@@ -77,6 +96,11 @@ class Logger:
     def log_info(text: str) -> None:
         """A line of information."""
         _log.info("%s", text)
+
+    @staticmethod
+    def log_warn(text: str) -> None:
+        """A line about what is not as it should be."""
+        _log.warning("%s", text)
 
 
 def get_input_tensor_by_name(request: InferenceRequest, name: str) -> Tensor:

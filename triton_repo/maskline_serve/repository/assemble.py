@@ -20,7 +20,7 @@ from maskline_serve.repository.description import sha256
 from maskline_serve.repository.gpu import official
 from maskline_serve.repository.gpu import serving as gpu_serving
 from maskline_serve.repository.gpu.config_gpu import for_gpu
-from maskline_serve.repository.gpu.serving import GpuServing
+from maskline_serve.repository.gpu.serving import Decode, GpuServing
 from maskline_serve.repository.on_disk import ENSEMBLES, FILE, STAGES, Repository, files_in
 from maskline_serve.repository.tensorrt import serving as tensorrt_serving
 from maskline_serve.repository.tensorrt.config_tensorrt import with_max_batch, with_tensorrt
@@ -80,6 +80,7 @@ def assemble(
     force: bool = False,
     engines_folder: Path | None = None,
     cards: tuple[int, ...] | None = None,
+    decode: Decode = Decode.HOST,
 ) -> bool:
     """Write the model repository of an artifact, whole or not at all.
 
@@ -90,6 +91,7 @@ def assemble(
         force: replace an assembled repository even if its files were changed by hand since.
         engines_folder: what `maskline-export engine` wrote of this artifact; for the TensorRT target, and no other.
         cards: numbers of the GPUs, for the target onnxruntime-gpu, and no other; the first one where none are given.
+        decode: where images are decoded and resized; on the device for the target onnxruntime-gpu, and no other.
 
     Returns:
         False when the very same repository is there already and nothing had to be done.
@@ -101,7 +103,7 @@ def assemble(
     """
     artifact = read_artifact(artifact_folder)
     engines = _read_engines(engines_folder, artifact, target)
-    gpu = _gpu(cards, artifact, target)
+    gpu = _gpu(cards, decode, artifact, target)
     folder = repository_folder.resolve()  # a link stays, what it points to is replaced
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
@@ -128,13 +130,15 @@ def _read_engines(folder: Path | None, artifact: Artifact, target: Target) -> En
     return None if folder is None else read_engines(folder, artifact)
 
 
-def _gpu(cards: tuple[int, ...] | None, artifact: Artifact, target: Target) -> GpuServing | None:
+def _gpu(cards: tuple[int, ...] | None, decode: Decode, artifact: Artifact, target: Target) -> GpuServing | None:
     """How the target onnxruntime-gpu serves the artifact; None for another."""
     if target is Target.ONNXRUNTIME_GPU:
-        return gpu_serving.serving_of(artifact, cards or (0,))
-    if cards is not None:
+        return gpu_serving.serving_of(artifact, cards or (0,), decode)
+    given = [] if cards is None else [f"--gpus {','.join(map(str, cards))}"]
+    given += [] if decode is Decode.HOST else [f"--decode {decode.value}"]
+    if given:
         raise RepositoryError(
-            f"target {target.value}: got --gpus {','.join(map(str, cards))}, which only the target "
+            f"target {target.value}: got {' and '.join(given)}, which only the target "
             f"{Target.ONNXRUNTIME_GPU.value} takes; leave it out"
         )
     return None

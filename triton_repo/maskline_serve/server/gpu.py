@@ -41,6 +41,18 @@ def cards_wanted(repository: Repository) -> set[int]:
     return found
 
 
+def decodes_on(repository: Repository) -> int | None:
+    """Where `preprocess` decodes by nvImageCodec: its first card, or -1, the CPU; None where Pillow does."""
+    path = repository.models / "preprocess" / "config.pbtxt"
+    parsed = config.parse(path.read_text(encoding="utf-8"), path)
+    if parsed.parameters["decode"].string_value != "device":
+        return None
+    cards = [
+        card for group in parsed.instance_group if group.Kind.Name(group.kind) == "KIND_GPU" for card in group.gpus
+    ]
+    return min(cards, default=-1)
+
+
 def check(repository: Repository, installation: Installation) -> None:
     """Look for what the repository needs of a GPU, if it needs one.
 
@@ -50,9 +62,9 @@ def check(repository: Repository, installation: Installation) -> None:
     wanted = cards_wanted(repository) if repository.gpu else set()  # of another target Triton alone reads the configs
     if not wanted:
         return
-    for problem in (cards_problem(wanted), library_problem(installation)):
-        if problem is not None:
-            raise GpuNotFoundError(f"{repository.folder}: target {repository.target}: {problem}")
+    problem = cards_problem(wanted) or library_problem(installation) or decoder_problem(repository)
+    if problem is not None:
+        raise GpuNotFoundError(f"{repository.folder}: target {repository.target}: {problem}")
 
 
 def cards_problem(wanted: set[int]) -> str | None:
@@ -101,6 +113,37 @@ def load_stage(repository: Repository, name: str) -> tuple[str | None, str]:
     if done.returncode == 0:
         return None, (done.stdout.strip().splitlines() or [""])[-1]
     return (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1], ""
+
+
+# As `preprocess` does when it is loaded.
+_DECODE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import device_decoder
+device_decoder.DeviceDecoder(int(sys.argv[2]), 1)
+"""
+
+
+def decoder_problem(repository: Repository) -> str | None:
+    """Why nvImageCodec cannot decode where the repository asks for it, or None."""
+    card = decodes_on(repository)
+    if card is None:
+        return None
+    code = repository.models.resolve() / "preprocess" / "1"
+    done = subprocess.run(
+        [sys.executable, "-c", _DECODE, str(code), str(card)],
+        capture_output=True,
+        text=True,
+        timeout=_TRY_SECONDS,
+        check=False,
+    )
+    if done.returncode == 0:
+        return None
+    said = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+    return (
+        f"--decode device: nvImageCodec does not decode ({said}), expected it with nvJPEG; "
+        "`pip install 'maskline[gpu,decode]'`, or assemble with --decode host"
+    )
 
 
 def library_problem(installation: Installation) -> str | None:

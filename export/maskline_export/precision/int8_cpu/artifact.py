@@ -78,7 +78,7 @@ def quantise_artifact(
         shutil.copyfile(artifact / source.labels.file, folder / source.labels.file)
         report("all stages: running in ONNX Runtime on made images")
         check.run_stages(folder, infos, source.spec.preprocessing.side_multiple)
-        manifest = dataclasses.replace(source, precision=PRECISION, stages=infos, parity=None)
+        manifest = dataclasses.replace(source, precision=PRECISION, stages=infos)
         manifest.save(folder)
         report("all stages: comparing speed and detections with float32")
         price = compare(artifact, folder, islice(images(), _PRICED_IMAGES), library)

@@ -10,7 +10,7 @@ from maskline_host import custom_ops_path
 from maskline_host.library import HostLibraryError
 
 from maskline_export.errors import ContractError
-from maskline_export.manifest import FILE, Manifest, sha256
+from maskline_export.manifest import Manifest, identities
 from maskline_export.verify.lines.found import Line
 from maskline_export.verify.lines.onnx_line import OnnxLine
 from maskline_export.verify.lines.stage_line import StageLine
@@ -87,11 +87,15 @@ def _engines(folder: Path, artifacts: Sequence[Path], manifests: Sequence[Manife
 
 def _server(url: str, artifacts: Sequence[Path], manifests: Sequence[Manifest]) -> Line:
     """The server, with the limits of the artifact that it says it serves, else of the last one named."""
-    from maskline_export.verify.lines.served.server_line import ServerLine  # the client's packages
+    from maskline_export.verify.lines.served.server_line import ServerLine, served_artifact  # the client's packages
 
-    line = ServerLine(url, manifests[-1].precision, manifests[-1].spec)
-    known = {sha256(folder / FILE): manifest for folder, manifest in zip(artifacts, manifests, strict=True)}
-    served = known.get(line.artifact)
-    if served is not None and served.precision != line.precision:
-        return ServerLine(url, served.precision, served.spec)
-    return line
+    served = served_artifact(url)
+    for folder, manifest in zip(artifacts, manifests, strict=True):
+        if served in identities(folder):
+            return ServerLine(url, manifest.precision, manifest.spec)
+    note = (
+        f"it serves artifact {served[:12]}, none of those named"
+        if served
+        else "it does not say which artifact it serves"
+    )
+    return ServerLine(url, manifests[-1].precision, manifests[-1].spec, note)

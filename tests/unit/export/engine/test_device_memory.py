@@ -1,70 +1,45 @@
-"""Memory on the GPU: what goes there comes back; on a GPU where one is, else on a stand-in in host memory."""
+"""Memory on the GPU: what goes there comes back. On a GPU where one is; else by pycuda's own binding over a driver that
+plays one (`make test-pycuda`), and on a stand-in for both in host memory.
+"""
 
 from __future__ import annotations
 
-import ctypes
-import importlib.util
+import inspect
+import re
+import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
+from maskline_bench.owed.by_pycuda import PLAYED_DRIVER, played_driver
 from maskline_export.engine.device_memory import DeviceMemory
+from maskline_export.engine.tensorrt_module import first_gpu
 from maskline_export.errors import EngineBuildError
+from support.export import pycuda_standin
+
+HAS_GPU = first_gpu() is not None
+INSTALLED = pycuda_standin.is_installed()
+DRIVER = Path(__file__).parents[4] / "build" / "plugins" / PLAYED_DRIVER
+needs_pycuda = pytest.mark.skipif(not INSTALLED, reason="the package pycuda is not installed: `make test-pycuda`")
+over_played_driver = pytest.mark.skipif(HAS_GPU, reason="a GPU is here, whose own driver is what is tested")
+on_gpu = pytest.mark.skipif(not HAS_GPU, reason="no GPU is here")
 
 
-class Allocation:
-    """Host memory under a number, as pycuda's DeviceAllocation."""
-
-    def __init__(self, size: int) -> None:
-        self.bytes = ctypes.create_string_buffer(size)
-
-    def __int__(self) -> int:
-        return ctypes.addressof(self.bytes)
-
-
-class Event:
-    """Counts the records of a stream in place of time."""
-
-    def record(self, stream: Stream) -> None:
-        stream.clock += 1
-        self.at = stream.clock
-
-    def synchronize(self) -> None:
-        pass
-
-    def time_since(self, other: Event) -> float:
-        return float(self.at - other.at)
-
-
-class Stream:
-    handle, clock = 7, 0
-
-
-def standin() -> types.ModuleType:
-    """As much of pycuda.driver as is called."""
-    driver = types.ModuleType("pycuda.driver")
-    context = types.SimpleNamespace(push=lambda: None, pop=lambda: None)
-    driver.init = lambda: None
-    driver.Device = lambda number: types.SimpleNamespace(retain_primary_context=lambda: context)
-    driver.Stream, driver.Event, driver.mem_alloc = Stream, Event, Allocation
-    driver.memset_d8 = lambda to, byte, count: ctypes.memset(int(to), byte, count)
-    driver.memcpy_htod = lambda to, array: ctypes.memmove(int(to), array.ctypes.data, array.nbytes)
-    driver.memcpy_dtoh = lambda array, source: ctypes.memmove(array.ctypes.data, int(source), array.nbytes)
-    return driver
-
-
-@pytest.fixture(params=["stand-in", pytest.param("gpu", marks=pytest.mark.gpu)])
+@pytest.fixture(
+    params=[
+        "stand-in",
+        pytest.param("played driver", marks=[needs_pycuda, over_played_driver]),
+        pytest.param("gpu", marks=[pytest.mark.gpu, needs_pycuda, on_gpu]),
+    ]
+)
 def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> DeviceMemory:
-    if request.param == "gpu":
-        if importlib.util.find_spec("pycuda") is None:
-            pytest.skip("the package pycuda is not installed; on a machine with a GPU: pip install pycuda")
-    else:
-        driver = standin()
-        package = types.ModuleType("pycuda")
-        package.driver = driver
-        monkeypatch.setitem(sys.modules, "pycuda", package)
-        monkeypatch.setitem(sys.modules, "pycuda.driver", driver)
+    if request.param == "stand-in":
+        pycuda_standin.install(monkeypatch)
+    if request.param == "played driver":
+        with played_driver(DRIVER):
+            return DeviceMemory()
     return DeviceMemory()
 
 
@@ -100,7 +75,48 @@ def test_a_call_is_timed_between_two_events_of_the_stream(gpu: DeviceMemory) -> 
     assert milliseconds >= 0
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pycuda") is not None, reason="the package pycuda is installed")
+@needs_pycuda
+@over_played_driver
+def test_the_binding_takes_what_is_given() -> None:
+    """Each call of ours is one of the stand-in's functions and methods; the binding says its own arguments."""
+    with played_driver(DRIVER):
+        import pycuda.driver as cuda
+    for function in pycuda_standin.FUNCTIONS:
+        named = re.findall(r"\(\w+\)(\w+)", getattr(cuda, function.__name__).__doc__.strip().splitlines()[0])
+        ours = list(inspect.signature(function).parameters)
+        assert named[: len(ours)] == ours or function is pycuda_standin.mem_alloc, function  # its argument has no name
+    for kind in pycuda_standin.CLASSES:
+        public = [name for name in vars(kind) if not name.startswith("_") or name == "__int__"]
+        assert public
+        assert all(hasattr(getattr(cuda, kind.__name__), name) for name in public), kind
+
+
+@needs_pycuda
+@over_played_driver
+def test_the_process_ends_in_silence_with_contexts_that_are_current() -> None:
+    """pycuda's own end is another: a word on stderr, abort(), or a call that no driver takes for a primary context."""
+    code = (
+        "import sys, numpy; from pathlib import Path; from maskline_bench.owed.by_pycuda import played_driver\n"
+        "from maskline_export.engine.device_memory import DeviceMemory\n"
+        "with played_driver(Path(sys.argv[1])): first, second = DeviceMemory(), DeviceMemory()\n"
+        "kept = [each.upload(numpy.ones(3), 'FP32') for each in (first, second, first)]\n"
+        "print(kept[2].address > 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(DRIVER)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
+def test_a_library_that_pycuda_lacks_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "driver.py").write_text("raise ImportError('libcuda.so.1: cannot open shared object file')")
+    package = types.ModuleType("pycuda")
+    package.__path__ = [str(tmp_path)]
+    monkeypatch.setitem(sys.modules, "pycuda", package)
+    monkeypatch.delitem(sys.modules, "pycuda.driver", raising=False)
+    with pytest.raises(EngineBuildError, match=r"^pycuda cannot be loaded \(libcuda.so.1: cannot .*compile it again"):
+        DeviceMemory()
+
+
+@pytest.mark.skipif(INSTALLED, reason="the package pycuda is installed")
 def test_without_pycuda_it_says_what_to_install() -> None:
     with pytest.raises(EngineBuildError, match=r"pycuda is not installed.*`pip install pycuda`"):
         DeviceMemory()

@@ -1,12 +1,19 @@
 """Boxes and masks stay together under every transform, by property."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from maskline_host import library as host
+from maskline_train.data import transforms
+from maskline_train.data.canvas import resize_image
+from maskline_train.data.masks.rle_masks import RleMasks
 from maskline_train.data.resizing import scaled_size
 from maskline_train.data.transforms import Augmentation, Sample, augment, flip_horizontal, recolour, resize
 from maskline_train.spec import PreprocessingSpec
+from pycocotools import mask as coco_mask
 from support.data.mask_crops import crops_of
 
 SPEC = PreprocessingSpec(shorter_side_px=64, longer_side_px=200)
@@ -46,6 +53,15 @@ def test_a_flip_moves_boxes_exactly_with_their_masks_and_undoes_itself(sample):
     assert np.array_equal(twice.masks.array(), sample.masks.array())
     for name in ("image", "boxes", "labels"):
         assert np.array_equal(getattr(twice, name), getattr(sample, name))
+
+
+def test_masks_that_are_still_run_lengths_are_mirrored_too():
+    mask = np.zeros((20, 30), np.uint8)
+    mask[3:9, 4:20] = np.tri(6, 16, dtype=np.uint8)
+    masks = RleMasks([coco_mask.encode(np.asfortranarray(mask))], mask.shape)
+    sample = Sample(np.zeros((20, 30, 3), np.uint8), np.zeros((1, 4), np.float32), np.zeros(1, np.int64), masks)
+    assert np.array_equal(flip_horizontal(sample).masks.array(), mask[None, :, ::-1])
+    assert np.array_equal(sample.crops().array(), mask[None])
 
 
 @given(samples(), st.floats(1, 4), st.floats(1, 4))
@@ -93,6 +109,28 @@ def test_augmented_boxes_stay_inside_and_labels_stay_with_their_objects(sample, 
     for label, mask in zip(out.labels, out.masks, strict=True):
         # a swapped label would carry another share of the image; the border of a mask is at most this long
         assert mask.mean() == pytest.approx(areas[int(label)], abs=0.09)
+
+
+@pytest.mark.parametrize("resize_filter", ["pillow", "cv2", "torch"])
+@pytest.mark.parametrize("library", [True, False])
+@pytest.mark.parametrize("size", [(120, 161), (61, 40), (60, 90), (31, 200), (60, 80)])
+def test_a_picture_is_resized_to_the_same_bytes_with_and_without_the_library(resize_filter, library, size, monkeypatch):
+    """Made larger, narrower, wider, lower, and left as it is."""
+    spec = dataclasses.replace(SPEC, resize_filter=resize_filter)
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    sample = Sample(
+        image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), crops_of(np.zeros((0, 60, 80), np.uint8))
+    )
+    if not library:
+        monkeypatch.setattr(transforms, "_library_resizes", lambda: False)
+    assert np.array_equal(resize(sample, size, spec).image, resize_image(image, size, spec))
+
+
+def test_a_library_of_another_build_is_not_used(monkeypatch, tmp_path):
+    monkeypatch.setenv("MASKLINE_HOST_LIBRARY", str(tmp_path / "none.so"))
+    host.load.cache_clear()
+    assert not transforms._library_resizes.__wrapped__()
+    host.load.cache_clear()
 
 
 def test_an_object_whose_mask_vanishes_is_dropped():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import json
 
 from maskline_serve.errors import ArtifactError, RepositoryError
@@ -18,6 +19,13 @@ POOL_BATCHES = 4
 PRECISIONS = ("fp32", "fp16")
 
 
+class Decode(enum.StrEnum):
+    """Where images are decoded and resized."""
+
+    HOST = "host"
+    DEVICE = "device"
+
+
 @dataclasses.dataclass(frozen=True)
 class GpuServing:
     """How the stages run.
@@ -27,12 +35,14 @@ class GpuServing:
         canvases: every canvas that a request can get.
         dtypes: tensor name -> dtype of the artifact, for every input and output of the stages.
         batch_bytes: what the largest batch hands from step to step.
+        decode: where images are decoded.
     """
 
     cards: tuple[int, ...]
     canvases: tuple[Canvas, ...]
     dtypes: dict[str, str]
     batch_bytes: int
+    decode: Decode
 
     def warm_up(self, stage: Stage) -> str:
         """The parameter `warm_up` of a stage: a JSON list, for each canvas the dims of its inputs for one image."""
@@ -54,7 +64,7 @@ def cards_of(text: str | None) -> tuple[int, ...] | None:
     return tuple(int(part) for part in parts)
 
 
-def serving_of(artifact: Artifact, cards: tuple[int, ...]) -> GpuServing:
+def serving_of(artifact: Artifact, cards: tuple[int, ...], decode: Decode) -> GpuServing:
     """How a GPU serves an artifact.
 
     Raises:
@@ -64,7 +74,8 @@ def serving_of(artifact: Artifact, cards: tuple[int, ...]) -> GpuServing:
     canvases = tuple(request_canvases(artifact.preprocessing.canvases))
     tensors = {item.name: item for stage in artifact.stages.values() for item in (*stage.inputs, *stage.outputs)}
     largest = max(sum(tensor_bytes(item, canvas) for item in tensors.values()) for canvas in canvases)
-    return GpuServing(cards, canvases, {name: item.dtype for name, item in tensors.items()}, BATCH_SIZES[-1] * largest)
+    dtypes = {name: item.dtype for name, item in tensors.items()}
+    return GpuServing(cards, canvases, dtypes, BATCH_SIZES[-1] * largest, decode)
 
 
 def _check(artifact: Artifact) -> None:

@@ -9,6 +9,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -148,7 +149,7 @@ def load_rgb(data: bytes, limits: Limits) -> Image.Image:
     Raises:
         InvalidImageError: too large, not a JPEG, PNG or WebP file, or broken.
     """
-    image = _open(data, limits)
+    image = opened(data, limits)
     try:
         image.load()
     except MemoryError:  # the server's trouble, not the file's
@@ -161,8 +162,12 @@ def load_rgb(data: bytes, limits: Limits) -> Image.Image:
     return to_rgb(upright(image))
 
 
-def _open(data: bytes, limits: Limits) -> Image.Image:
-    """Read the header alone and apply the limits."""
+def opened(data: bytes, limits: Limits) -> Image.Image:
+    """Read the header alone and apply the limits.
+
+    Raises:
+        InvalidImageError: too large, or not a JPEG, PNG or WebP file.
+    """
     if not data:
         raise InvalidImageError("image: got 0 bytes, expected a JPEG, PNG or WebP file; check that it was read")
     if len(data) > limits.max_image_bytes:
@@ -258,6 +263,27 @@ def prepare(data: bytes, geometry: Geometry, limits: Limits, resize: Resizer) ->
     return np.asarray(image) if resized == original else resize(image, resized), original
 
 
+class Layout(NamedTuple):
+    """Where the pictures of one request lie.
+
+    Attributes:
+        canvas: the size that they share.
+        info: [B,6] float32: resized_h, resized_w, scale_y, scale_x, original_h, original_w.
+        sizes: [B,2] int32, original (height, width).
+    """
+
+    canvas: Size
+    info: npt.NDArray[np.float32]
+    sizes: npt.NDArray[np.int32]
+
+
+def layout(resized: Sequence[Size], originals: Sequence[Size], geometry: Geometry) -> Layout:
+    """The canvas of at least one picture, and what is said of each."""
+    rows = [(h, w, h / size[0], w / size[1], *size) for (h, w), size in zip(resized, originals, strict=True)]
+    sizes = np.array(originals, np.int32).reshape(-1, 2)
+    return Layout(geometry.shared_canvas(resized), np.array(rows, np.float32), sizes)
+
+
 def compose(
     pictures: Sequence[tuple[UInt8, Size]], geometry: Geometry
 ) -> tuple[UInt8, npt.NDArray[np.float32], npt.NDArray[np.int32]]:
@@ -268,14 +294,12 @@ def compose(
         geometry: the canvases to choose from.
 
     Returns:
-        canvas [B,H,W,3] uint8, zero outside the pictures; image_info [B,6] float32 (resized_h, resized_w,
-        scale_y, scale_x, original_h, original_w); image_size [B,2] int32, original (height, width).
+        canvas [B,H,W,3] uint8, zero outside the pictures; info and sizes of `layout`.
     """
-    height, width = geometry.shared_canvas([(p.shape[0], p.shape[1]) for p, _ in pictures])
-    canvas = np.zeros((len(pictures), height, width, 3), np.uint8)
-    info = np.empty((len(pictures), 6), np.float32)
-    for i, (picture, original) in enumerate(pictures):
+    resized = [(picture.shape[0], picture.shape[1]) for picture, _ in pictures]
+    placed = layout(resized, [original for _, original in pictures], geometry)
+    canvas = np.zeros((len(pictures), *placed.canvas, 3), np.uint8)
+    for i, (picture, _) in enumerate(pictures):
         h, w = picture.shape[:2]
         canvas[i, :h, :w] = picture
-        info[i] = (h, w, h / original[0], w / original[1], *original)
-    return canvas, info, np.array([original for _, original in pictures], np.int32).reshape(-1, 2)
+    return canvas, placed.info, placed.sizes

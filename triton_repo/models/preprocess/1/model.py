@@ -16,6 +16,7 @@ from . import filters, images
 # Pillow gives the interpreter free while it decodes and resizes. More threads than this would only raise the peak
 # of memory: a picture of 48 megapixels takes 210 (JPEG) to 740 MiB (WebP) while it is decoded.
 _MAX_THREADS = 4
+_DECODE = ("host", "device")
 _ARTIFACT = "artifact_sha256"  # parameter of the model, and of requests that are meant for one model alone
 
 
@@ -32,12 +33,17 @@ class TritonPythonModel:
             self._geometry = images.geometry_of(text)
             self._limits = images.Limits(*(images.whole_number(text, key) for key in limits))
             self._resize, resizer = filters.choose(text.get("resize_filter", ""))
+            decodes_on_device = _on_device(text)
         except ValueError as error:
             raise pb_utils.TritonModelException(f"preprocess: config.pbtxt: parameter {error}") from error
         pb_utils.Logger.log_info(f"preprocess: {resizer}")
+        self._decoder: Any = None
+        self._canvas: Any = None
+        if decodes_on_device:
+            self._decoder, self._canvas = _device(args, text["resize_filter"])
         # Our limits take the place of Pillow's, which would print a warning from 89 megapixels on.
         Image.MAX_IMAGE_PIXELS = None
-        self._threads = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1), "decode")
+        self._threads = ThreadPoolExecutor(_threads(), "decode")
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Decode the images of all requests in parallel; a bad one fails its own request alone."""
@@ -60,8 +66,28 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, pb_utils.TritonError.INVALID_ARG))
 
     def _decode(self, files: list[bytes]) -> list[Any]:
-        """What `images.prepare` returns or raises for each file; one alone needs no other thread to be woken."""
-        return list(map(self._prepare, files) if len(files) == 1 else self._threads.map(self._prepare, files))
+        """For each file a picture and its original size, or why there is none."""
+        done = self._decoded_on_device(files) if self._decoder else [None] * len(files)
+        left = [file for file, picture in zip(files, done, strict=True) if picture is None]
+        # One alone needs no other thread to be woken.
+        found = iter(list(map(self._prepare, left) if len(left) == 1 else self._threads.map(self._prepare, left)))
+        return [next(found) if picture is None else picture for picture in done]
+
+    def _decoded_on_device(self, files: list[bytes]) -> list[Any]:
+        """For each file that the device takes its picture and original size; None for the others."""
+        try:
+            found = self._decoder.decode(files, [self._header(file) for file in files])
+        except Exception as error:  # of CUDA, whatever it is: the host decodes them all
+            pb_utils.Logger.log_warn(f"preprocess: {len(files)} files decoded by the host, for nvImageCodec: {error}")
+            return [None] * len(files)
+        return [None if picture is None else (picture, tuple(picture.shape[1:])) for picture in found]
+
+    def _header(self, file: bytes) -> Any:
+        """A file as Pillow opens it; None where it is refused, which the host says once more."""
+        try:
+            return images.opened(file, self._limits)
+        except images.InvalidImageError:
+            return None
 
     def _prepare(self, file: bytes) -> Any:
         try:
@@ -78,9 +104,57 @@ class TritonPythonModel:
             refused = all(isinstance(error, images.InvalidImageError) for _, error in errors)
             code = pb_utils.TritonError.INVALID_ARG if refused else pb_utils.TritonError.INTERNAL
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))
+        try:
+            canvas, info, size = self._on_device_canvas(decoded) if self._canvas else self._on_host_canvas(decoded)
+        except Exception as error:  # of CUDA, whatever it is: it must not fail the other requests
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"preprocess: {error}"))
+        tensors = {"image_info": info, "image_size": size}
+        return pb_utils.InferenceResponse([canvas, *(pb_utils.Tensor(name, array) for name, array in tensors.items())])
+
+    def _on_host_canvas(self, decoded: list[Any]) -> tuple[Any, Any, Any]:
         canvas, info, size = images.compose(decoded, self._geometry)
-        tensors = {"canvas": canvas, "image_info": info, "image_size": size}
-        return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in tensors.items()])
+        return pb_utils.Tensor("canvas", canvas), info, size
+
+    def _on_device_canvas(self, decoded: list[Any]) -> tuple[Any, Any, Any]:
+        """The same where the device is, handed over without a copy."""
+        originals = [original for _, original in decoded]
+        resized = [self._geometry.resized_size(original) for original in originals]
+        placed = images.layout(resized, originals, self._geometry)
+        canvas = self._canvas.compose([picture for picture, _ in decoded], resized, placed.canvas)
+        return pb_utils.Tensor.from_dlpack("canvas", canvas.__dlpack__()), placed.info, placed.sizes
+
+
+def _on_device(text: dict[str, str]) -> bool:
+    """What the parameter `decode` says; ValueError where it is neither."""
+    if text.get("decode", "") not in _DECODE:
+        raise ValueError(f"decode: got {text.get('decode', '')!r}, expected one of {', '.join(_DECODE)}")
+    return text["decode"] == "device"
+
+
+def _device(args: dict[str, str], resize_filter: str) -> tuple[Any, Any]:
+    """What decodes, and what resizes and pads, where this instance is: on its GPU, or on the CPU by the same libraries.
+
+    Raises:
+        TritonModelException: a package is missing, or cannot be used there.
+    """
+    try:
+        from . import device_canvas, device_decoder  # packages that the host's way does not need
+
+        on_card = args.get("model_instance_kind") == "GPU"
+        card = int(args["model_instance_device_id"]) if on_card else device_decoder.HOST
+        found = device_decoder.DeviceDecoder(card, _threads()), device_canvas.DeviceCanvas(resize_filter, card)
+    except ImportError as error:
+        text = f"got {error}, expected nvImageCodec and ONNX Runtime; `pip install 'maskline[gpu,decode]'`"
+        raise pb_utils.TritonModelException(f"preprocess: config.pbtxt: parameter decode: {text}") from error
+    except ValueError as error:
+        raise pb_utils.TritonModelException(f"preprocess: {error}") from error
+    place = f"GPU {card}" if on_card else "the CPU"
+    pb_utils.Logger.log_info(f"preprocess: nvImageCodec decodes JPEGs on {place}, ONNX Runtime resizes them there")
+    return found
+
+
+def _threads() -> int:
+    return min(_MAX_THREADS, os.cpu_count() or 1)
 
 
 def _files(request: Any) -> list[bytes]:

@@ -25,6 +25,16 @@ _HALF = "FP16"
 _PREPROCESS, _POSTPROCESS = "preprocess", "postprocess"
 
 
+def served_artifact(url: str) -> str:
+    """What the server says it serves: the hash of an artifact's manifest; empty where it does not say.
+
+    Raises:
+        ContractError: there is no server, or not one that our client can read.
+    """
+    with _as_export_error(), Detector(url) as detector:
+        return detector.model.artifact
+
+
 class ServerLine:
     """What a server answers to picture files; how its models are called is that of docs/architecture.md.
 
@@ -32,24 +42,24 @@ class ServerLine:
         url: host:port of its gRPC endpoint.
         precision: of what it serves: decides the limits.
         spec: of the model that it should serve.
+        note: what else its title is to say; nothing where it is empty.
 
     Raises:
         ContractError: there is no server, or not one that our client can read.
     """
 
-    def __init__(self, url: str, precision: Precision, spec: ModelSpec) -> None:
+    def __init__(self, url: str, precision: Precision, spec: ModelSpec, note: str = "") -> None:
         self.precision = precision
         self._connection, self._detector = Connection(url), Detector(url)
         self._client = triton.InferenceServerClient(**self._connection.client_arguments())
-        with _as_export_error():
-            self.artifact = self._detector.model.artifact
         steps = [name for name in (_PREPROCESS, *STAGES, _POSTPROCESS) if self._is_there(name)]
         self._types = {name: self._inputs(name) for name in steps}
         self._stages: StageLine | None = None
         if {_PREPROCESS, "backbone", "proposal", _POSTPROCESS} <= set(steps):
             stages = tuple(name for name in STAGES if name in steps)
             self._stages = StageLine("", precision, stages, self._run, spec)
-        self.title = f"server {url}: {precision}{'' if self._stages else ', answers alone: it hides its stages'}"
+        hidden = "" if self._stages else "answers alone: it hides its stages"
+        self.title = ", ".join(filter(None, (f"server {url}: {precision}", note, hidden)))
 
     def answer(self, picture: Picture) -> Answer:
         """What the ensemble answers to the picture's file."""

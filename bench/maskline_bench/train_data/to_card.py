@@ -70,9 +70,9 @@ def main(
 ) -> None:
     """Time the training loader with 4, 8 and 15 workers, up to the GPU.
 
-    Example: python -m maskline_bench.owed.loader --json out/loader.json
+    Example: python -m maskline_bench.train_data.to_card --json out/loader.json
     """
-    with in_one_line("owed loader"), scratch() as folder:
+    with in_one_line("to_card"), scratch() as folder:
         first = head(device)
         dataset = CocoDataset(make_folder(Path(folder), 8 if quick else 200), "train")
         found = {
