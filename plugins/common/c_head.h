@@ -20,7 +20,7 @@ namespace maskline
 
 //! The day on which a struct or a function of the C interfaces last changed. Structs of before had no head; as a
 //! number of images or levels, with which they began, a day is too much.
-constexpr std::int32_t kINTERFACE = 20261127;
+constexpr std::int32_t kINTERFACE = 20261128;
 
 //! A zeroed struct of the C interfaces with its head filled in.
 template <typename Config>

@@ -15,8 +15,9 @@ import numpy.typing as npt
 FILE = "libmaskline_host.so"
 CUSTOM_OPS_FILE = "libmaskline_ort.so"
 BACKEND_FILE = "libtriton_onnxruntime.so"
+CUDA_FILE = "libmaskline_cuda.so"
 VARIABLE = "MASKLINE_HOST_LIBRARY"
-INTERFACE = 20261127  # kINTERFACE of plugins/common/c_head.h
+INTERFACE = 20261128  # kINTERFACE of plugins/common/c_head.h
 _HERE = Path(__file__).resolve().parent
 # Beside this package in a wheel or a model repository; where `make plugins` builds it in a checkout.
 _PLACES = (_HERE / FILE, _HERE.parents[1] / "build" / "plugins" / FILE)
@@ -85,6 +86,18 @@ def backend_path() -> Path | None:
         HostLibraryError: as `library_path`.
     """
     return _beside(BACKEND_FILE)
+
+
+def cuda_path() -> Path | None:
+    """Where the ops on device memory are, which training calls: beside the library.
+
+    Returns:
+        None where they are not: a build without CUDA, or our wheel.
+
+    Raises:
+        HostLibraryError: as `library_path`.
+    """
+    return _beside(CUDA_FILE)
 
 
 def _beside(file: str) -> Path | None:

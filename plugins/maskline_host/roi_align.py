@@ -61,6 +61,17 @@ class BackwardConfig(library.Config):
     _fields_ = (("attributes", Attributes), ("shape", Shape), ("deterministic", ctypes.c_int32))
 
 
+class MaskTargetsConfig(library.Config):
+    """`MasklineMaskTargets` of plugins/roi_align/c_config.h; only libraries of kernels take it."""
+
+    _fields_ = (
+        ("pixels", ctypes.c_int64),
+        ("rows", ctypes.c_int32),
+        ("side", ctypes.c_int32),
+        ("aligned", ctypes.c_int32),
+    )
+
+
 def make_attributes(
     strides: Sequence[int],
     canonical_size: float,

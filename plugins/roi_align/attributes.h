@@ -62,7 +62,7 @@ struct RoIAlignShape
     FeatureType type;
     FeatureLayout layout;
     std::int32_t images;                         //!< B
-    std::int32_t boxes;                          //!< R, boxes an image
+    std::int32_t boxes;                          //!< R, boxes an image; of training, where each says its image: all
     std::int32_t channels;                       //!< C
     std::int32_t heights[kROI_ALIGN_MAX_LEVELS]; //!< Hi, cells
     std::int32_t widths[kROI_ALIGN_MAX_LEVELS];  //!< Wi, cells

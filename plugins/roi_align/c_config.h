@@ -3,6 +3,7 @@
 
 #include "common/c_head.h"
 #include "roi_align/attributes.h"
+#include "roi_align/mask_targets.h"
 
 #include <cstdint>
 #include <string>
@@ -24,6 +25,16 @@ extern "C"
         maskline::RoIAlignAttributes attributes;
         maskline::RoIAlignShape shape;
         std::int32_t deterministic; //!< 1: the same bytes from run to run; 0: faster
+    };
+
+    //! Sizes of a call of the mask targets.
+    struct MasklineMaskTargets
+    {
+        MasklineHead head;
+        std::int64_t pixels;  //!< P, bytes of all crops
+        std::int32_t rows;    //!< N, RoIs
+        std::int32_t side;    //!< M
+        std::int32_t aligned; //!< 0 or 1
     };
 }
 
@@ -73,6 +84,32 @@ inline std::string read(
     }
     bool const known = config.deterministic == 0 || config.deterministic == 1;
     return known ? "" : "deterministic: got " + std::to_string(config.deterministic) + ", expected 0..1";
+}
+
+//! The same for a call of the mask targets.
+inline std::string read(MasklineMaskTargets const& config, MaskTargetsShape& shape)
+{
+    std::string const other = checkHead(config.head, sizeof(config));
+    if (!other.empty())
+    {
+        return other;
+    }
+    shape = {config.pixels, config.rows, config.side, config.aligned};
+    std::int32_t const most = kROI_ALIGN_MAX_POOLED_SIDE;
+    if (shape.side < 1 || shape.side > most)
+    {
+        return "side: got " + std::to_string(shape.side) + ", expected 1.." + std::to_string(most);
+    }
+    if (shape.aligned != 0 && shape.aligned != 1)
+    {
+        return "aligned: got " + std::to_string(shape.aligned) + ", expected 0..1";
+    }
+    if (shape.rows < 0 || shape.pixels < 0)
+    {
+        return "RoIs and pixels: got " + std::to_string(shape.rows) + " and " + std::to_string(shape.pixels)
+            + ", expected 0 or more";
+    }
+    return "";
 }
 
 } // namespace maskline

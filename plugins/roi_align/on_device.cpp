@@ -23,7 +23,7 @@ cudaError_t RoIAlignOnDevice::launch(Attributes const& given, DeviceCall const& 
         return cudaErrorInvalidValue;
     }
     return launchMultiscaleRoIAlign(
-        given.attributes(), shape, call.inputs + 1, call.input<float>(0), call.output<void>(0), call.stream);
+        given.attributes(), shape, call.inputs + 1, call.input<float>(0), nullptr, call.output<void>(0), call.stream);
 }
 
 } // namespace maskline

@@ -149,7 +149,7 @@ def _call(
     stream = None if where == "simt" else ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
     addresses = (ctypes.c_void_p(given.data_ptr()), ctypes.c_void_p(around.data_ptr()))
     call = library.maskline_device_multiscale_roi_align_backward
-    device.check(library, call(ctypes.byref(config), maps, *addresses, gradients, stream))
+    device.check(library, call(ctypes.byref(config), maps, *addresses, None, gradients, stream))
     for buffer, filled in zip(buffers, moved, strict=True):
         buffer.copy_(filled)
 

@@ -152,19 +152,20 @@ def _call(
     threads: int,
     seed: int,
 ) -> None:
-    def arguments(tensors: list[torch.Tensor], given: torch.Tensor, found: torch.Tensor) -> list[Any]:
+    def arguments(tensors: list[torch.Tensor], given: torch.Tensor, found: torch.Tensor, *more: None) -> list[Any]:
         pointers = (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
         config = roi_align.Config(attributes=attributes_of(op), shape=shape)
-        return [ctypes.byref(config), pointers, ctypes.c_void_p(given.data_ptr()), ctypes.c_void_p(found.data_ptr())]
+        addresses = [ctypes.c_void_p(given.data_ptr()), *more, ctypes.c_void_p(found.data_ptr())]
+        return [ctypes.byref(config), pointers, *addresses]
 
     if where == "simt":
         simt = device.simt(seed)
-        device.check(simt, simt.maskline_device_multiscale_roi_align(*arguments(maps, boxes, output), None))
+        device.check(simt, simt.maskline_device_multiscale_roi_align(*arguments(maps, boxes, output, None), None))
     elif where == "cuda":
         cuda = device.cuda()
         tensors, given, found = [tensor.cuda() for tensor in maps], boxes.cuda(), output.cuda()
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-        device.check(cuda, cuda.maskline_device_multiscale_roi_align(*arguments(tensors, given, found), stream))
+        device.check(cuda, cuda.maskline_device_multiscale_roi_align(*arguments(tensors, given, found, None), stream))
         output.copy_(found)
     else:
         with device.host(where):

@@ -19,6 +19,7 @@ from maskline_bench.errors import BenchmarkError
 CUDA_FILE, EMULATOR_FILE = "libmaskline_cuda.so", "libmaskline_simt.so"
 _TYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 _ALIGNMENT = 256  # bytes, of a workspace
+_NOTHING = ctypes.c_void_p(None)
 
 Run = Callable[[], None]
 
@@ -62,7 +63,7 @@ class DeviceOps:
         out = torch.empty(size, dtype=features[0].dtype, device=boxes.device)
         maps = _addresses(features)
         config = roi_align.Config(attributes=attributes, shape=shape)
-        return self._call("multiscale_roi_align", config, [maps, boxes, out]), out
+        return self._call("multiscale_roi_align", config, [maps, boxes, _NOTHING, out]), out
 
     def roi_align_backward(
         self,
@@ -94,8 +95,7 @@ class DeviceOps:
         sizes = [(batch, *level, channels) if hwc8 else (batch, channels, *level) for level in cells]
         gradients = [torch.empty(size, device=boxes.device) for size in sizes]
         config = roi_align.BackwardConfig(attributes=attributes, shape=shape, deterministic=int(deterministic))
-        no_features = ctypes.c_void_p(None)  # only maxima need them
-        arguments = [no_features, pooled, boxes, _addresses(gradients)]
+        arguments = [_NOTHING, pooled, boxes, _NOTHING, _addresses(gradients)]  # only maxima need features
         add = self._call("multiscale_roi_align_backward", config, arguments)
 
         def run() -> None:
@@ -144,8 +144,7 @@ class DeviceOps:
         number = torch.empty((batch, detections), dtype=torch.int32, device=where)
         dtype = str(inputs[0].dtype).removeprefix("torch.")
         config = mask_rle.config_of(batch, detections, side, max_counts, dtype)
-        without_boxes = ctypes.c_void_p(None)
-        return self._call("mask_rle", config, [*inputs, counts, number, without_boxes]), (counts, number)
+        return self._call("mask_rle", config, [*inputs, counts, number, _NOTHING]), (counts, number)  # without boxes
 
     def _workspace(self, name: str, config: ctypes.Structure, where: torch.device) -> torch.Tensor:
         size = ctypes.c_size_t()

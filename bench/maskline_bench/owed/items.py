@@ -91,6 +91,7 @@ def _command(name: str, claim: str, needs: tuple[str, ...], line: str, trial: st
 
 _EXIT = Limit("exit status", lambda r: r["exit"], at_most=0)
 _PASSED = Limit("tests passed", lambda r: r["tests"]["passed"], at_least=1)
+_SKIPPED = Limit("tests skipped", lambda r: r["tests"]["skipped"], at_most=0)
 _PARTS = Limit("parts run", lambda r: len(r["parts"]), at_least=3)
 
 ITEMS: tuple[Item, ...] = (
@@ -249,6 +250,15 @@ ITEMS: tuple[Item, ...] = (
             Limit("images/s", lambda r: r["images_per_second"]["maskline"], at_least=130),
             Limit("times torchvision", lambda r: r["ratio_of_medians"], at_least=2.9),
         ),
+    ),
+    _command(
+        "training_ops",
+        "the ops of a training step through PyTorch, forward and backward: those of the CPU in every mode and type, "
+        "without waiting for the GPU, captured in a CUDA graph",
+        ("gpu", "nvcc"),
+        "python -m pytest -q -p no:cacheprovider tests/plugins/training",
+        "python -m pytest -q -p no:cacheprovider -k 'not cuda' tests/plugins/training/test_step_of_training.py",
+        (_EXIT, _PASSED, _SKIPPED),
     ),
     Item(
         "loader",

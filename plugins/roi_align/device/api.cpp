@@ -1,17 +1,19 @@
-// MultiscaleRoIAlign in the plain C interface of libmaskline_cuda.so and libmaskline_simt.so: device pointers and a
-// stream.
+// MultiscaleRoIAlign, its backward and mask targets in the plain C interface of libmaskline_cuda.so and
+// libmaskline_simt.so: device pointers and a stream.
 
 #include "common/export.h"
 #include "common/status.h"
 #include "roi_align/c_config.h"
 #include "roi_align/device/backward.h"
 #include "roi_align/device/kernel.h"
+#include "roi_align/device/mask_targets.h"
 
+#include <cstdint>
 #include <string>
 
 //! Queues the op; see launchMultiscaleRoIAlign for the arrays (that of pointers is host memory).
 MASKLINE_API int maskline_device_multiscale_roi_align(MasklineMultiscaleRoIAlign const* config,
-    void const* const* features, float const* boxes, void* output, void* stream)
+    void const* const* features, float const* boxes, std::int64_t const* images, void* output, void* stream)
 {
     return maskline::guarded("MultiscaleRoIAlign", [&]() -> std::string {
         maskline::RoIAlignAttributes attributes;
@@ -22,7 +24,7 @@ MASKLINE_API int maskline_device_multiscale_roi_align(MasklineMultiscaleRoIAlign
             return text;
         }
         return maskline::refusedLaunch(maskline::launchMultiscaleRoIAlign(
-            attributes, shape, features, boxes, output, static_cast<cudaStream_t>(stream)));
+            attributes, shape, features, boxes, images, output, static_cast<cudaStream_t>(stream)));
     });
 }
 
@@ -30,7 +32,8 @@ MASKLINE_API int maskline_device_multiscale_roi_align(MasklineMultiscaleRoIAlign
 //!
 //! @param features null for averages.
 MASKLINE_API int maskline_device_multiscale_roi_align_backward(MasklineMultiscaleRoIAlignBackward const* config,
-    void const* const* features, void const* pooled, float const* boxes, float* const* gradients, void* stream)
+    void const* const* features, void const* pooled, float const* boxes, std::int64_t const* images,
+    float* const* gradients, void* stream)
 {
     return maskline::guarded("MultiscaleRoIAlignBackward", [&]() -> std::string {
         maskline::RoIAlignAttributes attributes;
@@ -44,13 +47,29 @@ MASKLINE_API int maskline_device_multiscale_roi_align_backward(MasklineMultiscal
         if (!maskline::isMaximum(attributes.mode))
         {
             return maskline::refusedLaunch(maskline::launchMultiscaleRoIAlignBackward(
-                attributes, shape, config->deterministic != 0, pooled, boxes, gradients, queue));
+                attributes, shape, config->deterministic != 0, pooled, boxes, images, gradients, queue));
         }
         if (features == nullptr)
         {
             return "features: got none, expected those of each level: they say where the maximum was";
         }
         return maskline::refusedLaunch(maskline::launchMultiscaleRoIAlignBackwardOfMaxima(
-            attributes, shape, features, pooled, boxes, gradients, queue));
+            attributes, shape, features, pooled, boxes, images, gradients, queue));
+    });
+}
+
+//! Queues the mask targets; see MaskTargetsBuffers for the arrays.
+MASKLINE_API int maskline_device_mask_targets(MasklineMaskTargets const* config, std::uint8_t const* pixels,
+    std::int64_t const* starts, std::int32_t const* windows, float const* boxes, float* targets, void* stream)
+{
+    return maskline::guarded("MaskTargets", [&]() -> std::string {
+        maskline::MaskTargetsShape shape;
+        std::string text = maskline::read(*config, shape);
+        if (!text.empty())
+        {
+            return text;
+        }
+        return maskline::refusedLaunch(maskline::launchMaskTargets(
+            shape, {pixels, starts, windows, boxes, targets}, static_cast<cudaStream_t>(stream)));
     });
 }

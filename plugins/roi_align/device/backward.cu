@@ -7,6 +7,7 @@
 
 #include "common/device/block_ops.cuh"
 #include "roi_align/device/gather.cuh"
+#include "roi_align/device/rows.cuh"
 #include "roi_align/math.h"
 
 #include <cstddef>
@@ -34,6 +35,7 @@ struct Task
     RoIAlignShape shape;
     void const* pooled;
     float const* boxes;
+    RoIAlignRows rows;
     float* gradients[kROI_ALIGN_MAX_LEVELS];
     std::int32_t vectors;      //!< of channels
     std::int32_t sliceVectors; //!< of one block of byBox
@@ -107,7 +109,7 @@ __global__ void __launch_bounds__(kTHREADS) byBox(Task const task)
     std::int32_t const side = task.attributes.pooledSide;
     Addresses<CHANNELS> const addresses{side * side, task.stored};
     auto const row = static_cast<std::int32_t>(blockIdx.x);
-    RoIAlignPlace const place = placeOf(task.attributes, task.shape, task.boxes, row);
+    RoIAlignPlace const place = placeOf(task.attributes, task.shape, task.boxes, task.rows, row);
     if (place.level < 0) // the same for all threads of the block
     {
         return;
@@ -145,7 +147,7 @@ __global__ void __launch_bounds__(kTHREADS) byBox(Task const task)
                     std::size_t const index
                         = static_cast<std::size_t>(top + y) * static_cast<std::size_t>(place.columns.cells)
                         + static_cast<std::size_t>(left + x);
-                    reduce(gradient + addresses.cell(row / task.shape.boxes, plane, index, vector), sums);
+                    reduce(gradient + addresses.cell(place.image, plane, index, vector), sums);
                 }
             }
         }
@@ -189,19 +191,20 @@ __device__ inline bool meet(RoIAlignRange const& a, RoIAlignRange const& b)
     return a.begin < b.end && b.begin < a.end;
 }
 
-//! Rows of the boxes first..first + kTHREADS - 1 of an image that reach a tile, in their order; all threads take part.
+//! Rows of the boxes first..first + kTHREADS - 1 of an image, or of all where each says its own, that reach a tile, in
+//! their order; all threads take part.
 //!
 //! @return how many; `reaching` has their rows.
 __device__ inline std::int32_t findBoxes(
     Task const& task, Tile const& tile, std::int32_t first, std::int32_t* reaching, unsigned* sums)
 {
     std::int32_t const box = first + static_cast<std::int32_t>(threadIdx.x);
-    std::int32_t const row = tile.image * task.shape.boxes + box;
+    std::int32_t const row = (task.rows.images == nullptr ? tile.image * task.shape.boxes : 0) + box;
     bool reaches = false;
     if (box < task.shape.boxes)
     {
-        RoIAlignPlace const place = placeOf(task.attributes, task.shape, task.boxes, row);
-        reaches = place.level == tile.level && meet(patchOf(place.rows), tile.rows)
+        RoIAlignPlace const place = placeOf(task.attributes, task.shape, task.boxes, task.rows, row);
+        reaches = place.level == tile.level && place.image == tile.image && meet(patchOf(place.rows), tile.rows)
             && meet(patchOf(place.columns), tile.columns);
     }
     unsigned const before = blockExclusiveSum(reaches ? 1U : 0U, sums);
@@ -243,7 +246,7 @@ __global__ void __launch_bounds__(kTHREADS) byCell(Task const task)
         for (std::int32_t k = 0; k < number; ++k)
         {
             std::int32_t const row = reaching[k];
-            fillWindow(rows, columns, placeOf(task.attributes, task.shape, task.boxes, row), side);
+            fillWindow(rows, columns, placeOf(task.attributes, task.shape, task.boxes, task.rows, row), side);
             float found[CHANNELS];
             if (mine
                 && gather(
@@ -279,7 +282,7 @@ template <typename T, int CHANNELS>
 cudaError_t startByBox(Task& task, cudaStream_t stream)
 {
     constexpr std::int32_t kLEAST_VECTORS = 8; // of a slice: a sector of memory and more
-    std::int64_t const rows = std::int64_t{task.shape.images} * task.shape.boxes;
+    std::int64_t const rows = task.rows.count();
     std::int64_t const most = ceilDivide(task.vectors, kLEAST_VECTORS);
     auto const slices = static_cast<std::int32_t>(least(ceilDivide(kBLOCKS_WANTED, rows), most));
     task.sliceVectors = ceilDivide(task.vectors, slices);
@@ -323,13 +326,14 @@ cudaError_t chooseLayout(Task& task, bool deterministic, cudaStream_t stream)
 } // namespace
 
 cudaError_t launchMultiscaleRoIAlignBackward(RoIAlignAttributes const& attributes, RoIAlignShape const& shape,
-    bool deterministic, void const* pooled, float const* boxes, float* const* gradients, cudaStream_t stream)
+    bool deterministic, void const* pooled, float const* boxes, std::int64_t const* images, float* const* gradients,
+    cudaStream_t stream)
 {
-    if (std::int64_t{shape.images} * shape.boxes == 0)
+    if (rowsOf(shape, images).count() == 0)
     {
         return cudaSuccess;
     }
-    Task task{attributes, shape, pooled, boxes, {}, 0, 0, storedChannels(shape)};
+    Task task{attributes, shape, pooled, boxes, rowsOf(shape, images), {}, 0, 0, storedChannels(shape)};
     for (std::int32_t i = 0; i < attributes.numLevels; ++i)
     {
         task.gradients[i] = gradients[i];

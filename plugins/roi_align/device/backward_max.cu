@@ -6,6 +6,7 @@
 
 #include "roi_align/device/bins.cuh"
 #include "roi_align/device/gather.cuh"
+#include "roi_align/device/rows.cuh"
 #include "roi_align/math.h"
 
 #include <cstddef>
@@ -28,6 +29,7 @@ struct Task
     void const* features[kROI_ALIGN_MAX_LEVELS];
     void const* pooled;
     float const* boxes;
+    RoIAlignRows rows;
     float* gradients[kROI_ALIGN_MAX_LEVELS];
     std::int32_t vectors; //!< of channels
     std::int32_t stored;  //!< channels as they lie in memory
@@ -166,7 +168,7 @@ __device__ void giveToGreatest(Task const& task, RoIAlignPlace const& place, std
     std::int32_t const width = place.columns.cells;
     std::size_t const stored = static_cast<std::size_t>(task.stored);
     std::size_t const plane = static_cast<std::size_t>(place.rows.cells) * static_cast<std::size_t>(width);
-    std::size_t const first = static_cast<std::size_t>(row / task.shape.boxes) * plane * stored
+    std::size_t const first = static_cast<std::size_t>(place.image) * plane * stored
         + static_cast<std::size_t>(vector) * (CHANNELS == 1 ? plane : CHANNELS);
     RoIAlignReader<T, CHANNELS> const reader{static_cast<T const*>(task.features[place.level]) + first,
         static_cast<std::uint32_t>(CHANNELS == 1 ? 1 : task.stored / CHANNELS)};
@@ -214,7 +216,7 @@ template <typename T, int CHANNELS>
 __global__ void __launch_bounds__(kTHREADS) toGreatest(Task const task)
 {
     auto const row = static_cast<std::int32_t>(blockIdx.x);
-    RoIAlignPlace const place = placeOf(task.attributes, task.shape, task.boxes, row);
+    RoIAlignPlace const place = placeOf(task.attributes, task.shape, task.boxes, task.rows, row);
     std::int32_t const items = task.attributes.pooledSide * task.attributes.pooledSide * task.vectors;
     auto const first = static_cast<std::int32_t>(blockIdx.y * kTHREADS + threadIdx.x);
     auto const step = static_cast<std::int32_t>(gridDim.y * kTHREADS);
@@ -230,7 +232,7 @@ cudaError_t start(Task& task, cudaStream_t stream)
     task.vectors = ceilDivide(task.shape.channels, CHANNELS);
     std::int32_t const side = task.attributes.pooledSide;
     std::int32_t const blocks = least(ceilDivide(side * side * task.vectors, kTHREADS), kMOST_BLOCKS);
-    dim3 const grid(static_cast<unsigned>(task.shape.images * task.shape.boxes), static_cast<unsigned>(blocks));
+    dim3 const grid(static_cast<unsigned>(task.rows.count()), static_cast<unsigned>(blocks));
     return launch(toGreatest<T, CHANNELS>, grid, dim3(kTHREADS), 0, stream, task);
 }
 
@@ -243,13 +245,14 @@ cudaError_t chooseLayout(Task& task, cudaStream_t stream)
 } // namespace
 
 cudaError_t launchMultiscaleRoIAlignBackwardOfMaxima(RoIAlignAttributes const& attributes, RoIAlignShape const& shape,
-    void const* const* features, void const* pooled, float const* boxes, float* const* gradients, cudaStream_t stream)
+    void const* const* features, void const* pooled, float const* boxes, std::int64_t const* images,
+    float* const* gradients, cudaStream_t stream)
 {
-    if (std::int64_t{shape.images} * shape.boxes == 0)
+    if (rowsOf(shape, images).count() == 0)
     {
         return cudaSuccess;
     }
-    Task task{attributes, shape, {}, pooled, boxes, {}, 0, storedChannels(shape)};
+    Task task{attributes, shape, {}, pooled, boxes, rowsOf(shape, images), {}, 0, storedChannels(shape)};
     for (std::int32_t i = 0; i < attributes.numLevels; ++i)
     {
         task.features[i] = features[i];

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "roi_align/device/elements.cuh"
+#include "roi_align/device/rows.cuh"
 #include "roi_align/math.h"
 
 #include <cmath>
@@ -59,17 +60,19 @@ struct RoIAlignVector<float, 4>
 struct RoIAlignPlace
 {
     std::int32_t level; //!< -1: no bin reads anything
+    std::int32_t image;
     RoIAlignAxis rows;
     RoIAlignAxis columns;
 };
 
-__device__ inline RoIAlignPlace placeOf(
-    RoIAlignAttributes const& attributes, RoIAlignShape const& shape, float const* boxes, std::int32_t row)
+__device__ inline RoIAlignPlace placeOf(RoIAlignAttributes const& attributes, RoIAlignShape const& shape,
+    float const* boxes, RoIAlignRows const& rows, std::int32_t row)
 {
     float4 const corners = __ldg(reinterpret_cast<float4 const*>(boxes) + row);
     RoIAlignBox const box{corners.x, corners.y, corners.z, corners.w};
     RoIAlignPlace place{};
-    place.level = hasArea(box) ? levelOf(attributes, box) : -1;
+    place.image = rows.imageOf(row);
+    place.level = place.image >= 0 && hasArea(box) ? levelOf(attributes, box) : -1;
     if (place.level >= 0)
     {
         std::int32_t const stride = attributes.strides[place.level];

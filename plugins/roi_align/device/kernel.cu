@@ -7,6 +7,7 @@
 #include "roi_align/device/kernel.h"
 
 #include "roi_align/device/bins.cuh"
+#include "roi_align/device/rows.cuh"
 #include "roi_align/math.h"
 
 #include <cstddef>
@@ -35,6 +36,7 @@ struct Task
     RoIAlignShape shape;
     void const* features[kROI_ALIGN_MAX_LEVELS];
     float const* boxes;
+    RoIAlignRows rows;
     void* output;
     std::int32_t items;      //!< (bin, channels) of a box that a thread works on at once
     std::int32_t sliceItems; //!< of one block
@@ -195,7 +197,8 @@ __global__ void __launch_bounds__(kTHREADS) roiAlignKernel(Task const task)
     std::int32_t const end = least(begin + task.sliceItems, task.items);
 
     float4 const corners = __ldg(reinterpret_cast<float4 const*>(task.boxes) + row);
-    bool const exists = hasArea({corners.x, corners.y, corners.z, corners.w});
+    std::int32_t const image = task.rows.imageOf(row);
+    bool const exists = image >= 0 && hasArea({corners.x, corners.y, corners.z, corners.w});
     RoIAlignBox const box = exists ? RoIAlignBox{corners.x, corners.y, corners.z, corners.w} : RoIAlignBox{};
     std::int32_t const level = exists ? levelOf(attributes, box) : 0;
     std::int32_t const stride = attributes.strides[level];
@@ -210,7 +213,7 @@ __global__ void __launch_bounds__(kTHREADS) roiAlignKernel(Task const task)
     }
 
     std::int64_t const plane = static_cast<std::int64_t>(axes.rows.cells) * axes.columns.cells;
-    T const* const map = static_cast<T const*>(task.features[level]) + row / task.shape.boxes * plane * stored;
+    T const* const map = static_cast<T const*>(task.features[level]) + image * plane * stored;
     // An item is `outer * numInner + inner`; stepping both, a thread divides once.
     std::int32_t const numInner = CHANNELS == 1 ? bins : groups;
     std::int32_t const first = begin + static_cast<std::int32_t>(threadIdx.x);
@@ -250,7 +253,7 @@ __global__ void __launch_bounds__(kTHREADS) roiAlignKernel(Task const task)
 template <typename T, int CHANNELS, BinKind KIND, bool ADAPTIVE>
 cudaError_t start(Task const& task, cudaStream_t stream)
 {
-    auto const rows = static_cast<unsigned>(task.shape.images * task.shape.boxes);
+    auto const rows = static_cast<unsigned>(task.rows.count());
     dim3 const grid(rows, static_cast<unsigned>(ceilDivide(task.items, task.sliceItems)));
     auto const shared = static_cast<std::size_t>(2 * bytesOf<KIND>(task.attributes));
     return launch(roiAlignKernel<T, CHANNELS, KIND, ADAPTIVE>, grid, dim3(kTHREADS), shared, stream, task);
@@ -282,14 +285,14 @@ cudaError_t chooseLayout(Task const& task, cudaStream_t stream)
 } // namespace
 
 cudaError_t launchMultiscaleRoIAlign(RoIAlignAttributes const& attributes, RoIAlignShape const& shape,
-    void const* const* features, float const* boxes, void* output, cudaStream_t stream)
+    void const* const* features, float const* boxes, std::int64_t const* images, void* output, cudaStream_t stream)
 {
-    std::int64_t const rows = std::int64_t{shape.images} * shape.boxes;
+    std::int64_t const rows = rowsOf(shape, images).count();
     if (rows == 0)
     {
         return cudaSuccess;
     }
-    Task task{attributes, shape, {}, boxes, output, 0, 0};
+    Task task{attributes, shape, {}, boxes, rowsOf(shape, images), output, 0, 0};
     for (std::int32_t i = 0; i < attributes.numLevels; ++i)
     {
         task.features[i] = features[i];

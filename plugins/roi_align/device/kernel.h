@@ -5,6 +5,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstdint>
+
 namespace maskline
 {
 
@@ -16,9 +18,11 @@ namespace maskline
 //! @param shape must pass check().
 //! @param features L device pointers in an array on the host, [B, C, Hi, Wi] each, 16-byte aligned when kHWC8.
 //! @param boxes device pointer, float32 [B, R, 4] xyxy, px, 16-byte aligned.
+//! @param images null; or device pointer, the image of each box: then the shape's `boxes` is the number of all boxes N,
+//!     [N, 4], and a box of an image that is not there is answered with zeros.
 //! @param output device pointer, [B * R, C, P, P] in the type and layout of the features.
 //! @return cudaSuccess, also when there is no box; or why the launch was refused.
 cudaError_t launchMultiscaleRoIAlign(RoIAlignAttributes const& attributes, RoIAlignShape const& shape,
-    void const* const* features, float const* boxes, void* output, cudaStream_t stream);
+    void const* const* features, float const* boxes, std::int64_t const* images, void* output, cudaStream_t stream);
 
 } // namespace maskline

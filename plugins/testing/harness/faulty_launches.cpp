@@ -51,8 +51,8 @@ cudaError_t launchMaskRLE(MaskRLEAttributes const& attributes, MaskRLEShape cons
     return cudaSuccess;
 }
 
-cudaError_t launchMultiscaleRoIAlign(
-    RoIAlignAttributes const&, RoIAlignShape const&, void const* const*, float const*, void*, cudaStream_t)
+cudaError_t launchMultiscaleRoIAlign(RoIAlignAttributes const&, RoIAlignShape const&, void const* const*, float const*,
+    std::int64_t const*, void*, cudaStream_t)
 {
     return cudaSuccess;
 }

@@ -262,6 +262,6 @@ def test_a_struct_of_another_build_is_refused() -> None:
     config = roi_align.BackwardConfig()
     config.bytes += 1
     simt = device.simt()
-    assert simt.maskline_device_multiscale_roi_align_backward(ctypes.byref(config), *5 * [None]) == 1
+    assert simt.maskline_device_multiscale_roi_align_backward(ctypes.byref(config), *6 * [None]) == 1
     text = simt.maskline_last_error().decode()
     assert text.startswith(f"MultiscaleRoIAlignBackward: config: got interface {library.INTERFACE} and {config.bytes} ")

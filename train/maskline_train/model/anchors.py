@@ -86,13 +86,16 @@ def flatten_deltas(deltas: Tensor) -> Tensor:
 
 def pyramid_anchors(logits: Sequence[Tensor], spec: AnchorSpec, first_level: int = FIRST_LEVEL) -> list[Tensor]:
     """Anchors [Hi * Wi * A, 4] of each level, float32 xyxy canvas px, for L logits [B, A, Hi, Wi], finest first."""
-    sizes = [(level.shape[2], level.shape[3]) for level in logits]
-    finest = sizes[0]
     anchors = []
-    for index, (height, width) in enumerate(sizes):
-        strides = (2 ** (first_level + index),) * 2
-        if spec.stride_of_cells:  # the finest level's stride divides every canvas
-            strides = ((finest[0] << first_level) // height, (finest[1] << first_level) // width)
+    for index, (level, strides) in enumerate(zip(logits, level_strides(logits, spec, first_level), strict=True)):
         of_level = spec.sizes_of_level(index, len(logits))
-        anchors.append(level_anchors((height, width), strides, of_level, spec, logits[index].device))
+        anchors.append(level_anchors((level.shape[2], level.shape[3]), strides, of_level, spec, level.device))
     return anchors
+
+
+def level_strides(logits: Sequence[Tensor], spec: AnchorSpec, first_level: int = FIRST_LEVEL) -> list[tuple[int, int]]:
+    """Canvas pixels between the anchors of each level, down and across."""
+    if not spec.stride_of_cells:
+        return [(2 ** (first_level + index),) * 2 for index in range(len(logits))]
+    height, width = (cells << first_level for cells in logits[0].shape[2:])  # the finest stride divides every canvas
+    return [(height // level.shape[2], width // level.shape[3]) for level in logits]

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
+from maskline_train.model.ops import roi_align_kernels
+from maskline_train.model.ops.kernels import kernels_for
+
 _ADAPTIVE = 0  # sampling ratio: every pixel under a cell counts
 
 
@@ -28,6 +31,9 @@ def mask_targets(pixels: Tensor, starts: Tensor, windows: Tensor, boxes: Tensor,
     Returns:
         [N, M, M] float32 in 0..1; zero where there is no target.
     """
+    kernels = kernels_for(boxes.device)
+    if kernels is not None and side <= roi_align_kernels.MOST_SIDE:
+        return roi_align_kernels.mask_targets(kernels, pixels, starts, windows, boxes, side, aligned)
     result = boxes.new_zeros((len(boxes), side, side))
     rows = torch.nonzero(windows[:, 2])[:, 0]
     objects, members = torch.unique(starts[rows], return_inverse=True)

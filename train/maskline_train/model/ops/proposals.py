@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from maskline_train.model.ops import proposal_kernels
+from maskline_train.model.ops.kernels import kernels_for
 from maskline_train.model.proposals import proposals_by_level
 from maskline_train.spec import AnchorSpec, ProposalSpec
 
@@ -55,6 +57,9 @@ def proposal_nms_op(
     """
     anchors = AnchorSpec(tuple(sizes_px), tuple(aspect_ratios), rounded, centre_offset, stride_of_cells)
     spec = ProposalSpec(pre_nms_per_level, max_proposals, nms_thresh, min_side_px, score_thresh)
+    kernels = kernels_for(image_info.device)
+    if kernels is not None and proposal_kernels.kernels_take(logits, anchors, first_level):
+        return proposal_kernels.propose(kernels, logits, deltas, image_info, anchors, spec, first_level)
     return proposals_by_level(logits, deltas, image_info, anchors, spec, first_level)
 
 

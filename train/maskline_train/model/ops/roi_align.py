@@ -14,8 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from maskline_train.model.ops import roi_align_kernels
+from maskline_train.model.ops.kernels import Kernels, kernels_for
 from maskline_train.model.roi.by_level import empty_pooled, gradients_by_level, pool_by_level
 from maskline_train.model.roi.gradient import gradient_format
+from maskline_train.model.roi.modes import greatest_dtype
 from maskline_train.spec import RoIAlignSpec
 
 
@@ -50,7 +53,11 @@ def multiscale_roi_align_op(
         [N, C, P, P] of the features' dtype; and what the backward wants to know of a maximum (`PooledByLevel`).
     """
     spec = RoIAlignSpec(sampling_ratio, aligned, canonical_size_px, canonical_level, mode)  # type: ignore[arg-type]
-    return pool_by_level(features, boxes, images, spec, pooled_side, first_level)
+    kernels = _kernels(features, spec, pooled_side)
+    if kernels is None:
+        return pool_by_level(features, boxes, images, spec, pooled_side, first_level)
+    pooled = roi_align_kernels.pool(kernels, features, boxes, images, spec, pooled_side, first_level)
+    return pooled, _nothing(boxes)
 
 
 @torch.library.custom_op("maskline::multiscale_roi_align_backward", mutates_args=())
@@ -88,14 +95,21 @@ def multiscale_roi_align_backward_op(
         L tensors [B, C, Hi, Wi] of the features' dtype.
     """
     spec = RoIAlignSpec(sampling_ratio, aligned, canonical_size_px, canonical_level, mode)  # type: ignore[arg-type]
-    return gradients_by_level(gradient, greatest, features, boxes, images, spec, first_level)
+    kernels = _kernels_of(greatest, features, spec, pooled_side)
+    if kernels is None:
+        return gradients_by_level(gradient, greatest, features, boxes, images, spec, first_level)
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    return roi_align_kernels.gradients(kernels, gradient, features, boxes, images, spec, first_level, deterministic)
 
 
 @multiscale_roi_align_op.register_fake
 def _pooled_like(
     features: Sequence[Tensor], boxes: Tensor, images: Tensor, pooled_side: int, first_level: int, *settings: Any
 ) -> tuple[Tensor, Tensor]:
-    return empty_pooled(features, boxes, RoIAlignSpec(*settings), pooled_side)
+    spec = RoIAlignSpec(*settings)
+    if _kernels(features, spec, pooled_side) is None:
+        return empty_pooled(features, boxes, spec, pooled_side)
+    return roi_align_kernels.empty_pooled(features, boxes, pooled_side), _nothing(boxes)
 
 
 @multiscale_roi_align_backward_op.register_fake
@@ -109,8 +123,30 @@ def _gradients_like(
     first_level: int,
     *settings: Any,
 ) -> list[Tensor]:
-    layout = gradient_format(features[0].device, RoIAlignSpec(*settings))
+    spec = RoIAlignSpec(*settings)
+    by_torch = _kernels_of(greatest, features, spec, pooled_side) is None
+    layout = gradient_format(features[0].device, spec) if by_torch else roi_align_kernels.layout_of(features)
     return [torch.empty_like(feature, memory_format=layout) for feature in features]
+
+
+def _kernels(features: Sequence[Tensor], spec: RoIAlignSpec, pooled_side: int) -> Kernels | None:
+    """The kernels for a call; PyTorch's operators say themselves that a maximum's gradient is not deterministic."""
+    maximum = greatest_dtype(spec) is not None
+    if maximum and torch.are_deterministic_algorithms_enabled():
+        return None
+    taken = roi_align_kernels.kernels_take(features, spec, pooled_side)
+    return kernels_for(features[0].device) if taken else None
+
+
+def _kernels_of(greatest: Tensor, features: Sequence[Tensor], spec: RoIAlignSpec, side: int) -> Kernels | None:
+    """The kernels for the backward of a call: none of a maximum that PyTorch has found, and has said where it was."""
+    by_torch = greatest.dim() > 1 or not roi_align_kernels.kernels_take(features, spec, side)
+    return None if by_torch else kernels_for(features[0].device)
+
+
+def _nothing(boxes: Tensor) -> Tensor:
+    """Where the greatest were, of kernels that look for it again."""
+    return boxes.new_empty(0, dtype=torch.int64)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

@@ -31,7 +31,7 @@ def multiscale_roi_align(
         [B * R, C, P, P] of the features' dtype; zeros for a box without area.
     """
     batch, num_boxes = boxes.shape[:2]
-    images = torch.arange(batch, device=boxes.device).repeat_interleave(num_boxes)
+    images = torch.arange(batch, device=boxes.device)[:, None].expand(batch, num_boxes).reshape(-1)
     return roi_align_flat(features, boxes.reshape(-1, 4), images, spec, pooled_side, first_level)
 
 
