@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env plugins pycuda wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-pycuda test-machines test-gpu test-tensorrt test-tensorrt-headers lint type pytest format bench-train bench-data bench-serve bench-steps bench-ops bench-engines bench-device owed ran-where compare compare-page clean
+.PHONY: help env plugins pycuda wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-pycuda test-machines test-gpu test-tensorrt test-tensorrt-headers lint type pytest format bench-timeline bench-train bench-data bench-serve bench-steps bench-ops bench-engines bench-device owed ran-where compare compare-page clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -179,6 +179,9 @@ compare: plugins ## JPEG in, RLE out by ours and the peers; DEVICE=cpu or cuda
 
 compare-page: $(READY) ## write docs/compare.md and its plots, of docs/benchmarks/compare_*.json
 	@$(BIN)/python -m maskline_bench.compare.page
+
+bench-timeline: $(READY) ## the parts of a training step, and with ARGS="--svg out/step.svg" a picture of them
+	@OMP_NUM_THREADS=1 $(BIN)/python -m maskline_bench.step_timeline $(ARGS)
 
 bench-train: $(READY) ## a training step of ResNet-50-FPN, ours and torchvision's in turn
 	@$(BIN)/python -m maskline_bench.train_step $(ARGS)

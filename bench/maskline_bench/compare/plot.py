@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any, Literal
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from maskline_bench.compare.show import figure_text
+from maskline_bench.figure_file import file_bytes, in_our_style
 
 _COLOURS = ("#0b5394", "#6fa8dc", "#b6d7a8", "#f6b26b")  # by how many at once
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "maskline",  # the same plot gives the same bytes
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 _BAR = 0.8  # of a side's place, for all its bars
 
 
@@ -33,7 +23,7 @@ def plot(result: dict[str, Any], kind: Literal["svg", "png"]) -> bytes:
     """
     sides = result["sides"]
     levels = sorted({int(at_once) for side in sides.values() for at_once in side["runs"]})
-    with matplotlib.rc_context(_STYLE):
+    with in_our_style():
         figure = Figure(figsize=(9, 1.2 + 0.75 * len(sides)), layout="constrained")
         rates, latencies = figure.subplots(1, 2, sharey=True)
         for index, at_once in enumerate(levels):
@@ -44,9 +34,7 @@ def plot(result: dict[str, Any], kind: Literal["svg", "png"]) -> bytes:
         rates.set_xlabel("images a second")
         latencies.set_xlabel("ms, p50; the line reaches to p99")
         figure.legend(*rates.get_legend_handles_labels(), loc="outside upper left", ncols=len(levels))
-        stream = io.BytesIO()
-        figure.savefig(stream, format=kind, facecolor="white", metadata={"Date": None} if kind == "svg" else None)
-    return stream.getvalue()
+        return file_bytes(figure, kind)
 
 
 def _bars(axes: Axes, sides: dict[str, Any], at_once: int, index: int, levels: int, name: str) -> None:
