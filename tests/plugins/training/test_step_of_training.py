@@ -12,9 +12,12 @@ from maskline_train.model.ops import mask_targets as mask_targets_op
 from maskline_train.model.ops import proposals as proposals_op
 from maskline_train.model.ops import roi_align as roi_align_op
 from maskline_train.model.ops.kernels import Kernels
+from maskline_train.model.ops.proposal_kernels import propose
+from maskline_train.model.ops.roi_align_kernels import gradients, mask_targets, pool
 from maskline_train.model.roi.multiscale import multiscale_roi_align
 from maskline_train.model.rpn import proposal_nms
 from maskline_train.spec import AnchorSpec, ProposalSpec, RoIAlignSpec
+from torch.utils._python_dispatch import TorchDispatchMode
 
 ANCHORS, COUNTS = (
     AnchorSpec(sizes_px=(16.0, 32.0)),
@@ -51,9 +54,9 @@ def make_step(mode: str, given: Inputs) -> Callable[[], list[torch.Tensor]]:
     def step() -> list[torch.Tensor]:
         boxes, counts = proposal_nms(given["logits"], given["deltas"], info, ANCHORS, COUNTS)
         pooled = multiscale_roi_align(features, boxes, spec, 7)
-        gradients = torch.autograd.grad(pooled.float().sum(), features)
+        of_features = torch.autograd.grad(pooled.float().sum(), features)
         targets = mask_targets_op.mask_targets(pixels, starts, windows, boxes.flatten(0, 1), 28, True)
-        return [boxes, counts, pooled.detach(), *gradients, targets]
+        return [boxes, counts, pooled.detach(), *of_features, targets]
 
     return step
 
@@ -75,6 +78,49 @@ def test_a_step_over_the_kernels_is_that_of_pytorchs_operators(mode: str, monkey
         monkeypatch.setattr(op, "kernels_for", lambda _: kernels)
     found = make_step(mode, inputs("cpu", torch.float32, 0))()
     assert_close(found, expected, torch.float32)
+
+
+class Walk(TorchDispatchMode):
+    """Notes every operator of PyTorch that runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.seen.add(str(function).removeprefix("aten.").partition(".")[0])
+        return function(*args, **(kwargs or {}))
+
+
+WAITING = {
+    "nonzero",
+    "_local_scalar_dense",
+    "masked_select",
+    "_unique2",
+    "unique_dim",
+    "lift_fresh",
+    "repeat_interleave",
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_around_the_kernels_no_operator_would_wait_for_a_gpu(mode: str) -> None:
+    """What the ops are made of, which nothing outside of them sees: sizes and numbers never come from the device."""
+    device.simt()
+    kernels = Kernels(device.built(device.SIMT))
+    given = inputs("cpu", torch.bfloat16, 0)
+    info, pixels = given["rest"]
+    spec = RoIAlignSpec(mode=mode, canonical_size_px=64.0)  # type: ignore[arg-type]
+    images = torch.arange(24) // 12
+    starts, windows = torch.zeros(24, dtype=torch.int64), torch.tensor([[5, 6, 24, 30]] * 24, dtype=torch.int32)
+    with Walk() as walk:
+        boxes, _ = propose(kernels, given["logits"], given["deltas"], info, ANCHORS, COUNTS, 2)
+        boxes = boxes.flatten(0, 1)
+        pooled = pool(kernels, given["features"], boxes, images, spec, 7, 2)
+        gradients(kernels, pooled, given["features"], boxes, images, spec, 2, deterministic=False)
+        mask_targets(kernels, pixels, starts, windows, boxes, 28, True)
+    assert {"empty", "masked_fill", "zeros_like"} <= walk.seen
+    assert not walk.seen & WAITING
 
 
 @contextmanager

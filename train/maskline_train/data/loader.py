@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from maskline_train.data.canvas import image_info, pad_image, preprocess_batch, rounded_up
+from maskline_train.data.canvas import image_info, preprocess_batch, rounded_up
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
 from maskline_train.data.images import Pixels
-from maskline_train.data.masks.crops import MaskCrops
 from maskline_train.data.resizing import Size
 from maskline_train.data.sampler import Draw, TrainSampler, item_rng
 from maskline_train.data.transforms import Augmentation, Sample, augment
@@ -261,14 +260,16 @@ class _TrainCollate:
 def _batch(items: Sequence[_TrainItem], multiple: int) -> Batch:
     sizes = [(item.sample.image.shape[0], item.sample.image.shape[1]) for item in items]
     shared = rounded_up(sizes, multiple)
-    canvas = np.stack([pad_image(item.sample.image, shared) for item in items])
+    canvas = np.zeros((len(items), *shared, 3), np.uint8)
+    for row, item, (height, width) in zip(canvas, items, sizes, strict=True):
+        row[:height, :width] = item.sample.image
     infos = np.stack([image_info(size, item.original) for size, item in zip(sizes, items, strict=True)])
     truth = _truth([item.sample for item in items], shared)
     return Batch(torch.from_numpy(canvas), torch.from_numpy(infos), truth, tuple(item.image_id for item in items))
 
 
 def _truth(samples: Sequence[Sample], canvas: Size) -> GroundTruth:
-    masks = [MaskCrops(tuple(sample.masks.crops), sample.masks.size) for sample in samples]
+    masks = [sample.crops() for sample in samples]
     keypoints = [None if sample.keypoints is None else torch.from_numpy(sample.keypoints) for sample in samples]
     boxes = [torch.from_numpy(sample.boxes) for sample in samples]
     labels = [torch.from_numpy(sample.labels) for sample in samples]
