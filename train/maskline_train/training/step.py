@@ -1,7 +1,7 @@
 """One optimizer step, to be read from top to bottom, without a question to a GPU; what it says of itself is read later.
 
-Ref: paper section 3.1, "multi-task loss"; Micikevicius et al. 2018 (Mixed Precision Training) for the scaler of fp16,
-which alone asks once a step whether a gradient is infinite.
+Ref: paper section 3; Micikevicius et al. 2018 (Mixed Precision Training) for the scaler of fp16, which asks once a step
+whether a gradient is infinite where the optimizer is not fused.
 """
 
 from __future__ import annotations
