@@ -8,20 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from maskline_train.ground_truth import batched
 from maskline_train.model.sampling import SamplingSpec, match, sample, sample_anchors, sample_rois
-from maskline_train.target import Target
-
-NOTHING = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 64, 64, dtype=torch.uint8))
+from support.data.rectangles import NOTHING, target_of
 
 KEYS = torch.tensor([11, 12])  # of two images
-
-
-def target_of(*boxes, labels=None, size=(64, 64)):
-    boxes = torch.tensor(boxes, dtype=torch.float32)
-    labels = torch.arange(len(boxes)) if labels is None else torch.tensor(labels)
-    masks = torch.zeros(len(boxes), *size, dtype=torch.uint8)
-    for mask, (x0, y0, x1, y1) in zip(masks, boxes.int().tolist(), strict=True):
-        mask[y0:y1, x0:x1] = 1
-    return Target(boxes, labels, masks)
 
 
 def random_boxes(count, seed):
