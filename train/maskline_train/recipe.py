@@ -109,7 +109,9 @@ class TrainingSpec:
             {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.weight_decay},
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        fused = True if self.fused and device.type == "cuda" else None
+        # With fp16 torch's fused SGD takes its first momentum from memory that nobody wrote where the scaler skipped
+        # the first step, as it does until its scale has come down.
+        fused = True if self.fused and device.type == "cuda" and self.amp != "fp16" else None
         return self.optimizer.build(groups, self.peak_lr, fused)
 
 

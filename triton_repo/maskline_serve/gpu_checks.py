@@ -44,10 +44,10 @@ def _machine(repository: Repository) -> Iterator[Row]:
 
 def _decoder(repository: Repository) -> Iterator[Row]:
     """Whether nvImageCodec decodes where `preprocess` is to; nothing where Pillow does."""
-    card = gpu.decodes_on(repository)
-    if card is not None:
+    cards = gpu.decodes_on(repository)
+    if cards:
         problem = gpu.decoder_problem(repository)
-        place = "the CPU" if card < 0 else f"GPU {card}"
+        place = "the CPU" if cards == [-1] else ", ".join(f"GPU {card}" for card in cards)
         yield "decoding", "error" if problem else "ok", problem or f"JPEGs by nvImageCodec on {place}"
 
 

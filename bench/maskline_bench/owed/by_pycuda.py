@@ -81,6 +81,7 @@ class Launcher:
             ctypes.byref(roi_align.Config(attributes=attributes, shape=shape)),
             (ctypes.c_void_p * len(maps))(*(level.address for level in maps)),
             ctypes.c_void_p(boxes.address),
+            ctypes.c_void_p(None),  # the boxes of an image lie together
             ctypes.c_void_p(out.address),
             ctypes.c_void_p(self._gpu.stream),
         )

@@ -82,10 +82,20 @@ def augment(
     sample = resize(sample, scaled_size(size, shorter_side_px, spec.longer_side_px, spec.size_rule), spec)
     if rng.random() < augmentation.flip_probability:
         sample = flip_horizontal(sample, flip_order)
+    sample = _with_areas(sample)
     if augmentation.colour_strength > 0:
         factors = rng.uniform(1 - augmentation.colour_strength, 1 + augmentation.colour_strength, 3)
         sample = dataclasses.replace(sample, image=recolour(sample.image, *map(float, factors)))
     return sample
+
+
+def _with_areas(sample: Sample) -> Sample:
+    """The objects whose boxes are still open: float32 can close a thin one at another place or size."""
+    kept = (sample.boxes[:, 2:] > sample.boxes[:, :2]).all(axis=1)
+    if kept.all():
+        return sample
+    keypoints = None if sample.keypoints is None else sample.keypoints[kept]
+    return Sample(sample.image, sample.boxes[kept], sample.labels[kept], sample.crops().chosen(kept), keypoints)
 
 
 def flip_horizontal(sample: Sample, flip_order: Sequence[int] = ()) -> Sample:

@@ -94,7 +94,7 @@ class MaskRCNN(nn.Module):
             which must all call this.
 
         Raises:
-            ValueError: inputs or targets of another shape, dtype or range.
+            ValueError: inputs or targets of another shape or dtype; single targets of another range, too.
         """
         _check_inputs(canvas, image_info, self.spec.preprocessing.side_multiple)
         truth = truth_for(canvas, targets, self.spec)
@@ -313,14 +313,20 @@ def _check_inputs(canvas: Tensor, image_info: Tensor, multiple: int) -> None:
 def truth_for(canvas: Tensor, targets: GroundTruth | Sequence[Target], spec: ModelSpec) -> GroundTruth:
     """The ground truth of a batch, made from one target an image where that is what was given.
 
+    Numbers of a `GroundTruth` are taken as they are: to read them would be to wait for them.
+
     Raises:
-        ValueError: targets of another number, shape or range.
+        ValueError: ground truth of another number or shape; targets with a label out of range or a box without area.
     """
+    if targets is None:
+        raise ValueError("targets: got None, as a batch of `eval_loader` has it, expected one of `train_loader`")
     if isinstance(targets, GroundTruth):
         if len(targets.boxes) != len(canvas):
             raise ValueError(f"targets: got {len(targets.boxes)}, expected one for each of {len(canvas)} images")
-        if spec.keypoint_head is not None and targets.keypoints is None:
-            raise ValueError(f"targets: got no keypoints, expected {len(spec.keypoint_head.names)} an object")
+        if spec.keypoint_head is not None:
+            found = None if targets.keypoints is None else targets.keypoints.shape[2]
+            if found != len(spec.keypoint_head.names):
+                raise ValueError(f"targets: got {found} keypoints, expected {len(spec.keypoint_head.names)} an object")
         return targets
     _check_targets(targets, canvas, spec)
     return batched(targets)

@@ -4,7 +4,7 @@ Every array has a size that the spec decides, never the picture: what is not the
 a GPU for a number, and a compiled step is the same for every batch.
 
 Letters: B images, G ground-truth objects an image, N anchors or candidates an image, R proposals an image, S sampled
-RoIs an image, K foreground classes.
+RoIs an image (`roi_samples`, or the candidates where there are fewer), K foreground classes.
 """
 
 from __future__ import annotations

@@ -113,7 +113,10 @@ def restore(out: Path, state: TrainingState) -> None:
     shown = safetensors.torch.load_file(folder / "model.safetensors")
     try:
         state.model.load_state_dict(shown if saved["averaged"] is None else saved["averaged"]["trained"])
+        kernels = [group["fused"] for group in state.optimizer.param_groups]
         state.optimizer.load_state_dict(saved["optimizer"])
+        for group, fused in zip(state.optimizer.param_groups, kernels, strict=True):
+            group["fused"] = fused  # how this run computes, not how the one before did
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise ValueError(

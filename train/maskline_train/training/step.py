@@ -1,7 +1,7 @@
 """One optimizer step, to be read from top to bottom, without a question to a GPU; what it says of itself is read later.
 
 Ref: paper section 3; Micikevicius et al. 2018 (Mixed Precision Training) for the scaler of fp16, which asks once a step
-whether a gradient is infinite where the optimizer is not fused.
+whether a gradient is infinite.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from maskline_train.training.report import Report
 from maskline_train.training.state import TrainingState
 
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# Graphs of a part, twice five in training and evaluation and as many for an incomplete batch; beyond torch's own limit,
+# 8, what is new would run uncompiled without a word.
+_MOST_COMPILED = 64
 
 
 def train_step(
@@ -66,9 +69,11 @@ def _keys(batch: Batch, step: int, training: TrainingSpec, processes: Processes)
 def compile_parts(model: MaskRCNN) -> None:
     """Let torch's compiler make the kernels of trunk and heads, where nearly all arithmetic is; in place.
 
-    A part is compiled when it first runs, and anew for another size until torch takes that size for a variable: minutes
-    at the start of a run. Its weights keep their names.
+    A part is compiled when it first runs, and anew for another size until torch takes that size for a variable, then
+    once for each parity of the coarsest level's height and width, as the pyramid halves it; and all of that again for
+    evaluation. Minutes at the start of a run. Weights keep their names.
     """
+    torch._dynamo.config.recompile_limit = _MOST_COMPILED
     parts = (model.backbone, model.rpn_head, model.res5, model.box_head, model.mask_head, model.keypoint_head)
     for part in parts:
         if part is not None:

@@ -41,16 +41,14 @@ def cards_wanted(repository: Repository) -> set[int]:
     return found
 
 
-def decodes_on(repository: Repository) -> int | None:
-    """Where `preprocess` decodes by nvImageCodec: its first card, or -1, the CPU; None where Pillow does."""
+def decodes_on(repository: Repository) -> list[int]:
+    """Where `preprocess` decodes by nvImageCodec: its cards, or -1, the CPU; nowhere where Pillow does."""
     path = repository.models / "preprocess" / "config.pbtxt"
     parsed = config.parse(path.read_text(encoding="utf-8"), path)
     if parsed.parameters["decode"].string_value != "device":
-        return None
-    cards = [
-        card for group in parsed.instance_group if group.Kind.Name(group.kind) == "KIND_GPU" for card in group.gpus
-    ]
-    return min(cards, default=-1)
+        return []
+    groups = (group for group in parsed.instance_group if group.Kind.Name(group.kind) == "KIND_GPU")
+    return sorted({card for group in groups for card in group.gpus}) or [-1]
 
 
 def check(repository: Repository, installation: Installation) -> None:
@@ -102,14 +100,22 @@ def load_stage(repository: Repository, name: str) -> tuple[str | None, str]:
     path = repository.models / name / "config.pbtxt"
     settings = config.as_triton_json(config.parse(path.read_text(encoding="utf-8"), path))
     backend = repository.backends / in_process.BACKEND
-    done = subprocess.run(
-        [sys.executable, "-c", _LOAD, str(backend.resolve()), str(path.parent.resolve() / "1" / "model.onnx")],
-        input=settings,
-        capture_output=True,
-        text=True,
-        timeout=_TRY_SECONDS,
-        check=False,
-    )
+    return _tried(_LOAD, str(backend.resolve()), str(path.parent.resolve() / "1" / "model.onnx"), given=settings)
+
+
+def _tried(code: str, *arguments: str, given: str | None = None) -> tuple[str | None, str]:
+    """Run Python code in a process of its own: why it failed, or None, and the last line that it printed."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=_TRY_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {_TRY_SECONDS:.0f} s", ""
     if done.returncode == 0:
         return None, (done.stdout.strip().splitlines() or [""])[-1]
     return (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1], ""
@@ -126,20 +132,10 @@ device_decoder.DeviceDecoder(int(sys.argv[2]), 1)
 
 def decoder_problem(repository: Repository) -> str | None:
     """Why nvImageCodec cannot decode where the repository asks for it, or None."""
-    card = decodes_on(repository)
-    if card is None:
-        return None
     code = repository.models.resolve() / "preprocess" / "1"
-    done = subprocess.run(
-        [sys.executable, "-c", _DECODE, str(code), str(card)],
-        capture_output=True,
-        text=True,
-        timeout=_TRY_SECONDS,
-        check=False,
-    )
-    if done.returncode == 0:
+    said = next((why for card in decodes_on(repository) if (why := _tried(_DECODE, str(code), str(card))[0])), None)
+    if said is None:
         return None
-    said = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
     return (
         f"--decode device: nvImageCodec does not decode ({said}), expected it with nvJPEG; "
         "`pip install 'maskline[gpu,decode]'`, or assemble with --decode host"
@@ -158,14 +154,7 @@ def library_problem(installation: Installation) -> str | None:
     provider = next((file for place in places if (file := Path(place, "capi", _PROVIDER)).is_file()), None)
     if provider is None:
         return f"got an ONNX Runtime without {_PROVIDER}, expected the package onnxruntime-gpu; {_INSTALL}"
-    done = subprocess.run(
-        [sys.executable, "-c", _TRY, str(provider)],
-        capture_output=True,
-        text=True,
-        timeout=_TRY_SECONDS,
-        check=False,
-    )
-    if done.returncode == 0:
+    said, _ = _tried(_TRY, str(provider))
+    if said is None:
         return None
-    said = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
     return f"{_PROVIDER} does not load ({said}), expected CUDA and cuDNN beside it; {_INSTALL}"

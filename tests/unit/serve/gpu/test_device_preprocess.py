@@ -94,6 +94,16 @@ def test_what_a_card_would_answer_otherwise_is_left_to_the_host(name: str) -> No
     assert not device_decoder.takes(LEFT[name], images.opened(LEFT[name], LIMITS))
 
 
+def test_three_components_that_are_named_red_green_and_blue_are_left_to_the_host() -> None:
+    """A file of RGB without the mark that says so: libjpeg knows by the names of the components alone."""
+    file = LEFT["rgb"]
+    start = file.index(b"\xff\xee")  # Adobe's segment
+    bare = file[:start] + file[start + 2 + int.from_bytes(file[start + 2 : start + 4], "big") :]
+    header = Image.open(io.BytesIO(bare), formats=images.FORMATS)
+    assert "adobe_transform" not in header.info
+    assert not device_decoder.takes(bare, header)
+
+
 def test_files_that_no_decoder_takes_cost_their_neighbours_nothing(decoder) -> None:
     """A whole header and no picture behind it: past `takes`, and not past the decoder."""
     file = PHOTOGRAPHS["444"]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from maskline_host import library as host
 from maskline_train.data import transforms
 from maskline_train.data.canvas import resize_image
+from maskline_train.data.masks.crops import MaskCrops, tight
 from maskline_train.data.masks.rle_masks import RleMasks
 from maskline_train.data.resizing import scaled_size
 from maskline_train.data.transforms import Augmentation, Sample, augment, flip_horizontal, recolour, resize
@@ -141,6 +142,22 @@ def test_an_object_whose_mask_vanishes_is_dropped():
     out = resize(Sample(np.zeros((40, 40, 3), np.uint8), boxes, np.array([5, 6]), crops_of(masks)), (10, 10), SPEC)
     assert out.labels.tolist() == [6]
     assert out.boxes.tolist() == [[2, 2, 7.5, 7.5]]
+
+
+def test_a_thin_box_that_closes_when_it_is_mirrored_is_dropped():
+    """Open at 0.1, where float32 has finer steps than at 799.9: the loss of a box without area would be infinite."""
+    mask = np.zeros((1, 60, 800), np.uint8)
+    mask[0, 10:50, 0] = 1
+    boxes = np.array([[0.1, 10, 0.10000201, 50], [5, 5, 9, 9]], np.float32)
+    masks = MaskCrops((tight(0, 0, mask[0]),) * 2, (60, 800))
+    sample = Sample(np.zeros((60, 800, 3), np.uint8), boxes, np.array([3, 4]), masks)
+    spec = PreprocessingSpec(shorter_side_px=60, longer_side_px=800)
+    changed = augment(sample, Augmentation(flip_probability=1.0), spec, np.random.default_rng(0))
+    assert changed.labels.tolist() == [4]
+    assert changed.boxes.tolist() == [[791, 5, 795, 9]]
+    assert len(changed.crops()) == 1
+    kept = augment(sample, Augmentation(flip_probability=0.0), spec, np.random.default_rng(0))
+    assert kept.labels.tolist() == [3, 4]
 
 
 def test_the_same_stream_gives_the_same_sample_and_flips_half_the_time():

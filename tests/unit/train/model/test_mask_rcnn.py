@@ -6,6 +6,7 @@ import dataclasses
 import pytest
 import torch
 from margins import SEED
+from maskline_train.ground_truth import batched
 from maskline_train.model.draws import image_keys
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.sampling import SamplingSpec
@@ -271,3 +272,12 @@ def test_frozen_stages_stay_as_they_were():
         for name, _ in model.named_parameters()
         if name.startswith(("backbone.body.conv1.", "backbone.body.layer1."))
     }
+
+
+def test_ground_truth_of_another_kind_is_refused():
+    model = tiny_model().train()
+    canvas, info = torch.zeros(2, 96, 128, 3, dtype=torch.uint8), torch.tensor([[96.0, 128.0, 1, 1, 96, 128]] * 2)
+    with pytest.raises(ValueError, match="targets: got None, as a batch of `eval_loader` has it"):
+        model(canvas, info, None)
+    with pytest.raises(ValueError, match="targets: got 1, expected one for each of 2 images"):
+        model(canvas, info, batched([nothing((96, 128))]))

@@ -1,5 +1,6 @@
 """Recipes: the paper's numbers, the learning rate they give, and how they are found."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -158,3 +159,27 @@ def test_recipes_that_are_none_are_refused(tmp_path: Path) -> None:
 def test_the_peak_rate_is_linear_in_the_batch() -> None:
     rates = [PAPER.with_total_batch(batch).peak_lr / batch for batch in (1, 2, 16, 64)]
     assert all(math.isclose(rate, 0.02 / 16) for rate in rates)
+
+
+@pytest.mark.parametrize(
+    ("device", "amp", "fused", "expected"),
+    [
+        ("cuda", "bf16", True, True),
+        ("cuda", "off", False, None),
+        ("cuda", "fp16", True, None),  # a scaler that skips the first step leaves torch's fused momentum unwritten
+        ("cpu", "bf16", True, None),
+    ],
+)
+def test_one_kernel_updates_all_weights_where_that_is_right(
+    device: str, amp: str, fused: bool, expected: bool | None
+) -> None:
+    training = TrainingSpec(steps=1, decay=Cosine(), amp=amp, fused=fused)
+    asked = []
+
+    class Noting(Sgd):
+        def build(self, groups: list, lr: float, fused: bool | None) -> torch.optim.Optimizer:
+            asked.append(fused)
+            return super().build(groups, lr, None)  # no GPU is needed to know what is asked of it
+
+    dataclasses.replace(training, optimizer=Noting()).build_optimizer(tiny_model(), torch.device(device))
+    assert asked == [expected]

@@ -39,7 +39,7 @@ def build(classes: tuple[str, ...]) -> Recipe:
             decay=StepDecay(milestones=(18_000,), factor=0.1),
             optimizer=Sgd(momentum=0.9),
             weight_decay=1e-4,
-            amp="bf16",  # for a GPU's tensor cores; weights, geometry and losses stay float32
+            amp="bf16",  # for a GPU's tensor cores, on a CPU too; weights, geometry and losses stay float32
             channels_last=True,  # the layout of its convolutions
             compile=True,
             checkpoint_every=1_000,

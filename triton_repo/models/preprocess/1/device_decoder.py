@@ -22,7 +22,7 @@ HOST = -1  # as the number of a card
 # A larger one would hold its memory on the card for good: 75 MB decoded, four times that as floats.
 _MAX_PIXELS = 25_000_000
 _END = b"\xff\xd9"  # the last marker of a whole file: what is cut short Pillow refuses, and nvJPEG may fill up
-_YCC = 1  # Adobe's mark of three components that are YCbCr, as are those without a mark
+_YCC = 1  # Adobe's mark of three components that are YCbCr
 _ORIENTATION_TAG = 0x0112
 # Chroma is smoothed between its samples, as libjpeg does by itself.
 _OPTIONS = ":fancy_upsampling=1"
@@ -83,11 +83,20 @@ def takes(file: bytes, header: Image.Image) -> bool:
     return (
         header.format in ("JPEG", "MPO")
         and header.mode in ("L", "RGB")
-        and header.info.get("adobe_transform", _YCC) == _YCC
+        and _is_ycc(header)
         and header.width * header.height <= _MAX_PIXELS
         and file.endswith(_END)
         and _orientation_is_in_exif(header)
     )
+
+
+def _is_ycc(header: Image.Image) -> bool:
+    """Whether three components are YCbCr, by Adobe's mark, by JFIF, or as libjpeg guesses: not if named R, G and B."""
+    mark = header.info.get("adobe_transform")
+    if mark is not None:
+        return bool(mark == _YCC)
+    names = bytes(component[0] for component in header.layer)  # type: ignore[attr-defined]
+    return "jfif" in header.info or names != b"RGB"
 
 
 def _orientation_is_in_exif(header: Image.Image) -> bool:
