@@ -13,6 +13,7 @@ from maskline_serve.commands import app
 from maskline_serve.errors import ArtifactError, RepositoryError
 from maskline_serve.repository import config
 from maskline_serve.repository.assemble import Target, assemble
+from maskline_serve.repository.gpu.serving import Decode
 from maskline_serve.repository.libraries import BACKEND_PLACE
 from maskline_serve.repository.on_disk import Repository
 from serve import standin
@@ -69,6 +70,16 @@ def test_stages_are_those_of_the_cpu_target_but_for_cards_feature_type_and_optio
             ours.ClearField(field)
             theirs.ClearField(field)
         assert ours == theirs  # name, backend, largest batch, batching, queue
+
+
+def test_code_that_decodes_on_a_card_is_there_where_it_was_asked_for(made: Path, half: Path, tmp_path: Path) -> None:
+    assemble(half, tmp_path / "repository", Target.ONNXRUNTIME_GPU, decode=Decode.DEVICE)
+    host, device = (
+        {path.name for path in (folder / "models" / "preprocess" / "1").iterdir()}
+        for folder in (made, tmp_path / "repository")
+    )
+    assert device - host == {"device_canvas.py", "device_decoder.py", "antialiased.onnx", "plain.onnx"}
+    assert host <= device
 
 
 def test_every_canvas_that_a_request_can_get_is_warmed_up_in_its_own_sizes(tmp_path: Path, dense_standin: Path) -> None:

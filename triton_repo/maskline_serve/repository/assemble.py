@@ -45,6 +45,7 @@ KEEP, KEEP_TEXT = (
     "An ensemble has no files of its own; this one keeps its version folder in git and object storage.\n",
 )
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+_OF_DECODING_ON_A_CARD = ("device_*.py", "*.onnx")  # in the code of `preprocess`
 
 
 def sources() -> tuple[Path, Path]:
@@ -148,6 +149,10 @@ def _write(artifact: Artifact, engines: Engines | None, gpu: GpuServing | None, 
     """Fill an empty folder; returns its description, which is written last."""
     models, backends = sources()
     shutil.copytree(models, folder / "models", ignore=_IGNORED)
+    if gpu is None or gpu.decode is Decode.HOST:
+        for pattern in _OF_DECODING_ON_A_CARD:
+            for path in (folder / "models" / "preprocess" / "1").glob(pattern):
+                path.unlink()
     libraries.write_host_library(folder, artifact.preprocessing.resize_filter)
     if engines is None:
         shutil.copytree(backends, folder / "backends", ignore=_IGNORED)
