@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 import typer
+from maskline_host import HostLibraryError
 from rich.console import Console
 
 
@@ -21,3 +22,12 @@ def in_one_line(command: str) -> Iterator[None]:
     except BenchmarkError as error:
         Console(stderr=True).print(f"{command}: {error}", style="red", soft_wrap=True)
         raise typer.Exit(1) from error
+
+
+@contextlib.contextmanager
+def refusals_told() -> Iterator[None]:
+    """Within: what a library of ours refuses becomes a BenchmarkError of the same text."""
+    try:
+        yield
+    except HostLibraryError as error:
+        raise BenchmarkError(str(error)) from error

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from maskline_host.library import CUDA_FILE
 from rich.console import Console
 from rich.table import Table
 
@@ -26,7 +27,7 @@ from maskline_bench.device_ops.cases import (
     proposals_case,
     roi_align_case,
 )
-from maskline_bench.device_ops.library import CUDA_FILE, EMULATOR_FILE, DeviceOps
+from maskline_bench.device_ops.library import EMULATOR_FILE, DeviceOps
 from maskline_bench.device_ops.timing import captured, describe, interleave
 from maskline_bench.errors import BenchmarkError, in_one_line
 from maskline_bench.result_file import write_json

@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from maskline_host import HostLibraryError, classwise_nms, mask_rle, proposal_nms, roi_align
-from maskline_host.library import open_library
+from maskline_host import classwise_nms, mask_rle, proposal_nms, roi_align
+from maskline_train.model.ops.kernels import Kernels
 
-from maskline_bench.errors import BenchmarkError
+from maskline_bench.errors import refusals_told
 
-CUDA_FILE, EMULATOR_FILE = "libmaskline_cuda.so", "libmaskline_simt.so"
+EMULATOR_FILE = "libmaskline_simt.so"
 _TYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
-_ALIGNMENT = 256  # bytes, of a workspace
-_NOTHING = ctypes.c_void_p(None)
 
 Run = Callable[[], None]
 
@@ -33,10 +31,8 @@ class DeviceOps:
         Raises:
             BenchmarkError: it is not there, not for this machine or of another build.
         """
-        try:
-            self._library = open_library(file)
-        except HostLibraryError as error:
-            raise BenchmarkError(str(error)) from error
+        with refusals_told():
+            self._kernels = Kernels(file)
 
     def roi_align(
         self, features: Sequence[torch.Tensor], boxes: torch.Tensor, strides: Sequence[int], side: int, hwc8: bool
@@ -61,9 +57,8 @@ class DeviceOps:
         shape = roi_align.Shape(_TYPES[features[0].dtype], int(hwc8), batch, count, channels, *sides)
         size = (batch * count, side, side, channels) if hwc8 else (batch * count, channels, side, side)
         out = torch.empty(size, dtype=features[0].dtype, device=boxes.device)
-        maps = _addresses(features)
         config = roi_align.Config(attributes=attributes, shape=shape)
-        return self._call("multiscale_roi_align", config, [maps, boxes, _NOTHING, out]), out
+        return self._call("multiscale_roi_align", config, [features, boxes, None, out]), out
 
     def roi_align_backward(
         self,
@@ -95,7 +90,7 @@ class DeviceOps:
         sizes = [(batch, *level, channels) if hwc8 else (batch, channels, *level) for level in cells]
         gradients = [torch.empty(size, device=boxes.device) for size in sizes]
         config = roi_align.BackwardConfig(attributes=attributes, shape=shape, deterministic=int(deterministic))
-        arguments = [_NOTHING, pooled, boxes, _NOTHING, _addresses(gradients)]  # only maxima need features
+        arguments = [None, pooled, boxes, None, gradients]  # only maxima need features
         add = self._call("multiscale_roi_align_backward", config, arguments)
 
         def run() -> None:
@@ -112,7 +107,7 @@ class DeviceOps:
         config = proposal_nms.config_of(op, len(info), [(level.shape[2], level.shape[3]) for level in logits])
         proposals = torch.empty((len(info), op.max_proposals, 4), device=info.device)
         number = torch.empty(len(info), dtype=torch.int32, device=info.device)
-        arguments = [info, _addresses(logits), _addresses(deltas), proposals, number]
+        arguments = [info, logits, deltas, proposals, number]
         arguments.append(self._workspace("proposal_nms", config, info.device))
         return self._call("proposal_nms", config, arguments), (proposals, number)
 
@@ -144,39 +139,18 @@ class DeviceOps:
         number = torch.empty((batch, detections), dtype=torch.int32, device=where)
         dtype = str(inputs[0].dtype).removeprefix("torch.")
         config = mask_rle.config_of(batch, detections, side, max_counts, dtype)
-        return self._call("mask_rle", config, [*inputs, counts, number, _NOTHING]), (counts, number)  # without boxes
+        return self._call("mask_rle", config, [*inputs, counts, number, None]), (counts, number)  # without boxes
 
     def _workspace(self, name: str, config: ctypes.Structure, where: torch.device) -> torch.Tensor:
-        size = ctypes.c_size_t()
-        self._check(
-            getattr(self._library, f"maskline_device_{name}_workspace")(ctypes.byref(config), ctypes.byref(size))
-        )
-        memory = torch.empty(size.value + _ALIGNMENT, dtype=torch.uint8, device=where)
-        return memory[-memory.data_ptr() % _ALIGNMENT :]
+        with refusals_told():
+            return self._kernels.workspace(name, config, where)
 
     def _call(self, name: str, config: ctypes.Structure, arguments: list[Any]) -> Run:
-        function = getattr(self._library, f"maskline_device_{name}")
         where = next(argument.device for argument in arguments if isinstance(argument, torch.Tensor))
-        given: list[Any] = [ctypes.byref(config)]
-        given += [ctypes.c_void_p(a.data_ptr()) if isinstance(a, torch.Tensor) else a for a in arguments]
+        queue = self._kernels.prepared(name, config, arguments, where)
 
         def run() -> None:
-            self._check(function(*given, _stream(where)))
+            with refusals_told():
+                queue()
 
-        run.keep = (config, arguments)  # type: ignore[attr-defined]  # valid as long as the call
         return run
-
-    def _check(self, status: int) -> None:
-        if status != 0:
-            raise BenchmarkError(self._library.maskline_last_error().decode())
-
-
-def _addresses(tensors: Sequence[torch.Tensor]) -> ctypes.Array[ctypes.c_void_p]:
-    found = (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
-    found.keep = tensors  # type: ignore[attr-defined]
-    return found
-
-
-def _stream(where: torch.device) -> ctypes.c_void_p:
-    """Torch's current stream: under a capture that is the graph's."""
-    return ctypes.c_void_p(torch.cuda.current_stream(where).cuda_stream if where.type == "cuda" else None)

@@ -23,11 +23,11 @@ import numpy.typing as npt
 import typer
 from maskline_export.engine.device_memory import Buffer, DeviceMemory
 from maskline_export.errors import EngineBuildError
-from maskline_host import HostLibraryError, roi_align
-from maskline_host.library import open_library
+from maskline_host import roi_align
+from maskline_host.library import CUDA_FILE, open_library
 
-from maskline_bench.device_ops.library import CUDA_FILE, EMULATOR_FILE
-from maskline_bench.errors import BenchmarkError, in_one_line
+from maskline_bench.device_ops.library import EMULATOR_FILE
+from maskline_bench.errors import BenchmarkError, in_one_line, refusals_told
 from maskline_bench.owed.machine import card
 from maskline_bench.owed.task import Device, head
 from maskline_bench.result_file import write_json
@@ -66,10 +66,8 @@ class Launcher:
         Raises:
             BenchmarkError: it is not there, not for this machine or of another build.
         """
-        try:
+        with refusals_told():
             self._library = open_library(file)
-        except HostLibraryError as error:
-            raise BenchmarkError(str(error)) from error
         self._gpu = gpu
 
     def __call__(self, maps: Sequence[Buffer], boxes: Buffer, out: Buffer) -> bool:
