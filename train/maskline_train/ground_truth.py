@@ -51,20 +51,6 @@ class GroundTruth(NamedTuple):
         """Every array changed alike: moved, pinned."""
         return GroundTruth._make(None if column is None else change(column) for column in self)
 
-    def targets(self, size: Size) -> tuple[Target, ...]:
-        """The objects of each image with their masks on a canvas of (H, W)."""
-        return tuple(self._target(image, size) for image in range(len(self.boxes)))
-
-    def _target(self, image: int, size: Size) -> Target:
-        count = int(self.valid[image].sum())
-        masks = self.pixels.new_zeros((count, *size))
-        for mask, start, (x0, y0, width, height) in zip(
-            masks, self.starts[image].tolist(), self.windows[image].tolist(), strict=False
-        ):
-            mask[y0 : y0 + height, x0 : x0 + width] = self.pixels[start : start + width * height].view(height, width)
-        keypoints = None if self.keypoints is None else self.keypoints[image, :count]
-        return Target(self.boxes[image, :count], self.labels[image, :count], masks, keypoints)
-
 
 def batched(targets: Sequence[Target]) -> GroundTruth:
     """Ground truth of a batch of one target an image, on their device.

@@ -15,6 +15,7 @@ from maskline_bench.step_timeline.made import made_batch
 from maskline_bench.step_timeline.parts import PARTS
 from maskline_bench.step_timeline.plot import plot
 from maskline_train.model import mask_rcnn
+from support.data.batches import targets_of
 from torch import nn
 
 ROOT = Path(__file__).parents[3]
@@ -71,8 +72,10 @@ def test_bytes_of_masks_are_those_of_the_windows() -> None:
     found = masks_of(batch)
     assert found["objects"] == 14
     assert found["rows"] == 2 * 8
-    assert found["whole_canvases_bytes"] == sum(target.masks.numel() for target in batch.targets)
-    assert sum(int(target.masks.sum()) for target in batch.targets) < found["crops_bytes"] < found["travelling_bytes"]
+    assert found["whole_canvases_bytes"] == sum(target.masks.numel() for target in targets_of(batch))
+    assert (
+        sum(int(target.masks.sum()) for target in targets_of(batch)) < found["crops_bytes"] < found["travelling_bytes"]
+    )
 
 
 @pytest.mark.parametrize("file", RESULTS, ids=lambda file: file.stem)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from maskline_train.ground_truth import batched
 from maskline_train.target import Target
+from support.data.batches import unpacked
 
 
 def target_of(masks, keypoints=None):
@@ -26,7 +27,7 @@ def test_targets_come_back(seed, height, width, counts):
     truth = batched(targets)
     assert truth.valid.sum(dim=1).tolist() == counts
     assert truth.boxes.shape == (len(counts), 16 if max(counts) > 8 else 8, 4)
-    for before, after in zip(targets, truth.targets((height, width)), strict=True):
+    for before, after in zip(targets, unpacked(truth, (height, width)), strict=True):
         for name in ("boxes", "labels", "masks", "keypoints"):
             assert torch.equal(getattr(before, name), getattr(after, name)), name
 

@@ -23,7 +23,6 @@ from maskline_train.data.sampler import Draw, TrainSampler, item_rng
 from maskline_train.data.transforms import Augmentation, Sample, augment
 from maskline_train.ground_truth import GroundTruth, collated
 from maskline_train.spec import KeypointHeadSpec, PreprocessingSpec
-from maskline_train.target import Target
 
 UNREADABLE = (DataError, OSError)  # what an image file can do to its reader
 Item = TypeVar("Item")
@@ -44,11 +43,6 @@ class Batch:
     image_info: Tensor
     truth: GroundTruth | None
     image_ids: tuple[int, ...]
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        """The objects of each image with masks of the size of the canvas; none in evaluation."""
-        return () if self.truth is None else self.truth.targets((self.canvas.shape[1], self.canvas.shape[2]))
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on `device`; the copy overlaps with computing when the memory is pinned."""

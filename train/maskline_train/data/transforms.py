@@ -41,6 +41,11 @@ class Sample:
             return self.masks
         return MaskCrops(tuple(self.masks.crops), self.masks.size)
 
+    def chosen(self, kept: npt.NDArray[np.bool_]) -> Sample:
+        """Those of the objects that `kept` [G] names."""
+        keypoints = None if self.keypoints is None else self.keypoints[kept]
+        return Sample(self.image, self.boxes[kept], self.labels[kept], self.crops().chosen(kept), keypoints)
+
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
@@ -92,10 +97,7 @@ def augment(
 def _with_areas(sample: Sample) -> Sample:
     """The objects whose boxes are still open: float32 can close a thin one at another place or size."""
     kept = (sample.boxes[:, 2:] > sample.boxes[:, :2]).all(axis=1)
-    if kept.all():
-        return sample
-    keypoints = None if sample.keypoints is None else sample.keypoints[kept]
-    return Sample(sample.image, sample.boxes[kept], sample.labels[kept], sample.crops().chosen(kept), keypoints)
+    return sample if kept.all() else sample.chosen(kept)
 
 
 def flip_horizontal(sample: Sample, flip_order: Sequence[int] = ()) -> Sample:
@@ -134,9 +136,9 @@ def resize(sample: Sample, size: Size, spec: PreprocessingSpec) -> Sample:
     kept = np.array([crop.pixels.size > 0 for crop in masks.crops], bool)
     keypoints = None
     if sample.keypoints is not None:
-        keypoints = (sample.keypoints * np.array([*scale[:2], 1.0])).astype(np.float32)[kept]
+        keypoints = (sample.keypoints * np.array([*scale[:2], 1.0])).astype(np.float32)
     image = _resized_picture(sample.image, size, spec)
-    return Sample(image, boxes[kept], sample.labels[kept], masks.chosen(kept), keypoints)
+    return Sample(image, boxes, sample.labels, masks, keypoints).chosen(kept)
 
 
 def _resized_picture(image: Pixels, size: Size, spec: PreprocessingSpec) -> Pixels:

@@ -20,8 +20,8 @@ from torch.nn import functional
 
 from maskline_train.ground_truth import GroundTruth
 from maskline_train.model import boxes as box_ops
+from maskline_train.model.anchors import flatten_deltas, flatten_logits
 from maskline_train.model.heads.mask_head import mask_channels, masks_of_class
-from maskline_train.model.rpn import flatten_deltas, flatten_logits
 from maskline_train.model.sampling import AnchorSamples, RoISamples, rows_of
 from maskline_train.spec import MaskHeadSpec
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from maskline_train.ground_truth import GroundTruth, batched
+from maskline_train.model.anchors import pyramid_anchors
 from maskline_train.model.backbone.backbone import Backbone
 from maskline_train.model.backbone.norms import BatchNorm, SyncBatchNorm
 from maskline_train.model.draws import ANCHORS, ROIS, random_keys
@@ -24,7 +25,7 @@ from maskline_train.model.heads.keypoint_head import decode_heatmaps
 from maskline_train.model.heads.mask_head import mask_probabilities
 from maskline_train.model.losses import Term, averages, box_terms, keypoint_terms, mask_terms, rpn_terms
 from maskline_train.model.roi.multiscale import multiscale_roi_align, roi_align_flat
-from maskline_train.model.rpn import RPNHead, proposal_nms, pyramid_anchors
+from maskline_train.model.rpn import RPNHead, proposal_nms
 from maskline_train.model.sampling import RoISamples, SamplingSpec, sample_anchors, sample_rois
 from maskline_train.model.targets import keypoint_targets, mask_targets
 from maskline_train.spec import ModelSpec, ProposalSpec
@@ -239,7 +240,7 @@ class MaskRCNN(nn.Module):
         cells, counted = keypoint_targets(rois, truth, spec.heatmap_side)
         if self._leaves_rows_out(cells.device):
             rows = counted.any(dim=1)
-            rois, cells, counted = RoISamples(*(column[rows] for column in rois)), cells[rows], counted[rows]
+            rois, cells, counted = rois.only(rows), cells[rows], counted[rows]
         logits = self.keypoint_head(self._roi_features(features, rois.boxes, rois.images, spec.pooled_side))
         return keypoint_terms(logits, cells, counted)
 

@@ -12,12 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from maskline_train.model.anchors import flatten_deltas, flatten_logits, pyramid_anchors
 from maskline_train.model.ops.proposals import proposal_nms_op
 from maskline_train.spec import FIRST_LEVEL, AnchorSpec, ProposalSpec, RPNHeadSpec
-
-# The order of the head's outputs is part of what it is.
-__all__ = ["RPNHead", "flatten_deltas", "flatten_logits", "proposal_nms", "pyramid_anchors"]
 
 
 class RPNHead(nn.Module):

@@ -93,9 +93,13 @@ class RoISamples(NamedTuple):
     objects: Tensor
     counted: Tensor
 
+    def only(self, rows: Tensor) -> RoISamples:
+        """The rows that a mask [B * S] bool names: as many as there are, which a GPU has to be asked for."""
+        return RoISamples(*(column[rows] for column in self))
+
     def only_counted(self) -> RoISamples:
-        """The rows that count: as many as there are, which a GPU has to be asked for."""
-        return RoISamples(*(column[self.counted] for column in self))
+        """The rows that count."""
+        return self.only(self.counted)
 
 
 @torch.no_grad()

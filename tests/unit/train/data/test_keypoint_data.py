@@ -16,6 +16,7 @@ from maskline_train.data.loader import Batch, train_loader
 from maskline_train.data.transforms import Augmentation, Sample, augment, flip_horizontal, resize
 from maskline_train.spec import KeypointHeadSpec, PreprocessingSpec
 from support.data import coco_files
+from support.data.batches import targets_of
 from support.data.coco_files import annotation
 from support.data.mask_crops import crops_of
 
@@ -115,11 +116,11 @@ def test_a_batch_carries_keypoints_in_canvas_pixels(tmp_path: Path) -> None:
     """The image of 20 x 30 px is shown at twice its size: pixel 4's centre, 4.5, lies at 9."""
     write(tmp_path, [person(1, [4, 5, 2, 9, 10, 1, 0, 0, 0])])
     batch = first_batch(read(tmp_path), dataclasses.replace(NO_CHANGE, shorter_side_px=(40, 40)))
-    (target,) = batch.targets
+    (target,) = targets_of(batch)
     assert target.keypoints is not None
     assert target.keypoints.tolist() == [[[9, 11, 2], [19, 21, 1], [0, 0, 0]]]
     assert target.keypoints.dtype == torch.float32
-    moved = batch.to("cpu").targets[0].keypoints
+    moved = targets_of(batch.to("cpu"))[0].keypoints
     assert moved is not None
     assert torch.equal(moved, target.keypoints)
 
@@ -127,7 +128,7 @@ def test_a_batch_carries_keypoints_in_canvas_pixels(tmp_path: Path) -> None:
 def test_a_mirrored_left_hand_is_a_right_hand_through_the_real_loader(tmp_path: Path) -> None:
     """In an image 30 px wide, x = 9.5 becomes 20.5; the nose stays the nose."""
     write(tmp_path, [person(1, [4, 5, 2, 9, 10, 2, 0, 0, 0])])
-    keypoints = first_batch(read(tmp_path), Augmentation(flip_probability=1.0)).targets[0].keypoints
+    keypoints = targets_of(first_batch(read(tmp_path), Augmentation(flip_probability=1.0)))[0].keypoints
     assert keypoints is not None
     assert keypoints.tolist() == [[[25.5, 5.5, 2], [0, 0, 0], [20.5, 10.5, 2]]]
 
@@ -196,7 +197,7 @@ def test_images_without_a_labelled_keypoint_are_left_out(tmp_path: Path) -> None
 
 def test_a_model_without_keypoints_gets_none(tmp_path: Path) -> None:
     write(tmp_path, [person(1, [4, 5, 2] * 3)])
-    assert first_batch(read(tmp_path), keypoint_head=None).targets[0].keypoints is None
+    assert targets_of(first_batch(read(tmp_path), keypoint_head=None))[0].keypoints is None
 
 
 def test_other_keypoints_than_the_models_are_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from maskline_train.data.sampler import Draw, TrainSampler, item_rng
 from maskline_train.data.transforms import Augmentation
 from maskline_train.spec import PreprocessingSpec
 from PIL import Image
+from support.data.batches import targets_of
 from support.data.coco_files import annotation, square, write
 
 SPEC = PreprocessingSpec(shorter_side_px=40, longer_side_px=80, canvases=((64, 96), (96, 64)))
@@ -51,7 +52,7 @@ def assert_same(one: Batch, two: Batch) -> None:
     assert one.image_ids == two.image_ids
     assert torch.equal(one.canvas, two.canvas)
     assert torch.equal(one.image_info, two.image_info)
-    for a, b in zip(one.targets, two.targets, strict=True):
+    for a, b in zip(targets_of(one), targets_of(two), strict=True):
         assert torch.equal(a.boxes, b.boxes)
         assert torch.equal(a.labels, b.labels)
         assert torch.equal(a.masks, b.masks)
@@ -65,7 +66,7 @@ def test_a_batch_keeps_the_contract(dataset):
         assert height % 32 == 0
         assert width % 32 == 0
         assert batch.image_info.dtype == torch.float32
-        for info, target, canvas in zip(batch.image_info.tolist(), batch.targets, batch.canvas, strict=True):
+        for info, target, canvas in zip(batch.image_info.tolist(), targets_of(batch), batch.canvas, strict=True):
             resized_h, resized_w, scale_y, scale_x, original_h, original_w = info
             assert {original_h, original_w} == {20, 30}
             assert scale_y == pytest.approx(resized_h / original_h)
@@ -106,8 +107,8 @@ def test_two_processes_draw_what_one_draws_with_twice_the_batch(dataset):
     halves = [take(dataset, 8, batch_size=2, rank=rank, world_size=2) for rank in (0, 1)]
     for whole, first, second in zip(joint, *halves, strict=True):
         assert whole.image_ids == first.image_ids + second.image_ids
-        targets = first.targets + second.targets
-        for a, b in zip(whole.targets, targets, strict=True):
+        targets = targets_of(first) + targets_of(second)
+        for a, b in zip(targets_of(whole), targets, strict=True):
             assert torch.equal(a.boxes, b.boxes)
 
 
@@ -121,7 +122,7 @@ def test_images_without_objects_are_left_out_unless_asked(dataset):
     assert seen == {100 - i for i in range(8)}
     batches = take(dataset, 20, keep_empty=True)
     assert {key for batch in batches for key in batch.image_ids} == {100 - i for i in range(NUM_IMAGES)}
-    empty = next(t for b in batches for t, key in zip(b.targets, b.image_ids, strict=True) if key == 92)
+    empty = next(t for b in batches for t, key in zip(targets_of(b), b.image_ids, strict=True) if key == 92)
     assert empty.boxes.shape == (0, 4)
     assert empty.masks.shape[0] == 0
 
@@ -175,7 +176,7 @@ def test_evaluation_is_every_image_in_id_order_as_the_server_sees_it(dataset):
     assert len(loader) == len(batches) == 3
     assert [key for batch in batches for key in batch.image_ids] == list(range(92, 101))
     first = batches[0]
-    assert first.targets == ()
+    assert targets_of(first) == ()
     images = [decode_image(dataset.image_folder / dataset[i].file_name) for i in range(4)]
     canvas, info = preprocess_batch(images, SPEC)
     assert np.array_equal(first.canvas.numpy(), canvas)

@@ -17,6 +17,7 @@ from maskline_train.data.transforms import Augmentation
 from maskline_train.evaluation.many_views import PAPER_VIEWS, _prepare
 from maskline_train.spec import PreprocessingSpec
 from PIL import Image
+from support.data.batches import targets_of
 from support.data.coco_files import annotation, square, write
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
@@ -156,5 +157,5 @@ def test_a_training_batch_is_padded_to_the_multiple(dataset: CocoDataset, multip
     for batch in itertools.islice(batches, 12):
         largest = batch.image_info[:, :2].amax(dim=0).tolist()
         assert tuple(batch.canvas.shape[1:3]) == tuple(counted_up(int(side), multiple) for side in largest)
-        for target in batch.targets:
+        for target in targets_of(batch):
             assert target.masks.shape[1:] == batch.canvas.shape[1:3]

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from maskline_train.model.anchors import cell_anchors, level_anchors
+from maskline_train.model.anchors import cell_anchors, level_anchors, pyramid_anchors
 from maskline_train.model.backbone.backbone import STRIDES
-from maskline_train.model.rpn import pyramid_anchors
 from maskline_train.spec import AnchorSpec
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList

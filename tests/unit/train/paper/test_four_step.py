@@ -97,7 +97,7 @@ def test_a_stage_gives_gradients_to_its_parts_alone(data, stage, trained, losses
             augmentation=recipe.augmentation,
         )
     )
-    found = stage.network(model)(batch.canvas, batch.image_info, batch.targets, image_keys(0, 0, range(2)))
+    found = stage.network(model)(batch.canvas, batch.image_info, batch.truth, image_keys(0, 0, range(2)))
     assert set(found) == losses
     torch.stack(list(found.values())).sum().backward()
     with_gradient = {name.split(".")[0] for name, value in model.named_parameters() if value.grad is not None}
@@ -118,7 +118,7 @@ def test_end_to_end_losses_are_the_sum_of_both_parts(data):
             augmentation=recipe.augmentation,
         )
     )
-    args = (batch.canvas, batch.image_info, batch.targets)
+    args = (batch.canvas, batch.image_info, batch.truth)
     model.eval()
     joint = model(*args, image_keys(0, 0, range(2)))
     alone = Stage("rpn", trunk_trains=True).network(model).eval()(*args, image_keys(0, 0, range(2)))

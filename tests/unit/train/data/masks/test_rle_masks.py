@@ -10,6 +10,7 @@ from maskline_train.data.loader import train_loader
 from maskline_train.data.transforms import Augmentation
 from maskline_train.spec import PreprocessingSpec
 from PIL import Image
+from support.data.batches import targets_of
 from support.data.coco_files import annotation, square, write
 
 SIDE, OBJECTS = 2000, 200  # 4 megapixels: all masks at once are 800 MB
@@ -29,7 +30,7 @@ def test_a_batch_of_many_objects_takes_little_memory(tmp_path: Path) -> None:
     batch = next(train_loader(dataset, SPEC, batch_size=1, seed=0, augmentation=Augmentation()))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert batch.targets[0].masks.shape == (OBJECTS, 64, 64)
+    assert targets_of(batch)[0].masks.shape == (OBJECTS, 64, 64)
     assert peak < 60_000_000  # the image takes 12 MB, copies of it as many, one mask 4 MB
 
 
