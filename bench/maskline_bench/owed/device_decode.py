@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from pathlib import Path
 from typing import Any
 
-from maskline_client import Detector
 from maskline_client.bench.calls import Caller
 from maskline_client.bench.closed_loop import run_closed_loop
 from maskline_client.bench.images import BenchImage
+from maskline_serve.repository.assemble import sources
 from maskline_serve.repository.config import with_parameter
 from maskline_serve.server.triton_server import TritonServer
 
 from maskline_bench.decode_difference import measure as pixels
 from maskline_bench.made_model import MadeModel
-from maskline_bench.owed.same_answers import difference, found_of
+from maskline_bench.owed.same_answers import difference, served
 from maskline_bench.owed.task import Device, assembled, run_task, scratch
 
 HOST, DEVICE = "host", "device"
@@ -36,7 +37,7 @@ def measure(made: MadeModel, device: Device) -> dict[str, Any]:
         for decode in (HOST, DEVICE):
             folder = Path(stack.enter_context(scratch()))
             urls[decode] = stack.enter_context(TritonServer(_repository(made, device, folder, decode))).grpc_url
-        found = {decode: _detections(url, [each.file for each in pictures]) for decode, url in urls.items()}
+        found = {decode: served(url, [each.file for each in pictures]) for decode, url in urls.items()}
         turns: dict[str, list[dict[str, Any]]] = {decode: [] for decode in urls}
         for index in range(_ROUNDS[device]):
             for decode, url in urls.items():
@@ -53,19 +54,17 @@ def measure(made: MadeModel, device: Device) -> dict[str, Any]:
 
 
 def _repository(made: MadeModel, device: Device, folder: Path, decode: str) -> Path:
-    """On a CPU, where `assemble` has no such option, the parameter is set by hand."""
+    """On a CPU, where `assemble` has no such option, the parameter is set by hand and the code for it put there."""
     if device == "cuda":
         return assembled(made, device, folder, "--decode", decode)
     repository = assembled(made, device, folder)
-    config = repository / "models" / "preprocess" / "config.pbtxt"
+    preprocess = repository / "models" / "preprocess"
+    code = sources()[0] / "preprocess" / "1"
+    shutil.copytree(code, preprocess / "1", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    config = preprocess / "config.pbtxt"
     text = with_parameter(config.read_text(encoding="utf-8"), "decode", decode, config)
     config.write_text(text, encoding="utf-8")
     return repository
-
-
-def _detections(url: str, files: list[bytes]) -> list[Any]:
-    with Detector(url) as detector:
-        return [found_of(detector.detect(file)) for file in files]
 
 
 def _turn(url: str, images: tuple[BenchImage, ...], device: Device) -> dict[str, Any]:

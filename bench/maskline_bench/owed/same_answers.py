@@ -25,7 +25,7 @@ def measure(made: MadeModel, device: Device) -> dict[str, Any]:
         expected = [found_of(detector.detect(file)) for file in files]
     answers = {LOCAL: _local(made.artifact(), device, files)}  # it takes float32 alone
     with scratch() as folder, TritonServer(assembled(made, device, Path(folder))) as server:
-        answers[TRITON] = _served(server.grpc_url, files)
+        answers[TRITON] = served(server.grpc_url, files)
     return {"objects": sum(len(found.labels) for found in expected), "sides": {
         side: difference(found, expected) for side, found in answers.items()
     }}  # fmt: skip
@@ -43,7 +43,8 @@ def _local(artifact: Path, device: Device, files: list[bytes]) -> list[Found]:
         return [found_of(detector.detect(file)) for file in files]
 
 
-def _served(url: str, files: list[bytes]) -> list[Found]:
+def served(url: str, files: list[bytes]) -> list[Found]:
+    """What a server finds in each file."""
     with Detector(url) as detector:
         return [found_of(detector.detect(file)) for file in files]
 

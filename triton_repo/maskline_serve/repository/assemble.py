@@ -44,8 +44,8 @@ KEEP, KEEP_TEXT = (
     "ensemble.txt",
     "An ensemble has no files of its own; this one keeps its version folder in git and object storage.\n",
 )
-_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
-_OF_DECODING_ON_A_CARD = ("device_*.py", "*.onnx")  # in the code of `preprocess`
+_IGNORED = ("__pycache__", "*.pyc", ".*")
+_OF_DECODING_ON_A_CARD = ("device_*.py", "*.onnx")  # of the code of `preprocess`, and of no other model
 
 
 def sources() -> tuple[Path, Path]:
@@ -148,14 +148,11 @@ def _gpu(cards: tuple[int, ...] | None, decode: Decode, artifact: Artifact, targ
 def _write(artifact: Artifact, engines: Engines | None, gpu: GpuServing | None, folder: Path) -> Repository:
     """Fill an empty folder; returns its description, which is written last."""
     models, backends = sources()
-    shutil.copytree(models, folder / "models", ignore=_IGNORED)
-    if gpu is None or gpu.decode is Decode.HOST:
-        for pattern in _OF_DECODING_ON_A_CARD:
-            for path in (folder / "models" / "preprocess" / "1").glob(pattern):
-                path.unlink()
+    left_out = () if gpu is not None and gpu.decode is Decode.DEVICE else _OF_DECODING_ON_A_CARD
+    shutil.copytree(models, folder / "models", ignore=shutil.ignore_patterns(*_IGNORED, *left_out))
     libraries.write_host_library(folder, artifact.preprocessing.resize_filter)
     if engines is None:
-        shutil.copytree(backends, folder / "backends", ignore=_IGNORED)
+        shutil.copytree(backends, folder / "backends", ignore=shutil.ignore_patterns(*_IGNORED))
         libraries.write_backend_libraries(folder, on_gpu=gpu is not None)
     else:
         tensorrt_serving.write(engines, folder, deploy_files(Target.TENSORRT))

@@ -10,6 +10,7 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from maskline_serve.errors import GpuNotFoundError
 from maskline_serve.repository import config
@@ -36,9 +37,14 @@ def cards_wanted(repository: Repository) -> set[int]:
     for path in sorted(repository.models.glob("*/config.pbtxt")):
         if path.parent.name in STAGES:
             parsed = config.parse(path.read_text(encoding="utf-8"), path)
-            groups = [group for group in parsed.instance_group if group.Kind.Name(group.kind) == "KIND_GPU"]
-            found |= {card for group in groups for card in group.gpus or (0,)}
+            found |= _cards(parsed)
     return found
+
+
+def _cards(parsed: Any) -> set[int]:
+    """The cards that a model's instances run on; Triton takes the first where a group names none."""
+    groups = [group for group in parsed.instance_group if group.Kind.Name(group.kind) == "KIND_GPU"]
+    return {card for group in groups for card in group.gpus or (0,)}
 
 
 def decodes_on(repository: Repository) -> list[int]:
@@ -47,8 +53,7 @@ def decodes_on(repository: Repository) -> list[int]:
     parsed = config.parse(path.read_text(encoding="utf-8"), path)
     if parsed.parameters["decode"].string_value != "device":
         return []
-    groups = (group for group in parsed.instance_group if group.Kind.Name(group.kind) == "KIND_GPU")
-    return sorted({card for group in groups for card in group.gpus}) or [-1]
+    return sorted(_cards(parsed)) or [-1]
 
 
 def check(repository: Repository, installation: Installation) -> None:
