@@ -17,7 +17,7 @@ from . import library
 
 MODES = ("align_avg", "align_max", "pool", "warp")
 MAX_LEVELS = 8
-_TYPES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1}
+FEATURE_TYPES = ("float32", "float16", "bfloat16")  # the kernels take them all, the host has no bfloat16
 
 
 class Attributes(ctypes.Structure):
@@ -103,6 +103,24 @@ def make_attributes(
     )
 
 
+def make_shape(
+    feature_type: str, channels_last: bool, images: int, boxes: int, channels: int, cells: Sequence[tuple[int, int]]
+) -> Shape:
+    """Sizes of a call as the libraries take them; the libraries check the values.
+
+    Args:
+        feature_type: one of `FEATURE_TYPES`.
+        channels_last: features lie as kHWC8.
+        images: B.
+        boxes: R, of an image or of all of them, as the call has it.
+        channels: C.
+        cells: (Hi, Wi) of each level, `MAX_LEVELS` at most.
+    """
+    heights, widths = ((ctypes.c_int32 * MAX_LEVELS)(*axis) for axis in zip(*cells, strict=True))
+    code = FEATURE_TYPES.index(feature_type)
+    return Shape(code, int(channels_last), images, boxes, channels, heights, widths)
+
+
 def multiscale_roi_align(
     features: Sequence[npt.NDArray[Any]],
     boxes: npt.NDArray[np.float32],
@@ -182,7 +200,7 @@ def _described(
     Raises:
         HostLibraryError: as `multiscale_roi_align`.
     """
-    if dtype not in _TYPES:
+    if dtype not in (np.float32, np.float16):
         raise library.HostLibraryError(f"features: got {dtype}, expected float32 or float16")
     described = make_attributes(*attributes)
     if len(maps) != described.num_levels:
@@ -194,7 +212,8 @@ def _described(
     channels = maps[0][1] if len(maps[0]) == 4 else None
     for index, shape in enumerate(maps):
         library.check_shape(shape, f"feature {index}", (images, channels, None, None))
-    heights, widths = ((ctypes.c_int32 * MAX_LEVELS)(*(shape[axis] for shape in maps)) for axis in (2, 3))
-    config = Config(attributes=described, shape=Shape(_TYPES[dtype], 0, images, count, maps[0][1], heights, widths))
+    cells = [(shape[2], shape[3]) for shape in maps]
+    described_shape = make_shape(dtype.name, False, images, count, maps[0][1], cells)
+    config = Config(attributes=described, shape=described_shape)
     side = max(described.pooled_side, 0)  # the library says what is wrong with one below
     return config, (images * count, maps[0][1], side, side)

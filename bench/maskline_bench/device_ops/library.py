@@ -17,13 +17,12 @@ from maskline_train.model.ops.kernels import Kernels
 from maskline_bench.errors import refusals_told
 
 EMULATOR_FILE = "libmaskline_simt.so"
-_TYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 
 Run = Callable[[], None]
 
 
 class DeviceOps:
-    """Each method prepares a call once and returns it as a function that only launches."""
+    """Each method makes outputs and workspace of a call once, and returns it as a function that launches it."""
 
     def __init__(self, file: Path) -> None:
         """Load a library: the GPU's, or the emulator's for tensors on the CPU.
@@ -52,9 +51,9 @@ class DeviceOps:
         batch, count = boxes.shape[:2]
         channels = features[0].shape[3 if hwc8 else 1]
         rows = 1 if hwc8 else 2
-        sides = [(ctypes.c_int32 * 8)(*(feature.shape[rows + axis] for feature in features)) for axis in (0, 1)]
+        cells = [(feature.shape[rows], feature.shape[rows + 1]) for feature in features]
         attributes = roi_align.make_attributes(strides, 224.0, 4, side, 2, aligned=True, mode="align_avg")
-        shape = roi_align.Shape(_TYPES[features[0].dtype], int(hwc8), batch, count, channels, *sides)
+        shape = roi_align.make_shape(_name(features[0]), hwc8, batch, count, channels, cells)
         size = (batch * count, side, side, channels) if hwc8 else (batch * count, channels, side, side)
         out = torch.empty(size, dtype=features[0].dtype, device=boxes.device)
         config = roi_align.Config(attributes=attributes, shape=shape)
@@ -84,9 +83,8 @@ class DeviceOps:
         """
         batch, count = boxes.shape[:2]
         side, channels = pooled.shape[2], pooled.shape[3 if hwc8 else 1]
-        sides = [(ctypes.c_int32 * 8)(*(level[axis] for level in cells)) for axis in (0, 1)]
         attributes = roi_align.make_attributes(strides, 224.0, 4, side, 2, aligned=True, mode="align_avg")
-        shape = roi_align.Shape(_TYPES[pooled.dtype], int(hwc8), batch, count, channels, *sides)
+        shape = roi_align.make_shape(_name(pooled), hwc8, batch, count, channels, cells)
         sizes = [(batch, *level, channels) if hwc8 else (batch, channels, *level) for level in cells]
         gradients = [torch.empty(size, device=boxes.device) for size in sizes]
         config = roi_align.BackwardConfig(attributes=attributes, shape=shape, deterministic=int(deterministic))
@@ -137,8 +135,7 @@ class DeviceOps:
         where = inputs[0].device
         counts = torch.empty((batch, detections, max_counts), dtype=torch.int32, device=where)
         number = torch.empty((batch, detections), dtype=torch.int32, device=where)
-        dtype = str(inputs[0].dtype).removeprefix("torch.")
-        config = mask_rle.config_of(batch, detections, side, max_counts, dtype)
+        config = mask_rle.config_of(batch, detections, side, max_counts, _name(inputs[0]))
         return self._call("mask_rle", config, [*inputs, counts, number, None]), (counts, number)  # without boxes
 
     def _workspace(self, name: str, config: ctypes.Structure, where: torch.device) -> torch.Tensor:
@@ -147,10 +144,14 @@ class DeviceOps:
 
     def _call(self, name: str, config: ctypes.Structure, arguments: list[Any]) -> Run:
         where = next(argument.device for argument in arguments if isinstance(argument, torch.Tensor))
-        queue = self._kernels.prepared(name, config, arguments, where)
 
         def run() -> None:
             with refusals_told():
-                queue()
+                self._kernels.call(name, config, arguments, where)
 
         return run
+
+
+def _name(tensor: torch.Tensor) -> str:
+    """Of its type, as the C structs' makers take it."""
+    return str(tensor.dtype).removeprefix("torch.")

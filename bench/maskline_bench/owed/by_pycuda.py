@@ -33,7 +33,7 @@ from maskline_bench.owed.task import Device, head
 from maskline_bench.result_file import write_json
 
 PLAYED_DRIVER = Path("play_driver") / "libcuda.so.1"
-TYPES = {"FP32": 0, "FP16": 1, "BF16": 2}  # as RoIAlignShape has them
+TYPES = {"FP32": "float32", "FP16": "float16", "BF16": "bfloat16"}  # as `make_shape` takes them
 STRIDES, SIDE, SAMPLES = (4, 8, 16, 32), 7, 2
 WIRE: dict[str, type[np.generic]] = {  # what numpy has of the types
     "UINT8": np.uint8,
@@ -72,8 +72,8 @@ class Launcher:
 
     def __call__(self, maps: Sequence[Buffer], boxes: Buffer, out: Buffer) -> bool:
         """Launch on the stream: maps [1,C,Hi,Wi], boxes [1,R,4] FP32, out [R,C,P,P]; raises BenchmarkError."""
-        sides = [(ctypes.c_int32 * 8)(*(level.shape[axis] for level in maps)) for axis in (2, 3)]
-        shape = roi_align.Shape(TYPES[out.dtype], 0, 1, boxes.shape[1], maps[0].shape[1], *sides)
+        cells = [(level.shape[2], level.shape[3]) for level in maps]
+        shape = roi_align.make_shape(TYPES[out.dtype], False, 1, boxes.shape[1], maps[0].shape[1], cells)
         attributes = roi_align.make_attributes(STRIDES, 224.0, 4, SIDE, SAMPLES, aligned=True, mode="align_avg")
         status = self._library.maskline_device_multiscale_roi_align(
             ctypes.byref(roi_align.Config(attributes=attributes, shape=shape)),
@@ -125,6 +125,7 @@ def played_driver(file: Path) -> Iterator[None]:
     """Within: pycuda's binding, imported for the first time, takes this library for the driver.
 
     It has the functions that `DeviceMemory` comes to, so those that pycuda binds besides must not be looked for yet.
+    It stays what "libcuda.so.1" names until the process ends: whoever looks for a GPU does so in another.
     """
     ctypes.CDLL(str(file), ctypes.RTLD_GLOBAL)  # by its soname, libcuda.so.1, it is the one that the binding asks for
     flags = sys.getdlopenflags()
@@ -152,6 +153,14 @@ def _changed(gpu: DeviceMemory, name: str, kind: type[np.generic], generator: np
     return int((back != sent).sum())
 
 
+def _on_gpu(
+    gpu: DeviceMemory, maps: Sequence[npt.NDArray[np.float32]], boxes: npt.NDArray[np.float32], name: str
+) -> tuple[list[Buffer], Buffer, Buffer]:
+    """Features of a type and boxes on the GPU, and room for the answer."""
+    levels, places = [gpu.upload(level, name) for level in maps], gpu.upload(boxes, "FP32")
+    return levels, places, gpu.empty((boxes.shape[1], maps[0].shape[1], SIDE, SIDE), name)
+
+
 def _error(
     gpu: DeviceMemory,
     launch: Launcher,
@@ -160,8 +169,7 @@ def _error(
     name: str,
 ) -> float:
     """The largest difference to the host library on features rounded to this type; infinite where nobody wrote."""
-    levels, places = [gpu.upload(level, name) for level in maps], gpu.upload(boxes, "FP32")
-    out = gpu.empty((boxes.shape[1], maps[0].shape[1], SIDE, SIDE), name)
+    levels, places, out = _on_gpu(gpu, maps, boxes, name)
     gpu.timed(lambda: launch(levels, places, out))
     rounded = [gpu.download(level).astype(np.float32) for level in levels]
     expected = roi_align.multiscale_roi_align(rounded, boxes, strides=STRIDES, pooled_side=SIDE, sampling_ratio=SAMPLES)
@@ -177,8 +185,7 @@ def _times(
     launches: int,
 ) -> dict[str, float]:
     """Of a launch by events, ms, and what the events' time is of the clock's, which waits for the last launch too."""
-    levels, places = [gpu.upload(level, "FP32") for level in maps], gpu.upload(boxes, "FP32")
-    out = gpu.empty((boxes.shape[1], maps[0].shape[1], SIDE, SIDE), "FP32")
+    levels, places, out = _on_gpu(gpu, maps, boxes, "FP32")
     gpu.timed(lambda: launch(levels, places, out))  # the first launch loads the kernel
     start = time.perf_counter()
     _, milliseconds = gpu.timed(lambda: all(launch(levels, places, out) for _ in range(launches)))

@@ -1,4 +1,5 @@
-// Where the pixels of a result lie between those of a picture, along one axis, and how both filters weigh them.
+// Where the pixels of a result lie between those of a picture, along one axis, and how OpenCV's and PyTorch's filters
+// weigh them.
 #pragma once
 
 #include <cstddef>

@@ -9,7 +9,7 @@ import contextlib
 import ctypes
 import functools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,33 +34,23 @@ class Kernels:
         self._library = open_library(file)
 
     def call(self, name: str, config: ctypes.Structure, arguments: Sequence[Any], device: torch.device) -> None:
-        """Queue an op on the current stream of a device; arguments and errors as `prepared`."""
-        on_gpu = device.type == "cuda"  # the emulator of plugins/testing has these functions, too, on host memory
-        with torch.cuda.device(device) if on_gpu else contextlib.nullcontext():
-            self.prepared(name, config, arguments, device)()
-
-    def prepared(
-        self, name: str, config: ctypes.Structure, arguments: Sequence[Any], device: torch.device
-    ) -> Callable[[], None]:
-        """An op to be queued again and again, on what is then the current stream of a device, which is the current one.
+        """Queue an op on the current stream of a device.
 
         Args:
             name: behind `maskline_device_`.
             config: the op's struct.
             arguments: the C function's between struct and stream: a tensor on the device, which is contiguous in the
-                layout that the struct says; a list of such, one a level; or None. They live as long as the result.
+                layout that the struct says; a list of such, one a level; or None.
             device: of all tensors.
 
-        Returns:
-            A function that raises HostLibraryError where the library refuses, with its text.
+        Raises:
+            HostLibraryError: the library refuses, with its text.
         """
         function = getattr(self._library, f"maskline_device_{name}")
-
-        def queue() -> None:
-            stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else None
+        on_gpu = device.type == "cuda"  # the emulator of plugins/testing has these functions, too, on host memory
+        with torch.cuda.device(device) if on_gpu else contextlib.nullcontext():
+            stream = torch.cuda.current_stream(device).cuda_stream if on_gpu else None
             self._check(function(ctypes.byref(config), *map(_address, arguments), ctypes.c_void_p(stream)))
-
-        return queue
 
     def workspace(self, name: str, config: ctypes.Structure, device: torch.device) -> Tensor:
         """Device memory of the size that an op wants, uint8."""

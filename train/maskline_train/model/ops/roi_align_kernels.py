@@ -6,7 +6,6 @@ Ref: plugins/roi_align/README.md.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 
 import torch
@@ -16,7 +15,6 @@ from torch import Tensor
 from maskline_train.model.ops.kernels import Kernels, in_layout
 from maskline_train.spec import RoIAlignSpec
 
-_TYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 _VECTOR = 8  # channels that the kernels move at once where channels lie last
 # kROI_ALIGN_MAX_* of plugins/roi_align/attributes.h; a call beyond them is PyTorch's.
 MOST_SIDE, _MOST_RATIO = 64, 16
@@ -25,7 +23,7 @@ MOST_SIDE, _MOST_RATIO = 64, 16
 def kernels_take(features: Sequence[Tensor], spec: RoIAlignSpec, pooled_side: int) -> bool:
     """Whether a call is within what the kernels can: float64 is for gradient checks, which is not."""
     small = pooled_side <= MOST_SIDE and spec.sampling_ratio <= _MOST_RATIO and len(features) <= roi_align.MAX_LEVELS
-    return small and features[0].dtype in _TYPES
+    return small and _name(features[0].dtype) in roi_align.FEATURE_TYPES
 
 
 def layout_of(features: Sequence[Tensor]) -> torch.memory_format:
@@ -144,9 +142,11 @@ def _attributes(spec: RoIAlignSpec, levels: int, pooled_side: int, first_level: 
 
 
 def _shape(features: Sequence[Tensor], boxes: Tensor, layout: torch.memory_format) -> roi_align.Shape:
-    heights, widths = (
-        (ctypes.c_int32 * roi_align.MAX_LEVELS)(*(feature.shape[axis] for feature in features)) for axis in (2, 3)
-    )
     images, channels = features[0].shape[:2]
-    channels_last = int(layout == torch.channels_last)
-    return roi_align.Shape(_TYPES[features[0].dtype], channels_last, images, len(boxes), channels, heights, widths)
+    cells = [(feature.shape[2], feature.shape[3]) for feature in features]
+    last = layout == torch.channels_last
+    return roi_align.make_shape(_name(features[0].dtype), last, images, len(boxes), channels, cells)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
