@@ -5,17 +5,14 @@ Run: python -m maskline_bench.decode_difference --device cuda, or cpu: the same 
 
 from __future__ import annotations
 
-import importlib
 import io
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any
 
 import numpy as np
 import skimage.data
 import typer
-from maskline_serve.repository.assemble import sources
 from maskline_train.spec import PreprocessingSpec
 from numpy.typing import NDArray
 from PIL import Image
@@ -23,11 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 from maskline_bench.errors import BenchmarkError, in_one_line
+from maskline_bench.model_files import load
 from maskline_bench.owed.task import Device, head
 from maskline_bench.result_file import write_json
 
 FILTERS = ("pillow", "torch", "cv2")
-_PACKAGE = "maskline_preprocess"
 _PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket")
 _LARGER = 4  # times the photographs' sides: made smaller on the canvas, as a camera's are
 _CARD = 0
@@ -50,9 +47,8 @@ def measure(device: Device) -> list[dict[str, Any]]:
     Raises:
         BenchmarkError: a file was not decoded on the device.
     """
-    images, filters, device_decoder, device_canvas = map(
-        _model_file, ("images", "filters", "device_decoder", "device_canvas")
-    )
+    names = ("images", "filters", "device_decoder", "device_canvas")
+    images, filters, device_decoder, device_canvas = (load("preprocess", name) for name in names)
     card = _CARD if device == "cuda" else device_decoder.HOST
     decoder = device_decoder.DeviceDecoder(card, 2)
     canvases = {name: device_canvas.DeviceCanvas(name, card) for name in FILTERS}
@@ -80,15 +76,6 @@ def measure(device: Device) -> list[dict[str, Any]]:
             row[name] = _difference(*map(list, zip(*pairs, strict=True)))
         rows.append({"file": kind, **row})
     return rows
-
-
-def _model_file(name: str) -> ModuleType:
-    """A file of the served model `preprocess`, whose folder is a package of no name."""
-    folder = sources()[0] / "preprocess" / "1"
-    if _PACKAGE not in sys.modules:
-        sys.modules[_PACKAGE] = ModuleType(_PACKAGE)
-        sys.modules[_PACKAGE].__path__ = [str(folder)]
-    return importlib.import_module(f"{_PACKAGE}.{name}")
 
 
 def _file(name: str, scale: int, kind: str, written: dict[str, Any]) -> bytes:

@@ -15,7 +15,6 @@ Run: make bench-ops, or python -m maskline_bench.host_ops --op mask_rle
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -26,7 +25,6 @@ import pycocotools.mask
 import torch
 from maskline_host import library
 from maskline_host.mask_rle import encode
-from maskline_serve.repository.assemble import sources
 from maskline_train.evaluation.paste import encode_masks
 from rich.console import Console
 from torchvision.models.detection.roi_heads import paste_masks_in_image
@@ -34,6 +32,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from maskline_bench.errors import BenchmarkError
 from maskline_bench.host_ops.show import show
 from maskline_bench.measure import Timing, interleave
+from maskline_bench.model_files import load
 
 OURS, NUMPY, TORCHVISION = "maskline", "maskline, numpy", "torchvision"
 NUMBER, SIDE = 100, 28
@@ -63,14 +62,8 @@ def make_objects(size: tuple[int, int], boxes: str, seed: int) -> tuple[Masks, B
 
 
 def numpy_encoder() -> ModuleType:
-    """The server's rle.py, which belongs to no package."""
-    models, _ = sources()
-    spec = importlib.util.spec_from_file_location("postprocess_rle", models / "postprocess" / "1" / "rle.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The server's rle.py."""
+    return load("postprocess", "rle")
 
 
 def make_sides(masks: Masks, boxes: Boxes, size: tuple[int, int], threads: int) -> dict[str, Callable[[], list[bytes]]]:

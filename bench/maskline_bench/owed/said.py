@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,9 +42,12 @@ def main(
     """
     with in_one_line("owed said"):
         first = head(device)
+        # Its `python` is this one, whoever calls: `make owed` sees to that, a test or a person may not.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         done = subprocess.run(
-            command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
+            command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+            env={**os.environ, "PATH": path},
+        )  # fmt: skip
     write_json(
         json_file, {**first, "quick": quick, "command": command, "exit": done.returncode, **summary(done.stdout)}
     )

@@ -30,7 +30,7 @@ from maskline_bench.errors import BenchmarkError, in_one_line
 from maskline_bench.measure import describe, print_head
 from maskline_bench.result_file import write_json
 from maskline_bench.step_timeline.made import made_batch, made_training
-from maskline_bench.step_timeline.parts import PARTS, READ, Clock, timed_parts
+from maskline_bench.step_timeline.parts import PARTS, READ, Clock, lanes_of, spent, timed_parts
 from maskline_bench.step_timeline.plot import plot
 
 Device = Literal["cpu", "cuda"]
@@ -73,8 +73,7 @@ def masks_of(batch: Batch) -> dict[str, int]:
 
 def part_ms(step: Any, lane: str) -> dict[str, float]:
     """Ms of each part in one step."""
-    spent = {part: [r[lane][1] - r[lane][0] for r in step["ranges"] if r["part"] == part] for part in PARTS}
-    return {part: round(sum(each), 3) for part, each in spent.items()}
+    return {part: round(spent(step["ranges"], part, lane), 3) for part in PARTS}
 
 
 def run(
@@ -91,7 +90,6 @@ def run(
     with console.status("timing") as status:
         steps = measure(batch, device, warmup=warmup, rounds=rounds, tell=status.update)
     drawn = sorted(steps, key=lambda step: float(step["host_ms"]))[(len(steps) - 1) // 2]
-    lanes = [lane for lane in ("host_ms", "device_ms") if lane in drawn["ranges"][0]]
     result = {
         **head,
         "benchmark": "parts of a training step of ResNet-50-FPN",
@@ -103,7 +101,7 @@ def run(
         "masks": masks_of(batch),
         "steps_ms": [step["host_ms"] for step in steps],
         "losses": [step["loss"] for step in steps],
-        "parts": {lane: part_ms(drawn, lane) for lane in lanes},
+        "parts": {lane: part_ms(drawn, lane) for lane in lanes_of(drawn["ranges"])},
         "timeline": drawn,
     }  # fmt: skip
     show(console, result)

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ PARTS = (
     *(BACK_TO_FEATURES, BACK_TO_PIXELS),
     *(NORM, OPTIMIZER, READ),
 )
+LANES = {"host_ms": "host", "device_ms": "device"}  # of a range: where it runs
 # The calls of `MaskRCNN.forward`, by the names that its module has for them.
 _FUNCTIONS = {
     "sample_anchors": SAMPLES, "sample_rois": SAMPLES, "proposal_nms": PROPOSALS, "roi_align_flat": ROI_ALIGN,
@@ -34,6 +35,16 @@ _FUNCTIONS = {
     "mask_terms": LOSSES, "keypoint_terms": LOSSES, "averages": LOSSES,
 }  # fmt: skip
 _METHODS = {"box_outputs": HEADS, "mask_outputs": HEADS}
+
+
+def lanes_of(ranges: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The lanes that a measured step has, of `LANES`."""
+    return [lane for lane in LANES if lane in ranges[0]]
+
+
+def spent(ranges: Sequence[Mapping[str, Any]], part: str, lane: str) -> float:
+    """Ms of a part in one step: the sum of its ranges in a lane."""
+    return float(sum(range_[lane][1] - range_[lane][0] for range_ in ranges if range_["part"] == part))
 
 
 @dataclasses.dataclass(frozen=True)

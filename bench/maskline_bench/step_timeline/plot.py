@@ -5,7 +5,6 @@ Run: python -m maskline_bench.step_timeline.plot JSON SVG
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,11 +13,12 @@ from maskline_train.files import replace_file
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from maskline_bench.errors import BenchmarkError, in_one_line
 from maskline_bench.figure_file import file_bytes, in_our_style
-from maskline_bench.step_timeline.parts import PARTS
+from maskline_bench.result_file import read_json
+from maskline_bench.step_timeline.parts import LANES, PARTS, lanes_of, spent
 
 _COLOURS = {"host_ms": "#0b5394", "device_ms": "#e69138"}
-_LANES = {"host_ms": "host", "device_ms": "device"}
 _BAR = 0.7  # of a row, for the bars of all lanes
 _GRID = "#dddddd"
 
@@ -31,7 +31,7 @@ def plot(result: dict[str, Any], kind: Literal["svg", "png"]) -> bytes:
         kind: the file's type.
     """
     ranges = result["timeline"]["ranges"]
-    lanes = [lane for lane in _LANES if lane in ranges[0]]
+    lanes = lanes_of(ranges)
     with in_our_style():
         figure = Figure(figsize=(9, 0.9 + 0.27 * len(PARTS)), layout="constrained")
         axes = figure.subplots()
@@ -56,7 +56,7 @@ def _lane(axes: Axes, ranges: list[dict[str, Any]], lane: str, index: int, lanes
     for number, range_ in enumerate(ranges):
         y = PARTS.index(range_["part"]) - _BAR / 2 + height * (index + 0.5)
         start, end = range_[lane]
-        label = _LANES[lane] if number == 0 else None
+        label = LANES[lane] if number == 0 else None
         colour = _COLOURS[lane]
         axes.barh(y, end - start, height, start, color=colour, edgecolor=colour, linewidth=0.8, label=label)
 
@@ -64,7 +64,7 @@ def _lane(axes: Axes, ranges: list[dict[str, Any]], lane: str, index: int, lanes
 def _figures(axes: Axes, ranges: list[dict[str, Any]], lanes: list[str]) -> None:
     """At the right of each row what it takes in all."""
     for row, part in enumerate(PARTS):
-        sums = [sum(r[lane][1] - r[lane][0] for r in ranges if r["part"] == part) for lane in lanes]
+        sums = [spent(ranges, part, lane) for lane in lanes]
         text = " / ".join(f"{value:.3g}" if value < 100 else f"{value:.0f}" for value in sums)
         axes.annotate(f"{text} ms", (1.01, row), xycoords=axes.get_yaxis_transform(), va="center", fontsize=8)
 
@@ -77,7 +77,11 @@ def main(
 
     Example: python -m maskline_bench.step_timeline.plot out/step.json out/step.svg
     """
-    replace_file(svg, plot(json.loads(result.read_text("utf-8")), "svg"))
+    with in_one_line("bench-timeline"):
+        step = read_json(result)
+        if "timeline" not in step:
+            raise BenchmarkError(f"{result}: got no timeline, expected a file that step_timeline wrote with --json")
+        replace_file(svg, plot(step, "svg"))
 
 
 if __name__ == "__main__":

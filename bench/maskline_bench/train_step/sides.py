@@ -12,30 +12,22 @@ import math
 from collections.abc import Callable
 
 import torch
-from maskline_train.convert.from_torchvision import import_torchvision
 from maskline_train.data.loader import Batch
 from maskline_train.distributed import Processes
 from maskline_train.ground_truth import batched
-from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.recipe import TrainingSpec
-from maskline_train.recipes.coco import mask_rcnn_r50_fpn
 from maskline_train.target import Target
 from maskline_train.training.report import Reports
-from maskline_train.training.state import TrainingState
-from maskline_train.training.step import compile_parts, train_step
+from maskline_train.training.step import train_step
 from torch import Tensor
-from torch.amp.grad_scaler import GradScaler
 from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
 
 from maskline_bench.errors import BenchmarkError
+from maskline_bench.our_training import LEARNING_RATE, made_peer, our_training
 from maskline_bench.peers import (
-    NORM_EPS,
     Photograph,
-    class_names,
     made_targets,
     photographs,
     to_float,
-    torchvision_model,
 )
 from maskline_bench.train_step.setting import CHANNELS_LAST, COMPILED, OURS, THEIRS, Setting
 
@@ -47,8 +39,6 @@ LOSS_NAMES = {
     "loss_box_reg": "box",
     "loss_mask": "mask",
 }
-# Random weights after a warm-up; a trained network's rate would do as well, the time of a step does not depend on it.
-LEARNING_RATE = 1e-4
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
 
 # A number of steps -> the five losses of the last one, by our names; the device has nothing left to do.
@@ -76,7 +66,7 @@ def make_material(setting: Setting) -> Material:
     """Five photographs in turn, with made targets, and random weights."""
     height, width = setting.height, setting.width
     photos = photographs(height, width)
-    peer = torchvision_model(photos[: setting.batch], min_size=height, max_size=max(height, width), _skip_resize=True)
+    peer = made_peer(photos[: setting.batch], height, width)
     images = [photos[index % len(photos)] for index in range(setting.batch)]
     return Material(
         setting, peer, images, [made_targets(height, width, setting.objects, seed) for seed in range(setting.batch)]
@@ -130,36 +120,20 @@ def _theirs(material: Material, *, half: bool, channels_last: bool) -> Steps:
 def _ours(material: Material, *, compiled: bool) -> Steps:
     """The step of `maskline-train fit` with the settings of the packaged recipe, in bf16 on a GPU."""
     setting = material.setting
-    model = import_torchvision(material.peer.state_dict(), class_names(), NORM_EPS)
-    training = _training(model, setting)
-    model.train().to(setting.device)
-    if training.channels_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if compiled:
-        compile_parts(model)
     processes = Processes(0, 1, torch.device(setting.device))
-    optimizer = training.build_optimizer(model, processes.device)
-    state = TrainingState(model, optimizer, GradScaler(setting.device, enabled=False), None)
+    state, training = our_training(material.peer, setting.batch, processes.device, compiled=compiled)
     batch, reports = _batch(material).to(processes.device), Reports(training, processes)
 
     def steps(count: int) -> dict[str, float]:
         torch.backends.cudnn.benchmark = training.cudnn_benchmark
         for _ in range(count):
-            reports.add(train_step(model, state, batch, training, processes))
+            reports.add(train_step(state.model, state, batch, training, processes))
             state.step += 1
         values, _ = reports.read(0)
         _finish(setting)
         return {name: values[name] for name in LOSS_NAMES.values()}
 
     return steps
-
-
-def _training(model: MaskRCNN, setting: Setting) -> TrainingSpec:
-    recipe = mask_rcnn_r50_fpn.build(model.spec.classes).training
-    return dataclasses.replace(
-        recipe, total_batch=setting.batch, base_lr=LEARNING_RATE, reference_batch=setting.batch, warmup_steps=0,
-        amp=recipe.amp if setting.device == "cuda" else "off",
-    )  # fmt: skip
 
 
 def _batch(material: Material) -> Batch:
