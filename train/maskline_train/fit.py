@@ -39,13 +39,13 @@ from maskline_train.training.state import (
     save_checkpoint,
     save_evaluation,
 )
-from maskline_train.training.step import compile_parts, train_step
+from maskline_train.training.step import compile_parts, make_gradients, train_step
 
 # What may differ between a run and its continuation; more `steps` stretch the rest of a cosine, how a GPU computes
 # changes the last bits there, nothing else changes.
 FREE_TO_CHANGE = (
     *("steps", "workers", "log_every", "checkpoint_every", "evaluate_every", "evaluate_images"),
-    *("compile", "cudnn_benchmark", "fused"),
+    *("compile", "cudnn_benchmark", "fused", "graph"),
 )
 
 
@@ -104,13 +104,14 @@ def fit(
         log.say(beginning)
         log.say(_describe(recipe, state.model, processes))
         network = _distribute(state.model if stage is None else stage.network(state.model), processes)
+        gradients = make_gradients(network, state, training, processes)
         batches = on_device(_batches(recipe, train_set, processes, state.step), processes.device)
         reports = Reports(training, processes)
         metrics = None
         while state.step < training.steps or state.evaluation_due:
             stop = 0
             if not state.evaluation_due:  # else the run was stopped before or in the evaluation of this step
-                reports.add(train_step(network, state, next(batches), training, processes))
+                reports.add(train_step(gradients, state, next(batches), training, processes))
                 state.step += 1
                 log.count(state.step, training.total_batch)
                 logs = state.step % training.log_every == 0 or state.step == training.steps

@@ -60,10 +60,13 @@ class TrainingSpec:
     clip_norm: float | None = None  # gradients of a larger total norm are scaled down to it
     amp: Literal["off", "bf16", "fp16"] = "off"
     channels_last: bool = False
-    # Three of a GPU alone, which change nothing but its speed and the last bits:
+    # Four of a GPU alone, which change nothing but its speed and the last bits:
     compile: bool = False  # trunk and heads by torch.compile: a few minutes at the start, fewer and larger kernels
     fused: bool = True  # the optimizer updates all weights in one kernel in place of a few for each
     cudnn_benchmark: bool = True  # cuDNN tries its convolutions once a canvas size, and takes the fastest
+    # Forward and backward recorded once a size of batch, then launched as one: a host is the limit where batches are
+    # small, and memory the price. Of a run of one process.
+    graph: bool = False
     ema_decay: float | None = None  # evaluation and checkpoints then use the averaged weights
     seed: int = 0
     workers: int = 4  # loading processes a training process; 0 loads in the training process itself

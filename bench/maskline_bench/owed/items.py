@@ -12,7 +12,7 @@ from maskline_bench.owed.item import Item, Limit, Result
 from maskline_bench.owed.same_answers import LOCAL
 from maskline_bench.owed.same_answers import TRITON as SERVED
 from maskline_bench.train_data.to_card import WORKERS
-from maskline_bench.train_step.setting import COMPILED, OURS
+from maskline_bench.train_step.setting import OUR_SIDES
 
 _QUICK = ("--device", "cpu", "--quick")
 _CUDA = ("--device", "cuda")
@@ -46,9 +46,9 @@ def _batch(result: Result, images: int) -> Any:
 
 
 def _steps(result: Result, images: int, figure: str) -> list[float]:
-    """A figure of our training steps, as they are and compiled."""
+    """A figure of our training steps: as they are, compiled, recorded, both."""
     sides = _batch(result, images)["sides"]
-    return [float(sides[name][figure]) for name in (OURS, COMPILED) if name in sides]
+    return [float(sides[name][figure]) for name in OUR_SIDES if name in sides]
 
 
 def _answers(side: str) -> tuple[Limit, Limit]:
@@ -247,7 +247,7 @@ ITEMS: tuple[Item, ...] = (
     ),
     Item(
         "training",
-        "a training step of ResNet-50-FPN in bf16, 800x1088, as it is or compiled, beside torchvision's",
+        "a training step of ResNet-50-FPN in bf16, 800x1088, as it is, compiled, recorded, beside torchvision's",
         ("gpu", "nvcc"),
         "maskline_bench.train_step",
         (*_CUDA, "--batch", "2", "--batch", "8", "--rounds", "10"),
@@ -269,9 +269,9 @@ ITEMS: tuple[Item, ...] = (
     _command(
         "training_ops",
         "the ops of a training step through PyTorch, forward and backward: those of the CPU in every mode and type, "
-        "without waiting for the GPU, captured in a CUDA graph",
+        "without waiting for the GPU, captured in a CUDA graph; and whole steps that are recorded",
         ("gpu", "nvcc"),
-        "python -m pytest -q -p no:cacheprovider tests/plugins/training",
+        "python -m pytest -q -p no:cacheprovider tests/plugins/training tests/unit/train/training/test_graphs.py",
         "python -m pytest -q -p no:cacheprovider -k 'not cuda' tests/plugins/training/test_step_of_training.py",
         (_EXIT, _PASSED, _SKIPPED),
     ),

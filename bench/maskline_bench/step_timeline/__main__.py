@@ -21,7 +21,7 @@ import typer
 from maskline_train.data.loader import Batch
 from maskline_train.distributed import Processes
 from maskline_train.files import replace_file
-from maskline_train.training.step import train_step
+from maskline_train.training.step import make_gradients, train_step
 from rich.console import Console
 from rich.table import Table
 
@@ -41,11 +41,12 @@ def measure(batch: Batch, device: torch.device, *, warmup: int, rounds: int, tel
     state, training = made_training(batch, device)
     torch.backends.cudnn.benchmark = training.cudnn_benchmark and device.type == "cuda"
     batch, processes, clock = batch.to(device), Processes(0, 1, device), Clock(device)
+    compute = make_gradients(state.model, state, training, processes)
     found = []
     for number in range(warmup + rounds):
         with timed_parts(state, clock):
             clock.start()
-            report = train_step(state.model, state, batch, training, processes)
+            report = train_step(compute, state, batch, training, processes)
             with clock.range(READ, "tolist"):
                 numbers = report.numbers.tolist()
             step = clock.stop()

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from maskline_train.training.graphs import SEEN
 
 from maskline_bench.errors import BenchmarkError
 from maskline_bench.measure import Timing, gflop, interleave, paired_ratio
 from maskline_bench.train_step.counting import launches, peak_mib, synchronisations
-from maskline_bench.train_step.setting import COMPILED, OURS, PEERS, STEPS, Setting
+from maskline_bench.train_step.setting import OUR_SIDES, OURS, PEERS, STEPS, Setting
 from maskline_bench.train_step.sides import Material, Steps, make_material, make_side
 
 LOSS_TOLERANCE = 0.25  # of the sum: the sides draw other anchors and RoIs
@@ -100,7 +101,7 @@ def _begin(name: str, material: Material, before: Mapping[str, Run]) -> Run:
     held = torch.cuda.memory_allocated() if on_gpu else 0
     steps = make_side(name, material)
     first: dict[str, float] = {}
-    if name == COMPILED:  # the same arithmetic as ours, in calls that cannot be counted
+    if name in OUR_SIDES and name != OURS:  # the same arithmetic as ours, in calls that cannot be counted
         first.update(steps(1))
         figures: dict[str, Any] = {"gflop": before[OURS].figures["gflop"]}
     else:
@@ -108,7 +109,7 @@ def _begin(name: str, material: Material, before: Mapping[str, Run]) -> Run:
     figures["losses_first_step"] = first
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-        steps(1)
+        steps(SEEN + 1)  # with a recording, where the side makes one
         figures["peak_mib"] = (torch.cuda.max_memory_allocated() - held) / 2**20
     return Run(steps, figures)
 

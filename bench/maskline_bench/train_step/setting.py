@@ -8,9 +8,11 @@ from typing import Literal
 from maskline_train.training.report import STEPS_UNREAD
 
 OURS, COMPILED = "maskline", "maskline, compiled"
+RECORDED, BOTH = "maskline, recorded", "maskline, compiled, recorded"
+OUR_SIDES = (OURS, COMPILED, RECORDED, BOTH)
 THEIRS, AUTOCAST = "torchvision", "torchvision, autocast"
 CHANNELS_LAST = "torchvision, autocast, channels_last"
-SIDES = (OURS, COMPILED, THEIRS, AUTOCAST, CHANNELS_LAST)
+SIDES = (*OUR_SIDES, THEIRS, AUTOCAST, CHANNELS_LAST)
 
 Device = Literal["cpu", "cuda"]
 # Whom the gains are told against: who computes in the type that ours computes in.
@@ -41,9 +43,9 @@ class Setting:
 
 def left_out(device: Device, *, quick: bool) -> dict[str, str]:
     """Which sides and which counts a run does without, and why."""
-    found = {COMPILED: "a smoke run, and it compiles for minutes"} if quick else {}
+    found = dict.fromkeys((COMPILED, BOTH), "a smoke run, and it compiles for minutes") if quick else {}
     if device == "cpu":
-        found[COMPILED] = "`fit` compiles on a GPU alone"
+        found |= dict.fromkeys((COMPILED, RECORDED, BOTH), "`fit` compiles and records on a GPU alone")
         found |= dict.fromkeys((AUTOCAST, CHANNELS_LAST), "on a CPU both sides compute in float32")
         found |= dict.fromkeys(("launches", "synchronisations"), "a CPU computes at the call: nothing to count")
     return found

@@ -17,7 +17,7 @@ from maskline_train.distributed import Processes
 from maskline_train.ground_truth import batched
 from maskline_train.target import Target
 from maskline_train.training.report import Reports
-from maskline_train.training.step import train_step
+from maskline_train.training.step import make_gradients, train_step
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
 
@@ -29,7 +29,7 @@ from maskline_bench.peers import (
     photographs,
     to_float,
 )
-from maskline_bench.train_step.setting import CHANNELS_LAST, COMPILED, OURS, THEIRS, Setting
+from maskline_bench.train_step.setting import BOTH, CHANNELS_LAST, COMPILED, OUR_SIDES, RECORDED, THEIRS, Setting
 
 # Our names of torchvision's losses.
 LOSS_NAMES = {
@@ -75,8 +75,8 @@ def make_material(setting: Setting) -> Material:
 
 def make_side(name: str, material: Material) -> Steps:
     """One side, ready to be called."""
-    if name in (OURS, COMPILED):
-        return _ours(material, compiled=name == COMPILED)
+    if name in OUR_SIDES:
+        return _ours(material, compiled=name in (COMPILED, BOTH), recorded=name in (RECORDED, BOTH))
     return _theirs(material, half=name != THEIRS, channels_last=name == CHANNELS_LAST)
 
 
@@ -117,17 +117,19 @@ def _theirs(material: Material, *, half: bool, channels_last: bool) -> Steps:
     return steps
 
 
-def _ours(material: Material, *, compiled: bool) -> Steps:
+def _ours(material: Material, *, compiled: bool, recorded: bool) -> Steps:
     """The step of `maskline-train fit` with the settings of the packaged recipe, in bf16 on a GPU."""
     setting = material.setting
     processes = Processes(0, 1, torch.device(setting.device))
     state, training = our_training(material.peer, setting.batch, processes.device, compiled=compiled)
+    training = dataclasses.replace(training, graph=recorded)
+    compute = make_gradients(state.model, state, training, processes)
     batch, reports = _batch(material).to(processes.device), Reports(training, processes)
 
     def steps(count: int) -> dict[str, float]:
         torch.backends.cudnn.benchmark = training.cudnn_benchmark
         for _ in range(count):
-            reports.add(train_step(state.model, state, batch, training, processes))
+            reports.add(train_step(compute, state, batch, training, processes))
             state.step += 1
         values, _ = reports.read(0)
         _finish(setting)

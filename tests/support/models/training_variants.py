@@ -1,11 +1,20 @@
 """The network in every variant of the paper, small: one field of the spec at a time; and a batch to train it on."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.sampling import SamplingSpec
-from maskline_train.spec import AnchorSpec, BackboneSpec, BoxHeadSpec, MaskHeadSpec, ModelSpec, RPNHeadSpec
+from maskline_train.spec import (
+    AnchorSpec,
+    BackboneSpec,
+    BoxHeadSpec,
+    KeypointHeadSpec,
+    MaskHeadSpec,
+    ModelSpec,
+    RPNHeadSpec,
+)
 from maskline_train.target import Target
 from support.models.tiny import tiny_model, tiny_spec
 
@@ -66,6 +75,8 @@ VARIANTS = {
         box_head={"num_convs": 1, "conv_channels": 8, "num_fcs": 3, "norm": "group", "norm_groups": 4}
     ),
 }
+KEYPOINTS = KeypointHeadSpec(names=("top", "left", "right"), pooled_side=6, num_convs=1, channels=8)
+MASKS_AND_KEYPOINTS = dataclasses.replace(variant(), keypoint_head=KEYPOINTS)
 
 
 def small_model(spec: ModelSpec) -> MaskRCNN:
@@ -84,3 +95,12 @@ def batch() -> tuple[torch.Tensor, torch.Tensor, list[Target]]:
     thing = Target(torch.tensor([[20.0, 30.0, 60.0, 70.0]]), torch.tensor([1]), mask)
     nothing = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), mask[:0])
     return canvas, INFO, [thing, nothing]
+
+
+def with_points_of(targets: Sequence[Target], spec: ModelSpec) -> list[Target]:
+    """The targets with keypoints where the network wants them, in the middle of the canvas unless they have some."""
+    if spec.keypoint_head is None:
+        return [dataclasses.replace(target, keypoints=None) for target in targets]
+    point = torch.tensor([30.0, 40.0, 2.0])
+    points = [t.keypoints if t.keypoints is not None else point.repeat(len(t.labels), 3, 1) for t in targets]
+    return [dataclasses.replace(target, keypoints=each) for target, each in zip(targets, points, strict=True)]

@@ -11,10 +11,18 @@ from functorch.compile import make_boxed_func
 from maskline_train.ground_truth import batched
 from maskline_train.model.draws import image_keys
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.spec import KeypointHeadSpec, ModelSpec, RoIAlignSpec
+from maskline_train.spec import ModelSpec, RoIAlignSpec
 from maskline_train.target import Target
 from support.models import image_by_image
-from support.models.training_variants import VARIANTS, batch, small_model, variant
+from support.models.training_variants import (
+    KEYPOINTS,
+    MASKS_AND_KEYPOINTS,
+    VARIANTS,
+    batch,
+    small_model,
+    variant,
+    with_points_of,
+)
 from torch._dynamo.backends.common import aot_autograd
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
@@ -23,10 +31,9 @@ from torch._subclasses.fake_tensor import (
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 
-KEYPOINTS = KeypointHeadSpec(names=("top", "left", "right"), pooled_side=6, num_convs=1, channels=8)
 STEPS = VARIANTS | {
     "keypoints": dataclasses.replace(variant(mask_head=None), keypoint_head=KEYPOINTS),
-    "masks and keypoints": dataclasses.replace(variant(), keypoint_head=KEYPOINTS),
+    "masks and keypoints": MASKS_AND_KEYPOINTS,
     **{
         f"RoIs by {mode}": dataclasses.replace(variant(), roi_align=RoIAlignSpec(mode=mode))
         for mode in ("pool", "warp", "align_max")
@@ -56,17 +63,10 @@ def many_objects(seed: int = 3) -> Target:
     return Target(boxes, labels, whole, points)
 
 
-def with_points(target: Target) -> Target:
-    return target if target.keypoints is not None else dataclasses.replace(
-        target, keypoints=torch.tensor([30.0, 40.0, 2.0]).repeat(len(target.labels), 3, 1)
-    )  # fmt: skip
-
-
 def inputs(spec: ModelSpec) -> tuple:
     """Three images: one object, none, eleven."""
     canvas, info, targets = batch()
-    targets = [*targets, many_objects()]
-    targets = [with_points(t) if spec.keypoint_head else dataclasses.replace(t, keypoints=None) for t in targets]
+    targets = with_points_of([*targets, many_objects()], spec)
     return torch.cat([canvas, canvas[:1].flip(2)]), torch.cat([info, info[:1]]), targets, image_keys(5, 7, range(3))
 
 
