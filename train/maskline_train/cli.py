@@ -229,6 +229,7 @@ def digits_command(
     seed: Annotated[int, typer.Option(min=0, help="Another seed makes another set.")] = 0,
     train_images: Annotated[int, typer.Option(min=1, help="Images of the train split.")] = 2000,
     val_images: Annotated[int, typer.Option(min=1, help="Images of the val split.")] = 200,
+    scale: Annotated[int, typer.Option(min=1, max=8, help="Pictures of 256 px times this, and their digits.")] = 1,
 ) -> None:
     """Make a COCO-format set of handwritten digits on photographs, from images that scikit-learn and scikit-image ship.
 
@@ -236,7 +237,7 @@ def digits_command(
     """
     from maskline_train.data.made.digits import make_digits
 
-    make_digits(out, seed=seed, train_images=train_images, val_images=val_images)
+    make_digits(out, seed=seed, train_images=train_images, val_images=val_images, scale=scale)
 
 
 @data_app.command("figures")

@@ -8,6 +8,7 @@ from typing import Any
 from maskline_bench.compare.sides import EAGER, THEIRS, TRITON
 from maskline_bench.device_ops.__main__ import TARGETS_US
 from maskline_bench.engines.alternating import ENOUGH
+from maskline_bench.full_size import HALF, INT8, KINDS, PYTORCH
 from maskline_bench.owed.item import Item, Limit, Result
 from maskline_bench.owed.same_answers import LOCAL
 from maskline_bench.owed.same_answers import TRITON as SERVED
@@ -27,6 +28,8 @@ _PIXELS_MEAN = 1.0
 _GROWTH_MIB = 64.0
 # What a step of bf16 at 800x1088 is to reach.
 _STEP_IMAGES_S = 170
+# Of AP, 0..1: what a tenth of a point rounds to, five times over, and a point of each hundred.
+_PRICE = {HALF: 0.005, INT8: 0.01}
 
 
 def _side(name: str, run: str, figure: str) -> Callable[[Result], float]:
@@ -71,6 +74,26 @@ def _op(case: str, batch: int, aim_us: float) -> Limit:
 def _loader(workers: int) -> Limit:
     what = f"{workers} workers: images/s on the card"
     return Limit(what, lambda r: r["images_per_second"][str(workers)], at_least=_STEP_IMAGES_S)
+
+
+def _price(side: str, kind: str) -> Limit:
+    """What a precision costs of an AP."""
+    return Limit(
+        f"{side}: {kind} AP lost", lambda r: r["ap"][PYTORCH][kind] - r["ap"][side][kind], at_most=_PRICE[side]
+    )
+
+
+def _trained(part: int) -> Item:
+    return Item(
+        f"full_size_{part}",
+        f"a network of full size trains on made pictures of 800 px, part {part} of three",
+        ("gpu", "nvcc"),
+        "maskline_bench.full_size",
+        ("--part", "train", *_CUDA),
+        ("--part", "train", *_QUICK),
+        f"owed/full_size_{part}_{{card}}.json",
+        (Limit("steps done", lambda r: r["steps"], at_least=1),),
+    )
 
 
 def _memory(part: int) -> Item:
@@ -274,6 +297,23 @@ ITEMS: tuple[Item, ...] = (
         "python -m pytest -q -p no:cacheprovider tests/plugins/training tests/unit/train/training/test_graphs.py",
         "python -m pytest -q -p no:cacheprovider -k 'not cuda' tests/plugins/training/test_step_of_training.py",
         (_EXIT, _PASSED, _SKIPPED),
+    ),
+    _trained(1),
+    _trained(2),
+    _trained(3),
+    Item(
+        "full_size",
+        "the network of full size is trained, and finds as much through every link of the line, in float16 and int8",
+        _SERVING,
+        "maskline_bench.full_size",
+        ("--part", "answers", *_CUDA),
+        ("--part", "answers", *_QUICK),
+        "owed/full_size_{card}.json",
+        (
+            Limit("minutes of training", lambda r: r["minutes"], at_most=25),
+            Limit("mask AP in PyTorch", lambda r: r["ap"][PYTORCH]["mask"], at_least=0.5),
+            *(_price(side, kind) for side in _PRICE for kind in KINDS),
+        ),
     ),
     Item(
         "loader",

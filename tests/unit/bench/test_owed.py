@@ -26,7 +26,9 @@ ROOT = Path(__file__).parents[3]
 RATE = Limit("images/s", lambda result: result["rate"], at_least=10)
 ITEM = Item("speed", "is fast", ("gpu",), "no.module", (), (), "speed_{card}.json", (RATE,))
 ON_MADE_MODEL = ("compare", "same_answers", "fallback", "steady_memory", "device_decode")
-SCRIPTS = [item for item in ITEMS if item.name not in ("memory_2", "tensorrt_full")]  # the same script once more
+# The same script once more; and one of a chain, which has a test of its own.
+AGAIN = ("memory_2", "tensorrt_full", "full_size_1", "full_size_2", "full_size_3", "full_size")
+SCRIPTS = [item for item in ITEMS if item.name not in AGAIN]
 
 
 def write(folder: Path, name: str, **content: Any) -> None:

@@ -30,6 +30,7 @@ MILLIONS = {
     **{"keypoint_rcnn_r101_fpn": 78.1, "keypoint_rcnn_x101_fpn": 116.9, "keypoint_mask_rcnn_r50_fpn": 61.8},
     **{"cityscapes_r50_fpn": 44.0, "cityscapes_r50_fpn_coco": 44.0},
     **{"digits_base": 3.9, "digits_base_again": 3.9, "digits_base_last": 3.9, "digits_demo": 3.9},
+    "digits_full_size": 45.9,
 }
 
 

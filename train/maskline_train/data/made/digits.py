@@ -10,6 +10,7 @@ Ref: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI Mach
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ class _Scene:
     wholes: list[int]  # pixels of each digit before others covered it
 
 
-def make_digits(out: Path, *, seed: int = 0, train_images: int = 2000, val_images: int = 200) -> None:
+def make_digits(out: Path, *, seed: int = 0, train_images: int = 2000, val_images: int = 200, scale: int = 1) -> None:
     """Write the data set: `annotations/instances_{train,val}.json`, `train/`, `val/`, and `scenes/` to look at.
 
     The same arguments give the same bytes. `scenes/` holds a few larger pictures of the validation sources, without
@@ -80,20 +81,24 @@ def make_digits(out: Path, *, seed: int = 0, train_images: int = 2000, val_image
         seed: decides everything that is drawn.
         train_images: images of the training split.
         val_images: images of the validation split.
+        scale: pictures have a longer side of 256 px times this, and their digits are as much larger.
 
     Raises:
         DataError: `out` exists, or a count is not positive; nothing is written.
     """
-    with written_set(DIGITS, out, seed, train_images=train_images, val_images=val_images) as scratch:
+    made = dataclasses.replace(DIGITS, drawing=functools.partial(_drawing, scale=scale))
+    with written_set(made, out, seed, train_images=train_images, val_images=val_images) as scratch:
         _write_scenes(scratch / "scenes", seed)
 
 
-def _drawing(split: str) -> Draw:
+def _drawing(split: str, scale: int = 1) -> Draw:
     """What draws a picture of the split."""
-    source = _source(split)
+    source, style = _source(split), _Style()
+    style = dataclasses.replace(style, glyph_px=(scale * style.glyph_px[0], scale * style.glyph_px[1]))
 
     def draw(rng: np.random.Generator) -> tuple[Pixels, list[Thing]]:
-        scene = _draw(source, rng, draw_image_size(rng), _num_digits(rng), _Style())
+        height, width = draw_image_size(rng)
+        scene = _draw(source, rng, (scale * height, scale * width), _num_digits(rng), style)
         return scene.image, [Thing(label + 1, mask) for label, mask in zip(scene.labels, scene.masks, strict=True)]
 
     return draw
