@@ -41,7 +41,7 @@ CONVOLUTIONAL = ModelSpec(
     ("a",),
     backbone=BackboneSpec(fpn_norm="group", norm_groups=16),
     anchors=AnchorSpec(stride_of_cells=True),
-    box_head=BoxHeadSpec(num_convs=4, conv_channels=24, num_fcs=1, norm="group", norm_groups=8),
+    box_head=BoxHeadSpec(num_convs=4, conv_channels=24, num_fcs=1, norm="group", norm_groups=8, fc_norm="group"),
     mask_head=MaskHeadSpec(norm="group", norm_groups=64, paste="detectron"),
 )
 
@@ -77,7 +77,7 @@ def test_a_file_of_an_earlier_release_means_what_it_meant(tmp_path):
     del data["anchors"]["cells_px"], data["pixel_boxes"]
     del data["backbone"]["fpn_norm"], data["backbone"]["norm_groups"]
     del data["mask_head"]["norm"], data["mask_head"]["norm_groups"], data["mask_head"]["paste"]
-    for name in ("num_convs", "conv_channels", "num_fcs", "norm", "norm_groups"):
+    for name in ("num_convs", "conv_channels", "num_fcs", "norm", "norm_groups", "fc_norm"):
         del data["box_head"][name]
     (tmp_path / "model.json").write_text(json.dumps(data))
     assert ModelSpec.load(tmp_path / "model.json") == ModelSpec(("a", "b"))
@@ -297,6 +297,10 @@ def test_a_box_head_says_what_its_norm_needs():
         BoxHeadSpec(num_convs=1, norm="batch")
     with pytest.raises(ValueError, match=r"^box_head.norm_groups: got 32, expected a divisor of 24, the channels that"):
         BoxHeadSpec(num_convs=1, conv_channels=24, norm="group")
+    with pytest.raises(
+        ValueError, match=r"^box_head.norm_groups: got 32, expected a divisor of 40, the channels that b"
+    ):
+        BoxHeadSpec(hidden=40, fc_norm="group")
     with pytest.raises(ValueError, match=r"^box_head.norm: got 'group', expected 'none' without convolutions"):
         BoxHeadSpec(norm="group")
     with pytest.raises(ValueError, match=r"^box_head.num_convs: got 4, expected 0 with backbone.features \"c4\""):

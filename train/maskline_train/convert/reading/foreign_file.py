@@ -34,12 +34,14 @@ class ForeignWeights:
         place: where in the file they are, e.g. `model`; empty where the file is the state dict.
         prefix: what was cut off all names.
         beside: names of what else the file holds.
+        texts: what of that is text, by its name: Detectron's config.
     """
 
     tensors: dict[str, Tensor]
     place: str
     prefix: str
     beside: tuple[str, ...]
+    texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def read_foreign(path: Path, place: str | None = None) -> ForeignWeights:
@@ -66,7 +68,9 @@ def read_foreign(path: Path, place: str | None = None) -> ForeignWeights:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     top = content if isinstance(content, Mapping) and chosen else {}
-    return ForeignWeights(tensors, chosen, prefix, tuple(str(name) for name in top if name != chosen.split(".")[0]))
+    beside = {str(name): value for name, value in top.items() if name != chosen.split(".")[0]}
+    texts = {name: value for name, value in beside.items() if isinstance(value, str)}
+    return ForeignWeights(tensors, chosen, prefix, tuple(beside), texts)
 
 
 def _chosen(found: Mapping[str, object], place: str | None) -> str:
