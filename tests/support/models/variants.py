@@ -48,8 +48,13 @@ VARIANTS: dict[str, ModelSpec] = {
     "resnext_group_non_local_keypoints": dataclasses.replace(
         _BASE, backbone=dataclasses.replace(_RESNEXT, norm="group"), keypoint_head=_KEYPOINTS
     ),
-    # boxes alone, legacy alignment, one sampling point
-    "boxes_alone": dataclasses.replace(_BASE, roi_align=RoIAlignSpec(sampling_ratio=1, aligned=False), mask_head=None),
+    # boxes alone, legacy alignment, one sampling point, norms behind the layers of the box head
+    "boxes_alone": dataclasses.replace(
+        _BASE,
+        roi_align=RoIAlignSpec(sampling_ratio=1, aligned=False),
+        box_head=BoxHeadSpec(hidden=32, norm_groups=1, fc_norm="group"),
+        mask_head=None,
+    ),
     # that ResNeXt with norms that become part of its convolutions; keypoints without masks; torchvision's anchors
     # and its way from heatmaps to points
     "resnext_keypoints_alone": dataclasses.replace(
@@ -64,16 +69,14 @@ VARIANTS: dict[str, ModelSpec] = {
         _BASE, mask_head=MaskHeadSpec(num_convs=1, channels=8, activation="softmax", class_agnostic=True)
     ),
     # what later networks have before the answers: norms in the pyramid, two convolutions in the RPN and a score cut,
-    # convolutions in the box head and norms there, behind its layer and in the mask head
+    # convolutions in the box head and norms there and in the mask head
     "convolutional_heads": dataclasses.replace(
         _BASE,
         backbone=dataclasses.replace(_BODY, fpn_norm="group", norm_groups=4),
         mask_head=MaskHeadSpec(num_convs=2, channels=8, norm="group", norm_groups=2),
         rpn_head=RPNHeadSpec(num_convs=2),
         proposals=dataclasses.replace(_BASE.proposals, score_thresh=0.99),
-        box_head=BoxHeadSpec(
-            hidden=32, num_convs=2, conv_channels=8, num_fcs=1, norm="group", norm_groups=4, fc_norm="group"
-        ),
+        box_head=BoxHeadSpec(hidden=32, num_convs=2, conv_channels=8, num_fcs=1, norm="group", norm_groups=4),
     ),
     # a fifth stage of stride 16, dilated, read by all heads; as many samples as a box's size asks for
     "dilated_c5": dataclasses.replace(

@@ -29,20 +29,21 @@ from maskline_train.convert.options import ChannelOrder, ImportOptions
 from maskline_train.convert.report import Imported, Report
 from maskline_train.spec import CANVAS_MULTIPLE, PreprocessingSpec, ProposalSpec
 
+CONFIG = "cfg"  # what a file calls its own
 _WANTED = "give the YAML that Detectron was run with by --config"
 _OF_DETECTRON2 = "MODEL.META_ARCHITECTURE"  # a setting that every config of detectron2 has, and none of Detectron
 _SECTIONS: dict[Head, str] = {"BOX": "FAST_RCNN", "MASK": "MRCNN", "KEYPOINT": "KRCNN"}
 _METHODS = {"RoIAlign": "align_avg", "RoIPoolF": "pool", "RoIPool": "pool"}
 
 
-def import_detectron(blobs: Mapping[str, Tensor], options: ImportOptions, own_config: str | None = None) -> Imported:
+def import_detectron(blobs: Mapping[str, Tensor], options: ImportOptions, own_config: object = None) -> Imported:
     """A model that computes what Detectron's does with these blobs.
 
     Args:
         blobs: by their names.
         options: a config of Detectron, or one of detectron2, by which detectron2 would run the file, and what else the
             user says.
-        own_config: the text that the file has under `cfg`.
+        own_config: the text that the file has under `cfg`; None for none.
 
     Raises:
         OSError: no such config.
@@ -67,7 +68,7 @@ def import_detectron(blobs: Mapping[str, Tensor], options: ImportOptions, own_co
 
 
 def _as_detectron(
-    num_blobs: int, theirs: dict[str, Tensor], options: ImportOptions, given: Values | None, own_config: str | None
+    num_blobs: int, theirs: dict[str, Tensor], options: ImportOptions, given: Values | None, own_config: object
 ) -> Imported:
     if options.norm_eps is not None:
         raise ValueError("--norm-eps: Detectron's norms are a scale and a shift, nothing is added; leave it out")
@@ -75,7 +76,7 @@ def _as_detectron(
     found = read_architecture(theirs)
     if found.features == "dc5":
         raise ValueError("got a body of five stages without a pyramid, expected one with FPN or of C4")
-    own = None if own_config is None else settings_of(own_config, "the file's cfg", _WANTED)
+    own = settings_of(own_config, "the file's cfg", _WANTED) if isinstance(own_config, str) else None
     config = _complete(found, given, own, options, report)
     order = options.channels or "bgr"
     said = _conventions(found, config, order, report)
