@@ -24,6 +24,8 @@ SPECS = {
     "as mmdetection": PreprocessingSpec(37, 53, (), canvas_multiple=32, resize_filter="cv2"),
     "as torchvision": PreprocessingSpec(64, 96, (), canvas_multiple=32, resize_filter="torch", size_rule="floor"),
     "as detectron2": PreprocessingSpec(64, 96, (), canvas_multiple=32, size_rule="detectron2"),
+    "as maskrcnn-benchmark": PreprocessingSpec(64, 96, (), canvas_multiple=32, size_rule="maskrcnn_benchmark"),
+    "as Detectron": PreprocessingSpec(64, 96, (), canvas_multiple=1, resize_filter="cv2", size_rule="detectron"),
     "cut, by another filter": PreprocessingSpec(
         64, 200, ((32, 64), (64, 32)), resize_filter="torch", size_rule="floor"
     ),

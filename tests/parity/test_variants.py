@@ -60,6 +60,8 @@ CASES = [
     pytest.param(("boxes_alone", "dense"), marks=pytest.mark.long),
     pytest.param(("agnostic_softmax", "ort"), marks=pytest.mark.long),
     ("convolutional_heads", "dense"),
+    ("pixel_boxes", "ort"),
+    pytest.param(("pixel_boxes", "dense"), marks=pytest.mark.long),
     pytest.param(("dilated_c5", "dense"), marks=pytest.mark.long),
 ]
 
@@ -133,7 +135,7 @@ def test_a_variant_finds_in_onnx_what_it_finds_in_torch(case: Case) -> None:
         ours = model.detect(torch.from_numpy(canvas), torch.from_numpy(info))
         theirs = chain.detect(canvas, info)
         quantised = spec.roi_align.mode in ("pool", "warp")
-        total += sum(compare_image(ours, theirs, image, quantised) for image in range(batch))
+        total += sum(compare_image(ours, theirs, image, quantised, spec.pixel_boxes) for image in range(batch))
     assert total > 10  # or nothing was compared
 
 
@@ -169,13 +171,15 @@ def test_the_stages_of_a_variant_become_engines(dense: Case, tmp_path: Path) -> 
     assert list(engines.stages) == list(stage_io.stage_names(dense.model.spec))
 
 
-def compare_image(ours: Detections, theirs: RawDetections, image: int, quantised: bool) -> int:
+def compare_image(
+    ours: Detections, theirs: RawDetections, image: int, quantised: bool, pixel_boxes: bool = False
+) -> int:
     """Pair the detections of an image (random weights give many equal scores, so order says little), compare each."""
     count = int(ours.num_detections[image])
     assert int(theirs.num_detections[image, 0]) == count
     boxes, others = ours.boxes[image, :count].numpy(), theirs.boxes[image, :count]
     same_class = ours.labels[image, :count].numpy()[:, None] == theirs.labels[image, :count][None]
-    partner = match_boxes(boxes, others, same_class, min_iou=0.99)
+    partner = match_boxes(boxes, others, same_class, min_iou=0.99, pixel_boxes=pixel_boxes)
     near = np.abs(others[np.maximum(partner, 0)] - boxes).max(axis=1, initial=0.0) <= TOLERANCE_PX
     rows = np.flatnonzero((partner >= 0) & near)
     assert len(rows) >= (SMALLEST_SHARE_QUANTISED if quantised else SMALLEST_MATCH) * count

@@ -17,7 +17,7 @@ from maskline_serve.server.triton_server import TritonServer
 from maskline_train.data.canvas import preprocess_batch
 from maskline_train.evaluation.evaluate import boxes_at_original_size, keypoints_at_original_size
 from maskline_train.evaluation.paste import encode_masks
-from maskline_train.spec import ModelSpec
+from maskline_train.spec import ModelSpec, PasteRule
 from PIL import Image
 from serve.conftest import send
 from tritonclient import grpc as triton
@@ -66,11 +66,11 @@ def check(
             for field in dataclasses.fields(raw)
             if getattr(raw, field.name) is not None
         }
-        compare(found, expected, info)
+        compare(found, expected, info, spec.paste)
     return int(raw.num_detections.sum())
 
 
-def compare(found: dict[str, Any], expected: dict[str, Any], info: np.ndarray) -> None:
+def compare(found: dict[str, Any], expected: dict[str, Any], info: np.ndarray, paste: PasteRule) -> None:
     """One image's answer with what the stages gave on the canvas."""
     count, size = int(expected["num_detections"][0]), (int(info[4]), int(info[5]))
     wanted = {
@@ -83,7 +83,7 @@ def compare(found: dict[str, Any], expected: dict[str, Any], info: np.ndarray) -
         wanted["keypoints"] = padded(points, expected["keypoints"])
     if "mask_rle" in found:
         masks = wanted.pop("masks")
-        texts = [entry["counts"] for entry in encode_masks(masks[:count], wanted["boxes"][:count], size)]
+        texts = [entry["counts"] for entry in encode_masks(masks[:count], wanted["boxes"][:count], size, paste)]
         wanted["mask_rle"] = np.array(texts + [b""] * (len(masks) - count), object)
     assert set(found) == set(wanted)
     for name, array in wanted.items():

@@ -6,6 +6,7 @@ Hi Wi level i, M mask side.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import importlib.metadata
@@ -244,14 +245,22 @@ def _finish(proto: onnx.ModelProto, stage: _Stage) -> onnx.ModelProto:
     del proto.graph.metadata_props[:]
     for node in proto.graph.node:
         del node.metadata_props[:]  # stack traces with this machine's paths
-        if node.domain == DOMAIN:
-            node.name = node.op_type  # what TensorRT's and ONNX Runtime's profiles show
+    _name_ops(proto.graph)
     proto.functions.extend(stage.functions)
     del proto.opset_import[:]
     proto.opset_import.append(helper.make_opsetid("", OPSET))
     if stage.functions:
         proto.opset_import.append(helper.make_opsetid(DOMAIN, DOMAIN_VERSION))
     return proto
+
+
+def _name_ops(graph: onnx.GraphProto) -> None:
+    """Name the nodes of our ops as profiles of TensorRT and ONNX Runtime show them: by the op, then a number."""
+    seen: collections.Counter[str] = collections.Counter()
+    for node in graph.node:
+        if node.domain == DOMAIN:
+            seen[node.op_type] += 1
+            node.name = node.op_type if seen[node.op_type] == 1 else f"{node.op_type}_{seen[node.op_type]}"
 
 
 def _name_dims(value: onnx.ValueInfoProto, tensor: TensorInfo) -> None:

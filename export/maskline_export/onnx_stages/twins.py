@@ -10,6 +10,7 @@ C channels, H W canvas, Hi Wi level i, P pooled side, M mask side.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,14 @@ from maskline_train.model.anchors import cell_anchors
 from maskline_train.model.backbone.resnet import fold_norms
 from maskline_train.model.heads.keypoint_head import decode_heatmaps
 from maskline_train.model.mask_rcnn import MaskRCNN
+from maskline_train.model.pixel_boxes import (
+    anchors_of_op,
+    corners_of,
+    deltas_for_detections,
+    deltas_for_proposals,
+    edges_of,
+)
+from maskline_train.model.roi.pixel_boxes import boxes_by_level
 from maskline_train.spec import ModelSpec
 from torch import Tensor, nn
 
@@ -31,10 +40,11 @@ _NO_SIDE = -1000.0  # as log of a box's share of its anchor's side: its exponent
 
 
 def roi_align_op(spec: ModelSpec, pooled_side: int) -> MultiscaleRoIAlign:
-    """The attributes of a MultiscaleRoIAlign node of this model."""
+    """The attributes of a MultiscaleRoIAlign node of this model; boxes of pixels have a node a level (`_pool`)."""
     align = spec.roi_align
+    levels = spec.backbone.roi_levels[:1] if spec.pixel_boxes else spec.backbone.roi_levels
     return MultiscaleRoIAlign(
-        strides=tuple(2**level for level in spec.backbone.roi_levels),
+        strides=tuple(2**level for level in levels),
         canonical_size=align.canonical_size_px,
         canonical_level=align.canonical_level,
         pooled_side=pooled_side,
@@ -46,12 +56,13 @@ def roi_align_op(spec: ModelSpec, pooled_side: int) -> MultiscaleRoIAlign:
 
 def proposal_nms_op(spec: ModelSpec) -> ProposalNMS:
     """The attributes of the ProposalNMS node of this model."""
+    anchors = anchors_of_op(spec)
     return ProposalNMS(
         strides=tuple(2**level for level in spec.backbone.rpn_levels),
-        anchor_sizes=spec.anchors.sizes_px,
-        aspect_ratios=spec.anchors.aspect_ratios,
-        anchor_rounded=spec.anchors.rounded,
-        anchor_centre_offset=spec.anchors.centre_offset,
+        anchor_sizes=anchors.sizes_px,
+        aspect_ratios=anchors.aspect_ratios,
+        anchor_rounded=anchors.rounded,
+        anchor_centre_offset=anchors.centre_offset,
         pre_nms_per_level=spec.proposals.pre_nms_per_level,
         max_proposals=spec.proposals.max_proposals,
         nms_thresh=spec.proposals.nms_thresh,
@@ -123,6 +134,7 @@ class ProposalStage(nn.Module):
         Returns:
             boxes [B, D, 4] float32, scores [B, D] float32, labels [B, D] int32, num_detections [B, 1] int32.
         """
+        deltas = deltas_for_proposals(logits, deltas, image_info, self.spec)
         if self.spec.anchors.stride_of_cells:
             canvas = tuple(2 ** self.spec.backbone.rpn_levels[0] * cells for cells in logits[0].shape[2:])
             deltas = [*deltas[:-1], from_anchors_of_the_stride(deltas[-1], canvas, self.spec)]
@@ -133,16 +145,16 @@ class ProposalStage(nn.Module):
         proposals, num_proposals = _node(
             self.proposals, (image_info, *logits, *deltas), (torch.float32, torch.int32), ([batch, r, 4], [batch])
         )
-        pooled = _pool(self.pool, proposals, features)
+        pooled = _pool(self.pool, self.spec, proposals, features)
         class_logits, box_deltas = self.box_head(pooled if self.res5 is None else self.res5(pooled))
-        return tuple(
-            _node(
-                self.detections,
-                (class_logits, box_deltas, proposals, num_proposals, image_info),
-                (torch.float32, torch.float32, torch.int32, torch.int32),
-                ([batch, d, 4], [batch, d], [batch, d], [batch, 1]),
-            )
+        box_deltas = deltas_for_detections(box_deltas, proposals, image_info, self.spec)
+        boxes, *rest = _node(
+            self.detections,
+            (class_logits, box_deltas, proposals, num_proposals, image_info),
+            (torch.float32, torch.float32, torch.int32, torch.int32),
+            ([batch, d, 4], [batch, d], [batch, d], [batch, 1]),
         )
+        return (corners_of(boxes) if self.spec.pixel_boxes else boxes, *rest)
 
 
 class MaskStage(nn.Module):
@@ -158,6 +170,7 @@ class MaskStage(nn.Module):
         super().__init__()
         assert model.spec.mask_head is not None
         self.res5 = _folded(model.res5) if model.spec.mask_head.kind == "res5" else None
+        self.spec = model.spec
         self.head = build_mask_twin(model)
         self.pool = roi_align_op(model.spec, model.spec.mask_head.pooled_side)
         self.mask_side = model.spec.mask_head.mask_side
@@ -177,7 +190,7 @@ class MaskStage(nn.Module):
         Returns:
             float32 [B, D, M, M] probabilities; zero where the label is -1.
         """
-        pooled = _pool(self.pool, boxes, features)  # [B*D, C, P, P]
+        pooled = _pool_detections(self.pool, self.spec, boxes, features)  # [B*D, C, P, P]
         flat_labels = labels.reshape(-1).to(torch.int64)
         classes = flat_labels.clamp(min=0)
         probabilities = _real_rows(
@@ -209,6 +222,7 @@ class KeypointStage(nn.Module):
         super().__init__()
         assert model.spec.keypoint_head is not None
         assert model.keypoint_head is not None
+        self.spec = model.spec
         self.head = copy.deepcopy(model.keypoint_head)
         self.pool = roi_align_op(model.spec, model.spec.keypoint_head.pooled_side)
         self.num_keypoints = len(model.spec.keypoint_head.names)
@@ -228,7 +242,7 @@ class KeypointStage(nn.Module):
         Returns:
             float32 [B, D, J, 3]: x, y in canvas px and the score; zero where the label is -1.
         """
-        pooled = _pool(self.pool, boxes, features)  # [B*D, C, P, P]
+        pooled = _pool_detections(self.pool, self.spec, boxes, features)  # [B*D, C, P, P]
         real, flat_boxes = labels.reshape(-1) >= 0, boxes.reshape(-1, 4)
         found = _real_rows(
             real,
@@ -318,7 +332,21 @@ def from_anchors_of_the_stride(deltas: Tensor, canvas: Sequence[int], spec: Mode
     return deltas + torch.stack([across, down, zero, zero], dim=1).flatten(0, 1)  # dx dy dw dh
 
 
-def _pool(op: MultiscaleRoIAlign, boxes: Tensor, features: Sequence[Tensor]) -> Tensor:
+def _pool_detections(op: MultiscaleRoIAlign, spec: ModelSpec, boxes: Tensor, features: Sequence[Tensor]) -> Tensor:
+    """`_pool` of boxes as they leave the proposal stage."""
+    return _pool(op, spec, edges_of(boxes) if spec.pixel_boxes else boxes, features)
+
+
+def _pool(op: MultiscaleRoIAlign, spec: ModelSpec, boxes: Tensor, features: Sequence[Tensor]) -> Tensor:
+    """[B*R, C, P, P] by a MultiscaleRoIAlign node, or, of the edges of boxes of pixels, by one for each level."""
+    if not spec.pixel_boxes:
+        return _pool_node(op, boxes, features)
+    levels = boxes_by_level(boxes, spec.backbone.roi_levels, spec.roi_align)
+    pooled = [_pool_node(op, of_level, [feature]) for of_level, feature in zip(levels, features, strict=True)]
+    return functools.reduce(torch.add, pooled)
+
+
+def _pool_node(op: MultiscaleRoIAlign, boxes: Tensor, features: Sequence[Tensor]) -> Tensor:
     """A MultiscaleRoIAlign node: [B*R, C, P, P]."""
     side = op.pooled_side
     shape = [boxes.shape[0] * boxes.shape[1], features[0].shape[1], side, side]

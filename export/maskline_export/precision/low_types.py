@@ -116,10 +116,7 @@ class _Typing:
         self._nodes: list[onnx.NodeProto] = []
         self._new_weights: dict[str, onnx.TensorProto] = {}
         self._outputs = {value.name for value in model.graph.output}
-        self._boxed = {
-            name for node in model.graph.node if node.op_type in _GEOMETRY and node.domain == DOMAIN
-            for name in node.input
-        }  # fmt: skip
+        self._boxed = _geometry_inputs(model.graph)
 
     def run(self) -> onnx.ModelProto:
         """Rewrite node by node, in the order of the graph, which is topological."""
@@ -218,6 +215,18 @@ class _Typing:
                 f"+-{self._low.largest:g}, the range of {self._low.precision}; use another --precision"
             )
         return self._low.bits(array)
+
+
+def _geometry_inputs(graph: onnx.GraphProto) -> set[str]:
+    """Tensors that an op of geometry reads, and what they are computed of, back to the products, which are not low."""
+    found: set[str] = set()
+    for node in reversed(graph.node):  # in topological order
+        ours = node.domain == DOMAIN
+        if (ours and node.op_type in _GEOMETRY) or (
+            not ours and node.op_type not in _LOW_OPS and found & set(node.output)
+        ):
+            found |= set(node.input)
+    return found
 
 
 def _word(dtype: int) -> str:

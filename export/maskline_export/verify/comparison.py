@@ -18,8 +18,8 @@ import numpy.typing as npt
 import torch
 from maskline_train.evaluation.matching import iou_matrix, match_boxes
 from maskline_train.evaluation.paste import Rle
-from maskline_train.model.heads.box_head import classwise_nms
 from maskline_train.model.mask_rcnn import MaskRCNN
+from maskline_train.model.pixel_boxes import edges_of
 from pycocotools import mask as coco_mask
 
 from maskline_export.verify.compare import pasted_error
@@ -124,13 +124,12 @@ class Comparison:
 
     def _decided(self, reference: Reference, class_logits: Array, box_deltas: Array) -> tuple[Floats, Array]:
         """Boxes [n, 4] and labels [n] that PyTorch's rule makes of the line's own logits and deltas."""
-        boxes, _, labels, num = classwise_nms(
+        boxes, _, labels, num = self._model.choose_boxes(
             torch.from_numpy(class_logits.astype(np.float32)),
             torch.from_numpy(box_deltas.astype(np.float32)),
             reference.proposals,
             reference.num_proposals,
             reference.info,
-            self._model.spec.box_head,
         )
         count = int(num[0])
         return boxes[0, :count].numpy(), labels[0, :count].numpy()
@@ -216,6 +215,8 @@ class Comparison:
             For each box the index of its partner, or -1.
         """
         row, found = self.rows[stage], others.astype(np.float32)
+        if labels is not None and self._model.spec.pixel_boxes:
+            boxes, found = _with_sides(boxes, labels[0]), _with_sides(found, labels[1])
         same = np.ones((len(boxes), len(found)), bool) if labels is None else labels[0][:, None] == labels[1][None]
         partner = match_boxes(boxes, found, same, self._min_iou)
         pairs = np.flatnonzero(partner >= 0)
@@ -235,6 +236,11 @@ class Comparison:
         share = len(pairs) / expected if expected else 1.0
         row.add_match(share, [f"{picture.name}: {reason}" for side in reasons for reason in side])
         return partner
+
+
+def _with_sides(boxes: Floats, labels: Array) -> Floats:
+    """Edges of detections [N, 4] by their first and last pixels; rows of padding, whose label is -1, stay zero."""
+    return np.where(labels.astype(np.int64)[:, None] >= 0, edges_of(torch.from_numpy(boxes)).numpy(), boxes)
 
 
 def _differing(mask: Rle, other: Rle) -> float:

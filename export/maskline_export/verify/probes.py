@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto, helper
 
+from maskline_export.custom_ops import multiscale_roi_align
 from maskline_export.custom_ops.body import DOMAIN
 
 
@@ -20,6 +21,16 @@ def custom_node(model: onnx.ModelProto, op_type: str) -> onnx.NodeProto:
     if len(nodes) != 1:
         raise ValueError(f"graph {model.graph.name!r}: got {len(nodes)} {op_type} nodes, expected 1; export again")
     return nodes[0]
+
+
+def pooled_features(model: onnx.ModelProto) -> str:
+    """The tensor of features that a head pools: of the one MultiscaleRoIAlign node, or the sum of one a level."""
+    name = multiscale_roi_align.NAME
+    parts: list[str] = [node.output[0] for node in model.graph.node if node.domain == DOMAIN and node.op_type == name]
+    for node in model.graph.node:  # in topological order
+        if node.op_type == "Add" and set(node.input) <= set(parts):
+            parts.append(node.output[0])
+    return parts[-1]
 
 
 def with_outputs(model: onnx.ModelProto, tensors: dict[str, str]) -> onnx.ModelProto:

@@ -6,16 +6,15 @@ Letters: D detections an image, R proposals an image, K foreground classes, M ma
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from maskline_train.evaluation.evaluate import boxes_at_original_size, keypoints_at_original_size
 from maskline_train.evaluation.paste import Rle, encode_masks
-from maskline_train.model.heads.box_head import classwise_nms
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
-from maskline_train.model.roi.multiscale import multiscale_roi_align
+from maskline_train.model.pixel_boxes import deltas_for_detections, edges_of
 from maskline_train.spec import PasteRule
 from torch import Tensor
 
@@ -37,7 +36,7 @@ class Reference:
         num_proposals: see there.
         box_features: [R, C, P, P].
         class_logits: [R, K + 1].
-        box_deltas: [R, 4K].
+        box_deltas: [R, 4K], as ClasswiseNMS gets them.
         detections: of the whole model, canvas px.
         mask_features: RoI features of the detections; None without a mask branch.
         answer: the detections in pixels of the picture; their masks are pasted by `pasted`, where they are compared.
@@ -104,9 +103,10 @@ def look(model: MaskRCNN, picture: Picture) -> Reference:
     features = model.backbone(canvas, info)
     logits, deltas = model.rpn_head(features)
     proposals, num = model.propose(logits, deltas, info)
-    pooled = pooled_features(model, features, proposals, spec.box_head.pooled_side)
+    pooled = model.pool_boxes(features, proposals, spec.box_head.pooled_side)
     class_logits, box_deltas = model.box_outputs(pooled)
-    boxes, scores, labels, count = classwise_nms(class_logits, box_deltas, proposals, num, info, spec.box_head)
+    box_deltas = deltas_for_detections(box_deltas, proposals, info, spec)
+    boxes, scores, labels, count = model.choose_boxes(class_logits, box_deltas, proposals, num, info)
     found = Detections(
         boxes,
         scores,
@@ -117,7 +117,8 @@ def look(model: MaskRCNN, picture: Picture) -> Reference:
     )
     mask_features = None
     if spec.mask_head is not None:
-        mask_features = pooled_features(model, features, boxes, spec.mask_head.pooled_side)
+        inner = edges_of(boxes) if spec.pixel_boxes else boxes
+        mask_features = model.pool_boxes(features, inner, spec.mask_head.pooled_side)
     rpn = [tensor.name for tensor in stage_io.rpn_outputs(spec)]
     return Reference(
         picture,
@@ -133,12 +134,6 @@ def look(model: MaskRCNN, picture: Picture) -> Reference:
         mask_features,
         _answer(found, picture),
     )
-
-
-def pooled_features(model: MaskRCNN, features: Sequence[Tensor], boxes: Tensor, side: int) -> Tensor:
-    """RoI features [R, C, P, P] of boxes [1, R, 4]."""
-    levels = model.spec.backbone.roi_levels
-    return multiscale_roi_align(features[: len(levels)], boxes, model.spec.roi_align, side, levels[0])
 
 
 def _answer(found: Detections, picture: Picture) -> Answer:

@@ -15,6 +15,7 @@ from maskline_train.spec import (
     RoIAlignSpec,
     RPNHeadSpec,
 )
+from support.models.pixel_boxes import pixel_spec
 from support.models.tiny import tiny_spec
 
 # Half the proposals of the tiny network: the heads of c4 hold a stage of the body, and take it for each of them.
@@ -48,8 +49,13 @@ VARIANTS: dict[str, ModelSpec] = {
     "resnext_group_non_local_keypoints": dataclasses.replace(
         _BASE, backbone=dataclasses.replace(_RESNEXT, norm="group"), keypoint_head=_KEYPOINTS
     ),
-    # boxes alone, legacy alignment, one sampling point
-    "boxes_alone": dataclasses.replace(_BASE, roi_align=RoIAlignSpec(sampling_ratio=1, aligned=False), mask_head=None),
+    # boxes alone, legacy alignment, one sampling point, norms behind the layers of the box head
+    "boxes_alone": dataclasses.replace(
+        _BASE,
+        roi_align=RoIAlignSpec(sampling_ratio=1, aligned=False),
+        box_head=BoxHeadSpec(hidden=32, norm_groups=1, fc_norm="group"),
+        mask_head=None,
+    ),
     # that ResNeXt with norms that become part of its convolutions; keypoints without masks; torchvision's anchors
     # and its way from heatmaps to points
     "resnext_keypoints_alone": dataclasses.replace(
@@ -80,6 +86,10 @@ VARIANTS: dict[str, ModelSpec] = {
         backbone=dataclasses.replace(_BODY, features="dc5"),
         anchors=_FEW,
         box_head=BoxHeadSpec(hidden=32),
+    ),
+    # boxes of first and last pixels with all that comes with them in Detectron's networks
+    "pixel_boxes": pixel_spec(
+        dataclasses.replace(_BASE, keypoint_head=dataclasses.replace(_KEYPOINTS, decoding="bicubic", score="logit"))
     ),
     # RoIPool, with the features of stride 32 and competing classes from fully connected layers
     "c5_pool_mlp_softmax": dataclasses.replace(

@@ -6,6 +6,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from maskline_train.conventions import differences
 from maskline_train.spec import (
     AnchorSpec,
     BackboneSpec,
@@ -40,12 +41,20 @@ CONVOLUTIONAL = ModelSpec(
     ("a",),
     backbone=BackboneSpec(fpn_norm="group", norm_groups=16),
     anchors=AnchorSpec(stride_of_cells=True),
-    box_head=BoxHeadSpec(num_convs=4, conv_channels=24, num_fcs=1, norm="group", norm_groups=8),
+    box_head=BoxHeadSpec(num_convs=4, conv_channels=24, num_fcs=1, norm="group", norm_groups=8, fc_norm="group"),
     mask_head=MaskHeadSpec(norm="group", norm_groups=64, paste="detectron"),
 )
 
+# What cannot be said of anchors by size and ratio.
+PIXELS = ModelSpec(
+    ("a",),
+    backbone=BackboneSpec(features="c4"),
+    anchors=AnchorSpec(cells_px=(((-22.0, -10.0, 25.0, 13.0), (-14.0, -14.0, 17.0, 17.0)),)),
+    pixel_boxes=True,
+)
 
-@pytest.mark.parametrize("spec", [ModelSpec(("a",)), UNUSUAL, CONVOLUTIONAL])
+
+@pytest.mark.parametrize("spec", [ModelSpec(("a",)), UNUSUAL, CONVOLUTIONAL, PIXELS])
 def test_a_spec_survives_its_file(tmp_path, spec):
     spec.save(tmp_path / "model.json")
     assert ModelSpec.load(tmp_path / "model.json") == spec
@@ -54,8 +63,9 @@ def test_a_spec_survives_its_file(tmp_path, spec):
 def test_every_field_differs_from_its_default_in_an_unusual_spec():
     # so that the round trip above proves that each one is written
     default = ModelSpec(("a",), keypoint_head=KeypointHeadSpec(("nose",)))
-    for field in dataclasses.fields(ModelSpec)[1:]:
-        usual, *unusual = (getattr(spec, field.name) for spec in (default, UNUSUAL, CONVOLUTIONAL))
+    assert PIXELS.pixel_boxes != default.pixel_boxes
+    for field in dataclasses.fields(ModelSpec)[1:-1]:  # neither the classes nor pixel_boxes, which is no part
+        usual, *unusual = (getattr(spec, field.name) for spec in (default, UNUSUAL, CONVOLUTIONAL, PIXELS))
         for inner in dataclasses.fields(usual):
             found = {getattr(part, inner.name) for part in unusual if part is not None}
             assert found - {getattr(usual, inner.name)}, f"{field.name}.{inner.name}"
@@ -64,9 +74,10 @@ def test_every_field_differs_from_its_default_in_an_unusual_spec():
 def test_a_file_of_an_earlier_release_means_what_it_meant(tmp_path):
     data = ModelSpec(("a", "b")).to_dict()
     del data["rpn_head"], data["proposals"]["score_thresh"], data["anchors"]["stride_of_cells"]
+    del data["anchors"]["cells_px"], data["pixel_boxes"]
     del data["backbone"]["fpn_norm"], data["backbone"]["norm_groups"]
     del data["mask_head"]["norm"], data["mask_head"]["norm_groups"], data["mask_head"]["paste"]
-    for name in ("num_convs", "conv_channels", "num_fcs", "norm", "norm_groups"):
+    for name in ("num_convs", "conv_channels", "num_fcs", "norm", "norm_groups", "fc_norm"):
         del data["box_head"][name]
     (tmp_path / "model.json").write_text(json.dumps(data))
     assert ModelSpec.load(tmp_path / "model.json") == ModelSpec(("a", "b"))
@@ -221,6 +232,42 @@ def test_the_stride_of_cells_is_for_a_pyramid():
         ModelSpec(("a",), backbone=BackboneSpec(features="c5"), anchors=AnchorSpec(stride_of_cells=True))
 
 
+def test_listed_anchors_say_how_many_a_cell_has():
+    assert PIXELS.anchors.per_cell(1) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cells_px": ()}, r"^anchors.cells_px: got \(\), expected one or more levels of the same number"),
+        ({"cells_px": (((0.0, 0.0, 1.0, 1.0),), ())}, r"^anchors.cells_px: got .* levels of the same number"),
+        ({"cells_px": (((0.0, 0.0, 1.0, -1.0),),)}, r"^anchors.cells_px: got \(0.0, 0.0, 1.0, -1.0\), expected x0 y0"),
+        ({"cells_px": (((0.0, 0.0, 1.0, float("nan")),),)}, r"^anchors.cells_px: got .*nan\), expected x0 y0"),
+        ({"cells_px": PIXELS.anchors.cells_px, "stride_of_cells": True}, r"^anchors.stride_of_cells: got True, exp"),
+    ],
+)
+def test_listed_anchors_are_boxes_and_equally_many_a_level(changes, message):
+    with pytest.raises(ValueError, match=message):
+        AnchorSpec(**changes)
+
+
+def test_boxes_of_pixels_and_listed_anchors_go_together():
+    with pytest.raises(ValueError, match=r"^pixel_boxes: got True, expected False without anchors.cells_px"):
+        ModelSpec(("a",), pixel_boxes=True)
+    with pytest.raises(ValueError, match=r"^anchors.cells_px: got .* expected null without pixel_boxes"):
+        dataclasses.replace(PIXELS, pixel_boxes=False)
+    with pytest.raises(ValueError, match=r"^anchors.cells_px: got .* expected the anchors of each of 5 level"):
+        dataclasses.replace(PIXELS, backbone=BackboneSpec())
+
+
+def test_conventions_compare_the_kind_of_boxes():
+    usual = ModelSpec(("a",), backbone=BackboneSpec(features="c4"), anchors=AnchorSpec((32.0,)))
+    assert differences(PIXELS, PIXELS) == []
+    found = differences(PIXELS, usual)
+    assert found[-1] == "pixel_boxes True (here False)"
+    assert any(line.startswith("anchors.cells_px (((-22.0, ") for line in found)
+
+
 def test_levels_and_their_names():
     levels = {f: BackboneSpec(features=f) for f in ("fpn", "c4", "c5", "dc5")}
     assert {name: body.rpn_levels for name, body in levels.items()} == {
@@ -250,6 +297,10 @@ def test_a_box_head_says_what_its_norm_needs():
         BoxHeadSpec(num_convs=1, norm="batch")
     with pytest.raises(ValueError, match=r"^box_head.norm_groups: got 32, expected a divisor of 24, the channels that"):
         BoxHeadSpec(num_convs=1, conv_channels=24, norm="group")
+    with pytest.raises(
+        ValueError, match=r"^box_head.norm_groups: got 32, expected a divisor of 40, the channels that b"
+    ):
+        BoxHeadSpec(hidden=40, fc_norm="group")
     with pytest.raises(ValueError, match=r"^box_head.norm: got 'group', expected 'none' without convolutions"):
         BoxHeadSpec(norm="group")
     with pytest.raises(ValueError, match=r"^box_head.num_convs: got 4, expected 0 with backbone.features \"c4\""):

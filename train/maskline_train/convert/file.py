@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from maskline_train.convert.detectron.convert import CONFIG, import_detectron
 from maskline_train.convert.detectron2.convert import import_detectron2
 from maskline_train.convert.frameworks import recognise
+from maskline_train.convert.maskrcnn_benchmark.convert import import_maskrcnn_benchmark
 from maskline_train.convert.options import ImportOptions
 from maskline_train.convert.reading.foreign_file import ForeignWeights, read_foreign
 from maskline_train.convert.report import Imported
 from maskline_train.convert.torchvision_weights import import_from_torchvision
 
-_IMPORTS = {"detectron2": import_detectron2, "torchvision": import_from_torchvision}
+_IMPORTS: dict[str, Callable[[ForeignWeights, ImportOptions], Imported]] = {
+    "detectron": lambda weights, options: import_detectron(weights.tensors, options, weights.around.get(CONFIG)),
+    "detectron2": lambda weights, options: import_detectron2(weights.tensors, options),
+    "maskrcnn_benchmark": lambda weights, options: import_maskrcnn_benchmark(weights.tensors, options),
+    "torchvision": lambda weights, options: import_from_torchvision(weights.tensors, options),
+}
 
 
 def import_file(path: Path, options: ImportOptions, place: str | None = None, framework: str | None = None) -> Imported:
@@ -32,7 +40,7 @@ def import_file(path: Path, options: ImportOptions, place: str | None = None, fr
         found = recognise(weights.tensors)
         if framework not in (None, found):
             raise ValueError(f"got weights of {found}, expected {framework}; use from_{found}")
-        imported = _IMPORTS[found](weights.tensors, options)
+        imported = _IMPORTS[found](weights, options)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     _tell(weights, options, imported)
@@ -46,6 +54,6 @@ def _tell(weights: ForeignWeights, options: ImportOptions, imported: Imported) -
         report.found.append(f"the weights are the file's {weights.place!r}")
     if weights.prefix:
         report.found.append(f"all names began with {weights.prefix!r}, which is gone")
-    if weights.beside:
-        report.left_out.append(f"{', '.join(weights.beside)} of the file")
+    if beside := [name for name in weights.around if name != CONFIG]:
+        report.left_out.append(f"{', '.join(beside)} of the file")
     report.found.extend(f"set: {name} = {value}" for name, value in options.settings.items())

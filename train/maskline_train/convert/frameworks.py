@@ -9,7 +9,8 @@ import re
 from collections.abc import Collection
 from typing import Literal
 
-Framework = Literal["detectron2", "torchvision"]
+Framework = Literal["detectron", "detectron2", "maskrcnn_benchmark", "torchvision"]
+EXPECTED = "expected a Mask R-CNN of detectron2, torchvision, maskrcnn-benchmark or Detectron"
 
 # The first that fits counts. A sign is a pattern that some name begins with.
 _REFUSED = (
@@ -17,24 +18,41 @@ _REFUSED = (
     (r"sem_seg_head\.", "a panoptic network of detectron2", "only its instance branches could come over"),
     (r"roi_heads\.box_head\.0\.fc", "a Cascade R-CNN of detectron2", "a cascade of box heads is not supported"),
     (r"head\.cls_subnet\.", "a RetinaNet of detectron2", "only two-stage networks are supported"),
-    (r".*\.conv2_offset\.", "a network with deformable convolutions", "they are not supported"),
+    (
+        r".*\.conv2(_|\.)offset\.",
+        "a network with deformable convolutions",
+        "they are not supported: it would take an operator that samples by offsets, in training and in every runtime",
+    ),
+    (
+        r".*\.relative_position_bias_table$",
+        "a network with a Swin body",
+        "only ResNet bodies are supported: it would take a body of attention in shifted windows",
+    ),
+    (
+        r"backbone\.(bottom_up\.)?stem\.(0|conv1_1|conv2)\.weight",
+        "a network with a ResNet-D body",
+        "it would take a stem of three convolutions and shortcuts that average before they project",
+    ),
     (r"d2_model\.", "a network of mmdetection around one of detectron2", "mmdetection is not supported yet"),
     (r"roi_head\.bbox_head\.0\.", "a Cascade R-CNN of mmdetection", "a cascade of box heads is not supported"),
     (r"rpn_head\.rpn_(conv|cls|reg)", "a network of mmdetection", "mmdetection is not supported yet"),
     (r"bbox_head\.", "a one-stage network of mmdetection", "only two-stage networks are supported"),
     (
-        r"roi_heads\.(box|mask|keypoint)\.(feature_extractor|predictor)\.",
-        "a network of maskrcnn-benchmark or of NVIDIA's Mask R-CNN",
-        "they are not supported yet",
+        r"backbone\.body\.\d+\.",
+        "a network of torchvision with a MobileNet body",
+        "only ResNet bodies are supported: it would take a body of inverted residuals with squeeze-and-excitation, and "
+        "levels of strides 32, 32 and 64",
     ),
-    (r"backbone\.body\.\d+\.", "a network of torchvision with a MobileNet body", "only ResNet bodies are supported"),
     (r"head\.(classification|regression)_head\.", "a one-stage network of torchvision", "two stages are supported"),
-    (r"conv1_w$", "a network of Detectron, detectron2's predecessor", "it is not supported yet"),
+    (r"rpn\.head\.cls_tower\.", "a RetinaNet of maskrcnn-benchmark", "only two-stage networks are supported"),
+    (r"retnet_cls_", "a RetinaNet of Detectron", "only two-stage networks are supported"),
     (r"(layer1\.0\.conv1|fc)\.weight", "a ResNet classifier", "give it to `maskline-train fit --init` as it is"),
 )
 _READ: tuple[tuple[str, Framework], ...] = (
     (r"proposal_generator\.rpn_head\.", "detectron2"),
+    (r"roi_heads\.(box|mask|keypoint)\.(feature_extractor|predictor)\.", "maskrcnn_benchmark"),
     (r"rpn\.head\.", "torchvision"),
+    (r"conv_rpn(_fpn2)?_w$", "detectron"),
 )
 
 
@@ -46,13 +64,17 @@ def recognise(names: Collection[str]) -> Framework:
     """
     for sign, network, why in _REFUSED:
         if _has(names, sign):
-            raise ValueError(f"got {network}, expected a Mask R-CNN of detectron2 or torchvision; {why}")
+            raise ValueError(f"got {network}, {EXPECTED}; {why}")
     framework = foreign_framework(names)
     if framework is not None:
         return framework
+    if _has(names, "conv1_w$"):
+        raise ValueError(
+            f"got blobs of Detectron without a region proposal network, {EXPECTED}; an ImageNet classifier is a body "
+            "alone, and a Fast R-CNN reads its proposals from a file"
+        )
     raise ValueError(
-        f"got {len(names)} tensors of no network that is known (first {next(iter(names), None)!r}), expected a "
-        "Mask R-CNN of detectron2 or torchvision"
+        f"got {len(names)} tensors of no network that is known (first {next(iter(names), None)!r}), {EXPECTED}"
     )
 
 

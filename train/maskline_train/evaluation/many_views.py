@@ -77,7 +77,12 @@ def detect_augmented(model: MaskRCNN, image: Pixels, views: Sequence[View] = PAP
 
     Returns:
         `Detections` of a batch of one, boxes and keypoints in pixels of the original image.
+
+    Raises:
+        ValueError: a model with `pixel_boxes`, whose first and last pixels are others in each view.
     """
+    if model.spec.pixel_boxes:
+        raise ValueError("many views: got a model with pixel_boxes, expected none; look at one view of an image")
     seen = [_look(model, image, view) for view in views]
     candidates = [torch.cat(column) for column in zip(*(one.candidates for one in seen), strict=True)]
     spec = model.spec.box_head
@@ -107,7 +112,7 @@ def _look(model: MaskRCNN, image: Pixels, view: View) -> _Seen:
     logits, deltas = model.rpn_head(features)
     proposals, counts = model.propose(logits, deltas, infos)
     proposals = proposals[:, : max(1, int(counts[0]))]
-    class_logits, box_deltas = model.score_boxes(features, proposals)
+    class_logits, box_deltas = model.score_boxes(features, proposals, infos)
     rows = int(counts[0])
     boxes, scores, labels = image_candidates(
         class_logits.float().softmax(dim=1)[:rows, :-1],

@@ -23,11 +23,16 @@ def match_boxes(
     others: npt.NDArray[np.float32],
     allowed: npt.NDArray[np.bool_],
     min_iou: float,
+    pixel_boxes: bool = False,
 ) -> npt.NDArray[np.int64]:
     """For each of `boxes` [N, 4] the index of its own partner in `others` [G, 4], or -1.
 
-    Pairs are made greedily, best IoU first, each box once, only where `allowed` [N, G] and IoU >= min_iou.
+    Pairs are made greedily, best IoU first, each box once, only where `allowed` [N, G] and IoU >= min_iou. With
+    `pixel_boxes` corners are first and last pixels, between which there may be nothing.
     """
+    if pixel_boxes:
+        beyond = np.array([0, 0, 1, 1], np.float32)
+        boxes, others = boxes + beyond, others + beyond
     partner = np.full(len(boxes), -1, np.int64)
     overlaps = np.where(allowed, iou_matrix(boxes, others), -1.0)
     rows, columns = np.nonzero(overlaps >= min_iou)

@@ -61,10 +61,21 @@ def level_anchors(
     Returns:
         [Hi * Wi * A, 4] float32 xyxy canvas px, flattened in the order (y, x, a); not clipped.
     """
-    height, width = size
     offsets = cell_offsets(sizes_px, spec.aspect_ratios, spec.rounded)
-    xs = (torch.arange(width, device=device, dtype=torch.float32) + spec.centre_offset) * strides[1]
-    ys = (torch.arange(height, device=device, dtype=torch.float32) + spec.centre_offset) * strides[0]
+    return _spread(offsets, size, strides, spec.centre_offset, device)
+
+
+def _spread(
+    offsets: Sequence[Sequence[float]],
+    size: tuple[int, int],
+    strides: tuple[int, int],
+    centre_offset: float,
+    device: torch.device | None,
+) -> Tensor:
+    """The anchors of a cell, A times xyxy px around its anchors' centre, at every cell: `level_anchors`."""
+    height, width = size
+    xs = (torch.arange(width, device=device, dtype=torch.float32) + centre_offset) * strides[1]
+    ys = (torch.arange(height, device=device, dtype=torch.float32) + centre_offset) * strides[0]
     # Numbers are added one at a time: an array of them would be a copy from the host, for which a GPU is waited for.
     edges = []
     for centres, edge in ((xs, 0), (ys, 1), (xs, 2), (ys, 3)):
@@ -85,11 +96,19 @@ def flatten_deltas(deltas: Tensor) -> Tensor:
 
 
 def pyramid_anchors(logits: Sequence[Tensor], spec: AnchorSpec, first_level: int = FIRST_LEVEL) -> list[Tensor]:
-    """Anchors [Hi * Wi * A, 4] of each level, float32 xyxy canvas px, for L logits [B, A, Hi, Wi], finest first."""
+    """Anchors [Hi * Wi * A, 4] of each level, float32 xyxy canvas px, for L logits [B, A, Hi, Wi], finest first.
+
+    Listed anchors (`cells_px`) are given as their edges, one pixel beyond the last ones.
+    """
     anchors = []
     for index, (level, strides) in enumerate(zip(logits, level_strides(logits, spec, first_level), strict=True)):
-        of_level = spec.sizes_of_level(index, len(logits))
-        anchors.append(level_anchors((level.shape[2], level.shape[3]), strides, of_level, spec, level.device))
+        size = (level.shape[2], level.shape[3])
+        if spec.cells_px is not None:
+            edges = [(x0, y0, x1 + 1, y1 + 1) for x0, y0, x1, y1 in spec.cells_px[index]]
+            anchors.append(_spread(edges, size, strides, 0.0, level.device))
+        else:
+            of_level = spec.sizes_of_level(index, len(logits))
+            anchors.append(level_anchors(size, strides, of_level, spec, level.device))
     return anchors
 
 

@@ -8,6 +8,7 @@ Ref: paper section 3; figure 4.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,7 +25,15 @@ from maskline_train.model.heads.build import build_box_head, build_keypoint_head
 from maskline_train.model.heads.keypoint_head import decode_heatmaps
 from maskline_train.model.heads.mask_head import mask_probabilities
 from maskline_train.model.losses import Term, averages, box_terms, keypoint_terms, mask_terms, rpn_terms
-from maskline_train.model.roi.multiscale import multiscale_roi_align, roi_align_flat
+from maskline_train.model.pixel_boxes import (
+    anchors_of_op,
+    corners_of,
+    deltas_for_detections,
+    deltas_for_proposals,
+    edges_of,
+)
+from maskline_train.model.roi.multiscale import roi_align_flat
+from maskline_train.model.roi.pixel_boxes import boxes_by_level
 from maskline_train.model.rpn import RPNHead, proposal_nms
 from maskline_train.model.sampling import RoISamples, SamplingSpec, sample_anchors, sample_rois
 from maskline_train.model.targets import keypoint_targets, mask_targets
@@ -36,7 +45,7 @@ class Detections(NamedTuple):
     """Detections of a batch, best score first; rows past `num_detections` are zero, label -1.
 
     Attributes:
-        boxes: [B, D, 4] float32 xyxy canvas px.
+        boxes: [B, D, 4] float32 xyxy canvas px; of a spec with `pixel_boxes` first and last pixels.
         scores: [B, D] float32 in 0..1.
         labels: [B, D] int64 in 0..K-1, -1 for padding.
         num_detections: [B] int64.
@@ -139,12 +148,20 @@ class MaskRCNN(nn.Module):
         masks: bool = True,
     ) -> Detections:
         """The second stage of `detect`: objects among proposals [B, R, 4], of which `num_proposals` [B] count."""
-        outputs = self.score_boxes(features, proposals)
-        boxes, scores, labels, num = classwise_nms(*outputs, proposals, num_proposals, image_info, self.spec.box_head)
+        outputs = self.score_boxes(features, proposals, image_info)
+        boxes, scores, labels, num = self.choose_boxes(*outputs, proposals, num_proposals, image_info)
         if not masks:
             return Detections(boxes, scores, labels, num, None)
         of_boxes = self.detect_masks(features, boxes, labels), self.detect_keypoints(features, boxes, labels)
         return Detections(boxes, scores, labels, num, *of_boxes)
+
+    def choose_boxes(
+        self, class_logits: Tensor, box_deltas: Tensor, proposals: Tensor, num_proposals: Tensor, image_info: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Boxes, scores, labels and number of the detections; arguments are those of `classwise_nms`."""
+        spec = self.spec.box_head
+        boxes, scores, labels, num = classwise_nms(class_logits, box_deltas, proposals, num_proposals, image_info, spec)
+        return corners_of(boxes) if self.spec.pixel_boxes else boxes, scores, labels, num
 
     def propose(self, logits: Sequence[Tensor], deltas: Sequence[Tensor], image_info: Tensor) -> tuple[Tensor, Tensor]:
         """Proposals at inference: [B, R, 4] and their number [B] int64. See `proposal_nms`."""
@@ -214,7 +231,9 @@ class MaskRCNN(nn.Module):
         self, logits: Sequence[Tensor], deltas: Sequence[Tensor], image_info: Tensor, counts: ProposalSpec
     ) -> tuple[Tensor, Tensor]:
         """`proposal_nms` on this model's levels."""
-        return proposal_nms(logits, deltas, image_info, self.spec.anchors, counts, self.spec.backbone.rpn_levels[0])
+        deltas = deltas_for_proposals(logits, deltas, image_info, self.spec)
+        first_level = self.spec.backbone.rpn_levels[0]
+        return proposal_nms(logits, deltas, image_info, anchors_of_op(self.spec), counts, first_level)
 
     def _box_terms(self, features: Sequence[Tensor], rois: RoISamples, truth: GroundTruth) -> dict[str, Term]:
         """Losses of the box branch."""
@@ -245,17 +264,27 @@ class MaskRCNN(nn.Module):
         return keypoint_terms(logits, cells, counted)
 
     def _roi_features(self, features: Sequence[Tensor], boxes: Tensor, images: Tensor, pooled_side: int) -> Tensor:
-        """[N, C, P, P] of boxes [N, 4] that carry the index of their image."""
-        levels = self.spec.backbone.roi_levels
-        return roi_align_flat(features[: len(levels)], boxes, images, self.spec.roi_align, pooled_side, levels[0])
+        """[N, C, P, P] of boxes [N, 4] that carry the index of their image; edges where the model's are of pixels."""
+        spec, levels = self.spec.roi_align, self.spec.backbone.roi_levels
+        if not self.spec.pixel_boxes:
+            return roi_align_flat(features[: len(levels)], boxes, images, spec, pooled_side, levels[0])
+        pooled = [
+            roi_align_flat([feature], of_level, images, spec, pooled_side, levels[0])
+            for feature, of_level in zip(features, boxes_by_level(boxes, levels, spec), strict=False)  # no box on P6
+        ]
+        return functools.reduce(torch.add, pooled)
 
-    def score_boxes(self, features: Sequence[Tensor], proposals: Tensor) -> tuple[Tensor, Tensor]:
-        """Class logits [B * R, K + 1] and box deltas [B * R, 4K] of proposals [B, R, 4]."""
-        spec, levels = self.spec.box_head, self.spec.backbone.roi_levels
-        roi_features = multiscale_roi_align(
-            features[: len(levels)], proposals, self.spec.roi_align, spec.pooled_side, levels[0]
-        )
-        return self.box_outputs(roi_features)
+    def pool_boxes(self, features: Sequence[Tensor], boxes: Tensor, pooled_side: int) -> Tensor:
+        """[B * R, C, P, P] of boxes [B, R, 4]; edges where the model's are of pixels, as proposals are."""
+        batch, num_boxes = boxes.shape[:2]
+        images = torch.arange(batch, device=boxes.device)[:, None].expand(batch, num_boxes).reshape(-1)
+        return self._roi_features(features, boxes.reshape(-1, 4), images, pooled_side)
+
+    def score_boxes(self, features: Sequence[Tensor], proposals: Tensor, image_info: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits [B * R, K + 1] and box deltas [B * R, 4K] of proposals [B, R, 4], for `choose_boxes`."""
+        pooled = self.pool_boxes(features, proposals, self.spec.box_head.pooled_side)
+        class_logits, box_deltas = self.box_outputs(pooled)
+        return class_logits, deltas_for_detections(box_deltas, proposals, image_info, self.spec)
 
     def detect_masks(self, features: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor | None:
         """Mask branch on the detected boxes alone: [B, D, M, M] probabilities, zero in padding rows."""
@@ -265,7 +294,7 @@ class MaskRCNN(nn.Module):
         masks = boxes.new_zeros((*labels.shape, spec.mask_side, spec.mask_side))
         real = labels >= 0
         images = torch.nonzero(real)[:, 0]
-        roi_features = self._roi_features(features, boxes[real], images, spec.pooled_side)
+        roi_features = self._roi_features(features, self._edges(boxes[real]), images, spec.pooled_side)
         masks[real] = mask_probabilities(self.mask_outputs(roi_features), labels[real], spec)
         return masks
 
@@ -284,8 +313,13 @@ class MaskRCNN(nn.Module):
         """Heatmap logits [N, J, 4P, 4P] of boxes [N, 4] that carry the index of their image [N]."""
         assert self.keypoint_head is not None
         assert self.spec.keypoint_head is not None
-        roi_features = self._roi_features(features, boxes, images, self.spec.keypoint_head.pooled_side)
+        side = self.spec.keypoint_head.pooled_side
+        roi_features = self._roi_features(features, self._edges(boxes), images, side)
         return self.keypoint_head(roi_features)  # type: ignore[no-any-return]
+
+    def _edges(self, boxes: Tensor) -> Tensor:
+        """What detected boxes [N, 4] are before they leave."""
+        return edges_of(boxes) if self.spec.pixel_boxes else boxes
 
 
 def keys_for(canvas: Tensor, keys: Tensor | None) -> Tensor:

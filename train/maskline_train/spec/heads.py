@@ -39,6 +39,9 @@ class BoxHeadSpec:
     num_fcs: int = 2  # of `hidden` outputs each
     norm: HeadNorm = "none"  # between a convolution and its ReLU
     norm_groups: int = NUM_GROUPS
+    # Between a fully connected layer and its ReLU, over its outputs. Ref: `make_fc` of maskrcnn-benchmark's
+    # modeling/make_layers.py, with `MODEL.ROI_BOX_HEAD.USE_GN`.
+    fc_norm: HeadNorm = "none"
 
     def __post_init__(self) -> None:
         check(self.pooled_side > 0, "box_head.pooled_side", self.pooled_side, "at least 1")
@@ -52,6 +55,7 @@ class BoxHeadSpec:
         check(self.conv_channels > 0, "box_head.conv_channels", self.conv_channels, "at least 1")
         check(self.num_fcs > 0, "box_head.num_fcs", self.num_fcs, "at least 1")
         check_norm("box_head.norm", self.norm, self.norm_groups, self.conv_channels)
+        check_norm("box_head.fc_norm", self.fc_norm, self.norm_groups, self.hidden)
         good = self.norm == "none" or self.num_convs > 0
         check(good, "box_head.norm", self.norm, "'none' without convolutions (box_head.num_convs 0)")
 

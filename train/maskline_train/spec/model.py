@@ -22,6 +22,10 @@ class ModelSpec:
     """A whole Mask R-CNN: architecture, classes, conventions, preprocessing.
 
     Class index k in 0..K-1 is `classes[k]`, everywhere (training targets, artifact, wire); -1 is padding.
+
+    `pixel_boxes`: the corners of a detection are its first and its last pixel, so that its width is x1 - x0 + 1, as in
+    Detectron, maskrcnn-benchmark and mmdetection 1.x; anchors are `anchors.cells_px` then. docs/architecture.md, "Boxes
+    of first and last pixels", has what follows from it.
     """
 
     classes: tuple[str, ...]
@@ -34,6 +38,7 @@ class ModelSpec:
     box_head: BoxHeadSpec = BoxHeadSpec()
     mask_head: MaskHeadSpec | None = MaskHeadSpec()  # None: boxes only (Faster R-CNN with RoIAlign)
     keypoint_head: KeypointHeadSpec | None = None
+    pixel_boxes: bool = False
 
     def __post_init__(self) -> None:
         check(len(self.classes) > 0, "classes", self.classes, "at least one name")
@@ -42,8 +47,7 @@ class ModelSpec:
         for name in self.classes:
             good = name.strip() == name != "" and len(name.splitlines()) == 1
             check(good, "classes", name, "a name without surrounding space on one line, as labels.txt holds it")
-        sizes, levels = self.anchors.sizes_px, len(self.backbone.rpn_levels)
-        check(len(sizes) % levels == 0, "anchors.sizes_px", sizes, f"the same number for each of {levels} level(s)")
+        self._check_anchors()
         self._check_pyramid()
         fits = not self.anchors.stride_of_cells or self.backbone.features == "fpn"
         check(fits, "anchors.stride_of_cells", True, 'False but for backbone.features "fpn": it is P6 that differs')
@@ -52,6 +56,16 @@ class ModelSpec:
         fits = self.box_head.num_convs == 0 or self.backbone.features != "c4"
         expected = '0 with backbone.features "c4", whose box head is the fifth stage'
         check(fits, "box_head.num_convs", self.box_head.num_convs, expected)
+
+    def _check_anchors(self) -> None:
+        """Raise ValueError where anchors are not for the levels, or not of this model's kind of boxes."""
+        sizes, cells, levels = self.anchors.sizes_px, self.anchors.cells_px, len(self.backbone.rpn_levels)
+        if cells is None:
+            check(not self.pixel_boxes, "pixel_boxes", True, "False without anchors.cells_px, which say their pixels")
+            check(len(sizes) % levels == 0, "anchors.sizes_px", sizes, f"the same number for each of {levels} level(s)")
+            return
+        check(self.pixel_boxes, "anchors.cells_px", cells, "null without pixel_boxes")
+        check(len(cells) == levels, "anchors.cells_px", cells, f"the anchors of each of {levels} level(s)")
 
     def _check_pyramid(self) -> None:
         """Raise ValueError where the pyramid's levels would not be halves of each other on every canvas."""

@@ -26,7 +26,8 @@ class PreprocessingSpec:
     A network answers best on pictures that were resized as those it was trained on. `resize_filter` is `pillow`
     (bilinear, antialiased: detectron2, maskrcnn-benchmark), `cv2` (OpenCV's INTER_LINEAR on uint8, not antialiased:
     mmdetection) or `torch` (PyTorch's bilinear on floats, not antialiased, here rounded to uint8: torchvision).
-    `size_rule` says how the sides become whole numbers: `round` (mmdetection), `floor` (torchvision) or `detectron2`.
+    `size_rule` says how the sides become whole numbers: `round` (mmdetection), `floor` (torchvision), `detectron2`,
+    `maskrcnn_benchmark` or `detectron`.
     """
 
     shorter_side_px: int = 800
@@ -36,7 +37,7 @@ class PreprocessingSpec:
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     canvas_multiple: int | None = None  # in place of `canvases`, which is then empty
     resize_filter: Literal["pillow", "cv2", "torch"] = "pillow"
-    size_rule: Literal["round", "floor", "detectron2"] = "round"
+    size_rule: Literal["round", "floor", "detectron2", "maskrcnn_benchmark", "detectron"] = "round"
 
     def __post_init__(self) -> None:
         check(self.shorter_side_px > 0, "preprocessing.shorter_side_px", self.shorter_side_px, "at least 1")

@@ -6,13 +6,16 @@ import dataclasses
 
 from maskline_train.spec.from_json import check
 
+Cell = tuple[float, float, float, float]
+
 
 @dataclasses.dataclass(frozen=True)
 class AnchorSpec:
     """Anchors of the region proposal network. Ref: paper 3.1, 5 scales x 3 ratios.
 
     The sizes are dealt out over the levels, finest first, the same number each: one a level on P2 to P6, all of them
-    on the single level of C4 or C5. Anchors of a cell are ordered by size, then by ratio.
+    on the single level of C4 or C5. Anchors of a cell are ordered by size, then by ratio. Where `cells_px` lists the
+    anchors themselves, in that order, sizes, ratios, rounding and offset say nothing.
     """
 
     sizes_px: tuple[float, ...] = (32.0, 64.0, 128.0, 256.0, 512.0)
@@ -23,6 +26,10 @@ class AnchorSpec:
     # torchvision/models/detection/anchor_utils.py. On P2 to P5 this is the stride of the level; on P6 of a canvas that
     # 64 does not divide it is less, 61 on one of 800 px.
     stride_of_cells: bool = False
+    # The anchors of a cell, a tuple for each level, finest first: x0 y0 x1 y1 px from the cell's upper left corner, x1
+    # and y1 being the last pixels. Of `ModelSpec.pixel_boxes` alone. Ref: `generate_anchors` of Detectron's
+    # modeling/generate_anchors.py, whose sides no size and ratio describe: they are rounded at the size of a stride.
+    cells_px: tuple[tuple[Cell, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         good = len(self.sizes_px) > 0 and min(self.sizes_px) > 0
@@ -30,6 +37,17 @@ class AnchorSpec:
         good = len(self.aspect_ratios) > 0 and min(self.aspect_ratios) > 0
         check(good, "anchors.aspect_ratios", self.aspect_ratios, "one or more numbers above 0")
         check(0 <= self.centre_offset <= 1, "anchors.centre_offset", self.centre_offset, "0 to 1")
+        if self.cells_px is not None:
+            self._check_cells(self.cells_px)
+
+    def _check_cells(self, levels: tuple[tuple[Cell, ...], ...]) -> None:
+        """Raise ValueError where listed anchors are no boxes, or not the same number for each level."""
+        good = len(levels) > 0 and len(levels[0]) > 0 and all(len(level) == len(levels[0]) for level in levels)
+        check(good, "anchors.cells_px", levels, "one or more levels of the same number of anchors")
+        for x0, y0, x1, y1 in (cell for level in levels for cell in level):
+            good = x0 <= x1 and y0 <= y1  # equal ones are a box of one pixel
+            check(good, "anchors.cells_px", (x0, y0, x1, y1), "x0 y0 x1 y1 with the last pixel not before the first")
+        check(not self.stride_of_cells, "anchors.stride_of_cells", True, "False beside cells_px")
 
     def sizes_of_level(self, index: int, num_levels: int) -> tuple[float, ...]:
         """The sizes of level `index` (0 the finest) of `num_levels`."""
@@ -38,6 +56,8 @@ class AnchorSpec:
 
     def per_cell(self, num_levels: int) -> int:
         """A: anchors a cell."""
+        if self.cells_px is not None:
+            return len(self.cells_px[0])
         return len(self.sizes_px) // num_levels * len(self.aspect_ratios)
 
 

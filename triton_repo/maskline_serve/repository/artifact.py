@@ -26,7 +26,8 @@ MANIFEST = Description(
 SPEC_FORMAT = "maskline-model/1"
 LOW = ("FP16", "BF16")  # what the features of typed stages travel in
 DTYPES = ("UINT8", "INT32", "FP32", *LOW)
-_RESIZE_FILTERS, _SIZE_RULES = ("pillow", "cv2", "torch"), ("round", "floor", "detectron2")
+_RESIZE_FILTERS = ("pillow", "cv2", "torch")
+_SIZE_RULES = ("round", "floor", "detectron2", "maskrcnn_benchmark", "detectron")
 # Of a spec -> what the heads read. A dilated C5 has another stride, which the shapes say.
 PASTE_RULES = ("aligned", "detectron")  # how masks become pixels, as `postprocess` knows them
 FEATURES = {"fpn": ("p2", "p3", "p4", "p5"), "c4": ("c4",), "c5": ("c5",), "dc5": ("c5",)}
@@ -65,7 +66,7 @@ class Preprocessing:
         canvases: (height, width); none where `canvas_multiple` is a number.
         canvas_multiple: each image has a canvas of its own, its sides rounded up to a multiple of this number.
         resize_filter: `pillow`, `cv2` or `torch`.
-        size_rule: `round`, `floor` or `detectron2`.
+        size_rule: `round`, `floor`, `detectron2`, `maskrcnn_benchmark` or `detectron`.
     """
 
     shorter_side_px: int

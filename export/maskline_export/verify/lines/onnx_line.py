@@ -15,7 +15,7 @@ from maskline_export.manifest import Manifest, Precision
 from maskline_export.onnx_file import load_onnx
 from maskline_export.verify.lines.found import Answer, Found, Given, Picture, answer_of
 from maskline_export.verify.onnx_runtime import Device, OnnxModel, OnnxPipeline
-from maskline_export.verify.probes import custom_node, with_outputs, without_node
+from maskline_export.verify.probes import custom_node, pooled_features, with_outputs, without_node
 
 _WORDS = {"cpu": "CPU", "cuda": "CUDA"}
 
@@ -59,20 +59,17 @@ class OnnxLine:
         self._chain = OnnxPipeline(artifact, threads, library, device)
         self._labels = tuple((artifact / manifest.labels.file).read_text(encoding="utf-8").splitlines())
         proposal = load_onnx(artifact / "proposal.onnx")
-        nms, align, classwise = (
-            custom_node(proposal, name) for name in ("ProposalNMS", "MultiscaleRoIAlign", "ClasswiseNMS")
-        )
+        nms, classwise = (custom_node(proposal, name) for name in ("ProposalNMS", "ClasswiseNMS"))
         self._proposals = model(with_outputs(proposal, {"proposals": nms.output[0]}))
         inner = {"class_logits": classwise.input[0], "box_deltas": classwise.input[1]}
-        probed = with_outputs(proposal, {"roi_features": align.output[0], **inner})
+        probed = with_outputs(proposal, {"roi_features": pooled_features(proposal), **inner})
         types: dict[str, int] = {nms.output[0]: TensorProto.FLOAT, nms.output[1]: TensorProto.INT32}
         self._heads = model(without_node(probed, nms, types))
         self._proposal_names = tuple(nms.output[:2])
         self._mask: OnnxModel | None = None
         if "mask" in self._chain.stages:
             mask = load_onnx(artifact / "mask.onnx")
-            mask_align = custom_node(mask, "MultiscaleRoIAlign")
-            self._mask = model(with_outputs(mask, {"roi_features": mask_align.output[0]}))
+            self._mask = model(with_outputs(mask, {"roi_features": pooled_features(mask)}))
 
     def answer(self, picture: Picture) -> Answer:
         """What the chained stages find in a picture."""

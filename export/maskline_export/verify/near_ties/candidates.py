@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from maskline_train.model import boxes as box_ops
 from maskline_train.model.anchors import flatten_deltas, flatten_logits, pyramid_anchors
+from maskline_train.model.pixel_boxes import anchors_of_op, deltas_for_proposals
 from maskline_train.spec import BoxHeadSpec, ModelSpec
 from torch import Tensor
 
@@ -38,7 +39,9 @@ def decided_proposals(
         error_px: how far each box is off by its decoding.
     """
     counts = spec.proposals
-    levels = pyramid_anchors(logits, spec.anchors, spec.backbone.rpn_levels[0])
+    deltas = deltas_for_proposals(logits, deltas, info, spec)
+    others = None if others is None else deltas_for_proposals(logits, others, info, spec)
+    levels = pyramid_anchors(logits, anchors_of_op(spec), spec.backbone.rpn_levels[0])
     parts = []
     for level, anchors in enumerate(levels):
         scores = flatten_logits(logits[level]).float()[0]
@@ -77,7 +80,7 @@ def decided_detections(
     Args:
         spec: thresholds and counts.
         class_logits: [R, K + 1] of the reference.
-        box_deltas: [R, 4K] of it.
+        box_deltas: [R, 4K] of it, as ClasswiseNMS gets them.
         proposals: [R, 4].
         sure_proposals: [R] whether it is one whatever is rounded.
         info: [1, 6].

@@ -18,13 +18,14 @@ import torch
 from maskline_train.evaluation.evaluate import boxes_at_original_size
 from maskline_train.evaluation.matching import match_boxes
 from maskline_train.model.mask_rcnn import MaskRCNN
+from maskline_train.model.pixel_boxes import corners_of, edges_of
 from torch import Tensor
 
 from maskline_export.verify.compare import StageRow
 from maskline_export.verify.lines.found import Found
 from maskline_export.verify.near_ties.candidates import decided_detections, decided_proposals
 from maskline_export.verify.near_ties.decide import Decided
-from maskline_export.verify.reference import Reference, pooled_features
+from maskline_export.verify.reference import Reference
 
 Floats = npt.NDArray[np.float32]
 Fate = tuple[Decided, Floats]  # and the candidates' boxes where the compared ones are
@@ -102,11 +103,11 @@ class Fates:
         logit_error, others = self._rpn_errors(logits, deltas)
         first = decided_proposals(model.spec, logits, deltas, reference.info, logit_error, others, self._rounded_px)
         boxes = torch.from_numpy(first.candidates.boxes[first.perhaps].astype(np.float32))
-        pooled = pooled_features(model, list(reference.features.values()), boxes[None], model.spec.box_head.pooled_side)
+        outputs = model.score_boxes(list(reference.features.values()), boxes[None], reference.info)
         score_error, error_px = self._answer_errors()
         decided = decided_detections(
             model.spec.box_head,
-            *model.box_outputs(pooled),
+            *outputs,
             boxes,
             torch.from_numpy(first.kept[first.perhaps]),
             reference.info,
@@ -114,7 +115,14 @@ class Fates:
             None,
             error_px,
         )
-        return decided, boxes_at_original_size(decided.candidates.boxes.astype(np.float32), reference.picture.info[0])
+        return decided, self._of_picture(torch.from_numpy(decided.candidates.boxes.astype(np.float32)))
+
+    def _of_picture(self, boxes: Tensor) -> Floats:
+        """Candidates' boxes [N, 4] in pixels of the picture; edges of boxes of pixels, as they are matched."""
+        info, pixels = self._reference.picture.info[0], self._model.spec.pixel_boxes
+        if not pixels:
+            return boxes_at_original_size(boxes.numpy(), info)
+        return edges_of(torch.from_numpy(boxes_at_original_size(corners_of(boxes).numpy(), info))).numpy()
 
     @functools.cached_property
     def _head_errors(self) -> tuple[float, Tensor | None, float]:

@@ -94,13 +94,13 @@ def test_the_zoo_s_settings_are_those_of_its_dumped_configs(network: str, featur
 
 @pytest.mark.parametrize("network", REFUSED)
 def test_what_is_not_supported_is_called_by_its_name(network: str) -> None:
-    with pytest.raises(ValueError, match=f"^got .*{REFUSED[network]}.*, expected a Mask R-CNN of detectron2 or torch"):
+    with pytest.raises(ValueError, match=f"^got .*{REFUSED[network]}.*, expected a Mask R-CNN of detectron2, torch"):
         recognise(foreign.shapes(network))
 
 
 def test_every_network_in_the_folder_is_looked_at() -> None:
     assert sorted([*LOADED, *REFUSED]) == sorted(
-        f"{path.parent.name}_{path.stem}" for path in (foreign.FOLDER / "keys").glob("*/*.json")
+        f"{folder}_{path.stem}" for folder in IMPORTS for path in (foreign.FOLDER / "keys" / folder).glob("*.json")
     )
 
 
@@ -109,8 +109,13 @@ def test_every_network_in_the_folder_is_looked_at() -> None:
     [
         ("rpn_head.rpn_conv.weight", "mmdetection"),
         ("roi_head.bbox_head.0.fc_cls.weight", "Cascade R-CNN of mmdetection"),
-        ("roi_heads.box.feature_extractor.fc6.weight", "maskrcnn-benchmark"),
-        ("conv1_w", "Detectron"),
+        ("rpn.head.cls_tower.0.weight", "RetinaNet of maskrcnn-benchmark"),
+        ("retnet_cls_conv_n0_fpn3_w", "RetinaNet of Detectron"),
+        ("conv1_w", "blobs of Detectron without a region proposal network"),
+        ("backbone.bottom_up.layers.0.blocks.0.attn.relative_position_bias_table", "a Swin body.*it would take"),
+        ("backbone.stem.0.weight", "a ResNet-D body.*it would take"),
+        ("backbone.body.layer2.0.conv2.offset.weight", "deformable convolutions.*it would take"),
+        ("backbone.body.0.0.weight", "a MobileNet body.*it would take"),
         ("layer1.0.conv1.weight", "ResNet classifier"),
         ("box_head.class_logits.weight", "maskline's own"),
         ("head.classification_head.cls_logits.weight", "one-stage network of torchvision"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -162,6 +162,59 @@ def test_detectron2_s_two_steps() -> None:
         assert got == (max(1, expected[0]), max(1, expected[1])), (height, width, shorter, longer)
 
 
+def maskrcnn_benchmark_size(height: int, width: int, min_size: int, max_size: int) -> Size:
+    """The rule of `Resize.get_size` in float64, for (height, width)."""
+    sides = np.float64([height, width])
+    shorter = np.float64(min_size)
+    if sides.max() / sides.min() * shorter > max_size:
+        shorter = np.rint(max_size * sides.min() / sides.max())
+    if height == width:
+        return int(shorter), int(shorter)
+    resized = np.where(sides == sides.min(), shorter, np.trunc(shorter * sides.max() / sides.min()))
+    return int(resized[0]), int(resized[1])
+
+
+def detectron_size(height: int, width: int, target_size: int, max_size: int) -> Size:
+    """The rule of `get_target_scale` in float64, and `cvRound` of both sides."""
+    sides = np.float64([height, width])
+    scale = target_size / sides.min()
+    if np.rint(scale * sides.max()) > max_size:
+        scale = max_size / sides.max()
+    return int(np.rint(sides[0] * scale)), int(np.rint(sides[1] * scale))
+
+
+def sizes_of_every_kind() -> Iterator[tuple[int, int, int, int]]:
+    """Heights, widths, wanted sides: small and large pictures, squares, and those that are halves of a pixel often."""
+    rng = np.random.default_rng(5)
+    for i in range(6000):
+        height, width = rng.integers(1, (60, 700, 2700, 20_000)[i % 4], 2).tolist()
+        shorter = 800 if i % 2 else int(rng.integers(1, 900))
+        longer = 1333 if i % 2 else int(rng.integers(shorter, 1500))
+        if i % 7 == 0:
+            height = width
+        if i % 11 == 0:
+            width = 2 * height  # 1333 is odd: its half is none of a pixel
+        yield height, width, shorter, longer
+
+
+@pytest.mark.parametrize(
+    ("rule", "oracle"), [("maskrcnn_benchmark", maskrcnn_benchmark_size), ("detectron", detectron_size)]
+)
+def test_the_sizes_of_detectron_and_maskrcnn_benchmark(rule: SizeRule, oracle: Callable[..., Size]) -> None:
+    without_a_pixel = others = 0
+    for height, width, shorter, longer in sizes_of_every_kind():
+        expected = oracle(height, width, shorter, longer)
+        got = scaled_size((height, width), shorter, longer, rule)
+        if 0 in expected:
+            without_a_pixel += 1  # of which neither makes a picture
+            assert 1 == min(got) <= max(got) <= longer
+            continue
+        others += got != scaled_size((height, width), shorter, longer, "round")
+        assert got == expected, (height, width, shorter, longer)
+    assert without_a_pixel < 300
+    assert others > 100  # so that the rule is one of its own
+
+
 @pytest.mark.parametrize(
     ("rule", "size", "expected"),
     [
@@ -173,6 +226,16 @@ def test_detectron2_s_two_steps() -> None:
         ("floor", (1, 4000), (1, 1333)),  # 0.33: never less than a pixel
         ("round", (1, 4000), (1, 1333)),
         ("detectron2", (4000, 1), (1333, 1)),
+        ("maskrcnn_benchmark", (480, 640), (800, 1066)),  # 1066.67
+        ("maskrcnn_benchmark", (205, 2666), (102, 1326)),  # 102.5 to even; 1326.48
+        ("maskrcnn_benchmark", (1000, 500), (1332, 666)),  # 666.5 to even
+        ("maskrcnn_benchmark", (700, 700), (800, 800)),
+        ("maskrcnn_benchmark", (1, 4000), (1, 1333)),
+        ("detectron", (480, 640), (800, 1067)),
+        ("detectron", (500, 1000), (666, 1333)),  # 666.5 to even
+        ("detectron", (205, 2666), (102, 1333)),  # 102.5 to even
+        ("detectron", (640, 400), (1280, 800)),
+        ("detectron", (4000, 1), (1333, 1)),
     ],
 )
 def test_sizes_worked_out_by_hand(rule: SizeRule, size: Size, expected: Size) -> None:

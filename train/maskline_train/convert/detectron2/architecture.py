@@ -48,6 +48,7 @@ class Architecture:
         agnostic_boxes: one box for all classes.
         box: its convolutions; `channels` 0 without any.
         box_layers: fully connected layers, and their width; (0, 0) on the stage res5.
+        box_layer_norm: of them, which detectron2's own never have.
         mask: None for boxes alone; `rows` K or 1.
         keypoints: None for none; `rows` J.
     """
@@ -65,6 +66,7 @@ class Architecture:
     agnostic_boxes: bool
     box: Branch
     box_layers: tuple[int, int]
+    box_layer_norm: Norm
     mask: Branch | None
     keypoints: Branch | None
 
@@ -101,6 +103,7 @@ def read_architecture(tensors: Mapping[str, Tensor]) -> Architecture:
         agnostic_boxes=deltas == 4 != 4 * classes,
         box=_branch(shapes, "roi_heads.box_head.", "conv", "roi_heads.box_predictor.cls_score.weight"),
         box_layers=_box_layers(shapes),
+        box_layer_norm=_norm(shapes, "roi_heads.box_head.fc1."),
         mask=_optional(shapes, "roi_heads.mask_head.", "mask_fcn", "predictor.weight"),
         keypoints=_optional(shapes, "roi_heads.keypoint_head.", "conv_fcn", "score_lowres.bias"),
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ Features = Literal["fpn", "c4", "dc5"]
 Values = Mapping[str, Any]
 
 _BASE = "_BASE_"
-_DEEPEST, _MOST = 8, 10_000  # parts in parts, and settings: detectron2 has 4 and 200
+_DEEPEST, MOST_SETTINGS = 8, 10_000  # parts in parts, and settings: detectron2 has 4 and 200
 _WANTED = "give the config.yaml that detectron2 wrote beside the weights"
 
 # What the model zoo's bases have in common, by the names that an import reads, then what each of them changes.
@@ -74,14 +74,20 @@ def zoo_values(features: Features) -> dict[str, Any]:
     return {**_ZOO, **_ZOO_CHANGES[features]}
 
 
-def checked(given: Values, zoo: Values) -> Values:
+def checked(given: Values, zoo: Values, lists: Collection[str] = ()) -> Values:
     """A config whose settings are of the kinds of the zoo's.
+
+    Args:
+        given: the config.
+        zoo: a usual value of each.
+        lists: those that may have more or fewer numbers than the usual one.
 
     Raises:
         ValueError: a word where a number is expected, and the like; the text names the setting.
     """
     for name, usual in zoo.items():
-        fixed = isinstance(usual, list) and not isinstance(usual[0], list)  # numbers of channels, or of a box
+        # Numbers of channels, or of a box.
+        fixed = isinstance(usual, list) and not isinstance(usual[0], list) and name not in lists
         if name in given and not (_of_kind(given[name], usual) and (not fixed or len(given[name]) == len(usual))):
             raise ValueError(f"config: {name} is {given[name]!r}, expected something like {usual!r}")
     return given
@@ -121,8 +127,9 @@ def _read(path: Path, read: tuple[Path, ...]) -> dict[str, Any]:
         line = (str(error).splitlines() or [""])[0]
         raise ValueError(f"{path}: not YAML ({line}); {_WANTED}") from error
     base = content.pop(_BASE, None) if isinstance(content, dict) else None
-    own = list(itertools.islice(_flat(content, "", _DEEPEST), _MOST + 1))
-    if not isinstance(content, dict) or len(own) > _MOST or any("_target_" in name.split(".") for name, _ in own):
+    own = list(itertools.islice(flat(content), MOST_SETTINGS + 1))
+    lazy = any("_target_" in name.split(".") for name, _ in own)
+    if not isinstance(content, dict) or len(own) > MOST_SETTINGS or lazy:
         raise ValueError(f"{path}: no config of settings such as MODEL.MASK_ON (a LazyConfig is code); {_WANTED}")
     values = {} if base is None else _read(_base_of(path, base), (*read, path.resolve()))
     return values | dict(own)
@@ -135,12 +142,12 @@ def _base_of(path: Path, base: object) -> Path:
     return found
 
 
-def _flat(content: Any, before: str, depth: int) -> Iterator[tuple[str, Any]]:
+def flat(content: Any, before: str = "", depth: int = _DEEPEST) -> Iterator[tuple[str, Any]]:
     """Settings by their full names. YAML can share and nest a part without end, so depth and number are bounded."""
     if not isinstance(content, dict):
         return
     for key, value in content.items():
         if isinstance(value, dict) and depth > 0:
-            yield from _flat(value, f"{before}{key}.", depth - 1)
+            yield from flat(value, f"{before}{key}.", depth - 1)
         else:
             yield f"{before}{key}", value

@@ -45,6 +45,7 @@ _BEGINNINGS: tuple[tuple[str, _Replacement], ...] = (
     (r"proposal_generator\.rpn_head\.objectness_logits\.", "rpn_head.logits."),
     (r"proposal_generator\.rpn_head\.anchor_deltas\.", "rpn_head.deltas."),
     (r"roi_heads\.box_head\.conv(?P<index>\d+)\.(?P<norm>norm\.)?", _counted("box_head")),
+    (r"roi_heads\.box_head\.fc(?P<index>\d)\.norm\.", lambda match: f"box_head.fc_norms.{int(match['index']) - 1}."),
     (r"roi_heads\.box_head\.fc(\d)\.", r"box_head.fc\1."),
     (r"roi_heads\.box_predictor\.cls_score\.", "box_head.class_logits."),
     (r"roi_heads\.box_predictor\.bbox_pred\.", "box_head.box_deltas."),

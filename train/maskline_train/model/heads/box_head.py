@@ -19,7 +19,7 @@ from maskline_train.spec import BoxHeadSpec
 class BoxHead(nn.Module):
     """3 x 3 convolutions, fully connected layers `fc1`, `fc2`, ..., then class logits and class-wise box deltas.
 
-    Convolutions and norms are `convs.i` and `norms.i`, both empty for the paper's head.
+    Convolutions and norms are `convs.i` and `norms.i`, the layers' norms `fc_norms.i`, all empty for the paper's head.
     """
 
     def __init__(self, channels: int, num_classes: int, spec: BoxHeadSpec) -> None:
@@ -32,6 +32,7 @@ class BoxHead(nn.Module):
         for number, layer in enumerate(fcs, start=1):
             self.add_module(f"fc{number}", layer)
         self.num_fcs = spec.num_fcs
+        self.fc_norms = build_norms(spec.hidden, spec.num_fcs, spec.fc_norm, spec.norm_groups)
         self.class_logits = nn.Linear(spec.hidden, num_classes + 1)
         self.box_deltas = nn.Linear(spec.hidden, 4 * num_classes)
         for conv in self.convs:
@@ -55,7 +56,10 @@ class BoxHead(nn.Module):
         """
         hidden = convolved(roi_features, self.convs, self.norms).flatten(1)
         for number in range(1, self.num_fcs + 1):
-            hidden = functional.relu_(self.get_submodule(f"fc{number}")(hidden))
+            hidden = self.get_submodule(f"fc{number}")(hidden)
+            if len(self.fc_norms) > 0:
+                hidden = self.fc_norms[number - 1](hidden)
+            hidden = functional.relu_(hidden)
         return self.class_logits(hidden), self.box_deltas(hidden)
 
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 Size = tuple[int, int]
 UInt8 = npt.NDArray[np.uint8]
-SizeRule = Literal["round", "floor", "detectron2"]
-SIZE_RULES: tuple[SizeRule, ...] = ("round", "floor", "detectron2")
+SizeRule = Literal["round", "floor", "detectron2", "maskrcnn_benchmark", "detectron"]
+SIZE_RULES: tuple[SizeRule, ...] = ("round", "floor", "detectron2", "maskrcnn_benchmark", "detectron")
 
 _CV2_ONE = 2048  # OpenCV's weights are whole numbers of 1/2048
 _STRIP_ROWS = 64  # rows that are resized at a time: what is held meanwhile stays small
@@ -46,8 +46,13 @@ def scaled_size(size: Size, shorter_side_px: int, longer_side_px: int, rule: Siz
         rule: how sides become whole numbers, all in float64, at least 1. `round`: both times one scale, halves up
             (mmdetection's `Resize`). `floor`: both times one scale, cut off, so that 799.9999 becomes 799
             (torchvision's `GeneralizedRCNNTransform`). `detectron2`: scaled to the shorter side, then once more where
-            the longer one is too long, halves up (its `ResizeShortestEdge`).
+            the longer one is too long, halves up (its `ResizeShortestEdge`). `maskrcnn_benchmark`: `_shorter_first`.
+            `detectron`: `_rounded_to_even`.
     """
+    if rule == "maskrcnn_benchmark":
+        return _shorter_first(size, shorter_side_px, longer_side_px)
+    if rule == "detectron":
+        return _rounded_to_even(size, shorter_side_px, longer_side_px)
     if rule == "detectron2":
         height, width = _in_two_steps(size, shorter_side_px, longer_side_px)
     else:
@@ -68,6 +73,31 @@ def _in_two_steps(size: Size, shorter_side_px: int, longer_side_px: int) -> tupl
         again = longer_side_px / max(height, width)
         height, width = height * again, width * again
     return height, width
+
+
+def _shorter_first(size: Size, shorter_side_px: int, longer_side_px: int) -> Size:
+    """The shorter side as a whole number, then the longer one by their ratio, cut off.
+
+    The shorter one is rounded, halves to even, where the longer one would be too long, which it may be by some pixels
+    afterwards. Ref: maskrcnn_benchmark/data/transforms/transforms.py (`Resize.get_size`), which fails where the
+    shorter one would be of no pixel: here it has one, and the longer one all that it may have.
+    """
+    shorter, longer = min(size), max(size)
+    if longer / shorter * shorter_side_px > longer_side_px:
+        shorter_side_px = round(longer_side_px * shorter / longer)
+    sides = (1, longer_side_px) if shorter_side_px == 0 else (shorter_side_px, int(shorter_side_px * longer / shorter))
+    return sides if size[0] <= size[1] else (sides[1], sides[0])
+
+
+def _rounded_to_even(size: Size, shorter_side_px: int, longer_side_px: int) -> Size:
+    """Both sides times one scale, halves to even: the shorter side's, unless the longer one, rounded, is too long.
+
+    Ref: detectron/utils/blob.py (`get_target_scale`), and OpenCV's `resize` by a scale, which rounds so.
+    """
+    scale = shorter_side_px / min(size)
+    if round(scale * max(size)) > longer_side_px:
+        scale = longer_side_px / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def resize_as_torch(image: UInt8, size: Size) -> UInt8:

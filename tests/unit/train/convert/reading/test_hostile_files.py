@@ -99,6 +99,15 @@ class Calls:
         return self.call
 
 
+def calls_of(command: str) -> list[Calls]:
+    """Ways to ask for a command of the shell."""
+    return [
+        Calls(os.system, command),
+        Calls(eval, f"__import__('os').system({command!r})"),
+        Calls(OrderedDict, [("a", Calls(os.system, command))]),
+    ]
+
+
 @pytest.mark.parametrize("old", [False, True])
 def test_no_call_in_a_file_is_made(old: bool, tmp_path: Path) -> None:
     command = f"touch {tmp_path}/ran"
@@ -111,8 +120,73 @@ def test_no_call_in_a_file_is_made(old: bool, tmp_path: Path) -> None:
     ]
     tensors = {name: torch.ones(2) for name in NAMES}
     torch.save({"model": tensors, "notes": calls}, tmp_path / "w", _use_new_zipfile_serialization=not old)
-    assert read_foreign(tmp_path / "w").beside == ("notes",)
+    assert read_foreign(tmp_path / "w").around.keys() == {"notes"}
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_no_call_in_a_pickle_is_made(protocol: int, tmp_path: Path) -> None:
+    """That the calls are there: Python's own reader makes them."""
+    notes = calls_of(f"touch {tmp_path}/ran")
+    content = {"model": {name: np.ones(2, np.float32) for name in NAMES}, "notes": notes, "__author__": notes[0]}
+    path = tmp_path / "w.pkl"
+    path.write_bytes(pickle.dumps(content, protocol))
+    assert read_foreign(path).around.keys() == {"notes", "__author__"}
+    assert not (tmp_path / "ran").exists()
+    pickle.loads(path.read_bytes())
+    assert (tmp_path / "ran").exists()
+
+
+class History:
+    """As the logs that a training run keeps: an object with a state, whose class the reader does not have."""
+
+    def __init__(self, command: str) -> None:
+        self.buffers = {"loss": [1.0], "hook": calls_of(command)}
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_no_call_in_a_training_file_is_made(old: bool, tmp_path: Path) -> None:
+    command = f"touch {tmp_path}/ran"
+    network = {name: torch.ones(2) for name in NAMES}
+    content = {
+        "meta": {"epoch": 12, "config": "model = dict()", "hooks": calls_of(command)},
+        "state_dict": network,
+        "message_hub": {"log_scalars": {"train/loss": History(command)}},
+        "optimizer": {"state": {0: {"momentum_buffer": torch.ones(2), "step": Calls(os.system, command)}}},
+    }
+    torch.save(content, tmp_path / "epoch_12.pth", _use_new_zipfile_serialization=not old)
+    found = read_foreign(tmp_path / "epoch_12.pth")
+    assert (found.place, list(found.around)) == ("state_dict", ["meta", "message_hub", "optimizer"])
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_blob_that_is_a_call(tmp_path: Path) -> None:
+    """A file of Detectron whose config and one of whose blobs would run something."""
+    command = f"touch {tmp_path}/ran"
+    blobs = {f"res2_{index}_branch2a_w": np.ones((2, 2, 1, 1), np.float32) for index in range(9)}
+    content = {"blobs": {**blobs, "conv_rpn_w": Calls(os.system, command)}, "cfg": Calls(os.system, command)}
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps(content, 2))
+    found = read_foreign(tmp_path / "w.pkl")
+    assert found.tensors.keys() == blobs.keys()
+    assert not isinstance(found.around["cfg"], str)
+    assert not (tmp_path / "ran").exists()
+
+
+def safetensors_of(header: bytes) -> bytes:
+    return struct.pack("<Q", len(header)) + header + bytes(8)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"part.0":{"dtype":"F32","shape":[2],"data_offsets":[0,%d]}}' % CLAIM,
+        b'{"part.0":{"dtype":"F32","shape":[%d],"data_offsets":[0,8]}}' % CLAIM,
+        b'{"__metadata__":{"format":"!!python/object/apply:os.system"},"part.0":{"dtype":"object","shape":[1]}}',
+    ],
+)
+def test_a_safetensors_file_that_lies(header: bytes, tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(safetensors_of(header))
+    refused(tmp_path / "w.safetensors", "cannot be read")
 
 
 def lying(storage: Any, offset: object, size: object, stride: object) -> Any:

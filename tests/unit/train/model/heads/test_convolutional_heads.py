@@ -20,6 +20,7 @@ BOX_HEADS = {
     "three layers": BoxHeadSpec(SIDE, 7, num_fcs=3),
     "four convolutions, one layer": BoxHeadSpec(SIDE, 7, num_convs=4, conv_channels=8, num_fcs=1),
     "two convolutions with norms": BoxHeadSpec(SIDE, 7, num_convs=2, conv_channels=8, norm="group", norm_groups=4),
+    "layers with norms": BoxHeadSpec(SIDE, 8, norm_groups=4, fc_norm="group"),
 }
 
 
@@ -39,7 +40,9 @@ def box_layers(spec):
     layers = [*conv_layers(spec, spec.conv_channels), nn.Flatten()]
     inputs = (spec.conv_channels if spec.num_convs > 0 else CHANNELS) * SIDE * SIDE
     for _ in range(spec.num_fcs):
-        layers += [nn.Linear(inputs, spec.hidden), nn.ReLU()]
+        layers.append(nn.Linear(inputs, spec.hidden))
+        layers += [nn.GroupNorm(spec.norm_groups, spec.hidden)] if spec.fc_norm == "group" else []
+        layers.append(nn.ReLU())
         inputs = spec.hidden
     return nn.Sequential(*layers)
 
@@ -54,7 +57,8 @@ def copy_layers(theirs, ours):
         norm.weight.uniform_(0.5, 1.5)
         norm.bias.uniform_(-0.5, 0.5)
     fcs = [getattr(ours, f"fc{number}") for number in range(1, len(kinds[nn.Linear]) + 1)]
-    for mine, others in ((ours.convs, kinds[nn.Conv2d]), (ours.norms, kinds[nn.GroupNorm]), (fcs, kinds[nn.Linear])):
+    norms = [*ours.norms, *getattr(ours, "fc_norms", [])]
+    for mine, others in ((ours.convs, kinds[nn.Conv2d]), (norms, kinds[nn.GroupNorm]), (fcs, kinds[nn.Linear])):
         for layer, other in zip(mine, others, strict=True):
             layer.load_state_dict(other.state_dict())
 

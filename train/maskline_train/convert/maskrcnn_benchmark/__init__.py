@@ -1,0 +1,1 @@
+"""Networks of maskrcnn-benchmark, and of NVIDIA's Mask R-CNN, which is made of it."""
