@@ -19,10 +19,9 @@ import torch
 from maskline_train.evaluation.matching import iou_matrix, match_boxes
 from maskline_train.evaluation.paste import Rle
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.model.pixel_boxes import edges_of
 from pycocotools import mask as coco_mask
 
-from maskline_export.verify.compare import pasted_error
+from maskline_export.verify.compare import pasted_error, with_sides
 from maskline_export.verify.lines.found import Answer, Found, Line, Picture
 from maskline_export.verify.near_ties.decide import Decided
 from maskline_export.verify.near_ties.fates import Fates
@@ -216,7 +215,7 @@ class Comparison:
         """
         row, found = self.rows[stage], others.astype(np.float32)
         if labels is not None and self._model.spec.pixel_boxes:
-            boxes, found = _with_sides(boxes, labels[0]), _with_sides(found, labels[1])
+            boxes, found = with_sides(boxes, labels[0]), with_sides(found, labels[1])
         same = np.ones((len(boxes), len(found)), bool) if labels is None else labels[0][:, None] == labels[1][None]
         partner = match_boxes(boxes, found, same, self._min_iou)
         pairs = np.flatnonzero(partner >= 0)
@@ -236,11 +235,6 @@ class Comparison:
         share = len(pairs) / expected if expected else 1.0
         row.add_match(share, [f"{picture.name}: {reason}" for side in reasons for reason in side])
         return partner
-
-
-def _with_sides(boxes: Floats, labels: Array) -> Floats:
-    """Edges of detections [N, 4] by their first and last pixels; rows of padding, whose label is -1, stay zero."""
-    return np.where(labels.astype(np.int64)[:, None] >= 0, edges_of(torch.from_numpy(boxes)).numpy(), boxes)
 
 
 def _differing(mask: Rle, other: Rle) -> float:

@@ -16,7 +16,7 @@ from maskline_train.evaluation.matching import match_boxes
 
 from maskline_export.manifest import Precision
 from maskline_export.precision.low_types import is_feature
-from maskline_export.verify.compare import StageRow
+from maskline_export.verify.compare import StageRow, with_sides
 from maskline_export.verify.rows import BACKBONE, CELLS, MASKS, MATCHED, MIN_IOU, POINT_SCORES, SAME_POINTS, SCORES
 
 Tensors = dict[str, npt.NDArray[np.generic]]
@@ -50,6 +50,7 @@ def compare_engines(
     engines: RunStage,
     batches: Iterable[Tensors],
     precision: Precision,
+    pixel_boxes: bool = False,
 ) -> list[StageRow]:
     """Run both sides on each batch and fill the rows.
 
@@ -59,6 +60,7 @@ def compare_engines(
         engines: the same stages as built, with the same outputs; takes float32 features and rounds them itself.
         batches: `canvas` and `image_info` each.
         precision: decides the limits.
+        pixel_boxes: of the model's spec.
 
     Raises:
         KeyError: an engine lacks an output.
@@ -68,9 +70,15 @@ def compare_engines(
         tensors = dict(batch)
         for stage in stages:
             expected, found = reference(stage, tensors), engines(stage, tensors)
-            _COMPARE[stage](rows, tensors | expected, {name: found[name] for name in expected}, precision)
+            both = tensors | expected, {name: found[name] for name in expected}
+            _COMPARE[stage](rows, *(_with_sides(side) if pixel_boxes else side for side in both), precision)
             tensors |= expected
     return list(rows.values())
+
+
+def _with_sides(tensors: Tensors) -> Tensors:
+    """The same with edges in place of first and last pixels, where there are boxes."""
+    return tensors | {"boxes": with_sides(tensors["boxes"], tensors["labels"])} if "boxes" in tensors else tensors
 
 
 def _compare_backbone(rows: dict[str, StageRow], expected: Tensors, found: Tensors, precision: Precision) -> None:

@@ -140,4 +140,6 @@ def compare(artifact: Path, engines: RunStage, precision: Precision, batch: int)
     """The rows of one folder of engines, or of whatever stands in for it."""
     chain, spec = OnnxPipeline(artifact).stages, load_artifact(artifact).spec
     pictures = batches(spec.preprocessing, batch)
-    return compare_engines(tuple(chain), lambda stage, t: chain[stage].run(t), engines, pictures, precision)
+    return compare_engines(
+        tuple(chain), lambda stage, t: chain[stage].run(t), engines, pictures, precision, spec.pixel_boxes
+    )

@@ -33,6 +33,7 @@ class Comparison:
         scores: difference of each.
         masks: IoU of each; 1 where both are empty.
         keypoints: distance of each keypoint of each, px.
+        pixel_boxes: of the spec.
     """
 
     pictures: int = 0
@@ -42,6 +43,7 @@ class Comparison:
     scores: list[float] = dataclasses.field(default_factory=list)
     masks: list[float] = dataclasses.field(default_factory=list)
     keypoints: list[float] = dataclasses.field(default_factory=list)
+    pixel_boxes: bool = False
 
     @property
     def share(self) -> float:
@@ -56,7 +58,7 @@ class Comparison:
     def add(self, source: Answer, ours: Answer) -> None:
         """One picture. Pairs are of one class, best IoU first, each detection once."""
         allowed = source.labels[:, None] == ours.labels[None]
-        partner = match_boxes(source.boxes, ours.boxes, allowed, MIN_IOU)
+        partner = match_boxes(source.boxes, ours.boxes, allowed, MIN_IOU, self.pixel_boxes)
         rows = np.flatnonzero(partner >= 0)
         columns = partner[rows]
         self.pictures += 1

@@ -78,8 +78,9 @@ def run_check(model: MaskRCNN, answers: Answers, others: Mapping[str, Source] | 
         ImageError: a picture cannot be decoded.
     """
     sides: dict[str, Source] = {PYTORCH: functools.partial(our_answer, model), **(others or {})}
-    comparisons = {side: Comparison() for side in sides}
-    on_list, listed = Comparison(), listed_canvases(model.spec.preprocessing)
+    pixels = model.spec.pixel_boxes
+    comparisons = {side: Comparison(pixel_boxes=pixels) for side in sides}
+    on_list, listed = Comparison(pixel_boxes=pixels), listed_canvases(model.spec.preprocessing)
     with progress() as bar:
         task = bar.add_task(f"{answers.name} against {', '.join(sides)}", total=answers.count)
         for image, answer in answers.pairs:

@@ -37,6 +37,15 @@ def test_a_pair_has_one_class_and_nearly_one_box() -> None:
     assert compared(answer([0], [0.9]), given).share == pytest.approx(2 / 4)
 
 
+def test_a_box_of_one_pixel_has_a_partner_where_corners_are_pixels() -> None:
+    given = answer([0], [0.9])
+    given = dataclasses.replace(given, boxes=np.array([[7, 3, 7, 3]], np.float32))
+    for pixels, share in ((False, 0), (True, 1)):
+        comparison = Comparison(pixel_boxes=pixels)
+        comparison.add(given, given)
+        assert comparison.share == share
+
+
 def test_detections_of_a_low_score_do_not_count_but_a_partner_may_have_one() -> None:
     given, low = answer([0, 1], [0.9, 0.2]), answer([0, 1], [0.45, 0.2])
     assert (compared(given, low).counted, compared(given, low).share) == (1, 1)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import struct
-from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -18,77 +16,11 @@ from maskline_train.convert.frameworks import recognise
 from maskline_train.convert.options import ImportOptions
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.spec import ModelSpec
-from support.models import detectron_files, detectron_specs, foreign
+from support.models import detectron_configs, detectron_files, detectron_specs, foreign
 from support.models.detectron_specs import C4, FPN, as_detectron
 from torch import Tensor
 
 KINDS = {kind: as_detectron(spec) for kind, spec in detectron_specs.KINDS.items()}
-TAG = "!!python/object/new:detectron.utils.collections.AttrDict"
-
-
-def settings_of(spec: ModelSpec) -> dict[str, Any]:
-    """Every setting that is read, by section, as a config that was dumped has them all."""
-    pyramid = spec.backbone.features == "fpn"
-    heads = {"FAST_RCNN": spec.box_head.pooled_side, "MRCNN": 14, "KRCNN": 14}
-    transform = {"ROI_XFORM_METHOD": "RoIAlign", "ROI_XFORM_SAMPLING_RATIO": spec.roi_align.sampling_ratio}
-    sections: dict[str, dict[str, Any]] = {
-        "MODEL": {
-            "BBOX_REG_WEIGHTS": list(spec.box_head.delta_weights),
-            "NUM_CLASSES": spec.num_classes + 1,
-            "MASK_ON": spec.mask_head is not None,
-            "KEYPOINTS_ON": spec.keypoint_head is not None,
-        },
-        "FPN": {
-            "FPN_ON": pyramid,
-            "ROI_CANONICAL_LEVEL": 4,
-            "ROI_CANONICAL_SCALE": 224,
-            "RPN_ANCHOR_START_SIZE": 32,
-            "RPN_ASPECT_RATIOS": [0.5, 1, 2],
-        },
-        "RPN": {"SIZES": [32, 64, 128, 256, 512], "ASPECT_RATIOS": [0.5, 1, 2]},
-        "RESNETS": {"STRIDE_1X1": True, "NUM_GROUPS": 1, "WIDTH_PER_GROUP": 8},
-        "TEST": {
-            "SCALE": 256,
-            "MAX_SIZE": 427,
-            "NMS": 0.5,
-            "SCORE_THRESH": 0.05,
-            "DETECTIONS_PER_IM": 100,
-            "RPN_NMS_THRESH": 0.7,
-            "RPN_PRE_NMS_TOP_N": spec.proposals.pre_nms_per_level,
-            "RPN_POST_NMS_TOP_N": 1000,
-        },
-        **{head: {**transform, "ROI_XFORM_RESOLUTION": side} for head, side in heads.items()},
-    }
-    sections["MRCNN"]["DILATION"] = 1
-    sections["KRCNN"] |= {"DILATION": 1, "UP_SCALE": 2}
-    return sections
-
-
-def dumped(sections: dict[str, Any]) -> str:
-    """The text that Detectron on Python 2 writes into its files: objects, tuples, unicode and arrays by their tags."""
-    lines = [TAG, "dictitems:"]
-    for section, settings in sections.items():
-        lines += [f"  {section}: {TAG}", "    dictitems:"]
-        for name, value in settings.items():
-            tag = {list: "!!python/tuple ", str: "!!python/unicode "}.get(type(value), "")
-            lines.append(f"      {name}: {tag}{yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}")
-        lines.append("    state: {__immutable__: true}")
-    means = b64encode(struct.pack("<3d", 102.9801, 115.9465, 122.7717)).decode()
-    return "\n".join(
-        [
-            *lines,
-            "  PIXEL_MEANS: !!python/object/apply:numpy.core.multiarray._reconstruct",
-            "    args: [!!python/name:numpy.ndarray '', !!python/tuple [0], b]",
-            "    state: !!python/tuple",
-            "    - 1",
-            "    - !!python/tuple [1, 1, 3]",
-            "    - !!python/object/apply:numpy.dtype",
-            "      args: [f8, 0, 1]",
-            "    - false",
-            f"    - !!binary {means}",
-            "state: {__immutable__: true}",
-        ]
-    )
 
 
 def files_of(spec: ModelSpec) -> tuple[MaskRCNN, dict[str, Tensor]]:
@@ -111,7 +43,9 @@ def test_a_file_becomes_the_network_that_it_was_made_of(kind: str, protocol: int
     own, blobs = files_of(spec)
     beside = {"conv1_w_momentum": blobs["conv1_w"] * 0, "fc1000_w": torch.ones(2, 2), "kps_score_w": torch.ones(1, 1)}
     path = tmp_path / "model_final.pkl"
-    detectron_files.save_detectron(path, {**blobs, **beside}, dumped(settings_of(spec)), protocol)
+    detectron_files.save_detectron(
+        path, {**blobs, **beside}, detectron_configs.dumped(detectron_configs.settings_of(spec)), protocol
+    )
     imported = import_file(path, ImportOptions(classes=spec.classes))
     assert imported.model.spec == spec
     assert_same(imported.model, own)
@@ -124,7 +58,7 @@ def test_a_file_becomes_the_network_that_it_was_made_of(kind: str, protocol: int
 def test_a_scale_and_a_shift_are_exact(tmp_path: Path) -> None:
     """y = s x + b, without what a batch norm adds to its variance."""
     _, blobs = files_of(KINDS["a pyramid"])
-    config = dumped(settings_of(KINDS["a pyramid"]))
+    config = detectron_configs.dumped(detectron_configs.settings_of(KINDS["a pyramid"]))
     norm = import_detectron(blobs, ImportOptions(classes=FPN.classes), config).model.backbone.body.bn1
     conv = torch.nn.Conv2d(8, 8, 1, bias=False)
     torch.nn.init.dirac_(conv.weight)
@@ -171,12 +105,14 @@ def test_group_norms_and_convolutions_in_the_box_head() -> None:
         new[f"head_conv{index}_w"] = torch.randn(32, 16, 3, 3) if index == 1 else torch.randn(32, 32, 3, 3)
         new |= {f"head_conv{index}_gn_{part}": torch.randn(32) for part in "sb"}
     new["fc6_w"] = torch.randn(32, 32 * 49)
-    sections = settings_of(FPN)
+    sections = detectron_configs.settings_of(FPN)
     sections["RESNETS"]["STRIDE_1X1"] = False
     with pytest.raises(ValueError, match="expected a divisor of 16, the channels that"):
-        import_detectron(new, ImportOptions(classes=FPN.classes), dumped(sections))  # 32 groups: published widths
+        import_detectron(
+            new, ImportOptions(classes=FPN.classes), detectron_configs.dumped(sections)
+        )  # 32 groups: published widths
     wide = {name: _wider(name, tensor) for name, tensor in new.items()}
-    model = import_detectron(wide, ImportOptions(classes=FPN.classes), dumped(sections)).model
+    model = import_detectron(wide, ImportOptions(classes=FPN.classes), detectron_configs.dumped(sections)).model
     assert (model.spec.backbone.norm, model.spec.backbone.fpn_norm) == ("group", "group")
     assert model.spec.mask_head is not None
     assert (model.spec.mask_head.norm, model.spec.box_head.norm, model.spec.box_head.num_convs) == ("group", "group", 4)
@@ -196,10 +132,10 @@ def test_one_box_and_one_mask_for_all_classes() -> None:
     own, blobs = files_of(KINDS["a pyramid"])
     blobs |= {f"bbox_pred_{part}": blobs[f"bbox_pred_{part}"][:8] for part in "wb"}
     blobs |= {f"mask_fcn_logits_{part}": blobs[f"mask_fcn_logits_{part}"][1:2] for part in "wb"}
-    sections = settings_of(FPN)
+    sections = detectron_configs.settings_of(FPN)
     sections["MODEL"]["CLS_AGNOSTIC_BBOX_REG"] = True
     sections["MRCNN"]["CLS_SPECIFIC_MASK"] = False
-    model = import_detectron(blobs, ImportOptions(classes=FPN.classes), dumped(sections)).model
+    model = import_detectron(blobs, ImportOptions(classes=FPN.classes), detectron_configs.dumped(sections)).model
     expected = own.state_dict()
     assert model.spec.mask_head is not None
     assert model.spec.mask_head.class_agnostic
@@ -210,10 +146,10 @@ def test_one_box_and_one_mask_for_all_classes() -> None:
 
 def test_a_cfg_without_delta_weights_means_ones() -> None:
     _, blobs = files_of(KINDS["a pyramid"])
-    sections = settings_of(FPN)
+    sections = detectron_configs.settings_of(FPN)
     del sections["MODEL"]["BBOX_REG_WEIGHTS"]
     options = ImportOptions(classes=FPN.classes, zoo=True)
-    imported = import_detectron(blobs, options, dumped(sections))
+    imported = import_detectron(blobs, options, detectron_configs.dumped(sections))
     assert imported.model.spec.box_head.delta_weights == (1, 1, 1, 1)
     assert any("means 1 1 1 1" in line for line in imported.report.found)
 
@@ -221,12 +157,12 @@ def test_a_cfg_without_delta_weights_means_ones() -> None:
 def test_the_user_s_config_counts_before_the_file_s(tmp_path: Path) -> None:
     """What it does not say is as Detectron's own defaults have it."""
     _, blobs = files_of(KINDS["a pyramid"])
-    sections = settings_of(FPN)
+    sections = detectron_configs.settings_of(FPN)
     sections["TEST"] = {"SCALE": 400, "MAX_SIZE": 600, "NMS": 0.4, "RPN_POST_NMS_TOP_N": 1000}
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({**sections, "PIXEL_MEANS": [[[1.0, 2.0, 3.0]]]}))
     options = ImportOptions(classes=FPN.classes, config=path)
-    spec = import_detectron(blobs, options, dumped(settings_of(FPN))).model.spec
+    spec = import_detectron(blobs, options, detectron_configs.dumped(detectron_configs.settings_of(FPN))).model.spec
     assert (spec.preprocessing.shorter_side_px, spec.preprocessing.longer_side_px) == (400, 600)
     assert spec.preprocessing.mean == (3, 2, 1)
     assert (spec.box_head.nms_thresh, spec.proposals.pre_nms_per_level) == (0.4, 12000)
@@ -268,7 +204,7 @@ def test_with_detectron2_s_config_it_is_what_detectron2_makes_of_the_file(tmp_pa
 )
 def test_a_config_that_does_not_fit_is_refused(section: str, name: str, value: Any, text: str, tmp_path: Path) -> None:
     _, blobs = files_of(KINDS["a pyramid"])
-    sections = settings_of(FPN)
+    sections = detectron_configs.settings_of(FPN)
     sections[section][name] = value
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(sections))
     with pytest.raises(ValueError, match=text):
@@ -280,14 +216,16 @@ def test_what_is_not_known_is_asked_for() -> None:
     named = ImportOptions(classes=FPN.classes)
     with pytest.raises(ValueError, match=r"holds no cfg.*: give the YAML that Detectron was run with.*--zoo-settings"):
         import_detectron(blobs, named)
-    sections = settings_of(FPN)
+    sections = detectron_configs.settings_of(FPN)
     del sections["TEST"]["NMS"], sections["RESNETS"]["STRIDE_1X1"]
     with pytest.raises(ValueError, match=r"cfg says nothing of RESNETS.STRIDE_1X1, TEST.NMS; give the YAML"):
-        import_detectron(blobs, named, dumped(sections))
+        import_detectron(blobs, named, detectron_configs.dumped(sections))
     with pytest.raises(ValueError, match="give the 3 names by --classes"):
-        import_detectron(blobs, ImportOptions(), dumped(settings_of(FPN)))
+        import_detectron(blobs, ImportOptions(), detectron_configs.dumped(detectron_configs.settings_of(FPN)))
     with pytest.raises(ValueError, match="blob 'attention_w': of no part of a Mask R-CNN of Detectron"):
-        import_detectron({**blobs, "attention_w": torch.ones(3)}, named, dumped(settings_of(FPN)))
+        import_detectron(
+            {**blobs, "attention_w": torch.ones(3)}, named, detectron_configs.dumped(detectron_configs.settings_of(FPN))
+        )
 
 
 def test_an_imagenet_file_is_told_by_name(tmp_path: Path) -> None:
