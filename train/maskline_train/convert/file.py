@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from maskline_train.convert.detectron2.convert import import_detectron2
-from maskline_train.convert.frameworks import recognise
+from maskline_train.convert.frameworks import Framework, recognise
+from maskline_train.convert.mmdetection.convert import import_mmdetection
 from maskline_train.convert.options import ImportOptions
 from maskline_train.convert.reading.foreign_file import ForeignWeights, read_foreign
 from maskline_train.convert.report import Imported
 from maskline_train.convert.torchvision_weights import import_from_torchvision
 
-_IMPORTS = {"detectron2": import_detectron2, "torchvision": import_from_torchvision}
+_IMPORTS: dict[Framework, Callable[[ForeignWeights, ImportOptions], Imported]] = {
+    "detectron2": lambda weights, options: import_detectron2(weights.tensors, options),
+    "mmdetection": lambda weights, options: import_mmdetection(weights.tensors, options, weights.around),
+    "torchvision": lambda weights, options: import_from_torchvision(weights.tensors, options),
+}
+_READ_TOO = "meta"  # mmdetection's config and class names
 
 
 def import_file(path: Path, options: ImportOptions, place: str | None = None, framework: str | None = None) -> Imported:
@@ -32,7 +39,7 @@ def import_file(path: Path, options: ImportOptions, place: str | None = None, fr
         found = recognise(weights.tensors)
         if framework not in (None, found):
             raise ValueError(f"got weights of {found}, expected {framework}; use from_{found}")
-        imported = _IMPORTS[found](weights.tensors, options)
+        imported = _IMPORTS[found](weights, options)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     _tell(weights, options, imported)
@@ -46,6 +53,6 @@ def _tell(weights: ForeignWeights, options: ImportOptions, imported: Imported) -
         report.found.append(f"the weights are the file's {weights.place!r}")
     if weights.prefix:
         report.found.append(f"all names began with {weights.prefix!r}, which is gone")
-    if weights.beside:
-        report.left_out.append(f"{', '.join(weights.beside)} of the file")
+    if beside := [name for name in weights.around if name != _READ_TOO]:
+        report.left_out.append(f"{', '.join(beside)} of the file")
     report.found.extend(f"set: {name} = {value}" for name, value in options.settings.items())

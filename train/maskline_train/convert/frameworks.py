@@ -9,18 +9,57 @@ import re
 from collections.abc import Collection
 from typing import Literal
 
-Framework = Literal["detectron2", "torchvision"]
+Framework = Literal["detectron2", "mmdetection", "torchvision"]
 
+_TWO = "only a box head of shared layers and a mask head of convolutions are supported"
 # The first that fits counts. A sign is a pattern that some name begins with.
 _REFUSED = (
     (r"box_head\.class_logits\.", "maskline's own weights", "give their checkpoint folder to `--init` or to export"),
     (r"sem_seg_head\.", "a panoptic network of detectron2", "only its instance branches could come over"),
     (r"roi_heads\.box_head\.0\.fc", "a Cascade R-CNN of detectron2", "a cascade of box heads is not supported"),
     (r"head\.cls_subnet\.", "a RetinaNet of detectron2", "only two-stage networks are supported"),
-    (r".*\.conv2_offset\.", "a network with deformable convolutions", "they are not supported"),
-    (r"d2_model\.", "a network of mmdetection around one of detectron2", "mmdetection is not supported yet"),
-    (r"roi_head\.bbox_head\.0\.", "a Cascade R-CNN of mmdetection", "a cascade of box heads is not supported"),
-    (r"rpn_head\.rpn_(conv|cls|reg)", "a network of mmdetection", "mmdetection is not supported yet"),
+    (
+        r".*\.(conv2_offset|conv2\.conv_offset)\.",
+        "a network with deformable convolutions",
+        "they are not supported: they would take an operator of their own in training, export and both servers",
+    ),
+    (
+        r"roi_head\.(bbox|mask)_head\.0\.",
+        "a Cascade R-CNN of mmdetection",
+        "a cascade of box heads is not supported",
+    ),
+    (
+        r"(semantic_head|panoptic_\w+)\.",
+        "a panoptic network of mmdetection",
+        "only boxes and masks are supported",
+    ),
+    (r"roi_head\.(mask_iou|point|grid|glbctx|semantic)_head\.", "a network of mmdetection with further heads", _TWO),
+    (
+        r"roi_head\.bbox_head\.(res_block|fc_branch|conv_branch|(cls|reg)_(convs|fcs))\.",
+        "a network of mmdetection with a divided box head",
+        _TWO,
+    ),
+    (
+        r"backbone\.stem\.\d",
+        "a network of mmdetection with a ResNet-D body (ResNetV1d)",
+        "ResNet-D is not supported: it would take a stem of three 3 x 3 convolutions and averaging shortcuts here",
+    ),
+    (r"backbone\.(patch_embed|stages)\.", "a network with a Swin body", "only ResNet and ResNeXt bodies are supported"),
+    (
+        r"backbone\.(stage2|transition1)\.",
+        "a network with an HRNet body",
+        "only ResNet and ResNeXt bodies are supported",
+    ),
+    (
+        r"neck\.(downsample_convs|pafpn_convs|\d\.)",
+        "a network of mmdetection with another neck",
+        "only FPN is supported",
+    ),
+    (
+        r"bbox_head\.(\d\.)?fc_cls\.",
+        "a network of mmdetection 1.x",
+        "its boxes are a pixel wider, its background is the first class; only 2.x and 3.x are read",
+    ),
     (r"bbox_head\.", "a one-stage network of mmdetection", "only two-stage networks are supported"),
     (
         r"roi_heads\.(box|mask|keypoint)\.(feature_extractor|predictor)\.",
@@ -34,8 +73,10 @@ _REFUSED = (
 )
 _READ: tuple[tuple[str, Framework], ...] = (
     (r"proposal_generator\.rpn_head\.", "detectron2"),
+    (r"rpn_head\.rpn_(conv|cls|reg)\.", "mmdetection"),
     (r"rpn\.head\.", "torchvision"),
 )
+_EXPECTED = "detectron2, mmdetection or torchvision"
 
 
 def recognise(names: Collection[str]) -> Framework:
@@ -46,13 +87,13 @@ def recognise(names: Collection[str]) -> Framework:
     """
     for sign, network, why in _REFUSED:
         if _has(names, sign):
-            raise ValueError(f"got {network}, expected a Mask R-CNN of detectron2 or torchvision; {why}")
+            raise ValueError(f"got {network}, expected a Mask R-CNN of {_EXPECTED}; {why}")
     framework = foreign_framework(names)
     if framework is not None:
         return framework
     raise ValueError(
         f"got {len(names)} tensors of no network that is known (first {next(iter(names), None)!r}), expected a "
-        "Mask R-CNN of detectron2 or torchvision"
+        f"Mask R-CNN of {_EXPECTED}"
     )
 
 

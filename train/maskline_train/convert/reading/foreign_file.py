@@ -33,13 +33,13 @@ class ForeignWeights:
         tensors: by the framework's names, without a prefix that all had; floats as float32, on the CPU.
         place: where in the file they are, e.g. `model`; empty where the file is the state dict.
         prefix: what was cut off all names.
-        beside: names of what else the file holds.
+        around: what else the file holds, by name: plain values, and stand-ins for all that is not.
     """
 
     tensors: dict[str, Tensor]
     place: str
     prefix: str
-    beside: tuple[str, ...]
+    around: Mapping[str, Any]
 
 
 def read_foreign(path: Path, place: str | None = None) -> ForeignWeights:
@@ -66,7 +66,8 @@ def read_foreign(path: Path, place: str | None = None) -> ForeignWeights:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     top = content if isinstance(content, Mapping) and chosen else {}
-    return ForeignWeights(tensors, chosen, prefix, tuple(str(name) for name in top if name != chosen.split(".")[0]))
+    around = {str(name): value for name, value in top.items() if name != chosen.split(".")[0]}
+    return ForeignWeights(tensors, chosen, prefix, around)
 
 
 def _chosen(found: Mapping[str, object], place: str | None) -> str:

@@ -59,7 +59,7 @@ def test_each_kind_of_file_gives_the_state_dict(kind: str, tensors: dict[str, Te
         path.write_bytes(pickle.dumps(arrays(tensors), protocol=2 if kind == "protocol 2" else 4))
     found = read_foreign(path)
     assert same(found.tensors, tensors)
-    assert (found.place, found.prefix, found.beside) == ("", "", ())
+    assert (found.place, found.prefix, found.around) == ("", "", {})
 
 
 def test_a_training_checkpoint_says_where_the_weights_are_and_what_is_beside(
@@ -70,7 +70,7 @@ def test_a_training_checkpoint_says_where_the_weights_are_and_what_is_beside(
     torch.save(content, tmp_path / "last.pth")
     found = read_foreign(tmp_path / "last.pth")
     assert same(found.tensors, tensors)
-    assert (found.place, found.beside) == ("model", ("optimizer", "iteration"))
+    assert (found.place, list(found.around)) == ("model", ["optimizer", "iteration"])
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "_orig_mod.module.", "module.model."])
