@@ -66,6 +66,42 @@ def from_detectron2(
     return _opened(import_file(Path(weights), options, framework="detectron2"), artifact, device)
 
 
+def from_mmdetection(
+    weights: str | Path,
+    config: str | Path | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    channels: ChannelOrder | None = None,
+    settings: Mapping[str, Any] | None = None,
+    artifact: str | Path | None = None,
+    device: Device = "cpu",
+) -> LocalDetector:
+    """A detector with the answers of a network that mmdetection 2.x or 3.x trained; nothing in its files is run.
+
+    Args:
+        weights: `.pth`, of training or published.
+        config: a dumped `config.py`, where the file has none inside or another one counts.
+        classes: names in the order of training; None: the file's own.
+        channels: the order in training, if the config is wrong.
+        settings: as `from_detectron2`.
+        artifact: as `from_detectron2`.
+        device: as `from_detectron2`.
+
+    Returns:
+        As `from_detectron2`.
+
+    Raises:
+        OSError, ValueError: as `from_detectron2`.
+    """
+    options = ImportOptions(
+        config=None if config is None else Path(config),
+        classes=_names(classes),
+        channels=channels,
+        settings=settings or {},
+    )
+    return _opened(import_file(Path(weights), options, framework="mmdetection"), artifact, device)
+
+
 def from_torchvision(
     network: str | Path | nn.Module,
     *,

@@ -70,8 +70,10 @@ def compare_engines(
         tensors = dict(batch)
         for stage in stages:
             expected, found = reference(stage, tensors), engines(stage, tensors)
-            both = tensors | expected, {name: found[name] for name in expected}
-            _COMPARE[stage](rows, *(_with_sides(side) if pixel_boxes else side for side in both), precision)
+            ours, theirs = tensors | expected, {name: found[name] for name in expected}
+            if pixel_boxes:
+                ours, theirs = _with_sides(ours), _with_sides(theirs)
+            _COMPARE[stage](rows, ours, theirs, precision)
             tensors |= expected
     return list(rows.values())
 

@@ -1,4 +1,4 @@
-"""A network of detectron2 through the whole line: imported, exported, served; the client gets detectron2's answers."""
+"""A network of another framework through the whole line: imported, exported, served; the client gets its answers."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from support.models import foreign
         "detectron2/mask_fpn_bgr",
         pytest.param("detectron2/mask_c4", marks=pytest.mark.long),
         pytest.param("detectron2/keypoint_fpn", marks=pytest.mark.long),
+        "mmdetection/mask_fpn",
+        pytest.param("mmdetection/mask_c4_caffe", marks=pytest.mark.long),
     ],
 )
 def test_the_client_gets_the_source_s_answers(network: str, tmp_path: Path) -> None:

@@ -147,7 +147,9 @@ def keypoints_in(golden: Golden, keypoints: npt.ArrayLike, order: list[int]) -> 
 
 
 def options(name: str, **more: Any) -> ImportOptions:
-    """How a user imports it: with the config beside the weights, and class names."""
+    """How a user imports it: with the config beside the weights, and class names; mmdetection's file has both."""
+    if name.startswith("mmdetection/"):
+        return ImportOptions(**more)
     return ImportOptions(config=FOLDER / name / "config.yaml", classes=classes(name), **more)
 
 

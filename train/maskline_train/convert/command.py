@@ -17,7 +17,11 @@ File = Annotated[
     Path, typer.Argument(readable=False, help="Weights: .pth, .pkl or .safetensors; nothing in them is run.")
 ]
 Config = Annotated[
-    Path | None, typer.Option(readable=False, help="detectron2's config.yaml, as it lies beside the weights.")
+    Path | None,
+    typer.Option(
+        readable=False,
+        help="detectron2's config.yaml beside the weights; mmdetection's dumped config.py, if not inside.",
+    ),
 ]
 Classes = Annotated[
     str | None, typer.Option(help="Class names, a,b,c or a file with one a line, in the order of training.")
@@ -43,10 +47,11 @@ Check = Annotated[
 ]
 
 
-def _print_script(wanted: bool) -> None:
+def _print_script(framework: str | None) -> None:
     """What --golden-script does."""
-    if wanted:
-        typer.echo((Path(__file__).parent / "check" / "golden_script.py").read_text(encoding="utf-8"), nl=False)
+    if framework is not None:
+        script = Path(__file__).parent / "check" / f"golden_{framework}.py"
+        typer.echo(script.read_text(encoding="utf-8"), nl=False)
         raise typer.Exit
 
 
@@ -67,19 +72,18 @@ def import_command(
     ] = None,
     split: Annotated[str, typer.Option(help="The split of --data to score on.")] = "val",
     golden_script: Annotated[
-        bool,
+        Literal["detectron2", "mmdetection"] | None,
         typer.Option(
-            "--golden-script",
             callback=_print_script,
             is_eager=True,
-            help="Print the script that makes golden.json for --check where detectron2 is, and exit.",
+            help="Print the script that makes golden.json for --check where that is installed, and exit.",
         ),
-    ] = False,
+    ] = None,
 ) -> None:
-    """Make a checkpoint of a Mask R-CNN that detectron2 or torchvision trained.
+    """Make a checkpoint of a Mask R-CNN that detectron2, mmdetection or torchvision trained.
 
     It says what it found, what it took for granted, what it left out and where answers differ. What is not known and
-    matters is asked for. --check DIR runs torchvision beside it, or reads what detectron2 found from DIR/golden.json,
+    matters is asked for. --check DIR runs torchvision beside it, or reads what the others found from DIR/golden.json,
     and fails where less than 95 % of the detections from score 0.5 on are found by both (same class, IoU 0.9).
     --data DIR prints the AP, where each picture has a canvas of its own also that on the list that engines need.
 

@@ -9,9 +9,9 @@ import re
 from collections.abc import Collection
 from typing import Literal
 
-Framework = Literal["detectron", "detectron2", "maskrcnn_benchmark", "torchvision"]
-EXPECTED = "expected a Mask R-CNN of detectron2, torchvision, maskrcnn-benchmark or Detectron"
+Framework = Literal["detectron", "detectron2", "maskrcnn_benchmark", "mmdetection", "torchvision"]
 
+_TWO = "only a box head of shared layers and a mask head of convolutions are supported"
 # The first that fits counts. A sign is a pattern that some name begins with.
 _REFUSED = (
     (r"box_head\.class_logits\.", "maskline's own weights", "give their checkpoint folder to `--init` or to export"),
@@ -19,23 +19,51 @@ _REFUSED = (
     (r"roi_heads\.box_head\.0\.fc", "a Cascade R-CNN of detectron2", "a cascade of box heads is not supported"),
     (r"head\.cls_subnet\.", "a RetinaNet of detectron2", "only two-stage networks are supported"),
     (
-        r".*\.conv2(_|\.)offset\.",
+        r".*\.conv2(_|\.|\.conv_)offset\.",
         "a network with deformable convolutions",
         "they are not supported: it would take an operator that samples by offsets, in training and in every runtime",
     ),
     (
-        r".*\.relative_position_bias_table$",
+        r".*\.relative_position_bias_table$|backbone\.(patch_embed|stages)\.",
         "a network with a Swin body",
         "only ResNet bodies are supported: it would take a body of attention in shifted windows",
     ),
     (
-        r"backbone\.(bottom_up\.)?stem\.(0|conv1_1|conv2)\.weight",
+        r"backbone\.(bottom_up\.)?stem\.(\d|conv1_1|conv2)\.",
         "a network with a ResNet-D body",
         "it would take a stem of three convolutions and shortcuts that average before they project",
     ),
-    (r"d2_model\.", "a network of mmdetection around one of detectron2", "mmdetection is not supported yet"),
-    (r"roi_head\.bbox_head\.0\.", "a Cascade R-CNN of mmdetection", "a cascade of box heads is not supported"),
-    (r"rpn_head\.rpn_(conv|cls|reg)", "a network of mmdetection", "mmdetection is not supported yet"),
+    (
+        r"roi_head\.(bbox|mask)_head\.0\.",
+        "a Cascade R-CNN of mmdetection",
+        "a cascade of box heads is not supported",
+    ),
+    (
+        r"(semantic_head|panoptic_\w+)\.",
+        "a panoptic network of mmdetection",
+        "only boxes and masks are supported",
+    ),
+    (r"roi_head\.(mask_iou|point|grid|glbctx|semantic)_head\.", "a network of mmdetection with further heads", _TWO),
+    (
+        r"roi_head\.bbox_head\.(res_block|fc_branch|conv_branch|(cls|reg)_(convs|fcs))\.",
+        "a network of mmdetection with a divided box head",
+        _TWO,
+    ),
+    (
+        r"backbone\.(stage2|transition1)\.",
+        "a network with an HRNet body",
+        "only ResNet and ResNeXt bodies are supported",
+    ),
+    (
+        r"neck\.(downsample_convs|pafpn_convs|\d\.)",
+        "a network of mmdetection with another neck",
+        "only FPN is supported",
+    ),
+    (
+        r"bbox_head\.(\d\.)?fc_cls\.",
+        "a network of mmdetection 1.x",
+        "its boxes are a pixel wider, its background is the first class; only 2.x and 3.x are read",
+    ),
     (r"bbox_head\.", "a one-stage network of mmdetection", "only two-stage networks are supported"),
     (
         r"backbone\.body\.\d+\.",
@@ -51,9 +79,11 @@ _REFUSED = (
 _READ: tuple[tuple[str, Framework], ...] = (
     (r"proposal_generator\.rpn_head\.", "detectron2"),
     (r"roi_heads\.(box|mask|keypoint)\.(feature_extractor|predictor)\.", "maskrcnn_benchmark"),
+    (r"rpn_head\.rpn_(conv|cls|reg)\.", "mmdetection"),
     (r"rpn\.head\.", "torchvision"),
     (r"conv_rpn(_fpn2)?_w$", "detectron"),
 )
+_EXPECTED = "expected a Mask R-CNN of detectron2, mmdetection, torchvision, maskrcnn-benchmark or Detectron"
 
 
 def recognise(names: Collection[str]) -> Framework:
@@ -64,17 +94,17 @@ def recognise(names: Collection[str]) -> Framework:
     """
     for sign, network, why in _REFUSED:
         if _has(names, sign):
-            raise ValueError(f"got {network}, {EXPECTED}; {why}")
+            raise ValueError(f"got {network}, {_EXPECTED}; {why}")
     framework = foreign_framework(names)
     if framework is not None:
         return framework
     if _has(names, "conv1_w$"):
         raise ValueError(
-            f"got blobs of Detectron without a region proposal network, {EXPECTED}; an ImageNet classifier is a body "
+            f"got blobs of Detectron without a region proposal network, {_EXPECTED}; an ImageNet classifier is a body "
             "alone, and a Fast R-CNN reads its proposals from a file"
         )
     raise ValueError(
-        f"got {len(names)} tensors of no network that is known (first {next(iter(names), None)!r}), {EXPECTED}"
+        f"got {len(names)} tensors of no network that is known (first {next(iter(names), None)!r}), {_EXPECTED}"
     )
 
 

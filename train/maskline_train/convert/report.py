@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 from maskline_train.convert.check.answers import Source
 from maskline_train.model.mask_rcnn import MaskRCNN
@@ -40,8 +41,10 @@ class Imported:
         model: ours.
         report: what there is to say.
         source: builds the framework's own network where that can be done here, as a function of pictures.
+        script: whose `--golden-script` writes the framework's answers where it is installed; None: there is none.
     """
 
     model: MaskRCNN
     report: Report
     source: Callable[[], Source] | None = None
+    script: Literal["detectron2", "mmdetection"] | None = None

@@ -16,7 +16,7 @@ import numpy as np
 from maskline_train.convert.check.answers import Answer
 
 FILE = "golden.json"
-_WANTED = "make it by the script that `maskline-train import --golden-script` prints"
+_WANTED = "make it by the script that `maskline-train import --golden-script FRAMEWORK` prints"
 
 
 def read_golden(folder: Path) -> list[tuple[Path, Answer]]:

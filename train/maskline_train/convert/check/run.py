@@ -57,8 +57,8 @@ def answers_of(imported: Imported, folder: Path) -> Answers:
     paths = pictures_in(folder)
     if imported.source is None:
         raise ValueError(
-            f"{folder}: no {FILE}, expected detectron2's answers to the pictures in it, which is not run here: "
-            "`maskline-train import --golden-script > golden.py`, and run that where detectron2 is"
+            f"{folder}: no {FILE}, expected {imported.script}'s answers to the pictures in it, which is not run here: "
+            f"`maskline-train import --golden-script {imported.script} > golden.py`, and run that where it is installed"
         )
     source = imported.source()
     images = (decode_image(path) for path in paths)

@@ -54,7 +54,7 @@ def import_detectron2(tensors: Mapping[str, Tensor], options: ImportOptions) -> 
     _tell(found, config, model.spec, order, tensors, report)
     if given is not None and (others := not_read(found, given)):
         report.left_out.append(f"settings of the config that detectron2 does not have: {', '.join(others)}")
-    return Imported(model.eval(), report)
+    return Imported(model.eval(), report, script="detectron2")
 
 
 def _complete(

@@ -12,9 +12,10 @@ from maskline_train.convert.reading.tensors import ArrayOfFile, OtherTensor, Ten
 
 Entry = Tensor | TensorOfFile | ArrayOfFile | OtherTensor
 
-_PREFIXES = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, Lightning
+# DataParallel, torch.compile, Lightning, mmdetection around a network of detectron2
+_PREFIXES = ("module.", "_orig_mod.", "model.", "d2_model.")
 _COMPILED = "_orig_mod."  # torch.compile of a part of the network puts it inside of names
-_AVERAGED = "n_averaged"  # torch.optim.swa_utils.AveragedModel counts beside its `module.`
+_AVERAGED = ("n_averaged", "steps")  # AveragedModel of torch.optim.swa_utils and of mmengine count beside `module.`
 _FEWEST = 8  # tensors of a state dict: an optimizer's entry has fewer, the smallest body has more
 _DEEPEST = 8  # dicts in dicts: no checkpoint has so many
 _MOST_PARTS, _DEEPEST_PART = 20_000, 40  # modules in a module, and their dots: ResNet-152 has 600, and 4
@@ -87,4 +88,4 @@ def without_prefix(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor
 
 
 def _all_begin(names: Mapping[str, Tensor], prefix: str) -> bool:
-    return all(name.startswith(prefix) or (prefix == "module." and name == _AVERAGED) for name in names)
+    return all(name.startswith(prefix) or (prefix == "module." and name in _AVERAGED) for name in names)

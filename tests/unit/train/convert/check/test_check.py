@@ -273,17 +273,41 @@ def read_image(path, format): assert format == "BGR"
 """
 
 
+# Likewise of mmdetection 3.x.
+MMDETECTION = """
+import torch
+class Instances:
+    def __init__(self):
+        self.bboxes, self.scores = torch.tensor([[1.0, 2.0, 5.0, 6.0]]), torch.tensor([0.75])
+        self.labels, self.masks = torch.tensor([2]), torch.zeros(1, 8, 9, dtype=torch.bool)
+        self.masks[0, 2:6, 1:5] = True
+    def __contains__(self, name): return hasattr(self, name)
+    def __len__(self): return 1
+def init_detector(config, weights, device): return config, weights, device
+def inference_detector(network, path):
+    assert network == ("config.yaml", "model.pth", "cpu") and path.endswith("a.png")
+    return type("Sample", (), {"pred_instances": Instances()})
+"""
+SCRIPTS = {
+    "detectron2": dict.fromkeys(("config", "engine", "data/detection_utils"), STAND_IN),
+    "mmdetection": {"apis": MMDETECTION},
+}
+
+
+@pytest.mark.parametrize(("framework", "package"), [("detectron2", "detectron2"), ("mmdetection", "mmdet")])
 def test_the_script_for_the_user_s_own_machine_writes_what_is_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    framework: str, package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(main, "import", "--golden-script") == 0
+    assert call(main, "import", "--golden-script", framework) == 0
     script = capsys.readouterr().out
     ast.parse(script)
     (tmp_path / "golden.py").write_text(script, encoding="utf-8")
-    for name in ("__init__", "config", "engine", "data/__init__", "data/detection_utils"):
-        path = tmp_path / "detectron2" / f"{name}.py"
+    for name, content in SCRIPTS[framework].items():
+        path = tmp_path / package / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(STAND_IN if name[0] != "_" and not name.endswith("__") else "", encoding="utf-8")
+        (path.parent / "__init__.py").touch()
+        (path.parent.parent / "__init__.py").touch()
+        path.write_text(content, encoding="utf-8")
     (tmp_path / "in").mkdir()
     Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(tmp_path / "in" / "a.png")
     (tmp_path / "in" / "notes.txt").write_text("no image", encoding="utf-8")
@@ -295,5 +319,6 @@ def test_the_script_for_the_user_s_own_machine_writes_what_is_read(
     assert (answer.scores.tolist(), answer.labels.tolist()) == ([0.75], [2])
     assert answer.masks is not None
     assert answer.masks[0]["size"] == [8, 9]
-    assert answer.keypoints is not None
-    assert answer.keypoints.tolist() == [[[1.5, 2.5], [3.5, 4.5]]]
+    if framework == "detectron2":
+        assert answer.keypoints is not None
+        assert answer.keypoints.tolist() == [[[1.5, 2.5], [3.5, 4.5]]]

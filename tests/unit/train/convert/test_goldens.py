@@ -1,4 +1,4 @@
-"""Checkpoints that detectron2 wrote find here what it found itself: boxes, scores, masks."""
+"""Checkpoints that other frameworks wrote find here what those found themselves: boxes, scores, masks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from maskline_train.evaluation.evaluate import to_results
 from maskline_train.model.mask_rcnn import MaskRCNN
 from support.models import foreign
 
-NETWORKS = ("detectron2/mask_fpn_bgr", "detectron2/keypoint_fpn", "detectron2/mask_c4")
+NETWORKS = (
+    "detectron2/mask_fpn_bgr",
+    "detectron2/keypoint_fpn",
+    "detectron2/mask_c4",
+    "mmdetection/mask_fpn",
+    "mmdetection/mask_c4_caffe",
+)
 
 
 @pytest.fixture(scope="module", params=NETWORKS)

@@ -1,0 +1,1 @@
+"""Networks of mmdetection: their weights, the config in their files, and what differs."""
