@@ -39,7 +39,7 @@ UNUSUAL = ModelSpec(
 # What cannot be said of a network whose heads are the fifth stage.
 CONVOLUTIONAL = ModelSpec(
     ("a",),
-    backbone=BackboneSpec(fpn_norm="group", norm_groups=16),
+    backbone=BackboneSpec(fpn_norm="group", norm_groups=16, least_group_channels=1),
     anchors=AnchorSpec(stride_of_cells=True),
     box_head=BoxHeadSpec(num_convs=4, conv_channels=24, num_fcs=1, norm="group", norm_groups=8, fc_norm="group"),
     mask_head=MaskHeadSpec(norm="group", norm_groups=64, paste="detectron"),
@@ -75,7 +75,7 @@ def test_a_file_of_an_earlier_release_means_what_it_meant(tmp_path):
     data = ModelSpec(("a", "b")).to_dict()
     del data["rpn_head"], data["proposals"]["score_thresh"], data["anchors"]["stride_of_cells"]
     del data["anchors"]["cells_px"], data["pixel_boxes"]
-    del data["backbone"]["fpn_norm"], data["backbone"]["norm_groups"]
+    del data["backbone"]["fpn_norm"], data["backbone"]["norm_groups"], data["backbone"]["least_group_channels"]
     del data["mask_head"]["norm"], data["mask_head"]["norm_groups"], data["mask_head"]["paste"]
     for name in ("num_convs", "conv_channels", "num_fcs", "norm", "norm_groups", "fc_norm"):
         del data["box_head"][name]

@@ -31,9 +31,9 @@ class BackboneSpec:
     stride"; `RES5_DILATION` 2 in detectron2's modeling/backbone/resnet.py. Differs: torchvision's
     `replace_stride_with_dilation` leaves the first block of the stage without dilation.
 
-    Group norms have `norm_groups` groups. Those of the body have fewer where that would leave a group a single channel,
-    in slimmer bodies than the published; those of the pyramid never. Ref: Wu and He 2018 (Group Normalization),
-    section 4.2, and detectron2's `MODEL.FPN.NORM`, for the pyramid's.
+    Group norms have `norm_groups` groups. Those of the body have fewer where that would leave a group less than
+    `least_group_channels`, in slimmer bodies than the published; those of the pyramid never. Ref: Wu and He 2018 (Group
+    Normalization), section 4.2, and detectron2's `MODEL.FPN.NORM`, for the pyramid's.
     """
 
     depth: _Depth = 50
@@ -48,6 +48,8 @@ class BackboneSpec:
     non_local: bool = False  # one non-local block before the last block of res4. Ref: Wang et al. 2018, section 4.1
     fpn_norm: HeadNorm = "none"  # behind each convolution of the pyramid, which then has no bias
     norm_groups: int = NUM_GROUPS  # of every group norm of body and pyramid
+    # 2 is what 32 groups leave the narrowest layer of a published body; 1 keeps `norm_groups`, as other frameworks do.
+    least_group_channels: int = 2
 
     def __post_init__(self) -> None:
         depths, norms = typing.get_args(_Depth), typing.get_args(_Norm)
@@ -61,6 +63,8 @@ class BackboneSpec:
         check_norm("backbone.fpn_norm", self.fpn_norm, self.norm_groups, self.fpn_channels)
         good = self.fpn_norm == "none" or self.features == "fpn"
         check(good, "backbone.fpn_norm", self.fpn_norm, f"'none' for the features {self.features!r}, without a pyramid")
+        least = self.least_group_channels
+        check(least > 0, "backbone.least_group_channels", least, "at least 1")
         check(self.groups > 0, "backbone.groups", self.groups, "at least 1")
         check(self.width_per_group > 0, "backbone.width_per_group", self.width_per_group, "at least 1")
         good = self.groups == 1 or not self.basic_blocks

@@ -117,6 +117,7 @@ def _backbone(found: Architecture, config: Values) -> BackboneSpec:
         groups=found.body.groups,
         width_per_group=found.body.width_per_group,
         fpn_norm=_head_norm(found.fpn_norm),
+        least_group_channels=1,
     )
 
 

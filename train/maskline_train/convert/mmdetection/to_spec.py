@@ -97,6 +97,7 @@ def _backbone(found: Architecture, settings: Values) -> BackboneSpec:
         width_per_group=found.body.width_per_group,
         fpn_norm=_head_norm(found.fpn_norm),
         norm_groups=_groups(found, settings),
+        least_group_channels=1,
     )
 
 
@@ -113,7 +114,7 @@ def _groups(found: Architecture, settings: Values) -> int:
     """Of the group norms of body and pyramid.
 
     Raises:
-        ValueError: they differ, or would leave the body's narrowest layer one channel a group.
+        ValueError: they differ.
     """
     parts = ["backbone"] * (found.norm == "group") + ["neck"] * (found.fpn_norm == "group")
     groups = {_number_of_groups(settings, part) for part in parts}
@@ -121,13 +122,7 @@ def _groups(found: Architecture, settings: Values) -> int:
         raise ValueError(
             f"config: norm_cfg.num_groups is {groups} in backbone and neck, supported: one number for both"
         )
-    number = groups.pop() if groups else NUM_GROUPS
-    if found.norm == "group" and min(found.body.stem, found.body.width) < 2 * number:
-        raise ValueError(
-            f"config: model.backbone.norm_cfg.num_groups is {number} with {min(found.body.stem, found.body.width)} "
-            "channels, supported: at least two channels a group"
-        )
-    return number
+    return groups.pop() if groups else NUM_GROUPS
 
 
 def _number_of_groups(settings: Values, part: str) -> Any:

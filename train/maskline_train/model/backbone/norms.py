@@ -17,8 +17,6 @@ from torch.distributed.nn.functional import all_reduce
 
 from maskline_train.spec import NUM_GROUPS, BackboneSpec
 
-_CHANNELS_A_GROUP = 2  # at least, in slimmer bodies than the published: what 32 groups leave its narrowest layer
-
 
 class FrozenBatchNorm(nn.Module):
     """Batch norm with fixed statistics and fixed scale and shift, run inside the convolution before it."""
@@ -97,8 +95,9 @@ class GroupNorm(nn.GroupNorm):
     What a canvas holds beyond its image counts too, as in every implementation.
     """
 
-    def __init__(self, channels: int, groups: int = NUM_GROUPS) -> None:
-        super().__init__(math.gcd(groups, max(1, channels // _CHANNELS_A_GROUP)), channels)
+    def __init__(self, channels: int, groups: int = NUM_GROUPS, least: int = 2) -> None:
+        """`groups` groups, or fewer, so that each has `least` channels."""
+        super().__init__(math.gcd(groups, max(1, channels // least)), channels)
 
     def after(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
         """Norm of `conv(x)`."""
@@ -124,7 +123,9 @@ def build_norm(channels: int, spec: BackboneSpec) -> Norm:
         return FrozenBatchNorm(channels)
     if spec.norm == "batch":
         return BatchNorm(channels)
-    return SyncBatchNorm(channels) if spec.norm == "sync_batch" else GroupNorm(channels, spec.norm_groups)
+    if spec.norm == "sync_batch":
+        return SyncBatchNorm(channels)
+    return GroupNorm(channels, spec.norm_groups, spec.least_group_channels)
 
 
 def scale_and_shift(norm: FrozenBatchNorm | BatchNorm | SyncBatchNorm) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from maskline_train.convert.report import Imported
 from maskline_train.spec import ModelSpec
 from support.models import foreign
 from support.models.mmdetection_configs import C4, FPN, changed, config_of, file_of, written
+from torch import nn
 
 CLASSES = ("pale", "dark", "round", "long", "other")
 
@@ -290,17 +291,15 @@ def test_a_weight_of_no_part_is_named() -> None:
         import_mmdetection(tensors, ImportOptions(), file_of(FPN).around)
 
 
-def test_a_body_with_fewer_than_two_channels_a_group_is_refused(tmp_path: Path) -> None:
-    """Ours would have fewer groups, so other answers."""
-    norm = {"type": "GN", "num_groups": 8}
+@pytest.mark.parametrize("groups", [8, 4])
+def test_a_slim_body_has_the_groups_that_its_config_says(groups: int, tmp_path: Path) -> None:
+    norm = {"type": "GN", "num_groups": groups}
     tensors = {name.replace(".bn", ".gn"): each for name, each in file_of(FPN).tensors.items() if "running" not in name}
     options = ImportOptions(config=written(with_changes(FPN, {"model.backbone.norm_cfg": norm}), tmp_path))
-    with pytest.raises(ValueError, match="num_groups is 8 with 8 channels, supported: at least two channels a group"):
-        import_mmdetection(tensors, options, file_of(FPN).around)
-    norm["num_groups"] = 4
-    options = ImportOptions(config=written(with_changes(FPN, {"model.backbone.norm_cfg": norm}), tmp_path))
-    backbone = import_mmdetection(tensors, options, file_of(FPN).around).model.spec.backbone
-    assert (backbone.norm, backbone.norm_groups) == ("group", 4)
+    model = import_mmdetection(tensors, options, file_of(FPN).around).model
+    body = [module.num_groups for module in model.backbone.body.modules() if isinstance(module, nn.GroupNorm)]
+    assert body
+    assert set(body) == {groups}  # 8 channels in the stem: a channel a group
 
 
 def test_training_goes_on_as_the_config_says(tmp_path: Path) -> None:

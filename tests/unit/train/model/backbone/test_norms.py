@@ -38,6 +38,7 @@ def test_the_spec_says_how_many_groups():
     assert build_norm(64, BackboneSpec(norm="group", norm_groups=16)).num_groups == 16
     assert build_norm(64, BackboneSpec(norm="group")).num_groups == 32
     assert build_norm(8, BackboneSpec(norm="group", norm_groups=2)).num_groups == 2
+    assert build_norm(32, BackboneSpec(norm="group", least_group_channels=1)).num_groups == 32
 
 
 def test_group_norm_by_definition():
