@@ -70,10 +70,10 @@ def compare_engines(
         tensors = dict(batch)
         for stage in stages:
             expected, found = reference(stage, tensors), engines(stage, tensors)
-            ours, theirs = tensors | expected, {name: found[name] for name in expected}
+            here, there = tensors | expected, {name: found[name] for name in expected}
             if pixel_boxes:
-                ours, theirs = _with_sides(ours), _with_sides(theirs)
-            _COMPARE[stage](rows, ours, theirs, precision)
+                here, there = _with_sides(here), _with_sides(there)
+            _COMPARE[stage](rows, here, there, precision)
             tensors |= expected
     return list(rows.values())
 
