@@ -17,7 +17,7 @@ File = Annotated[
     Path, typer.Argument(readable=False, help="Weights: .pth, .pkl or .safetensors; nothing in them is run.")
 ]
 Config = Annotated[
-    Path | None, typer.Option(readable=False, help="detectron2's config.yaml, as it lies beside the weights.")
+    Path | None, typer.Option(readable=False, help="The framework's config, as it lies beside the weights.")
 ]
 Classes = Annotated[
     str | None, typer.Option(help="Class names, a,b,c or a file with one a line, in the order of training.")
@@ -27,7 +27,7 @@ Channels = Annotated[
     Literal["bgr", "rgb"] | None, typer.Option(help="Order of the channels in training, if the config is wrong.")
 ]
 ZooSettings = Annotated[
-    bool, typer.Option("--zoo-settings", help="No config: take the settings of detectron2's model zoo.")
+    bool, typer.Option("--zoo-settings", help="No config: take the settings of the framework's model zoo.")
 ]
 NormEps = Annotated[
     float | None, typer.Option(min=0, help="torchvision: 0 for its COCO weights, 1e-5 for a model built without.")
@@ -76,7 +76,7 @@ def import_command(
         ),
     ] = False,
 ) -> None:
-    """Make a checkpoint of a Mask R-CNN that detectron2 or torchvision trained.
+    """Make a checkpoint of a Mask R-CNN of detectron2, torchvision, maskrcnn-benchmark or Detectron.
 
     It says what it found, what it took for granted, what it left out and where answers differ. What is not known and
     matters is asked for. --check DIR runs torchvision beside it, or reads what detectron2 found from DIR/golden.json,
