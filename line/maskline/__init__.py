@@ -14,15 +14,32 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from maskline_client import Detections, Detector, LocalDetector
 
-    from maskline.imported import from_detectron2, from_mmdetection, from_torchvision
+    from maskline.imported import (
+        from_detectron,
+        from_detectron2,
+        from_maskrcnn_benchmark,
+        from_mmdetection,
+        from_torchvision,
+    )
 
-__all__ = ["Detections", "Detector", "LocalDetector", "from_detectron2", "from_mmdetection", "from_torchvision"]
+__all__ = [
+    "Detections",
+    "Detector",
+    "LocalDetector",
+    "from_detectron",
+    "from_detectron2",
+    "from_maskrcnn_benchmark",
+    "from_mmdetection",
+    "from_torchvision",
+]
 
 _HOMES = {
     "Detections": "maskline_client",
     "Detector": "maskline_client",
     "LocalDetector": "maskline_client",
+    "from_detectron": "maskline.imported",
     "from_detectron2": "maskline.imported",
+    "from_maskrcnn_benchmark": "maskline.imported",
     "from_mmdetection": "maskline.imported",
     "from_torchvision": "maskline.imported",
 }

@@ -38,7 +38,9 @@ def ship(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", readable=False, help="Weights of another framework, or a checkpoint folder of ours."
+            metavar="FILE",
+            readable=False,
+            help="Weights of another framework, as `maskline-train import` reads them, or a checkpoint folder of ours.",
         ),
     ],
     repository: Annotated[Path, typer.Argument(metavar="REPO", help="Model repository to write.")],

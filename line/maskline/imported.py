@@ -55,14 +55,7 @@ def from_detectron2(
         OSError, ValueError: a file is missing or damaged, or something that matters is not known; the text says what
             to give.
     """
-    options = ImportOptions(
-        config=None if config is None else Path(config),
-        classes=_names(classes),
-        keypoints=_names(keypoints),
-        channels=channels,
-        zoo=zoo_settings,
-        settings=settings or {},
-    )
+    options = _options(config, classes, keypoints, channels, zoo_settings, settings)
     return _opened(import_file(Path(weights), options, framework="detectron2"), artifact, device)
 
 
@@ -102,6 +95,40 @@ def from_mmdetection(
     return _opened(import_file(Path(weights), options, framework="mmdetection"), artifact, device)
 
 
+def from_maskrcnn_benchmark(
+    weights: str | Path,
+    config: str | Path | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    keypoints: Sequence[str] | None = None,
+    channels: ChannelOrder | None = None,
+    zoo_settings: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    artifact: str | Path | None = None,
+    device: Device = "cpu",
+) -> LocalDetector:
+    """`from_detectron2` for a `.pth` of maskrcnn-benchmark, or of NVIDIA's Mask R-CNN, and its YAML."""
+    options = _options(config, classes, keypoints, channels, zoo_settings, settings)
+    return _opened(import_file(Path(weights), options, framework="maskrcnn_benchmark"), artifact, device)
+
+
+def from_detectron(
+    weights: str | Path,
+    config: str | Path | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    keypoints: Sequence[str] | None = None,
+    channels: ChannelOrder | None = None,
+    zoo_settings: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    artifact: str | Path | None = None,
+    device: Device = "cpu",
+) -> LocalDetector:
+    """`from_detectron2` for a `.pkl` of Detectron; `config`: another than that in the file, or one of detectron2."""
+    options = _options(config, classes, keypoints, channels, zoo_settings, settings)
+    return _opened(import_file(Path(weights), options, framework="detectron"), artifact, device)
+
+
 def from_torchvision(
     network: str | Path | nn.Module,
     *,
@@ -136,6 +163,25 @@ def from_torchvision(
     if isinstance(network, nn.Module):
         return _opened(import_torchvision_module(network, options), artifact, device)
     return _opened(import_file(Path(network), options, framework="torchvision"), artifact, device)
+
+
+def _options(
+    config: str | Path | None,
+    classes: Sequence[str] | None,
+    keypoints: Sequence[str] | None,
+    channels: ChannelOrder | None,
+    zoo_settings: bool,
+    settings: Mapping[str, Any] | None,
+) -> ImportOptions:
+    """What a user says of a file with a config beside it."""
+    return ImportOptions(
+        config=None if config is None else Path(config),
+        classes=_names(classes),
+        keypoints=_names(keypoints),
+        channels=channels,
+        zoo=zoo_settings,
+        settings=settings or {},
+    )
 
 
 def _names(given: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -20,7 +20,7 @@ Config = Annotated[
     Path | None,
     typer.Option(
         readable=False,
-        help="detectron2's config.yaml beside the weights; mmdetection's dumped config.py, if not inside.",
+        help="The framework's config, as it lies beside the weights; mmdetection's, if it is not inside.",
     ),
 ]
 Classes = Annotated[
@@ -31,7 +31,7 @@ Channels = Annotated[
     Literal["bgr", "rgb"] | None, typer.Option(help="Order of the channels in training, if the config is wrong.")
 ]
 ZooSettings = Annotated[
-    bool, typer.Option("--zoo-settings", help="No config: take the settings of detectron2's model zoo.")
+    bool, typer.Option("--zoo-settings", help="No config: take the settings of the framework's model zoo.")
 ]
 NormEps = Annotated[
     float | None, typer.Option(min=0, help="torchvision: 0 for its COCO weights, 1e-5 for a model built without.")
@@ -80,7 +80,7 @@ def import_command(
         ),
     ] = None,
 ) -> None:
-    """Make a checkpoint of a Mask R-CNN that detectron2, mmdetection or torchvision trained.
+    """Make a checkpoint of a Mask R-CNN of detectron2, mmdetection, torchvision, maskrcnn-benchmark or Detectron.
 
     It says what it found, what it took for granted, what it left out and where answers differ. What is not known and
     matters is asked for. --check DIR runs torchvision beside it, or reads what the others found from DIR/golden.json,
