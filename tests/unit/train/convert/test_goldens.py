@@ -99,11 +99,20 @@ def test_the_checkpoint_is_read_back_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"),
-    [("roi_align.sampling_ratio", 2), ("roi_align.aligned", False), ("anchors.rounded", True), ("channels", "rgb")],
+    ("name", "setting", "value"),
+    [
+        ("detectron2/mask_fpn_bgr", "roi_align.sampling_ratio", 2),
+        ("detectron2/mask_fpn_bgr", "roi_align.aligned", False),
+        ("detectron2/mask_fpn_bgr", "anchors.rounded", True),
+        ("detectron2/mask_fpn_bgr", "channels", "rgb"),
+        ("mmdetection/mask_fpn", "preprocessing.resize_filter", "pillow"),
+        ("mmdetection/mask_fpn", "backbone.stride_in_1x1", True),
+        ("mmdetection/mask_fpn", "channels", "bgr"),
+        ("mmdetection/mask_c4_caffe", "preprocessing.canvas_multiple", 1),
+        ("mmdetection/mask_c4_caffe", "proposals.max_proposals", 1000),
+    ],
 )
-def test_a_wrong_convention_would_be_noticed(setting: str, value: Any) -> None:
-    name = NETWORKS[0]
+def test_a_wrong_convention_would_be_noticed(name: str, setting: str, value: Any) -> None:
     more = {"channels": value} if setting == "channels" else {"settings": {setting: value}}
     model = import_file(foreign.checkpoint(name), foreign.options(name, **more)).model
     golden = foreign.goldens(name)["astronaut"]
