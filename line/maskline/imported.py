@@ -86,12 +86,7 @@ def from_mmdetection(
     Raises:
         OSError, ValueError: as `from_detectron2`.
     """
-    options = ImportOptions(
-        config=None if config is None else Path(config),
-        classes=_names(classes),
-        channels=channels,
-        settings=settings or {},
-    )
+    options = _options(config, classes, None, channels, False, settings)
     return _opened(import_file(Path(weights), options, framework="mmdetection"), artifact, device)
 
 
