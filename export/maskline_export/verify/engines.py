@@ -70,8 +70,10 @@ def compare_engines(
         tensors = dict(batch)
         for stage in stages:
             expected, found = reference(stage, tensors), engines(stage, tensors)
-            both = tensors | expected, {name: found[name] for name in expected}
-            _COMPARE[stage](rows, *(_with_sides(side) if pixel_boxes else side for side in both), precision)
+            here, there = tensors | expected, {name: found[name] for name in expected}
+            if pixel_boxes:
+                here, there = _with_sides(here), _with_sides(there)
+            _COMPARE[stage](rows, here, there, precision)
             tensors |= expected
     return list(rows.values())
 

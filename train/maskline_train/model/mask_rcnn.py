@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -32,7 +32,7 @@ from maskline_train.model.pixel_boxes import (
     deltas_for_proposals,
     edges_of,
 )
-from maskline_train.model.roi.multiscale import roi_align_flat
+from maskline_train.model.roi.multiscale import multiscale_roi_align, roi_align_flat
 from maskline_train.model.roi.pixel_boxes import boxes_by_level
 from maskline_train.model.rpn import RPNHead, proposal_nms
 from maskline_train.model.sampling import RoISamples, SamplingSpec, sample_anchors, sample_rois
@@ -265,20 +265,24 @@ class MaskRCNN(nn.Module):
 
     def _roi_features(self, features: Sequence[Tensor], boxes: Tensor, images: Tensor, pooled_side: int) -> Tensor:
         """[N, C, P, P] of boxes [N, 4] that carry the index of their image; edges where the model's are of pixels."""
-        spec, levels = self.spec.roi_align, self.spec.backbone.roi_levels
-        if not self.spec.pixel_boxes:
-            return roi_align_flat(features[: len(levels)], boxes, images, spec, pooled_side, levels[0])
-        pooled = [
-            roi_align_flat([feature], of_level, images, spec, pooled_side, levels[0])
-            for feature, of_level in zip(features, boxes_by_level(boxes, levels, spec), strict=False)  # no box on P6
-        ]
-        return functools.reduce(torch.add, pooled)
+        args = (images, self.spec.roi_align, pooled_side, self.spec.backbone.roi_levels[0])
+        return self._read(features, boxes, lambda maps, of_maps: roi_align_flat(maps, of_maps, *args))
 
     def pool_boxes(self, features: Sequence[Tensor], boxes: Tensor, pooled_side: int) -> Tensor:
         """[B * R, C, P, P] of boxes [B, R, 4]; edges where the model's are of pixels, as proposals are."""
-        batch, num_boxes = boxes.shape[:2]
-        images = torch.arange(batch, device=boxes.device)[:, None].expand(batch, num_boxes).reshape(-1)
-        return self._roi_features(features, boxes.reshape(-1, 4), images, pooled_side)
+        args = (self.spec.roi_align, pooled_side, self.spec.backbone.roi_levels[0])
+        return self._read(features, boxes, lambda maps, of_maps: multiscale_roi_align(maps, of_maps, *args))
+
+    def _read(
+        self, features: Sequence[Tensor], boxes: Tensor, pool: Callable[[Sequence[Tensor], Tensor], Tensor]
+    ) -> Tensor:
+        """What `pool` reads for boxes [..., 4]: from all levels at once, or, of boxes of pixels, the sum of each."""
+        levels = self.spec.backbone.roi_levels
+        maps = features[: len(levels)]  # no box is read from P6
+        if not self.spec.pixel_boxes:
+            return pool(maps, boxes)
+        of_maps = boxes_by_level(boxes, levels, self.spec.roi_align)
+        return functools.reduce(torch.add, [pool([one], of_one) for one, of_one in zip(maps, of_maps, strict=True)])
 
     def score_boxes(self, features: Sequence[Tensor], proposals: Tensor, image_info: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits [B * R, K + 1] and box deltas [B * R, 4K] of proposals [B, R, 4], for `choose_boxes`."""
