@@ -12,6 +12,7 @@ from maskline_train.checkpoint import load_model, save_model
 from maskline_train.convert.file import import_file
 from maskline_train.data.canvas import preprocess_batch
 from maskline_train.evaluation.evaluate import to_results
+from maskline_train.model.boxes import MAX_LOG_SCALE
 from maskline_train.model.mask_rcnn import MaskRCNN
 from support.models import foreign
 
@@ -53,6 +54,26 @@ def matched(results: list[dict[str, Any]], golden: foreign.Golden) -> list[int]:
 def test_every_detection_is_found_in_its_place(model: MaskRCNN, network: str) -> None:
     for golden in foreign.goldens(network).values():
         matched(detect(model, golden), golden)
+
+
+def test_no_box_is_as_small_as_mmdetection_would_limit_it(model: MaskRCNN, network: str) -> None:
+    """It limits dw and dh to log(1000 / 16) on both sides, our decoding growth alone; the docs say how far off."""
+    smallest: list[float] = []
+
+    def note(_: object, __: object, outputs: tuple[Any, Any]) -> None:
+        for deltas in outputs[1] if isinstance(outputs[1], list | tuple) else [outputs[1]]:
+            rows = deltas.reshape(len(deltas), -1, 4, *deltas.shape[2:])
+            weights = 1.0 if deltas.dim() == 4 else model.spec.box_head.delta_weights[2]
+            smallest.append(float(rows[:, :, 2:4].min()) / weights)
+
+    handles = [head.register_forward_hook(note) for head in (model.rpn_head, model.box_head)]
+    for golden in foreign.goldens(network).values():
+        detect(model, golden)
+    for handle in handles:
+        handle.remove()
+    print(f"{network}: least log of a side's scale {min(smallest):.2f}")  # noqa: T201 (pytest -s)
+    assert len(smallest) >= 6
+    assert min(smallest) > -MAX_LOG_SCALE
 
 
 def test_keypoints_are_the_source_s(model: MaskRCNN, network: str) -> None:

@@ -26,7 +26,7 @@ _FEATURES = {"fpn": "FPN", "c4": "C4", "dc5": "DC5"}
 _AVERAGE = "ema_"  # of 2.x: an average of the weights beside them, under other names
 _CLAMP = (
     "mmdetection lets no box be more than 62.5 times narrower or lower than its anchor or proposal (dw and dh are "
-    "limited on both sides), our decoding limits growth alone; of the boxes of our fixtures none is as small"
+    "limited on both sides), our decoding limits growth alone; no box of the networks tested comes near that"
 )
 
 
@@ -77,7 +77,8 @@ def _refuse_options(options: ImportOptions) -> None:
 def _config(meta: Values, options: ImportOptions, report: Report) -> dict[str, Any]:
     """The one that is given, else the file's own."""
     own = None if options.config is not None else config_in(meta)
-    version = next((str(meta[name]) for name in ("mmdet_version", "mmengine_version") if name in meta), None)
+    versions = (meta.get(name) for name in ("mmdet_version", "mmengine_version"))
+    version = next((text[:20] for text in versions if isinstance(text, str)), None)
     if options.config is None and own is None:
         raise ValueError(
             "the file has no config in its `meta`, and mmdetection's weights do not say channel order, stride, "

@@ -314,3 +314,15 @@ def test_training_goes_on_as_the_config_says(tmp_path: Path) -> None:
         assert backbone(changes).backbone.norm == norm
     assert backbone({}).backbone.frozen_stages == 2
     assert backbone({"model.backbone.frozen_stages": -1}).backbone.frozen_stages == 0
+
+
+def test_several_convolutions_of_the_rpn_have_their_places(tmp_path: Path) -> None:
+    """As in the LSJ baselines: `rpn_conv` is then a row of convolutions."""
+    tensors = dict(file_of(FPN).tensors)
+    for part in ("weight", "bias"):
+        tensors[f"rpn_head.rpn_conv.0.conv.{part}"] = tensors.pop(f"rpn_head.rpn_conv.{part}")
+        tensors[f"rpn_head.rpn_conv.1.conv.{part}"] = tensors[f"rpn_head.rpn_conv.0.conv.{part}"] + 1
+    options = ImportOptions(config=written(with_changes(FPN, {"model.rpn_head.num_convs": 2}), tmp_path))
+    head = import_mmdetection(tensors, options, file_of(FPN).around).model.rpn_head
+    assert torch.equal(head.conv.weight, tensors["rpn_head.rpn_conv.0.conv.weight"])
+    assert torch.equal(head.more_convs[0].bias, tensors["rpn_head.rpn_conv.1.conv.bias"])
