@@ -38,7 +38,7 @@ def anchors(pyramid: bool) -> AnchorSpec:
 FPN = ModelSpec(
     CLASSES,
     PreprocessingSpec(256, 427, (), MEAN, (1.0, 1.0, 1.0), 32, "pillow", "maskrcnn_benchmark"),
-    BackboneSpec(depth=50, base_channels=8, stride_in_1x1=True, fpn_channels=16),
+    BackboneSpec(depth=50, base_channels=8, stride_in_1x1=True, fpn_channels=16, least_group_channels=1),
     anchors(pyramid=True),
     proposals=ProposalSpec(1000, 1000, 0.7, NO_SIDE),
     roi_align=RoIAlignSpec(2, aligned=False),
@@ -49,7 +49,7 @@ FPN = ModelSpec(
 C4 = dataclasses.replace(
     FPN,
     preprocessing=dataclasses.replace(FPN.preprocessing, canvas_multiple=1),
-    backbone=BackboneSpec(depth=50, base_channels=8, stride_in_1x1=True, features="c4"),
+    backbone=BackboneSpec(depth=50, base_channels=8, stride_in_1x1=True, features="c4", least_group_channels=1),
     anchors=anchors(pyramid=False),
     proposals=ProposalSpec(6000, 1000, 0.7, NO_SIDE),
     roi_align=RoIAlignSpec(0, aligned=False),
@@ -58,7 +58,9 @@ C4 = dataclasses.replace(
 )
 GROUP_NORMS = dataclasses.replace(
     FPN,
-    backbone=BackboneSpec(depth=50, base_channels=32, norm="group", fpn_channels=32, fpn_norm="group"),
+    backbone=BackboneSpec(
+        depth=50, base_channels=32, norm="group", fpn_channels=32, fpn_norm="group", least_group_channels=1
+    ),
     box_head=BoxHeadSpec(hidden=64, fc_norm="group", min_side_px=NO_SIDE),
     mask_head=MaskHeadSpec(channels=32, norm="group", paste="detectron"),
 )

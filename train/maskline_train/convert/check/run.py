@@ -57,12 +57,18 @@ def answers_of(imported: Imported, folder: Path) -> Answers:
     paths = pictures_in(folder)
     if imported.source is None:
         raise ValueError(
-            f"{folder}: no {FILE}, expected {imported.script}'s answers to the pictures in it, which is not run here: "
-            f"`maskline-train import --golden-script {imported.script} > golden.py`, and run that where it is installed"
+            f"{folder}: no {FILE}, expected {imported.script or 'the framework'}'s answers to the pictures in it, "
+            f"which is not run here: {_way_to_answers(imported)}"
         )
     source = imported.source()
     images = (decode_image(path) for path in paths)
     return Answers(folder, folder, "torchvision", ((image, source(image)) for image in images), len(paths))
+
+
+def _way_to_answers(imported: Imported) -> str:
+    if imported.script is None:
+        return "let a program that runs it write that file; docs/import.md says how it looks"
+    return f"`maskline-train import --golden-script {imported.script} > golden.py`, and run that where it is installed"
 
 
 def run_check(model: MaskRCNN, answers: Answers, others: Mapping[str, Source] | None = None) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from maskline_train.convert.check.run import answers_of
 from maskline_train.convert.file import import_file
 from maskline_train.convert.frameworks import recognise
 from maskline_train.convert.maskrcnn_benchmark.convert import import_maskrcnn_benchmark
@@ -262,3 +264,12 @@ def test_a_file_that_is_of_something_else_is_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=text):
             import_maskrcnn_benchmark({**theirs, **changed}, chosen)
+
+
+def test_where_nobody_can_answer_here_it_says_who_can(tmp_path: Path) -> None:
+    network, tensors = theirs_of(FPN)
+    imported = import_maskrcnn_benchmark(tensors, options(tmp_path, FPN))
+    shutil.copy(foreign.FOLDER / "images" / "chelsea.png", tmp_path)
+    with pytest.raises(ValueError, match=r"no golden.json, expected the framework's answers .*let a program that runs"):
+        answers_of(imported, tmp_path)
+    assert network.spec == imported.model.spec
