@@ -74,6 +74,7 @@ VARIANTS = {
     "a box head with norms and three layers": variant(
         box_head={"num_convs": 1, "conv_channels": 8, "num_fcs": 3, "norm": "group", "norm_groups": 4}
     ),
+    "norms behind the layers of the box head": variant(box_head={"fc_norm": "group", "norm_groups": 4}),
 }
 KEYPOINTS = KeypointHeadSpec(names=("top", "left", "right"), pooled_side=6, num_convs=1, channels=8)
 MASKS_AND_KEYPOINTS = dataclasses.replace(variant(), keypoint_head=KEYPOINTS)

@@ -14,6 +14,7 @@ from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.spec import ModelSpec, RoIAlignSpec
 from maskline_train.target import Target
 from support.models import image_by_image
+from support.models.pixel_boxes import pixel_spec
 from support.models.training_variants import (
     KEYPOINTS,
     MASKS_AND_KEYPOINTS,
@@ -44,6 +45,7 @@ STEPS = VARIANTS | {
 # C4 networks keep theirs fixed, and are of fixed size.
 OF_NO_FIXED_SIZE = {name for name in STEPS if name.startswith("C4") and name != "C4 of bottlenecks, frozen"}
 FIXED = [name for name in STEPS if name not in OF_NO_FIXED_SIZE]
+PIXELS = pixel_spec(variant(norm="frozen_batch"))  # of an import; its rules have an oracle of their own
 COMPILED_IN_CI = ["C4 of bottlenecks, frozen", "masks and keypoints", "RoIs by align_max"]
 # Sums in another order. Of float32 numbers of which the largest decide, losses keep six digits, gradients five.
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4
@@ -138,15 +140,15 @@ def named(function: object, args: tuple) -> str:
     return name
 
 
-@pytest.mark.parametrize("name", FIXED)
-def test_a_gpu_is_asked_nothing(name: str) -> None:
+@pytest.mark.parametrize("spec", [*(STEPS[name] for name in FIXED), PIXELS], ids=[*FIXED, "boxes of pixels"])
+def test_a_gpu_is_asked_nothing(spec: ModelSpec) -> None:
     """The step as a GPU runs it, on tensors that have a device and a size and no numbers: a question would raise."""
-    canvas, info, targets, keys = inputs(STEPS[name])
+    canvas, info, targets, keys = inputs(spec)
     truth = batched(targets)
-    sampling = small_model(STEPS[name]).sampling
+    sampling = small_model(spec).sampling
     with FakeTensorMode() as mode:
         with torch.device("cuda"):
-            model = MaskRCNN(STEPS[name], sampling).train()
+            model = MaskRCNN(spec, sampling).train()
 
         def moved(tensor: torch.Tensor) -> torch.Tensor:
             return mode.from_tensor(tensor).to("cuda")
@@ -196,6 +198,14 @@ def test_forward_and_backward_are_one_graph_each_with_nothing_that_waits(name: s
     }
     assert "maskline.multiscale_roi_align_backward.default" in seen
     assert not seen & WAITING
+
+
+def test_boxes_of_pixels_are_one_graph_whose_losses_are_those_of_the_rows_that_count() -> None:
+    model = small_model(PIXELS).train()
+    canvas, info, targets, keys = inputs(PIXELS)
+    torch._dynamo.reset()
+    found = torch.compile(model, backend="aot_eager", fullgraph=True)(canvas, info, batched(targets), keys)
+    assert_same_step(model, found, model(canvas, info, batched(targets), keys))
 
 
 @pytest.mark.parametrize("name", sorted(OF_NO_FIXED_SIZE))
