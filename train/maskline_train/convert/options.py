@@ -40,6 +40,19 @@ class ImportOptions:
     norm_eps: float | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    def classes_of(self, count: int) -> tuple[str, ...] | None:
+        """The classes that were named, of which the weights have `count`; None: none were named.
+
+        Raises:
+            ValueError: another number of names.
+        """
+        if self.classes is not None and len(self.classes) != count:
+            raise ValueError(
+                f"--classes: got {len(self.classes)} names, the weights have {count} classes; name each of them, in "
+                "the order of training"
+            )
+        return self.classes
+
     def __post_init__(self) -> None:
         if self.norm_eps is not None and not 0 <= self.norm_eps < 1:
             raise ValueError(f"--norm-eps: got {self.norm_eps}, expected from 0 to below 1, e.g. 1e-5")

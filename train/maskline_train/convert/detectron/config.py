@@ -11,6 +11,7 @@ from typing import Any
 
 from maskline_train.convert.detectron2.architecture import Architecture
 from maskline_train.convert.detectron2.config import Features, Values
+from maskline_train.convert.disagreement import check_agreement, check_support
 
 MEANS = [102.9801, 115.9465, 122.7717]
 # What is read. A config of a run says what differs from these; that in a file of weights says all.
@@ -105,15 +106,8 @@ def check_config(found: Architecture, given: Values, config: Values) -> None:
     Raises:
         ValueError: naming the setting.
     """
-    for name, of_weights in _of_weights(found):
-        if name in given and given[name] != of_weights:
-            raise ValueError(
-                f"config: {name} is {given[name]!r}, the weights have {of_weights!r}; they belong to two networks: "
-                "give the config that these weights were trained by"
-            )
-    for name, supported in _supported(found):
-        if name in config and config[name] not in supported:
-            raise ValueError(f"config: {name} is {config[name]!r}, supported: {', '.join(map(repr, supported))}")
+    check_agreement(given, _of_weights(found), "give the config that these weights were trained by")
+    check_support(config, _supported(found))
 
 
 def _of_weights(found: Architecture) -> Iterator[tuple[str, object]]:

@@ -70,13 +70,9 @@ def class_names(
         ValueError: no names, or not as many as the weights have classes.
     """
     count = found.num_classes
-    if options.classes is not None:
-        if len(options.classes) != count:
-            raise ValueError(
-                f"--classes: got {len(options.classes)} names, the weights have {count} classes; name each of them, in "
-                "the order of the labels 1, 2, ..."
-            )
-        return options.classes
+    given = options.classes_of(count)
+    if given is not None:
+        return given
     known = {len(coco_things.NAMES): coco_things.NAMES, 1: coco_things.NAMES[:1]}.get(count)
     on_coco = len(trained_on) > 0 and all("coco" in str(name).split("_") for name in trained_on)
     if known is None or not on_coco or (count == 1 and found.keypoints is None):

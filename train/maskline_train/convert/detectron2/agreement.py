@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from maskline_train.convert import disagreement
 from maskline_train.convert.detectron2.architecture import Architecture, Branch, Norm
 from maskline_train.convert.detectron2.config import Features, Values, zoo_values
 
@@ -46,26 +47,13 @@ def check_agreement(found: Architecture, config: Values) -> None:
     Raises:
         ValueError: naming the setting.
     """
-    for name, of_weights in _settings(found):
-        if name in config and config[name] != of_weights:
-            raise ValueError(_contradiction(name, config[name], repr(of_weights)))
+    disagreement.check_agreement(config, _settings(found))
     for name, norm in _norms(found):
         said = config.get(name)
         if said is not None and said not in NORMS:
-            raise ValueError(_unsupported(name, said, tuple(NORMS)))
+            raise disagreement.unsupported(name, said, NORMS)
         if said is not None and NORMS[said] != norm:
-            raise ValueError(_contradiction(name, said, f"{norm} norms" if norm else "no norms"))
-
-
-def _contradiction(name: str, said: object, of_weights: str) -> str:
-    return (
-        f"config: {name} is {said!r}, the weights have {of_weights}; "
-        "they belong to two networks: give the config that was written beside these weights"
-    )
-
-
-def _unsupported(name: str, said: object, supported: tuple[object, ...]) -> str:
-    return f"config: {name} is {said!r}, supported: {', '.join(map(repr, supported))}"
+            raise disagreement.contradiction(name, said, f"{norm} norms" if norm else "no norms")
 
 
 def _settings(found: Architecture) -> Iterator[tuple[str, object]]:
@@ -121,9 +109,7 @@ def check_support(found: Architecture, config: Values) -> None:
     Raises:
         ValueError: naming the setting.
     """
-    for name, supported in _supported(found):
-        if name in config and config[name] not in supported:
-            raise ValueError(_unsupported(name, config[name], supported))
+    disagreement.check_support(config, _supported(found))
 
 
 def _supported(found: Architecture) -> Iterator[tuple[str, tuple[object, ...]]]:

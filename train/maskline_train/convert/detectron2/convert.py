@@ -88,13 +88,9 @@ def _complete(
 
 def _classes(found: Architecture, config: Values, options: ImportOptions, report: Report) -> tuple[str, ...]:
     """K names; COCO's own where the config trains on it."""
-    if options.classes is not None:
-        if len(options.classes) != found.num_classes:
-            raise ValueError(
-                f"--classes: got {len(options.classes)} names, the weights have {found.num_classes} classes; "
-                "name each of them, in the order of training"
-            )
-        return options.classes
+    given = options.classes_of(found.num_classes)
+    if given is not None:
+        return given
     trained_on = config.get("DATASETS.TRAIN", ["coco"] if options.zoo else [])
     on_coco = all(str(name).removeprefix("keypoints_").startswith("coco") for name in trained_on) and trained_on
     known = {len(coco_things.NAMES): coco_things.NAMES, 1: coco_things.NAMES[:1]}.get(found.num_classes)

@@ -11,6 +11,7 @@ from typing import Any
 
 from maskline_train.convert.detectron2.architecture import Architecture
 from maskline_train.convert.detectron2.config import Features, Values
+from maskline_train.convert.disagreement import check_agreement, check_support
 
 # What is read. A config says what differs from these.
 DEFAULTS: dict[str, Any] = {
@@ -67,15 +68,8 @@ def check_config(found: Architecture, given: Values) -> None:
     Raises:
         ValueError: naming the setting.
     """
-    for name, of_weights in _of_weights(found):
-        if name in given and given[name] != of_weights:
-            raise ValueError(
-                f"config: {name} is {given[name]!r}, the weights have {of_weights!r}; they belong to two networks: "
-                "give the config that was written beside these weights"
-            )
-    for name, supported in _supported(found):
-        if name in given and given[name] not in supported:
-            raise ValueError(f"config: {name} is {given[name]!r}, supported: {', '.join(map(repr, supported))}")
+    check_agreement(given, _of_weights(found))
+    check_support(given, _supported(found))
     body = _BODY.match(str(given.get("MODEL.BACKBONE.CONV_BODY", "")))
     if body is not None and (int(body["depth"]), body["features"].lower()) != (found.body.depth, found.features):
         raise ValueError(

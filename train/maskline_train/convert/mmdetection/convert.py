@@ -91,13 +91,9 @@ def _config(meta: Values, options: ImportOptions, report: Report) -> dict[str, A
 
 def _classes(found: Architecture, meta: Values, options: ImportOptions, report: Report) -> tuple[str, ...]:
     """K names; the file's own unless others are given."""
-    if options.classes is not None:
-        if len(options.classes) != found.num_classes:
-            raise ValueError(
-                f"--classes: got {len(options.classes)} names, the weights have {found.num_classes} classes; "
-                "name each of them, in the order of training"
-            )
-        return options.classes
+    given = options.classes_of(found.num_classes)
+    if given is not None:
+        return given
     names = _names_in(meta)
     if names is None or len(names) != found.num_classes:
         got = "none" if names is None else f"{len(names)}"
