@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from maskline_train.convert.detectron2.architecture import Architecture, Branch, Norm
 from maskline_train.convert.detectron2.config import Features, Values, zoo_values
@@ -37,6 +38,7 @@ _LEVELS: dict[Features, tuple[list[str], list[str], list[str]]] = {  # of the bo
     "c4": (["res4"], ["res4"], ["res4"]),
     "dc5": (["res5"], ["res5"], ["res5"]),
 }
+_RPN_CHANNELS = "MODEL.RPN.CONV_DIMS"
 _BODIES = {"fpn": "build_resnet_fpn_backbone", "c4": "build_resnet_backbone", "dc5": "build_resnet_backbone"}
 
 
@@ -47,7 +49,7 @@ def check_agreement(found: Architecture, config: Values) -> None:
         ValueError: naming the setting.
     """
     for name, of_weights in _settings(found):
-        if name in config and config[name] != of_weights:
+        if name in config and _counted(name, config[name], found) != of_weights:
             raise ValueError(_contradiction(name, config[name], repr(of_weights)))
     for name, norm in _norms(found):
         said = config.get(name)
@@ -55,6 +57,13 @@ def check_agreement(found: Architecture, config: Values) -> None:
             raise ValueError(_unsupported(name, said, tuple(NORMS)))
         if said is not None and NORMS[said] != norm:
             raise ValueError(_contradiction(name, said, f"{norm} norms" if norm else "no norms"))
+
+
+def _counted(name: str, said: Any, found: Architecture) -> Any:
+    """A setting, with the channels that a -1 in the RPN's stands for: as many as its layer reads."""
+    if name != _RPN_CHANNELS or not isinstance(said, list):
+        return said
+    return [found.rpn_channels if channels == -1 else channels for channels in said]
 
 
 def _contradiction(name: str, said: object, of_weights: str) -> str:
@@ -78,7 +87,7 @@ def _settings(found: Architecture) -> Iterator[tuple[str, object]]:
     yield "MODEL.RESNETS.WIDTH_PER_GROUP", body.width // body.groups
     yield "MODEL.MASK_ON", found.mask is not None
     yield "MODEL.KEYPOINT_ON", found.keypoints is not None
-    yield "MODEL.RPN.CONV_DIMS", [-1] if found.rpn_convs == 1 else [found.rpn_channels] * found.rpn_convs
+    yield _RPN_CHANNELS, [found.rpn_channels] * found.rpn_convs
     if found.features == "fpn":
         yield "MODEL.FPN.OUT_CHANNELS", found.fpn_channels
     if found.features != "c4":
