@@ -59,7 +59,7 @@ def test_synchronised_norms_of_every_name_are_batch_norms(norm: str, tmp_path: P
 
 @pytest.mark.parametrize("said", [[-1, -1], [32, 32], [-1, 32]])
 def test_two_convolutions_of_the_rpn_are_said_by_numbers_or_as_what_they_read(said: list[int], tmp_path: Path) -> None:
-    """Ref: `StandardRPNHead.__init__`, detectron2/modeling/proposal_generator/rpn.py: -1 is the channels of its input."""
+    """Ref: `StandardRPNHead`, detectron2/modeling/proposal_generator/rpn.py: -1 is the channels of its input."""
     tensors, options, conv = tensors_of(NETWORKS[0]), foreign.options(NETWORKS[0]), "proposal_generator.rpn_head.conv."
     for part in ("weight", "bias"):
         first = tensors.pop(conv + part)
