@@ -38,6 +38,7 @@ _LEVELS: dict[Features, tuple[list[str], list[str], list[str]]] = {  # of the bo
     "c4": (["res4"], ["res4"], ["res4"]),
     "dc5": (["res5"], ["res5"], ["res5"]),
 }
+_RPN_CHANNELS = "MODEL.RPN.CONV_DIMS"
 _BODIES = {"fpn": "build_resnet_fpn_backbone", "c4": "build_resnet_backbone", "dc5": "build_resnet_backbone"}
 
 
@@ -47,13 +48,21 @@ def check_agreement(found: Architecture, config: Values) -> None:
     Raises:
         ValueError: naming the setting.
     """
-    disagreement.check_agreement(config, _settings(found))
+    disagreement.check_agreement(_counted(config, found), _settings(found))
     for name, norm in _norms(found):
         said = config.get(name)
         if said is not None and said not in NORMS:
             raise disagreement.unsupported(name, said, NORMS)
         if said is not None and NORMS[said] != norm:
             raise disagreement.contradiction(name, said, f"{norm} norms" if norm else "no norms")
+
+
+def _counted(config: Values, found: Architecture) -> Values:
+    """The config, with the channels that a -1 in the RPN's stands for: as many as its layer reads."""
+    said = config.get(_RPN_CHANNELS)
+    if not isinstance(said, list):
+        return config
+    return {**config, _RPN_CHANNELS: [found.rpn_channels if channels == -1 else channels for channels in said]}
 
 
 def _settings(found: Architecture) -> Iterator[tuple[str, object]]:
@@ -66,7 +75,7 @@ def _settings(found: Architecture) -> Iterator[tuple[str, object]]:
     yield "MODEL.RESNETS.WIDTH_PER_GROUP", body.width // body.groups
     yield "MODEL.MASK_ON", found.mask is not None
     yield "MODEL.KEYPOINT_ON", found.keypoints is not None
-    yield "MODEL.RPN.CONV_DIMS", [-1] if found.rpn_convs == 1 else [found.rpn_channels] * found.rpn_convs
+    yield _RPN_CHANNELS, [found.rpn_channels] * found.rpn_convs
     if found.features == "fpn":
         yield "MODEL.FPN.OUT_CHANNELS", found.fpn_channels
     if found.features != "c4":

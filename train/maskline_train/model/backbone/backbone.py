@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from maskline_train.model.backbone.norms import PreciseGroupNorm
 from maskline_train.model.backbone.resnet import ResNet
 from maskline_train.spec import STRIDES as STRIDES
 from maskline_train.spec import BackboneSpec, PreprocessingSpec
@@ -55,7 +56,7 @@ class FPN(nn.Module):
 def _norms(levels: int, spec: BackboneSpec) -> nn.ModuleList:
     """A norm a level; an empty list for none, which no state dict names."""
     count = 0 if spec.fpn_norm == "none" else levels
-    return nn.ModuleList(nn.GroupNorm(spec.norm_groups, spec.fpn_channels) for _ in range(count))
+    return nn.ModuleList(PreciseGroupNorm(spec.norm_groups, spec.fpn_channels) for _ in range(count))
 
 
 def _convolved(levels: list[Tensor], convs: nn.ModuleList, norms: nn.ModuleList) -> list[Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from maskline_train.model.backbone.norms import PreciseGroupNorm
 from maskline_train.spec import HeadNorm
 
 
@@ -20,7 +21,7 @@ def build_convs(channels: int, width: int, count: int, norm: HeadNorm) -> nn.Mod
 
 def build_norms(width: int, count: int, norm: HeadNorm, groups: int) -> nn.ModuleList:
     """The norms of `count` convolutions of `width` channels; an empty list for none, which no state dict names."""
-    return nn.ModuleList(nn.GroupNorm(groups, width) for _ in range(0 if norm == "none" else count))
+    return nn.ModuleList(PreciseGroupNorm(groups, width) for _ in range(0 if norm == "none" else count))
 
 
 def convolved(x: Tensor, convs: nn.ModuleList, norms: nn.ModuleList) -> Tensor:

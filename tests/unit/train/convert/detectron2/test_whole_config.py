@@ -57,6 +57,21 @@ def test_synchronised_norms_of_every_name_are_batch_norms(norm: str, tmp_path: P
     assert model.spec.backbone.norm == ("batch" if norm == "BN" else "sync_batch")
 
 
+@pytest.mark.parametrize("said", [[-1, -1], [32, 32], [-1, 32]])
+def test_two_convolutions_of_the_rpn_are_said_by_numbers_or_as_what_they_read(said: list[int], tmp_path: Path) -> None:
+    """Ref: `StandardRPNHead`, detectron2/modeling/proposal_generator/rpn.py: -1 is the channels of its input."""
+    tensors, options, conv = tensors_of(NETWORKS[0]), foreign.options(NETWORKS[0]), "proposal_generator.rpn_head.conv."
+    for part in ("weight", "bias"):
+        first = tensors.pop(conv + part)
+        tensors |= {f"{conv}conv0.{part}": first, f"{conv}conv1.{part}": first}
+    assert options.config is not None
+    content = yaml.safe_load(options.config.read_text(encoding="utf-8"))
+    content["MODEL"]["RPN"]["CONV_DIMS"] = said
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    changed = dataclasses.replace(options, config=tmp_path / "config.yaml")
+    assert import_detectron2(tensors, changed).model.spec.rpn_head.num_convs == 2
+
+
 def with_constants(sizes: tuple[float, ...] = (32, 64, 128, 256, 512), mean: float = 103.53) -> dict[str, Tensor]:
     """The weights as releases before 0.4 wrote them: pixel means, and the anchors of each level."""
     tensors = tensors_of(NETWORKS[0])
