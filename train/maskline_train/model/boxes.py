@@ -90,7 +90,9 @@ def decode_deltas(deltas: Tensor, anchors: Tensor, weights: DeltaWeights = UNIT_
         [..., 4] float32 xyxy, not clipped to the image.
     """
     deltas, anchors = deltas.float(), anchors.float()
-    deltas = deltas / deltas.new_tensor(weights)
+    # By one number at a time, as in `encode_deltas`.
+    columns = zip(deltas.unbind(dim=-1), weights, strict=True)
+    deltas = torch.stack([column / weight for column, weight in columns], dim=-1)
     anchor_sides = anchors[..., 2:] - anchors[..., :2]
     centres = deltas[..., :2] * anchor_sides + (anchors[..., :2] + 0.5 * anchor_sides)
     half_sides = 0.5 * (torch.exp(deltas[..., 2:].clamp(max=MAX_LOG_SCALE)) * anchor_sides)

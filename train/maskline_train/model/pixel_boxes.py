@@ -50,7 +50,8 @@ def clip_edges(edges: Tensor, image_info: Tensor) -> Tensor:
     Returns:
         [..., D, 4]; a box beyond the image keeps its pixel that is nearest, where other boxes lose their area.
     """
-    last = image_info[..., None, [1, 0]].to(edges.dtype) - 1.0  # [..., 1, 2]
+    # A list of indices would be a copy from the host, for which a GPU is waited for.
+    last = torch.stack([image_info[..., 1], image_info[..., 0]], dim=-1)[..., None, :].to(edges.dtype) - 1.0
     first = torch.minimum(edges[..., :2].clamp(min=0.0), last)
     ends = torch.minimum((edges[..., 2:] - 1.0).clamp(min=0.0), last) + 1.0
     return torch.cat([first, ends], dim=-1)

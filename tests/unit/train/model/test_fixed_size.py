@@ -14,6 +14,7 @@ from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.spec import ModelSpec, RoIAlignSpec
 from maskline_train.target import Target
 from support.models import image_by_image
+from support.models.pixel_boxes import pixel_spec
 from support.models.training_variants import (
     KEYPOINTS,
     MASKS_AND_KEYPOINTS,
@@ -138,15 +139,16 @@ def named(function: object, args: tuple) -> str:
     return name
 
 
-@pytest.mark.parametrize("name", FIXED)
+@pytest.mark.parametrize("name", [*FIXED, "boxes of pixels"])
 def test_a_gpu_is_asked_nothing(name: str) -> None:
     """The step as a GPU runs it, on tensors that have a device and a size and no numbers: a question would raise."""
-    canvas, info, targets, keys = inputs(STEPS[name])
+    spec = (STEPS | {"boxes of pixels": pixel_spec(variant())})[name]
+    canvas, info, targets, keys = inputs(spec)
     truth = batched(targets)
-    sampling = small_model(STEPS[name]).sampling
+    sampling = small_model(spec).sampling
     with FakeTensorMode() as mode:
         with torch.device("cuda"):
-            model = MaskRCNN(STEPS[name], sampling).train()
+            model = MaskRCNN(spec, sampling).train()
 
         def moved(tensor: torch.Tensor) -> torch.Tensor:
             return mode.from_tensor(tensor).to("cuda")
