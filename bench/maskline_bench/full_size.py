@@ -6,7 +6,9 @@ evaluates what was trained.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +29,7 @@ PYTORCH, FLOAT, HALF, INT8 = "PyTorch", "served, float32, CPU", "served, float16
 KINDS = ("box", "mask")
 _BIN = Path(sys.executable).parent
 _STOPPED = 128 + signal.SIGTERM
+_PRODUCTS = ("artifact", "half", "int8")
 _LAST_STEP_S = 120.0  # for the step under way and the checkpoint
 
 
@@ -58,6 +61,8 @@ def train(place: Path, size: Size, minutes: float) -> dict[str, Any]:
     Raises:
         BenchmarkError: training failed.
     """
+    for made in (*(place / name for name in _PRODUCTS), *place.glob("repository-*")):
+        shutil.rmtree(made, ignore_errors=True)  # of weights that will be others
     if not (place / "data").exists():
         counts = ("--train-images", str(size.train), "--val-images", str(size.val), "--scale", str(size.scale))
         _call("train", "data", "digits", place / "data", *counts)
@@ -78,7 +83,9 @@ def _fit(arguments: list[Any], recipe: str, seconds: float) -> None:
         status = child.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
         child.terminate()
-        status = child.wait(timeout=_LAST_STEP_S)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=_LAST_STEP_S)
+        status = child.poll()  # None: it goes on
     finally:
         child.kill()
     if status not in (0, _STOPPED):
@@ -151,6 +158,7 @@ def main(
     """
     with in_one_line("full_size"), Console(stderr=True).status("full_size"):
         result: dict[str, Any] = {**head(device), "quick": quick, "part": part}
+        place = place / "quick" if quick else place
         if part != "answers":
             result |= train(place, QUICK if quick else Size(), minutes)
         if part != "train":

@@ -44,7 +44,7 @@ class StepGraphs:
         self._recorded: dict[tuple[object, ...], _Recorded] = {}
 
     def __call__(self, inputs: Inputs) -> Losses:
-        """What the work gives, until the next call of the same size overwrites it.
+        """What the work gives, until the next call overwrites it, of whatever size: recordings share memory.
 
         Raises:
             ValueError: the work cannot be recorded.
@@ -67,9 +67,16 @@ class StepGraphs:
         try:
             result, replay = self._record(lambda: self._work(held))
         except RuntimeError as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = str(_first(error)).strip().partition("\n")[0]
             raise ValueError(f"TrainingSpec.graph: a step cannot be recorded ({reason}); set it to False") from error
         return _Recorded(held, result, replay)
+
+
+def _first(error: BaseException) -> BaseException:
+    """What was raised first: ending a recording that failed raises once more, and says no more than that it failed."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -82,7 +82,7 @@ def changed(tmp_path: Path, changes: dict[str, Any]) -> ImportOptions:
         ("MODEL.RPN.IN_FEATURES", ["p3", "p4", "p5", "p6"], "RPN.IN_FEATURES is .*, supported: .'p2', 'p3'"),
         ("MODEL.ROI_HEADS.IN_FEATURES", ["p2"], "ROI_HEADS.IN_FEATURES is .*, supported: .'p2', 'p3'"),
         ("MODEL.FPN.IN_FEATURES", ["res3", "res4", "res5"], "FPN.IN_FEATURES is .*, supported: .'res2'"),
-        ("MODEL.RPN.CONV_DIMS", [-1, -1], r"CONV_DIMS is \[-1, -1\], the weights have \[32\]"),
+        ("MODEL.RPN.CONV_DIMS", [-1, -1], r"CONV_DIMS is \[32, 32\], the weights have \[32\]"),
         ("MODEL.RPN.HEAD_NAME", "Other", "HEAD_NAME is 'Other', supported: 'StandardRPNHead'"),
         ("MODEL.PROPOSAL_GENERATOR.NAME", "RRPN", "NAME is 'RRPN', supported: 'RPN'"),
         ("MODEL.LOAD_PROPOSALS", True, "LOAD_PROPOSALS is True, supported: False"),

@@ -184,7 +184,10 @@ def test_the_recorder_of_a_cpu_keeps_numbers_of_python_as_a_graph_does() -> None
 
 def test_a_step_that_cannot_be_recorded_says_what_to_change() -> None:
     def refuse(_: Callable[[], Losses]) -> tuple[Losses, Callable[[], None]]:
-        raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nCompile with ...")
+        try:
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nCompile with ...")
+        finally:  # as `torch.cuda.graph` does on its way out
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
 
     graphs = StepGraphs(lambda inputs: {"loss": torch.ones(())}, refuse)
     for _ in range(SEEN):
