@@ -79,6 +79,7 @@ def _fit(arguments: list[Any], recipe: str, seconds: float) -> None:
     """Run `fit`, and end it by the signal that lets it write a checkpoint."""
     command = [str(_BIN / "maskline-train"), "fit", recipe, "--data", *map(str, arguments)]
     child = subprocess.Popen(command)
+    status: int | None = None
     try:
         status = child.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
