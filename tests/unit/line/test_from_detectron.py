@@ -15,6 +15,7 @@ from support.export.kept_traces import kept_traces
 from support.models import detectron_configs, detectron_files, detectron_specs, foreign
 
 
+@pytest.mark.long
 def test_a_detector_answers_what_the_imported_network_finds(tmp_path: Path) -> None:
     """Through ONNX Runtime, with boxes of first and last pixels."""
     network = "detectron2/mask_fpn_bgr"

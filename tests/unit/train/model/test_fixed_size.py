@@ -200,6 +200,7 @@ def test_forward_and_backward_are_one_graph_each_with_nothing_that_waits(name: s
     assert not seen & WAITING
 
 
+@pytest.mark.long
 def test_boxes_of_pixels_are_one_graph_whose_losses_are_those_of_the_rows_that_count() -> None:
     model = small_model(PIXELS).train()
     canvas, info, targets, keys = inputs(PIXELS)
