@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from maskline_train.convert.detectron2.config import Features, read_config, zoo_values
+from maskline_train.convert.architecture import Features
+from maskline_train.convert.detectron2.config import read_config, zoo_values
 from maskline_train.convert.detectron2.convert import import_detectron2
 from maskline_train.convert.frameworks import recognise
 from maskline_train.convert.mmdetection.convert import import_mmdetection

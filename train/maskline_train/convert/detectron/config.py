@@ -9,8 +9,8 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from maskline_train.convert.detectron2.architecture import Architecture
-from maskline_train.convert.detectron2.config import Features, Values
+from maskline_train.convert.architecture import Architecture, Features
+from maskline_train.convert.detectron2.config import Values
 from maskline_train.convert.disagreement import check_agreement, check_support
 
 MEANS = [102.9801, 115.9465, 122.7717]

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from maskline_train.convert.architecture import Architecture
 from maskline_train.convert.detectron.anchors import by_size, generated
 from maskline_train.convert.detectron.config import (
     DEFAULTS,
@@ -22,7 +23,7 @@ from maskline_train.convert.detectron.names import is_unused, renamed
 from maskline_train.convert.detectron.rows import background_last, in_order_of_anchors
 from maskline_train.convert.detectron.settings import read_settings, settings_of
 from maskline_train.convert.detectron.to_spec import Conventions, Head, Pooler, heads_of, to_spec, turned
-from maskline_train.convert.detectron2.architecture import Architecture, read_architecture
+from maskline_train.convert.detectron2.architecture import read_architecture
 from maskline_train.convert.detectron2.config import Values, checked
 from maskline_train.convert.detectron2.convert import import_detectron2
 from maskline_train.convert.options import ChannelOrder, ImportOptions

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from maskline_train.convert.detectron2.architecture import Architecture
+from maskline_train.convert.architecture import Architecture
 from maskline_train.convert.detectron2.weights import to_weights
 from maskline_train.convert.fold import check_variance
 from maskline_train.convert.keypoints import keypoint_names, refuse_keypoints

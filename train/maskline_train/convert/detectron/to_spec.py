@@ -9,13 +9,19 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from maskline_train.convert.detectron2.architecture import Architecture, Norm
+from maskline_train.convert.architecture import (
+    NO_SIDE,
+    Architecture,
+    Branch,
+    backbone_of,
+    box_head_of,
+    mask_head_of,
+)
 from maskline_train.convert.keypoints import keypoint_head
 from maskline_train.convert.options import ChannelOrder
 from maskline_train.spec import (
     AnchorSpec,
     BackboneSpec,
-    BoxHeadSpec,
     MaskHeadSpec,
     ModelSpec,
     PreprocessingSpec,
@@ -25,7 +31,6 @@ from maskline_train.spec import (
 )
 from maskline_train.spec.proposals import Cell
 
-_NO_SIDE = 1e-6  # px: a box of one pixel is the smallest there is
 Head = Literal["BOX", "MASK", "KEYPOINT"]
 
 
@@ -94,32 +99,18 @@ def to_spec(found: Architecture, said: Conventions, classes: Sequence[str], keyp
         backbone=_backbone(found, said),
         anchors=AnchorSpec(said.sizes, said.ratios, cells_px=said.cells),
         rpn_head=RPNHeadSpec(found.rpn_convs),
-        proposals=dataclasses.replace(said.proposals, min_side_px=_NO_SIDE),
+        proposals=dataclasses.replace(said.proposals, min_side_px=NO_SIDE),
         roi_align=_roi_align(said),
-        box_head=_box_head(found, said),
-        mask_head=_mask_head(found, said),
+        box_head=box_head_of(found, pooled_side=said.poolers["BOX"].side, **said.box),
+        mask_head=None if found.mask is None else _mask_head(found, found.mask, said),
         keypoint_head=None if found.keypoints is None else _keypoints(found, said, keypoints),
         pixel_boxes=True,
     )
 
 
 def _backbone(found: Architecture, said: Conventions) -> BackboneSpec:
-    return BackboneSpec(
-        depth=found.body.depth,  # type: ignore[arg-type]
-        base_channels=found.body.stem,
-        norm="group" if found.norm == "group" else "frozen_batch",
-        stride_in_1x1=said.stride_in_1x1,
-        fpn_channels=found.fpn_channels or BackboneSpec.fpn_channels,
-        features=found.features,
-        groups=found.body.groups,
-        width_per_group=found.body.width_per_group,
-        fpn_norm=_head_norm(found.fpn_norm),
-        least_group_channels=1,
-    )
-
-
-def _head_norm(norm: Norm) -> Literal["none", "group"]:
-    return "group" if norm == "group" else "none"
+    norm = "group" if found.norm == "group" else "frozen_batch"
+    return backbone_of(found, norm=norm, stride_in_1x1=said.stride_in_1x1)
 
 
 def _roi_align(said: Conventions) -> RoIAlignSpec:
@@ -132,33 +123,9 @@ def _roi_align(said: Conventions) -> RoIAlignSpec:
     return RoIAlignSpec(sampling_ratio, aligned=False, canonical_size_px=size, canonical_level=level, mode=mode)
 
 
-def _box_head(found: Architecture, said: Conventions) -> BoxHeadSpec:
-    return BoxHeadSpec(
-        pooled_side=said.poolers["BOX"].side,
-        hidden=found.box_layers[1] or BoxHeadSpec.hidden,
-        num_convs=found.box.convs,
-        conv_channels=found.box.channels or BoxHeadSpec.conv_channels,
-        num_fcs=found.box_layers[0] or BoxHeadSpec.num_fcs,
-        norm=_head_norm(found.box.norm),
-        fc_norm=_head_norm(found.box_layer_norm),
-        min_side_px=_NO_SIDE,
-        **said.box,
-    )
-
-
-def _mask_head(found: Architecture, said: Conventions) -> MaskHeadSpec | None:
-    if found.mask is None:
-        return None
-    res5 = found.features == "c4"
-    return MaskHeadSpec(
-        pooled_side=said.poolers["BOX" if res5 else "MASK"].side,
-        num_convs=found.mask.convs or MaskHeadSpec.num_convs,
-        channels=found.mask.channels or MaskHeadSpec.channels,
-        kind="res5" if res5 else "fcn",
-        class_agnostic=found.mask.rows == 1 != found.num_classes,
-        norm=_head_norm(found.mask.norm),
-        paste="detectron",
-    )
+def _mask_head(found: Architecture, branch: Branch, said: Conventions) -> MaskHeadSpec:
+    side = said.poolers["BOX" if found.features == "c4" else "MASK"].side
+    return mask_head_of(found, branch, pooled_side=side, paste="detectron")
 
 
 def _keypoints(found: Architecture, said: Conventions, names: Sequence[str]) -> Any:

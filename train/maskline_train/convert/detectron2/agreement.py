@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 
 from maskline_train.convert import disagreement
-from maskline_train.convert.detectron2.architecture import Architecture, Branch, Norm
-from maskline_train.convert.detectron2.config import Features, Values, zoo_values
+from maskline_train.convert.architecture import Architecture, Branch, Features, Norm
+from maskline_train.convert.detectron2.config import Values, zoo_values
 
 # What detectron2 calls norms that compute the same at inference.
 NORMS: dict[str, Norm] = {

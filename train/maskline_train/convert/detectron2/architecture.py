@@ -5,70 +5,15 @@ Letters: K foreground classes, J keypoints, A anchors a cell, C channels.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Literal
 
 from torch import Tensor
 
-from maskline_train.convert.body import Body, Shapes, read_body, shape_of
-from maskline_train.convert.detectron2.config import Features
-
-Norm = Literal["", "batch", "group"]
+from maskline_train.convert.architecture import Architecture, Branch, Features, Norm
+from maskline_train.convert.body import Shapes, read_body, shape_of
 
 _RPN = "proposal_generator.rpn_head."
-
-
-@dataclasses.dataclass(frozen=True)
-class Branch:
-    """Convolutions of a head: how many, of how many channels (the deconvolution's too), with which norm; its rows."""
-
-    convs: int
-    channels: int
-    norm: Norm
-    rows: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Architecture:
-    """The network.
-
-    Attributes:
-        features: what RPN and heads read.
-        body: which ResNet.
-        norm: of the body.
-        counts_batches: the norms were ordinary ones in training, not frozen: they have counters.
-        fpn_channels: 0 without a pyramid.
-        fpn_norm: of the pyramid.
-        rpn_convs: 3 x 3 convolutions of the RPN head.
-        rpn_channels: of what its last layers read.
-        anchors: A.
-        num_classes: K.
-        agnostic_boxes: one box for all classes.
-        box: its convolutions; `channels` 0 without any.
-        box_layers: fully connected layers, and their width; (0, 0) on the stage res5.
-        box_layer_norm: of them, which detectron2's own never have.
-        mask: None for boxes alone; `rows` K or 1.
-        keypoints: None for none; `rows` J.
-    """
-
-    features: Features
-    body: Body
-    norm: Norm
-    counts_batches: bool
-    fpn_channels: int
-    fpn_norm: Norm
-    rpn_convs: int
-    rpn_channels: int
-    anchors: int
-    num_classes: int
-    agnostic_boxes: bool
-    box: Branch
-    box_layers: tuple[int, int]
-    box_layer_norm: Norm
-    mask: Branch | None
-    keypoints: Branch | None
 
 
 def read_architecture(tensors: Mapping[str, Tensor]) -> Architecture:

@@ -9,11 +9,12 @@ import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
-Features = Literal["fpn", "c4", "dc5"]
+from maskline_train.convert.architecture import Features
+
 Values = Mapping[str, Any]
 
 _BASE = "_BASE_"

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from maskline_train.convert.architecture import Architecture
 from maskline_train.convert.detectron2.agreement import check_agreement, check_support, not_read
-from maskline_train.convert.detectron2.architecture import Architecture, read_architecture
+from maskline_train.convert.detectron2.architecture import read_architecture
 from maskline_train.convert.detectron2.config import OF_THE_BODY, Values, checked, read_config, zoo_values
 from maskline_train.convert.detectron2.constants import check_constants, is_constant, settings_of
 from maskline_train.convert.detectron2.to_spec import channel_order, to_spec

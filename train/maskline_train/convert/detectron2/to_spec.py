@@ -6,9 +6,16 @@ Ref: detectron2/modeling (meta_arch/rcnn.py, backbone/resnet.py, proposal_genera
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
-from maskline_train.convert.detectron2.architecture import Architecture, Branch, Norm
+from maskline_train.convert.architecture import (
+    NO_SIDE,
+    Architecture,
+    Branch,
+    backbone_of,
+    box_head_of,
+    mask_head_of,
+)
 from maskline_train.convert.detectron2.config import Values
 from maskline_train.convert.keypoints import keypoint_head
 from maskline_train.convert.options import ChannelOrder
@@ -26,7 +33,6 @@ from maskline_train.spec import (
     RPNHeadSpec,
 )
 
-_NO_SIDE = 1e-6  # px: it drops boxes without area alone, which have no side of that length
 _POOLERS: dict[str, dict[str, Any]] = {
     "ROIAlignV2": {"aligned": True},
     "ROIAlign": {"aligned": False},
@@ -66,7 +72,7 @@ def to_spec(
             pre_nms_per_level=config["MODEL.RPN.PRE_NMS_TOPK_TEST"],
             max_proposals=config["MODEL.RPN.POST_NMS_TOPK_TEST"],
             nms_thresh=config["MODEL.RPN.NMS_THRESH"],
-            min_side_px=max(_NO_SIDE, float(config["MODEL.PROPOSAL_GENERATOR.MIN_SIZE"])),
+            min_side_px=max(NO_SIDE, float(config["MODEL.PROPOSAL_GENERATOR.MIN_SIZE"])),
         ),
         roi_align=_roi_align(found, config),
         box_head=_box_head(found, config),
@@ -106,24 +112,12 @@ def _backbone(found: Architecture, config: Values) -> BackboneSpec:
     norm = config["MODEL.RESNETS.NORM"]
     if norm not in _NORMS:
         raise ValueError(f"MODEL.RESNETS.NORM: got {norm!r}, expected one of {', '.join(_NORMS)}")
-    return BackboneSpec(
-        depth=found.body.depth,  # type: ignore[arg-type]
-        base_channels=found.body.stem,
-        norm=_NORMS[norm],  # type: ignore[arg-type]
+    return backbone_of(
+        found,
+        norm=_NORMS[norm],
         frozen_stages=config["MODEL.BACKBONE.FREEZE_AT"],
         stride_in_1x1=config["MODEL.RESNETS.STRIDE_IN_1X1"],
-        fpn_channels=found.fpn_channels or BackboneSpec.fpn_channels,
-        features=found.features,
-        groups=found.body.groups,
-        width_per_group=found.body.width_per_group,
-        fpn_norm=_head_norm(found.fpn_norm),
-        least_group_channels=1,
     )
-
-
-def _head_norm(norm: Norm) -> Literal["none", "group"]:
-    """Of pyramid and heads; batch norms there are inside of their convolutions by now."""
-    return "group" if norm == "group" else "none"
 
 
 def _anchors(found: Architecture, config: Values) -> AnchorSpec:
@@ -167,31 +161,19 @@ def _roi_align(found: Architecture, config: Values) -> RoIAlignSpec:
 
 
 def _box_head(found: Architecture, config: Values) -> BoxHeadSpec:
-    return BoxHeadSpec(
+    return box_head_of(
+        found,
         pooled_side=config["MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION"],
-        hidden=found.box_layers[1] or BoxHeadSpec.hidden,
-        num_convs=found.box.convs,
-        conv_channels=found.box.channels or BoxHeadSpec.conv_channels,
-        num_fcs=found.box_layers[0] or BoxHeadSpec.num_fcs,
-        norm=_head_norm(found.box.norm),
-        delta_weights=tuple(map(float, config["MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS"])),  # type: ignore[arg-type]
+        delta_weights=tuple(map(float, config["MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS"])),
         score_thresh=config["MODEL.ROI_HEADS.SCORE_THRESH_TEST"],
         nms_thresh=config["MODEL.ROI_HEADS.NMS_THRESH_TEST"],
         max_detections=config["TEST.DETECTIONS_PER_IMAGE"],
-        min_side_px=_NO_SIDE,
     )
 
 
 def _mask_head(found: Architecture, branch: Branch, config: Values) -> MaskHeadSpec:
-    res5 = found.features == "c4"
-    return MaskHeadSpec(
-        pooled_side=config[f"MODEL.ROI_{'BOX' if res5 else 'MASK'}_HEAD.POOLER_RESOLUTION"],
-        num_convs=branch.convs or MaskHeadSpec.num_convs,
-        channels=branch.channels or MaskHeadSpec.channels,
-        kind="res5" if res5 else "fcn",
-        class_agnostic=branch.rows == 1 != found.num_classes,
-        norm=_head_norm(branch.norm),
-    )
+    head = "BOX" if found.features == "c4" else "MASK"
+    return mask_head_of(found, branch, pooled_side=config[f"MODEL.ROI_{head}_HEAD.POOLER_RESOLUTION"])
 
 
 def _keypoint_head(branch: Branch, names: Sequence[str], config: Values) -> KeypointHeadSpec:

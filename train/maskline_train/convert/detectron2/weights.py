@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from maskline_train.convert.detectron2.architecture import Architecture
+from maskline_train.convert.architecture import Architecture
 from maskline_train.convert.detectron2.config import Values
 from maskline_train.convert.detectron2.constants import is_constant
 from maskline_train.convert.detectron2.names import renamed

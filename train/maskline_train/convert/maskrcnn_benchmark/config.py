@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from maskline_train.convert.detectron2.architecture import Architecture
-from maskline_train.convert.detectron2.config import Features, Values
+from maskline_train.convert.architecture import Architecture, Features
+from maskline_train.convert.detectron2.config import Values
 from maskline_train.convert.disagreement import check_agreement, check_support
 
 # What is read. A config says what differs from these.

@@ -7,12 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
+from maskline_train.convert.architecture import Architecture
 from maskline_train.convert.detectron.anchors import by_size, generated
 from maskline_train.convert.detectron.family import class_names, finished, point_names, without_epsilon
 from maskline_train.convert.detectron.rows import background_last, in_order_of_anchors
 from maskline_train.convert.detectron.settings import read_settings
 from maskline_train.convert.detectron.to_spec import Conventions, Pooler, heads_of, to_spec, turned
-from maskline_train.convert.detectron2.architecture import Architecture, read_architecture
+from maskline_train.convert.detectron2.architecture import read_architecture
 from maskline_train.convert.detectron2.config import Values, checked
 from maskline_train.convert.maskrcnn_benchmark.config import DEFAULTS, LISTS, check_config, zoo_values
 from maskline_train.convert.maskrcnn_benchmark.names import cell_anchors, renamed

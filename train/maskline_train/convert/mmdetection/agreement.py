@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from maskline_train.convert.detectron2.architecture import Architecture, Norm
-from maskline_train.convert.detectron2.config import Features
+from maskline_train.convert.architecture import Architecture, Features, Norm
 from maskline_train.convert.mmdetection.config import Values
 from maskline_train.convert.mmdetection.settings import DEFAULTS, REQUIRED
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from maskline_train.convert.detectron2.architecture import Architecture
+from maskline_train.convert.architecture import Architecture
 from maskline_train.convert.mmdetection.config import Values
 from maskline_train.spec import FIRST_LEVEL, AnchorSpec
 

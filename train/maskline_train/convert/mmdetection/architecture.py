@@ -10,9 +10,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from maskline_train.convert.architecture import Architecture, Branch, Features, Norm
 from maskline_train.convert.body import Shapes, read_body, shape_of
-from maskline_train.convert.detectron2.architecture import Architecture, Branch, Norm
-from maskline_train.convert.detectron2.config import Features
 
 _BODY = "backbone.body."
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from maskline_train.convert.detectron2.architecture import Architecture
+from maskline_train.convert.architecture import Architecture
 from maskline_train.convert.keypoints import refuse_keypoints
 from maskline_train.convert.load import model_of
 from maskline_train.convert.mmdetection.agreement import check_agreement, check_support, not_read

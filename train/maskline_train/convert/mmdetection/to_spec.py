@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from maskline_train.convert.detectron2.architecture import Architecture, Branch, Norm
+from maskline_train.convert.architecture import (
+    NO_SIDE,
+    Architecture,
+    Branch,
+    backbone_of,
+    box_head_of,
+    mask_head_of,
+)
 from maskline_train.convert.mmdetection.anchors import anchors_of
 from maskline_train.convert.mmdetection.config import Values
 from maskline_train.convert.mmdetection.pictures import Pictures
@@ -26,7 +33,6 @@ from maskline_train.spec import (
     RPNHeadSpec,
 )
 
-_NO_SIDE = 1e-6  # px: it drops boxes without area alone, which have no side of that length
 _BOX_LAYER = "roi_head.bbox_roi_extractor.roi_layer"
 _FINEST = 56.0  # px: a RoI below twice as much reads P2, as one of half the canonical 224 px does of level 4
 _CANONICAL = 4
@@ -57,7 +63,7 @@ def to_spec(
             pre_nms_per_level=settings["test_cfg.rpn.nms_pre"],
             max_proposals=settings["test_cfg.rpn.max_per_img"],
             nms_thresh=settings["test_cfg.rpn.nms.iou_threshold"],
-            min_side_px=max(_NO_SIDE, float(settings["test_cfg.rpn.min_bbox_size"])),
+            min_side_px=max(NO_SIDE, float(settings["test_cfg.rpn.min_bbox_size"])),
         ),
         roi_align=_roi_align(found, settings),
         box_head=_box_head(found, settings),
@@ -85,19 +91,12 @@ def _backbone(found: Architecture, settings: Values) -> BackboneSpec:
         raise ValueError(
             f"config: model.roi_head.shared_head.style is {on_rois!r}, supported: that of model.backbone, {style!r}"
         )
-    return BackboneSpec(
-        depth=found.body.depth,  # type: ignore[arg-type]
-        base_channels=found.body.stem,
+    return backbone_of(
+        found,
         norm=_body_norm(found, settings),
         frozen_stages=min(5, max(0, settings["backbone.frozen_stages"] + 1)),
         stride_in_1x1=style == "caffe",
-        fpn_channels=found.fpn_channels or BackboneSpec.fpn_channels,
-        features=found.features,
-        groups=found.body.groups,
-        width_per_group=found.body.width_per_group,
-        fpn_norm=_head_norm(found.fpn_norm),
         norm_groups=_groups(found, settings),
-        least_group_channels=1,
     )
 
 
@@ -129,11 +128,6 @@ def _number_of_groups(settings: Values, part: str) -> Any:
     return settings.get(f"{part}.norm_cfg.num_groups", NUM_GROUPS)
 
 
-def _head_norm(norm: Norm) -> Literal["none", "group"]:
-    """Of pyramid and heads; batch norms there are inside of their convolutions by now."""
-    return "group" if norm == "group" else "none"
-
-
 def _roi_align(found: Architecture, settings: Values) -> RoIAlignSpec:
     """One for both heads: the mask head's must read as the box head's."""
     names = ("finest_scale", "roi_layer.type", "roi_layer.sampling_ratio", "roi_layer.aligned", "roi_layer.pool_mode")
@@ -163,31 +157,22 @@ def _roi_align(found: Architecture, settings: Values) -> RoIAlignSpec:
 
 
 def _box_head(found: Architecture, settings: Values) -> BoxHeadSpec:
-    return BoxHeadSpec(
+    return box_head_of(
+        found,
         pooled_side=settings[f"{_BOX_LAYER}.output_size"],
-        hidden=found.box_layers[1] or BoxHeadSpec.hidden,
-        num_convs=found.box.convs,
-        conv_channels=found.box.channels or BoxHeadSpec.conv_channels,
-        num_fcs=found.box_layers[0] or BoxHeadSpec.num_fcs,
-        norm=_head_norm(found.box.norm),
         norm_groups=_number_of_groups(settings, "roi_head.bbox_head"),
         delta_weights=tuple(1 / std for std in settings["roi_head.bbox_head.bbox_coder.target_stds"]),
         score_thresh=settings["test_cfg.rcnn.score_thr"],
         nms_thresh=settings["test_cfg.rcnn.nms.iou_threshold"],
         max_detections=settings["test_cfg.rcnn.max_per_img"],
-        min_side_px=_NO_SIDE,
     )
 
 
 def _mask_head(found: Architecture, branch: Branch, settings: Values) -> MaskHeadSpec:
-    res5 = found.features == "c4"
-    extractor = "bbox" if res5 else "mask"
-    return MaskHeadSpec(
+    extractor = "bbox" if found.features == "c4" else "mask"
+    return mask_head_of(
+        found,
+        branch,
         pooled_side=settings.get(f"roi_head.{extractor}_roi_extractor.roi_layer.output_size", MaskHeadSpec.pooled_side),
-        num_convs=branch.convs or MaskHeadSpec.num_convs,
-        channels=branch.channels or MaskHeadSpec.channels,
-        kind="res5" if res5 else "fcn",
-        class_agnostic=branch.rows == 1 != found.num_classes,
-        norm=_head_norm(branch.norm),
         norm_groups=_number_of_groups(settings, "roi_head.mask_head"),
     )

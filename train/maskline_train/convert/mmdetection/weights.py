@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from maskline_train.convert.detectron2.architecture import Architecture
+from maskline_train.convert.architecture import Architecture
 from maskline_train.convert.fold import fold_batch_norms
 from maskline_train.convert.load import COUNTER
 from maskline_train.convert.mmdetection.anchors import scales_of
