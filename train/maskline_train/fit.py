@@ -77,7 +77,8 @@ def fit(
         The last evaluation of this call; None when the run was finished already, or its stage has nothing to evaluate.
 
     Raises:
-        ValueError: a recipe, data set, checkpoint or folder that does not fit; nothing has been changed.
+        ValueError: a recipe, data set, checkpoint or folder that does not fit; nothing has been changed. Or a step that
+            cannot be recorded (`TrainingSpec.graph`); the checkpoints are those from before.
         NonFiniteLossError: training diverged; the checkpoints are those from before.
         Interrupted: a signal came; `out/last` holds the finished step, and whether its evaluation is still due.
     """

@@ -66,6 +66,11 @@ class Architecture:
     mask: Branch | None
     keypoints: Branch | None
 
+    @property
+    def num_keypoints(self) -> int:
+        """J; 0 without such a branch."""
+        return 0 if self.keypoints is None else self.keypoints.rows
+
 
 def backbone_of(found: Architecture, **said: Any) -> BackboneSpec:
     """Body and pyramid; `said` has the fields that shapes do not say. Group norms have as many groups as it says."""

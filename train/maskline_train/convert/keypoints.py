@@ -12,11 +12,19 @@ from maskline_train.spec import KeypointHeadSpec
 
 
 def keypoint_names(count: int, options: ImportOptions, report: Report) -> tuple[str, ...]:
-    """J names; those of COCO's person where there are as many.
+    """J names; those of COCO's person where there are as many, none for a network without keypoints.
+
+    Args:
+        count: J, 0 without such a branch.
+        options: the user's word.
+        report: to which it is added what was assumed.
 
     Raises:
-        ValueError: no names, or not as many as the weights have keypoints.
+        ValueError: no names, or not as many as the weights have keypoints; names for a network that has none.
     """
+    if count == 0:
+        refuse_keypoints(options)
+        return ()
     if options.keypoints is None:
         if count != len(coco_person.KEYPOINTS):
             raise ValueError(f"keypoint names: the weights have {count} keypoints; give their names by --keypoints a,b")

@@ -16,7 +16,7 @@ from maskline_train.convert.from_torchvision import (
     num_keypoints,
     spec_of,
 )
-from maskline_train.convert.keypoints import keypoint_names, refuse_keypoints
+from maskline_train.convert.keypoints import keypoint_names
 from maskline_train.convert.load import COUNTER
 from maskline_train.convert.options import ImportOptions, with_settings
 from maskline_train.convert.report import Imported, Report
@@ -59,7 +59,7 @@ def import_from_torchvision(tensors: Mapping[str, Tensor], options: ImportOption
             raise ValueError(f"{name}: torchvision's networks have none of that; leave it out")
     report = Report()
     norm_eps = _norm_eps(tensors, options, report)
-    classes, keypoints = _classes(tensors, options, report), _keypoints(tensors, options, report)
+    classes, keypoints = _classes(tensors, options, report), keypoint_names(num_keypoints(tensors), options, report)
     spec = with_settings(spec_of(tensors, classes, keypoints), {**_AS_THERE, **options.settings})
     model = load_torchvision(tensors, spec, norm_eps)
     parts = ["boxes"] + ["masks"] * (model.mask_head is not None) + ["keypoints"] * (model.keypoint_head is not None)
@@ -111,15 +111,6 @@ def _norm_eps(tensors: Mapping[str, Tensor], options: ImportOptions, report: Rep
             f"ordinary norms add {BUILT_NORM_EPS:g}, and its frozen ones, which may add 0, have no counters"
         )
     return BUILT_NORM_EPS if given is None else given
-
-
-def _keypoints(tensors: Mapping[str, Tensor], options: ImportOptions, report: Report) -> tuple[str, ...]:
-    """J names; none for a network without keypoints."""
-    count = num_keypoints(tensors)
-    if count:
-        return keypoint_names(count, options, report)
-    refuse_keypoints(options)
-    return ()
 
 
 def _classes(tensors: Mapping[str, Tensor], options: ImportOptions, report: Report) -> tuple[str, ...]:

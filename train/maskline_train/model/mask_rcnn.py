@@ -227,6 +227,7 @@ class MaskRCNN(nn.Module):
             return True
         return device.type == "cpu" and not torch.compiler.is_compiling()
 
+    @torch.no_grad()
     def _proposals(
         self, logits: Sequence[Tensor], deltas: Sequence[Tensor], image_info: Tensor, counts: ProposalSpec
     ) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from maskline_train.convert.detectron.config import (
     with_one_scale,
     zoo_values,
 )
-from maskline_train.convert.detectron.family import class_names, finished, point_names, with_statistics
+from maskline_train.convert.detectron.family import class_names, finished, with_statistics
 from maskline_train.convert.detectron.names import is_unused, renamed
 from maskline_train.convert.detectron.rows import background_last, in_order_of_anchors
 from maskline_train.convert.detectron.settings import read_settings, settings_of
@@ -26,6 +26,7 @@ from maskline_train.convert.detectron.to_spec import Conventions, Head, Pooler, 
 from maskline_train.convert.detectron2.architecture import read_architecture
 from maskline_train.convert.detectron2.config import Values, checked
 from maskline_train.convert.detectron2.convert import import_detectron2
+from maskline_train.convert.keypoints import keypoint_names
 from maskline_train.convert.options import ChannelOrder, ImportOptions
 from maskline_train.convert.report import Imported, Report
 from maskline_train.spec import CANVAS_MULTIPLE, PreprocessingSpec, ProposalSpec
@@ -84,7 +85,7 @@ def _as_detectron(
     theirs = in_order_of_anchors(theirs, by_size(len(said.cells[0]) // len(said.ratios), len(said.ratios)))
     trained_on = config.get("TRAIN.DATASETS") or ["coco"] * options.zoo
     classes = class_names(found, options, trained_on, report)
-    spec = to_spec(found, said, classes, point_names(found, options, report))
+    spec = to_spec(found, said, classes, keypoint_names(found.num_keypoints, options, report))
     report.differs.extend(_differs(found))
     return finished("Detectron", num_blobs, theirs, found, spec, order, options, report)
 

@@ -14,7 +14,6 @@ from torch import Tensor
 from maskline_train.convert.architecture import Architecture
 from maskline_train.convert.detectron2.weights import to_weights
 from maskline_train.convert.fold import check_variance
-from maskline_train.convert.keypoints import keypoint_names, refuse_keypoints
 from maskline_train.convert.load import model_of
 from maskline_train.convert.options import ChannelOrder, ImportOptions, with_settings
 from maskline_train.convert.report import Imported, Report
@@ -82,18 +81,6 @@ def class_names(
         )
     report.assumed.append(f"the {count} class name(s) of COCO, which the config trains on")
     return known
-
-
-def point_names(found: Architecture, options: ImportOptions, report: Report) -> tuple[str, ...]:
-    """J names; none for a network without keypoints.
-
-    Raises:
-        ValueError: names for a network that has none, no names, or not as many as there are keypoints.
-    """
-    if found.keypoints is not None:
-        return keypoint_names(found.keypoints.rows, options, report)
-    refuse_keypoints(options)
-    return ()
 
 
 def finished(

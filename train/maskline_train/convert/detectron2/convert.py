@@ -14,7 +14,7 @@ from maskline_train.convert.detectron2.config import OF_THE_BODY, Values, checke
 from maskline_train.convert.detectron2.constants import check_constants, is_constant, settings_of
 from maskline_train.convert.detectron2.to_spec import channel_order, to_spec
 from maskline_train.convert.detectron2.weights import to_weights
-from maskline_train.convert.keypoints import keypoint_names, refuse_keypoints
+from maskline_train.convert.keypoints import keypoint_names
 from maskline_train.convert.load import model_of
 from maskline_train.convert.options import ImportOptions, with_settings
 from maskline_train.convert.report import Imported, Report
@@ -49,7 +49,7 @@ def import_detectron2(tensors: Mapping[str, Tensor], options: ImportOptions) -> 
     config = _complete(found, given, constants, options, report)
     order = options.channels or channel_order(config)
     classes = _classes(found, config, options, report)
-    spec = to_spec(found, config, classes, _keypoints(found, options, report), order)
+    spec = to_spec(found, config, classes, keypoint_names(found.num_keypoints, options, report), order)
     weights = to_weights(tensors, found, config, order)
     model = model_of(with_settings(spec, options.settings), weights, "detectron2")
     _tell(found, config, model.spec, order, tensors, report)
@@ -102,14 +102,6 @@ def _classes(found: Architecture, config: Values, options: ImportOptions, report
         )
     report.assumed.append(f"the {len(known)} class name(s) of COCO, which the config trains on")
     return known
-
-
-def _keypoints(found: Architecture, options: ImportOptions, report: Report) -> tuple[str, ...]:
-    """J names; none for a network without keypoints."""
-    if found.keypoints is not None:
-        return keypoint_names(found.keypoints.rows, options, report)
-    refuse_keypoints(options)
-    return ()
 
 
 def _tell(

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from maskline_train.convert.architecture import Architecture
 from maskline_train.convert.detectron.anchors import by_size, generated
-from maskline_train.convert.detectron.family import class_names, finished, point_names, without_epsilon
+from maskline_train.convert.detectron.family import class_names, finished, without_epsilon
 from maskline_train.convert.detectron.rows import background_last, in_order_of_anchors
 from maskline_train.convert.detectron.settings import read_settings
 from maskline_train.convert.detectron.to_spec import Conventions, Pooler, heads_of, to_spec, turned
 from maskline_train.convert.detectron2.architecture import read_architecture
 from maskline_train.convert.detectron2.config import Values, checked
+from maskline_train.convert.keypoints import keypoint_names
 from maskline_train.convert.maskrcnn_benchmark.config import DEFAULTS, LISTS, check_config, zoo_values
 from maskline_train.convert.maskrcnn_benchmark.names import cell_anchors, renamed
 from maskline_train.convert.options import ChannelOrder, ImportOptions
@@ -59,7 +60,7 @@ def import_maskrcnn_benchmark(tensors: Mapping[str, Tensor], options: ImportOpti
     sizes = len(said.cells[0]) // len(said.ratios)
     theirs = in_order_of_anchors(theirs, by_size(sizes, len(said.ratios)))
     classes = class_names(found, options, config.get("DATASETS.TRAIN") or ["coco"] * options.zoo, report)
-    spec = to_spec(found, said, classes, point_names(found, options, report))
+    spec = to_spec(found, said, classes, keypoint_names(found.num_keypoints, options, report))
     report.differs.extend(_DIFFERS)
     return finished(_FRAMEWORK, len(tensors), theirs, found, spec, order, options, report)
 
