@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from maskline_train.evaluation.matching import BEYOND_LAST_PIXEL
 from maskline_train.evaluation.paste import Rle
 from pycocotools import mask as coco_mask
 
@@ -16,13 +17,9 @@ LISTED_REASONS = 3  # of near-ties, in a row
 
 
 def with_sides(boxes: Array, labels: Array) -> npt.NDArray[np.float32]:
-    """Edges of detections [..., 4] by their first and last pixels (`ModelSpec.pixel_boxes`), by which they are matched.
-
-    Between the corners of a box of one pixel there is nothing to match by. Rows of padding, whose label [...] is -1,
-    stay zero.
-    """
+    """Edges of detections [..., 4] by their first and last pixels; rows of padding, of label [...] -1, stay zero."""
     real = labels.astype(np.int64)[..., None] >= 0
-    edges: npt.NDArray[np.float32] = boxes.astype(np.float32) + np.where(real, np.array([0, 0, 1, 1], np.float32), 0)
+    edges: npt.NDArray[np.float32] = boxes.astype(np.float32) + np.where(real, BEYOND_LAST_PIXEL, 0)
     return edges
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+# What turns a box of first and last pixels (`ModelSpec.pixel_boxes`) into its edges, by which such boxes are matched:
+# between the corners of one of a single pixel there is nothing.
+BEYOND_LAST_PIXEL = np.array([0, 0, 1, 1], np.float32)
+
 
 def iou_matrix(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """IoU of boxes [N, 4] with boxes [G, 4], xyxy: [N, G]; 0 where a union is empty."""
@@ -28,11 +32,10 @@ def match_boxes(
     """For each of `boxes` [N, 4] the index of its own partner in `others` [G, 4], or -1.
 
     Pairs are made greedily, best IoU first, each box once, only where `allowed` [N, G] and IoU >= min_iou. With
-    `pixel_boxes` corners are first and last pixels, between which there may be nothing.
+    `pixel_boxes` corners are first and last pixels.
     """
     if pixel_boxes:
-        beyond = np.array([0, 0, 1, 1], np.float32)
-        boxes, others = boxes + beyond, others + beyond
+        boxes, others = boxes + BEYOND_LAST_PIXEL, others + BEYOND_LAST_PIXEL
     partner = np.full(len(boxes), -1, np.int64)
     overlaps = np.where(allowed, iou_matrix(boxes, others), -1.0)
     rows, columns = np.nonzero(overlaps >= min_iou)
