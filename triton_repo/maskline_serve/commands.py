@@ -22,6 +22,8 @@ from maskline_serve.repository.config import parse
 from maskline_serve.repository.gpu.serving import Decode, cards_of
 from maskline_serve.repository.libraries import slower
 from maskline_serve.repository.on_disk import Repository
+from maskline_serve.server.front_door.front_door import FrontDoor
+from maskline_serve.server.front_door.tls import asked_for
 from maskline_serve.server.triton_server import TritonServer
 
 POLL_SECONDS = 0.2
@@ -98,6 +100,21 @@ def run(
     http_port: Annotated[int, Port] = 8000,
     metrics_port: Annotated[int, Port] = 8002,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    http_host: Annotated[
+        str | None, typer.Option(help="Address of HTTP and metrics, which have no TLS; loopback if not given.")
+    ] = None,
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM file of the server's certificate.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
+    tls_ca: Annotated[
+        Path | None, typer.Option(help="Mutual TLS: clients must show a certificate of these authorities.")
+    ] = None,
+    tls_own_certificate: Annotated[
+        Path | None, typer.Option(help="What our own test image shows then, if not --tls-certificate.")
+    ] = None,
+    tls_own_key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
+    shared_memory: Annotated[
+        bool, typer.Option("--shared-memory", help="Take tensors in memory that clients here share with the server.")
+    ] = False,
     drain_s: Annotated[int, typer.Option(min=0, help="Seconds that requests in flight get on stop.")] = 30,
     timeout_s: Annotated[float, typer.Option(min=1, help="Seconds that the start may take.")] = 180.0,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the server's whole log.")] = False,
@@ -112,9 +129,10 @@ def run(
             "Triton's container, or assemble for the target cpu"
         )
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    tls = asked_for(tls_certificate, tls_key, tls_ca, tls_own_certificate, tls_own_key)
     server = TritonServer(
         repository,
-        host=host,
+        front_door=FrontDoor(host, http_host, tls, shared_memory),
         grpc_port=grpc_port,
         http_port=http_port,
         metrics_port=metrics_port,

@@ -46,15 +46,23 @@ class Ports:
     metrics: int
 
     @staticmethod
-    def claim(host: str, grpc: int, http: int, metrics: int) -> Ports:
+    def claim(host: str, grpc: int, http: int, metrics: int, http_host: str | None = None) -> Ports:
         """These ports, with a free one in place of each 0.
+
+        Args:
+            host: address of gRPC.
+            grpc: 0 takes a free one.
+            http: likewise.
+            metrics: likewise.
+            http_host: address of HTTP and metrics; None: that of gRPC.
 
         Raises:
             PortTakenError: a port that was asked for is in use; the text says which.
         """
         with contextlib.ExitStack() as stack:
-            asked = {"gRPC": grpc, "HTTP": http, "metrics": metrics}
-            return Ports(*(_bind(stack, host, port, name) for name, port in asked.items()))
+            plain = http_host or host
+            asked = {"gRPC": (host, grpc), "HTTP": (plain, http), "metrics": (plain, metrics)}
+            return Ports(*(_bind(stack, *place, name) for name, place in asked.items()))
 
 
 def _bind(stack: contextlib.ExitStack, host: str, port: int, name: str) -> int:
@@ -91,16 +99,18 @@ def claim_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
 
 
-def listening(host: str, ports: Ports) -> list[str]:
-    """Flags for a server that listens on these ports."""
+def listening(host: str, ports: Ports, http_host: str | None = None) -> list[str]:
+    """Flags for a server that listens on these ports, HTTP and metrics on an address of their own if one is given."""
     # The server writes host:port itself for gRPC; its HTTP library has a prefix of its own for IPv6.
-    grpc_host, http_host = (f"[{host}]", f"ipv6:{host}") if ":" in host else (host, host)
+    grpc_address = f"[{host}]" if ":" in host else host
+    plain = http_host or host
+    http_address = f"ipv6:{plain}" if ":" in plain else plain
     return [
-        f"--grpc-address={grpc_host}",
+        f"--grpc-address={grpc_address}",
         f"--grpc-port={ports.grpc}",
-        f"--http-address={http_host}",
+        f"--http-address={http_address}",
         f"--http-port={ports.http}",
-        f"--metrics-address={http_host}",
+        f"--metrics-address={http_address}",
         f"--metrics-port={ports.metrics}",
     ]
 

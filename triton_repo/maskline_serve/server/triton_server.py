@@ -12,17 +12,11 @@ from tritonclient import grpc as triton
 from maskline_serve.errors import ModelNotLoadedError, PortTakenError, ServerFailedError
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import canary, find_server, gpu
+from maskline_serve.server.front_door.front_door import FrontDoor
 from maskline_serve.server.logs import tail
 from maskline_serve.server.process import Ports, ServerProcess, claim_open_files, listening
 
 POLL_SECONDS = 0.1
-# No proxy stands between us and a server on this machine, whatever the environment says. tritonclient drops its own
-# limits of message sizes when it is given any option: they are none here too.
-CHANNEL = [
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-]
 PORT_ATTEMPTS = 3  # another process may take a free port in the moment between finding and using it
 
 
@@ -38,6 +32,7 @@ class TritonServer:
     also when this process is killed.
 
     Attributes:
+        front_door: who may reach it; `front_door.headers` open what is closed to others, model control among it.
         grpc_url, http_url, metrics_url: `host:port`, set while it runs.
         pid: process id of the server's supervisor; None before the start.
     """
@@ -46,7 +41,7 @@ class TritonServer:
         self,
         repository: Path,
         *,
-        host: str = "127.0.0.1",
+        front_door: FrontDoor | None = None,
         grpc_port: int = 0,
         http_port: int = 0,
         metrics_port: int = 0,
@@ -59,7 +54,7 @@ class TritonServer:
 
         Args:
             repository: an assembled repository.
-            host: address to listen on.
+            front_door: who may reach it; None: loopback, without TLS.
             grpc_port: 0 takes a free one.
             http_port: likewise.
             metrics_port: likewise.
@@ -72,11 +67,15 @@ class TritonServer:
             RepositoryError: not an assembled repository.
             ServerNotFoundError: no usable server on this machine.
             GpuNotFoundError: the repository is for a GPU, and this machine lacks something for it.
+            CertificateError: the files of TLS are not right.
         """
         self.repository = Repository.load(repository)
         self.installation = find_server.find()
         gpu.check(self.repository, self.installation)
-        self._host, self._asked = host, (grpc_port, http_port, metrics_port)
+        self.front_door = front_door or FrontDoor()
+        if self.front_door.tls is not None:
+            self.front_door.tls.name()
+        self._asked = (grpc_port, http_port, metrics_port)
         self._timeout_s, self._drain_s, self._show, self._verbose = timeout_s, drain_s, show, verbose
         self._process: ServerProcess | None = None
         self._ports = Ports(*self._asked)
@@ -106,8 +105,9 @@ class TritonServer:
     def _start(self) -> TritonServer:
         """One attempt to start."""
         claim_open_files()
-        self._ports = Ports.claim(self._host, *self._asked)
-        services = listening(self._host, self._ports)
+        door = self.front_door
+        self._ports = Ports.claim(door.host, *self._asked, door.plain_host)
+        services = [*listening(door.host, self._ports, door.plain_host), *door.flags()]
         self._process = ServerProcess(
             self.installation, self.repository, services, self._drain_s, self._show, self._verbose
         )
@@ -120,7 +120,7 @@ class TritonServer:
 
     def _wait_until_right(self, deadline: float) -> None:
         """Wait for readiness, then for the canary."""
-        with triton.InferenceServerClient(self.grpc_url, channel_args=CHANNEL) as client:
+        with triton.InferenceServerClient(**self.front_door.client_arguments(self.grpc_url)) as client:
             while not _ready(client):
                 self.raise_if_ended()
                 if time.monotonic() > deadline:
@@ -146,7 +146,7 @@ class TritonServer:
             name, text = next(iter(log.failed.items()))
             raise ModelNotLoadedError(f"model {name} did not load: {text}; check with `maskline-serve doctor`")
         if log.port_taken:
-            raise PortTakenError(f"port {log.port_taken} on {self._host} was taken while the server started; try again")
+            raise PortTakenError(f"port {log.port_taken} was taken while the server started; try again")
         raise ServerFailedError(f"tritonserver ended with status {status}; {self._said()}")
 
     def _said(self) -> str:
@@ -173,21 +173,23 @@ class TritonServer:
     @property
     def grpc_url(self) -> str:
         """Where gRPC listens, `host:port`."""
-        return self._url(self._ports.grpc)
+        return _url(self.front_door.host, self._ports.grpc)
 
     @property
     def http_url(self) -> str:
         """Where HTTP listens, `host:port`."""
-        return self._url(self._ports.http)
+        return _url(self.front_door.plain_host, self._ports.http)
 
     @property
     def metrics_url(self) -> str:
         """Where Prometheus metrics are, `host:port` (path /metrics)."""
-        return self._url(self._ports.metrics)
+        return _url(self.front_door.plain_host, self._ports.metrics)
 
-    def _url(self, port: int) -> str:
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+def _url(host: str, port: int) -> str:
+    """How to reach what listens on an address from this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _ready(client: triton.InferenceServerClient) -> bool:
