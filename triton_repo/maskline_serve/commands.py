@@ -142,6 +142,8 @@ def run(
         verbose=verbose,
     )
     console.print(f"starting tritonserver ({server.installation.origin}) with {repository}", soft_wrap=True)
+    for warning in server.front_door.warnings():
+        console.print(f"warning: {warning}; docs/security.md", soft_wrap=True)
     try:
         with server:
             _announce(server)

@@ -51,11 +51,25 @@ class FrontDoor:
         """`headers` of a call by tritonclient over gRPC that may use what is closed, model control among it."""
         return restricted.grpc_headers(self.key)
 
-    def flags(self) -> list[str]:
-        """Flags for the server, but for its addresses."""
-        tls = [] if self.tls is None else self.tls.flags()
-        closed = restricted.flags(self.key, shared_memory=self.shared_memory, tls=self.tls is not None)
-        return [*tls, *closed, *_SERVICES]
+    def warnings(self) -> list[str]:
+        """What a person should know before others reach the server, a line each."""
+        found = []
+        if not is_loopback(self.host) and self.tls is None:
+            found.append(f"gRPC on {self.host} without TLS: whoever reaches it may call, and what is sent can be read")
+        if not is_loopback(self.plain_host):
+            found.append(f"HTTP and metrics on {self.plain_host}: they have no TLS, and ask nobody")
+        return found
+
+    def flags(self, *, model_control: bool = False) -> list[str]:
+        """Flags for the server, but for its addresses.
+
+        Args:
+            model_control: it loads and unloads models when it is asked to.
+        """
+        tls = self.tls is not None
+        shared, control = self.shared_memory, model_control
+        closed = restricted.flags(self.key, shared_memory=shared, model_control=control, tls=tls)
+        return [*(self.tls.flags() if self.tls is not None else ()), *closed, *_SERVICES]
 
     def client_arguments(self, url: str) -> dict[str, Any]:
         """Keyword arguments of tritonclient's `InferenceServerClient` for our own calls.
