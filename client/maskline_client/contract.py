@@ -6,13 +6,20 @@ Letters: D detections an image, M mask side, J keypoints, H W canvas. Shapes lea
 from __future__ import annotations
 
 import dataclasses
+from typing import Self
 
 BATCH = -1  # how Triton's metadata writes a dimension that varies
 LABELS_PARAMETER = "labels"  # of each ensemble: the class names, a JSON list
 ARTIFACT_PARAMETER = "artifact_sha256"  # of each ensemble, and of requests: which artifact the model was made of
 KEYPOINTS_PARAMETER = "keypoints"  # of each ensemble with keypoints: their names, flip pairs and sigmas, a JSON object
+DEFAULT_MODEL = "maskrcnn"  # what a served model is called where its repository was given no other name
+# What the steps of the ensembles are. A server calls them WORD-TAG, or WORD alone in repositories of earlier releases.
 STEPS = ("preprocess", "backbone", "proposal", "mask", "keypoint", "postprocess", "postprocess_raw")
-BRANCHES = ("mask", "keypoint")  # those of the steps that only a model with this branch has
+
+
+def word_of(model: str) -> str:
+    """What a step is, e.g. `backbone` of `backbone-1f0c6b3ad2e9`; all of a name without a tag."""
+    return model.rpartition("-")[0] or model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +42,7 @@ class EnsembleSpec:
     """The inputs and outputs of one ensemble.
 
     Attributes:
-        name: of the ensemble.
+        name: of the ensemble, where its model has the default name.
         inputs: all of them.
         outputs: of a model with masks and keypoints.
         optional: those of the outputs that a model without that branch lacks.
@@ -45,6 +52,10 @@ class EnsembleSpec:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     optional: tuple[TensorSpec, ...]
+
+    def named(self, model: str) -> Self:
+        """The same ensemble of a model with another name: `nuclei_raw` for `maskrcnn_raw`."""
+        return dataclasses.replace(self, name=model + self.name.removeprefix(DEFAULT_MODEL))
 
 
 IMAGE = TensorSpec("image", "BYTES", (1,))

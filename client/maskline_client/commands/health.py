@@ -14,7 +14,7 @@ import tritonclient.grpc as triton
 from PIL import Image
 
 from maskline_client.connection import Connection
-from maskline_client.contract import BRANCHES, ENSEMBLES, STEPS, EnsembleSpec
+from maskline_client.contract import ENSEMBLES, STEPS, EnsembleSpec, word_of
 from maskline_client.detections import Detections
 from maskline_client.detector import Detector
 from maskline_client.errors import ClientError, ContractMismatch, ServerUnavailable
@@ -58,7 +58,7 @@ def check_server(connection: Connection, *, deep: bool) -> Iterator[Check]:
             return
         yield _ask("ready", connection, functools.partial(_is_true, client.is_server_ready, connection))
         for name in (*_steps(client, connection), *(spec.name for spec in ENSEMBLES)):
-            yield _ask(f"model {name}", connection, functools.partial(_model_ready, client, connection, name))
+            yield _ask(f"model {word_of(name)}", connection, functools.partial(_model_ready, client, connection, name))
         for spec in ENSEMBLES:
             yield _ask(f"contract {spec.name}", connection, functools.partial(_contract, client, connection, spec))
     if deep:
@@ -94,14 +94,18 @@ def _model_ready(client: triton.InferenceServerClient, connection: Connection, n
 
 
 def _steps(client: triton.InferenceServerClient, connection: Connection) -> list[str]:
-    """The models that the ensembles run; a branch's model only where the server knows of it, loaded or not."""
-    try:
-        index = client.get_model_repository_index(client_timeout=connection.deadline_s)
-    except triton.InferenceServerException:  # a server may keep its index to itself, and answer all the same
-        known = set()
-    else:
-        known = {model.name for model in index.models}
-    return [name for name in STEPS if name not in BRANCHES or name in known]
+    """The models that the ensembles run, by the names that their configurations give them.
+
+    An ensemble whose configuration cannot be had is passed over here: the checks of the ensemble itself say so.
+    """
+    found: dict[str, str] = {}
+    for spec in ENSEMBLES:
+        try:
+            config = client.get_model_config(spec.name, client_timeout=connection.deadline_s).config
+        except triton.InferenceServerException:
+            continue
+        found |= {word_of(step.model_name): step.model_name for step in config.ensemble_scheduling.step}
+    return [found[word] for word in sorted(found, key=lambda word: STEPS.index(word) if word in STEPS else len(STEPS))]
 
 
 def _contract(client: triton.InferenceServerClient, connection: Connection, spec: EnsembleSpec) -> str:

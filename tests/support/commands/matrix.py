@@ -76,7 +76,7 @@ class Place:
             with TritonServer(self.inputs.made("repository"), drain_s=1) as triton:
                 yield triton.grpc_url
         elif self.command.name.startswith("maskline-client"):
-            with serving(Script(index=tuple(name for name in contract.STEPS if name != "mask"))) as double:
+            with serving(Script(steps=tuple(name for name in contract.STEPS if name != "mask"))) as double:
                 yield double.url
         else:
             yield ""

@@ -52,6 +52,7 @@ class Script:
     outputs: tuple[contract.TensorSpec, ...] = WITH_MASKS  # of `maskrcnn`; the other two have masks
     shapes: dict[str, list[int]] = dataclasses.field(default_factory=dict)  # of outputs that are answered reshaped
     left_out: str = ""  # an output that is offered and not answered
+    steps: tuple[str, ...] = contract.STEPS  # what the configuration of every ensemble says that it runs
     index: tuple[str, ...] | None = (*contract.STEPS, *(spec.name for spec in contract.ENSEMBLES))  # None: refuses
 
 
@@ -116,7 +117,7 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
         return service_pb2.ServerReadyResponse(ready=True)
 
     def ModelReady(self, request, context):  # noqa: N802
-        return service_pb2.ModelReadyResponse(ready=request.name != "mask")
+        return service_pb2.ModelReadyResponse(ready=request.name.partition("-")[0] != "mask")
 
     def ModelMetadata(self, request, context):  # noqa: N802
         self.script.over.wait(self.script.metadata_sleep_s)
@@ -134,6 +135,8 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
     def ModelConfig(self, request, context):  # noqa: N802
         self.script.over.wait(self.script.config_sleep_s)
         response = service_pb2.ModelConfigResponse()
+        for step in self.script.steps:
+            response.config.ensemble_scheduling.step.add(model_name=step)
         response.config.parameters["labels"].string_value = self.script.labels
         if self.script.artifact:
             response.config.parameters["artifact_sha256"].string_value = self.script.artifact

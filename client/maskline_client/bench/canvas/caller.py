@@ -18,9 +18,10 @@ from maskline_client.bench.calls import Caller, connect, make_request
 from maskline_client.bench.canvas.regions import open_region
 from maskline_client.bench.images import BenchImage
 from maskline_client.bench.settings import Memory
+from maskline_client.bench.statistics import steps_of
 
 ENGINES = "maskrcnn_engines"
-_PREPROCESS = "preprocess"  # the server's own model makes the canvases: no other code has to agree with it
+_PREPROCESS = "preprocess"  # the server's own step makes the canvases: no other code has to agree with it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +45,11 @@ def make_canvases(url: str, images: Sequence[BenchImage], timeout_s: float) -> d
     """
     client = connect(url, timeout_s)
     try:
+        steps = steps_of(client, contract.MASKRCNN.name)
+        preprocess = next((name for name in steps if contract.word_of(name) == _PREPROCESS), _PREPROCESS)
         found = {}
         for image in images:
-            result = client.infer(_PREPROCESS, make_request(image), client_timeout=timeout_s)
+            result = client.infer(preprocess, make_request(image), client_timeout=timeout_s)
             found[image.name] = Canvas(*(result.as_numpy(t.name) for t in (contract.CANVAS, contract.IMAGE_INFO)))
         return found
     finally:
