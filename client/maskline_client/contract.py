@@ -12,9 +12,19 @@ BATCH = -1  # how Triton's metadata writes a dimension that varies
 LABELS_PARAMETER = "labels"  # of each ensemble: the class names, a JSON list
 ARTIFACT_PARAMETER = "artifact_sha256"  # of each ensemble, and of requests: which artifact the model was made of
 KEYPOINTS_PARAMETER = "keypoints"  # of each ensemble with keypoints: their names, flip pairs and sigmas, a JSON object
+REVISION_PARAMETER = "revision"  # of each ensemble: the tag in the names of its steps; none of earlier releases
 DEFAULT_MODEL = "maskrcnn"  # what a served model is called where its repository was given no other name
 # What the steps of the ensembles are. A server calls them WORD-TAG, or WORD alone in repositories of earlier releases.
-STEPS = ("preprocess", "backbone", "proposal", "mask", "keypoint", "postprocess", "postprocess_raw")
+STEPS = (
+    "preprocess",
+    "backbone",
+    "proposal",
+    "mask",
+    "keypoint",
+    "postprocess",
+    "postprocess_raw",
+    "postprocess_boxes",
+)
 
 
 def word_of(model: str) -> str:
@@ -77,4 +87,5 @@ MASKRCNN_RAW = EnsembleSpec("maskrcnn_raw", (IMAGE,), (*_OBJECTS, MASKS, KEYPOIN
 MASKRCNN_ENGINES = EnsembleSpec(
     "maskrcnn_engines", (CANVAS, IMAGE_INFO), (*_OBJECTS, MASKS, KEYPOINTS), (MASKS, KEYPOINTS)
 )
-ENSEMBLES = (MASKRCNN, MASKRCNN_RAW, MASKRCNN_ENGINES)
+MASKRCNN_BOXES = EnsembleSpec("maskrcnn_boxes", (IMAGE,), (*_OBJECTS, IMAGE_SIZE), ())
+ENSEMBLES = (MASKRCNN, MASKRCNN_RAW, MASKRCNN_ENGINES, MASKRCNN_BOXES)

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from maskline_serve.doctor import Level, examine
 from maskline_serve.errors import RepositoryError, ServeError
+from maskline_serve.repository import names
 from maskline_serve.repository.assemble import Target
 from maskline_serve.repository.assemble import assemble as assemble_repository
 from maskline_serve.repository.config import parse
@@ -55,21 +56,25 @@ def assemble(
     decode: Annotated[
         Decode, typer.Option(help="Where images are decoded and resized; device: for the target onnxruntime-gpu.")
     ] = Decode.HOST,
+    name: Annotated[
+        str,
+        typer.Option(help="What clients ask for: the ensembles are NAME, NAME_raw, NAME_engines and NAME_boxes."),
+    ] = names.DEFAULT,
 ) -> None:
     """Write a Triton model repository of an artifact.
 
     The target `onnxruntime-gpu` takes a float16 or float32 artifact with dense bodies. The target `tensorrt` adds the
     plugin libraries. Both add a launch file and a container build file.
 
-    Example: `maskline-serve assemble out/artifact out/repository --target cpu`
+    Example: `maskline-serve assemble out/artifact out/repository --target cpu --name nuclei`
     """
     out = results()
-    changed = assemble_repository(artifact, repository, target, force, engines, cards_of(gpus), decode)
+    changed = assemble_repository(artifact, repository, target, force, engines, cards_of(gpus), decode, name)
     made = Repository.load(repository)
     size_mib = sum((made.folder / name).stat().st_size for name in made.files) / 2**20
     out.print(
-        f"{repository}: {len(list(made.models.iterdir()))} models, {made.answers}, target {made.target}, "
-        f"{size_mib:.1f} MiB{'' if changed else ' (up to date, nothing written)'}",
+        f"{repository}: {made.title}, {len(list(made.models.iterdir()))} models, {made.answers}, "
+        f"target {made.target}, {size_mib:.1f} MiB{'' if changed else ' (up to date, nothing written)'}",
         soft_wrap=True,
     )
     for text in slower(made):
@@ -162,7 +167,7 @@ def _announce(server: TritonServer) -> None:
         instances = sum(group.count for group in config.instance_group)
         wire = [", ".join(tensor.name for tensor in side) for side in (config.input, config.output)]
         table.add_row(
-            config.name,
+            names.word_of(config.name),
             config.backend or config.platform,
             str(instances or ""),
             str(config.max_batch_size),
@@ -170,7 +175,8 @@ def _announce(server: TritonServer) -> None:
         )
     out = results()
     out.print(table)
-    serves = f"tritonserver {server.version} serves {server.repository.folder}; the canary image came back right"
+    served = f"{server.repository.folder}: {server.repository.title}"
+    serves = f"tritonserver {server.version} serves {served}; the canary image came back right"
     places = f"  gRPC    {server.grpc_url}\n  HTTP    {server.http_url}\n  metrics {server.metrics_url}/metrics"
     out.print(f"{serves}\n{places}", soft_wrap=True)
     out.print("Ctrl-C stops it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import io
@@ -14,7 +15,15 @@ import tritonclient.grpc as triton
 from PIL import Image
 
 from maskline_client.connection import Connection
-from maskline_client.contract import ENSEMBLES, STEPS, EnsembleSpec, word_of
+from maskline_client.contract import (
+    ENSEMBLES,
+    MASKRCNN,
+    MASKRCNN_BOXES,
+    REVISION_PARAMETER,
+    STEPS,
+    EnsembleSpec,
+    word_of,
+)
 from maskline_client.detections import Detections
 from maskline_client.detector import Detector
 from maskline_client.errors import ClientError, ContractMismatch, ServerUnavailable
@@ -57,9 +66,10 @@ def check_server(connection: Connection, *, deep: bool) -> Iterator[Check]:
         if live.error is not None:
             return
         yield _ask("ready", connection, functools.partial(_is_true, client.is_server_ready, connection))
-        for name in (*_steps(client, connection), *(spec.name for spec in ENSEMBLES)):
+        ensembles = _ensembles(client, connection)
+        for name in (*_steps(client, connection), *(spec.name for spec in ensembles)):
             yield _ask(f"model {word_of(name)}", connection, functools.partial(_model_ready, client, connection, name))
-        for spec in ENSEMBLES:
+        for spec in ensembles:
             yield _ask(f"contract {spec.name}", connection, functools.partial(_contract, client, connection, spec))
     if deep:
         yield _ask("canary", connection, functools.partial(_canary, connection))
@@ -91,6 +101,15 @@ def _model_ready(client: triton.InferenceServerClient, connection: Connection, n
     if client.is_model_ready(name, client_timeout=connection.deadline_s):
         return "ready"
     raise ServerUnavailable(f"{connection.url}: the model {name} is not loaded; look at the server's log")
+
+
+def _ensembles(client: triton.InferenceServerClient, connection: Connection) -> tuple[EnsembleSpec, ...]:
+    """Those that the server must have: all, but for the one that repositories of earlier releases lack."""
+    with contextlib.suppress(triton.InferenceServerException):  # the checks of the ensemble itself say so
+        config = client.get_model_config(MASKRCNN.name, client_timeout=connection.deadline_s).config
+        if not config.parameters[REVISION_PARAMETER].string_value:
+            return tuple(spec for spec in ENSEMBLES if spec is not MASKRCNN_BOXES)
+    return ENSEMBLES
 
 
 def _steps(client: triton.InferenceServerClient, connection: Connection) -> list[str]:
