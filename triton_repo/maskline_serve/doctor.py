@@ -51,6 +51,15 @@ def examine(folder: Path) -> list[Finding]:
         RepositoryError: the folder is no assembled repository, so that there is nothing to examine.
     """
     repository = Repository.load(folder)
+    findings, configs = of_repository(repository)
+    findings += _tensorrt(repository) if repository.engines else _machine(repository)
+    if repository.gpu:
+        findings += _findings(gpu_checks.rows(repository, configs))
+    return [*findings, *_findings(installed.kernels(repository))]
+
+
+def of_repository(repository: Repository) -> tuple[list[Finding], dict[str, Any]]:
+    """What there is to say of a repository itself, on any machine, and its parsed configs by model."""
     findings = [
         Finding(
             "repository",
@@ -74,10 +83,7 @@ def examine(folder: Path) -> list[Finding]:
         if not problems:
             kind = f"{len(parsed.ensemble_scheduling.step)} steps" if parsed.platform == "ensemble" else parsed.backend
             findings.append(Finding(names.word_of(name), Level.OK, f"{kind}, batches up to {parsed.max_batch_size}"))
-    findings += _tensorrt(repository) if repository.engines else _machine(repository)
-    if repository.gpu:
-        findings += _findings(gpu_checks.rows(repository, configs))
-    return [*findings, *_findings(installed.kernels(repository))]
+    return findings, configs
 
 
 def _files(repository: Repository) -> list[Finding]:

@@ -95,7 +95,7 @@ def served(folder: Path) -> Iterator[triton.InferenceServerClient]:
     """Within: a server of the folder's models, ready; without the canary, which wants an ensemble."""
     ports = Ports.claim("127.0.0.1", 0, 0, 0)
     process = ServerProcess(
-        find_server.find(), Repository.load(folder), listening("127.0.0.1", ports), 1, lambda line: None, False
+        find_server.find(), [Repository.load(folder)], listening("127.0.0.1", ports), 1, lambda line: None, False
     )
     try:
         with triton.InferenceServerClient(f"127.0.0.1:{ports.grpc}") as client:
@@ -288,4 +288,4 @@ def test_without_onnx_runtimes_library_python_runs_the_stages(
     in_process.link(backend, tmp_path / "onnxruntime")
     names = {path.name for path in backend.iterdir()}
     assert {path.name for path in (tmp_path / "onnxruntime").iterdir()} == names - {in_process.FILE}
-    assert in_process.flags(tmp_path, repository / "models") == []
+    assert in_process.flags(tmp_path, [repository / "models"]) == []

@@ -60,7 +60,7 @@ def served(folder: Path) -> Iterator[tuple[triton.InferenceServerClient, ServerP
     """Within: a server that takes the official configs; the C++ backend is ours, on the CPU."""
     ports = Ports.claim("127.0.0.1", 0, 0, 0)
     services = [*listening("127.0.0.1", ports), "--model-config-name=official"]
-    process = ServerProcess(find_server.find(), Repository.load(folder), services, 1, lambda line: None, False)
+    process = ServerProcess(find_server.find(), [Repository.load(folder)], services, 1, lambda line: None, False)
     try:
         with triton.InferenceServerClient(f"127.0.0.1:{ports.grpc}") as client:
             yield client, process

@@ -18,6 +18,7 @@ from maskline_serve.errors import ServerFailedError
 from maskline_serve.repository.on_disk import Repository
 
 HEIGHT_PX, WIDTH_PX = 48, 64
+DEADLINE_S = 60.0  # of one canary to a server that has started: many requests may stand before it
 
 
 def jpeg() -> bytes:
