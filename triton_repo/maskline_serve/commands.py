@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -23,8 +22,9 @@ from maskline_serve.repository.gpu.serving import Decode, cards_of
 from maskline_serve.repository.libraries import slower
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server.triton_server import TritonServer
-
-POLL_SECONDS = 0.2
+from maskline_serve.server.watch.endpoint import answering
+from maskline_serve.server.watch.keep import Watch, keep
+from maskline_serve.server.watch.status import Status
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode="markdown")
 
@@ -100,11 +100,19 @@ def run(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     drain_s: Annotated[int, typer.Option(min=0, help="Seconds that requests in flight get on stop.")] = 30,
     timeout_s: Annotated[float, typer.Option(min=1, help="Seconds that the start may take.")] = 180.0,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Start a dead server again; else end with status 1.")
+    ] = False,
+    canary_s: Annotated[float, typer.Option(min=0.5, help="Seconds between canary images.")] = 5.0,
+    canary_deadline_s: Annotated[float, typer.Option(min=0.5, help="Seconds that a canary image may take.")] = 30.0,
+    health_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Answer /health and /metrics there; 0 takes a free one.")
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the server's whole log.")] = False,
 ) -> None:
-    """Serve a repository until Ctrl-C or SIGTERM.
+    """Serve a repository until Ctrl-C or SIGTERM, or until the server is dead.
 
-    Example: `maskline-serve run out/repository --grpc-port 8001`
+    Example: `maskline-serve run out/repository --grpc-port 8001 --restart --health-port 8003`
     """
     if Repository.load(repository).engines:
         raise RepositoryError(
@@ -124,12 +132,12 @@ def run(
         verbose=verbose,
     )
     console.print(f"starting tritonserver ({server.installation.origin}) with {repository}", soft_wrap=True)
+    status = Status()
     try:
-        with server:
-            _announce(server)
-            while True:
-                time.sleep(POLL_SECONDS)
-                server.raise_if_ended()
+        with answering(host, health_port, status) as health_url, server:
+            _announce(server, health_url)
+            watch = Watch(canary_s, canary_deadline_s, restart)
+            keep(server, watch, status, lambda line: console.print(line, soft_wrap=True))
     except Stopped:
         console.print("stopped")
 
@@ -151,7 +159,7 @@ def doctor(repository: RepositoryFolder) -> None:
         raise ServeError(f"{repository}: {errors} of {len(findings)} checks failed")
 
 
-def _announce(server: TritonServer) -> None:
+def _announce(server: TritonServer, health_url: str | None) -> None:
     """Print the models and where to reach them."""
     table = Table(box=None, pad_edge=False)
     for column in ("model", "backend", "instances", "batch"):
@@ -172,5 +180,7 @@ def _announce(server: TritonServer) -> None:
     out.print(table)
     serves = f"tritonserver {server.version} serves {server.repository.folder}; the canary image came back right"
     places = f"  gRPC    {server.grpc_url}\n  HTTP    {server.http_url}\n  metrics {server.metrics_url}/metrics"
+    if health_url is not None:
+        places += f"\n  health  {health_url}/health, /metrics"
     out.print(f"{serves}\n{places}", soft_wrap=True)
     out.print("Ctrl-C stops it")

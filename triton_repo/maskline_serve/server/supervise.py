@@ -54,8 +54,15 @@ def main(argv: list[str]) -> int:
         return 127
     finally:
         _end_orphans()
-        _remove_shared_memory(prefix)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder, prefix)
+
+
+def remove(folder: Path, prefix: str) -> None:
+    """Remove a server's shared memory, which it does itself unless it was killed, and its work folder."""
+    for region in Path("/dev/shm").glob(prefix + "*"):
+        with contextlib.suppress(OSError):
+            region.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _parent_gone(parent: int) -> bool:
@@ -81,8 +88,8 @@ def _end(server: subprocess.Popen[bytes], drain: float) -> int:
 def _end_orphans() -> None:
     """Wait for the stubs that the server left to this subreaper, then kill those that stay."""
     deadline = time.monotonic() + STUB_GRACE_SECONDS
-    while children := _children():
-        for child in children:
+    while left := children(os.getpid()):
+        for child in left:
             with contextlib.suppress(OSError):
                 if time.monotonic() > deadline:
                     os.kill(child, signal.SIGKILL)
@@ -90,23 +97,15 @@ def _end_orphans() -> None:
         time.sleep(0.02)
 
 
-def _children() -> list[int]:
-    """Process ids whose parent is this process, zombies included."""
-    own = os.getpid()
+def children(parent: int) -> list[int]:
+    """Process ids of a process's children, zombies included."""
     found = []
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError, IndexError):
             status = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            if int(status[1]) == own:
+            if int(status[1]) == parent:
                 found.append(int(folder.name))
     return found
-
-
-def _remove_shared_memory(prefix: str) -> None:
-    """Remove this server's regions; the server does so itself unless it was killed."""
-    for region in Path("/dev/shm").glob(prefix + "*"):
-        with contextlib.suppress(OSError):
-            region.unlink()
 
 
 if __name__ == "__main__":
