@@ -15,6 +15,7 @@ from rich.text import Text
 
 from maskline_serve.doctor import Level, examine
 from maskline_serve.errors import RepositoryError, ServeError
+from maskline_serve.repository import intact
 from maskline_serve.repository.assemble import Target
 from maskline_serve.repository.assemble import assemble as assemble_repository
 from maskline_serve.repository.config import parse
@@ -24,7 +25,10 @@ from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server.triton_server import TritonServer
 from maskline_serve.server.watch.endpoint import answering
 from maskline_serve.server.watch.keep import Watch, keep
+from maskline_serve.server.watch.log_pump import pumping
 from maskline_serve.server.watch.status import Status
+
+FROM_TRITON = "triton | "
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode="markdown")
 
@@ -114,32 +118,40 @@ def run(
 
     Example: `maskline-serve run out/repository --grpc-port 8001 --restart --health-port 8003`
     """
-    if Repository.load(repository).engines:
+    served = Repository.load(repository)
+    if served.engines:
         raise RepositoryError(
             f"{repository}: got target tensorrt, which the local server cannot serve; run {repository}/launch.sh in "
             "Triton's container, or assemble for the target cpu"
         )
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    server = TritonServer(
-        repository,
-        host=host,
-        grpc_port=grpc_port,
-        http_port=http_port,
-        metrics_port=metrics_port,
-        timeout_s=timeout_s,
-        drain_s=drain_s,
-        show=lambda line: console.print(f"triton | {line}", style="dim", soft_wrap=True),
-        verbose=verbose,
-    )
-    console.print(f"starting tritonserver ({server.installation.origin}) with {repository}", soft_wrap=True)
     status = Status()
     try:
-        with answering(host, health_port, status) as health_url, server:
-            _announce(server, health_url)
-            watch = Watch(canary_s, canary_deadline_s, restart)
-            keep(server, watch, status, lambda line: console.print(line, soft_wrap=True))
+        with pumping(lambda line: console.print(line, style=_style(line), soft_wrap=True)) as say:
+            for line in intact.check(served):
+                say(f"warning: {line}")
+            server = TritonServer(
+                repository,
+                host=host,
+                grpc_port=grpc_port,
+                http_port=http_port,
+                metrics_port=metrics_port,
+                timeout_s=timeout_s,
+                drain_s=drain_s,
+                show=lambda line: say(f"{FROM_TRITON}{line}"),
+                verbose=verbose,
+            )
+            say(f"starting tritonserver ({server.installation.origin}) with {repository}")
+            with answering(host, health_port, status) as health_url, server:
+                _announce(server, health_url)
+                keep(server, Watch(canary_s, canary_deadline_s, restart), status, say)
     except Stopped:
         console.print("stopped")
+
+
+def _style(line: str) -> str:
+    """Triton's own lines are dimmer than ours."""
+    return "dim" if line.startswith(FROM_TRITON) else ""
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -11,6 +12,7 @@ from collections import Counter
 import pytest
 from maskline_serve.errors import PortTakenError
 from maskline_serve.server.watch.endpoint import answering
+from maskline_serve.server.watch.log_pump import MOST_LINES, pumping
 from maskline_serve.server.watch.restarts import MOST, WINDOW_SECONDS, Restarts
 from maskline_serve.server.watch.status import Status
 from maskline_serve.server.watch.stubs import Stubs
@@ -129,3 +131,31 @@ def test_a_health_port_in_use_is_named() -> None:
 def test_nobody_is_answered_where_no_port_was_asked_for() -> None:
     with answering("127.0.0.1", None, Status()) as url:
         assert url is None
+
+
+def test_a_log_without_a_reader_holds_up_nobody_and_says_what_it_left_out() -> None:
+    shown: list[str] = []
+    reads = threading.Event()
+
+    def show(line: str) -> None:
+        reads.wait(60)
+        shown.append(line)
+
+    with pumping(show) as say:
+        for number in range(2 * MOST_LINES):  # more than there is room for, while the first is being shown
+            say(str(number))
+        reads.set()
+    kept = [int(line) for line in shown if line.isdigit()]
+    (left_out,) = (line for line in shown if not line.isdigit())
+    assert kept == list(range(len(kept)))
+    assert len(kept) in (MOST_LINES, MOST_LINES + 1)
+    assert left_out.startswith(f"{2 * MOST_LINES - len(kept)} lines of the log are left out")
+
+
+def test_a_log_whose_reader_went_away_is_no_failure() -> None:
+    def show(line: str) -> None:
+        raise BrokenPipeError
+
+    with pumping(show) as say:
+        say("one")
+        say("two")

@@ -272,6 +272,7 @@ class ServerProcess:
             self._process.send_signal(signal.SIGKILL)  # the server dies with it
         status = self._process.wait()
         if status < 0:  # the supervisor was killed: what it would have removed
+            supervise.kill_stubs(self._folder)
             supervise.remove(self._folder, f"{self._folder.name}_")
         self._reader.join(timeout=5)
         if self._process.stdout is not None:

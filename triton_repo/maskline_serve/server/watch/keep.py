@@ -59,8 +59,8 @@ def keep(server: TritonServer, watch: Watch, status: Status, say: Callable[[str]
             time.sleep(pause)
             start = time.monotonic()
             server.restart()
-        except ServeError as error:
-            reason = str(error)
+        except (ServeError, OSError) as error:  # the machine may have room or a port again at the next try
+            reason = f"not started: {error}"
             continue
         say(f"{_now()} serving again, {time.monotonic() - start:.1f} s after the start")
         reason = _until_dead(server, watch, status)
