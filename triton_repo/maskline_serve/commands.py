@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from rich.text import Text
 
 from maskline_serve.doctor import Level, examine
 from maskline_serve.errors import RepositoryError, ServeError
+from maskline_serve.repository import intact
 from maskline_serve.repository.assemble import Target
 from maskline_serve.repository.assemble import assemble as assemble_repository
 from maskline_serve.repository.config import parse
@@ -25,8 +25,12 @@ from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server.front_door.front_door import FrontDoor
 from maskline_serve.server.front_door.tls import asked_for
 from maskline_serve.server.triton_server import TritonServer
+from maskline_serve.server.watch.endpoint import answering
+from maskline_serve.server.watch.keep import Watch, keep
+from maskline_serve.server.watch.log_pump import pumping
+from maskline_serve.server.watch.status import Status
 
-POLL_SECONDS = 0.2
+FROM_TRITON = "triton | "
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode="markdown")
 
@@ -117,39 +121,55 @@ def run(
     ] = False,
     drain_s: Annotated[int, typer.Option(min=0, help="Seconds that requests in flight get on stop.")] = 30,
     timeout_s: Annotated[float, typer.Option(min=1, help="Seconds that the start may take.")] = 180.0,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Start a dead server again; else end with status 1.")
+    ] = False,
+    canary_s: Annotated[float, typer.Option(min=0.5, help="Seconds between canary images.")] = 5.0,
+    canary_deadline_s: Annotated[float, typer.Option(min=0.5, help="Seconds that a canary image may take.")] = 30.0,
+    health_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Answer /health and /metrics there; 0 takes a free one.")
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the server's whole log.")] = False,
 ) -> None:
-    """Serve a repository until Ctrl-C or SIGTERM.
+    """Serve a repository until Ctrl-C or SIGTERM, or until the server is dead.
 
-    Example: `maskline-serve run out/repository --grpc-port 8001`
+    Example: `maskline-serve run out/repository --grpc-port 8001 --restart --health-port 8003`
     """
-    if Repository.load(repository).engines:
+    served = Repository.load(repository)
+    if served.engines:
         raise RepositoryError(
             f"{repository}: got target tensorrt, which the local server cannot serve; run {repository}/launch.sh in "
             "Triton's container, or assemble for the target cpu"
         )
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     tls = asked_for(tls_certificate, tls_key, tls_ca, tls_own_certificate, tls_own_key)
-    server = TritonServer(
-        repository,
-        front_door=FrontDoor(host, http_host, tls, shared_memory),
-        grpc_port=grpc_port,
-        http_port=http_port,
-        metrics_port=metrics_port,
-        timeout_s=timeout_s,
-        drain_s=drain_s,
-        show=lambda line: console.print(f"triton | {line}", style="dim", soft_wrap=True),
-        verbose=verbose,
-    )
-    console.print(f"starting tritonserver ({server.installation.origin}) with {repository}", soft_wrap=True)
+    status = Status()
     try:
-        with server:
-            _announce(server)
-            while True:
-                time.sleep(POLL_SECONDS)
-                server.raise_if_ended()
+        with pumping(lambda line: console.print(line, style=_style(line), soft_wrap=True)) as say:
+            for line in intact.check(served):
+                say(f"warning: {line}")
+            server = TritonServer(
+                repository,
+                front_door=FrontDoor(host, http_host, tls, shared_memory),
+                grpc_port=grpc_port,
+                http_port=http_port,
+                metrics_port=metrics_port,
+                timeout_s=timeout_s,
+                drain_s=drain_s,
+                show=lambda line: say(f"{FROM_TRITON}{line}"),
+                verbose=verbose,
+            )
+            say(f"starting tritonserver ({server.installation.origin}) with {repository}")
+            with answering(host, health_port, status) as health_url, server:
+                _announce(server, health_url)
+                keep(server, Watch(canary_s, canary_deadline_s, restart), status, say)
     except Stopped:
         console.print("stopped")
+
+
+def _style(line: str) -> str:
+    """Triton's own lines are dimmer than ours."""
+    return "dim" if line.startswith(FROM_TRITON) else ""
 
 
 @app.command()
@@ -169,7 +189,7 @@ def doctor(repository: RepositoryFolder) -> None:
         raise ServeError(f"{repository}: {errors} of {len(findings)} checks failed")
 
 
-def _announce(server: TritonServer) -> None:
+def _announce(server: TritonServer, health_url: str | None) -> None:
     """Print the models and where to reach them."""
     table = Table(box=None, pad_edge=False)
     for column in ("model", "backend", "instances", "batch"):
@@ -190,5 +210,7 @@ def _announce(server: TritonServer) -> None:
     out.print(table)
     serves = f"tritonserver {server.version} serves {server.repository.folder}; the canary image came back right"
     places = f"  gRPC    {server.grpc_url}\n  HTTP    {server.http_url}\n  metrics {server.metrics_url}/metrics"
+    if health_url is not None:
+        places += f"\n  health  {health_url}/health, /metrics"
     out.print(f"{serves}\n{places}", soft_wrap=True)
     out.print("Ctrl-C stops it")

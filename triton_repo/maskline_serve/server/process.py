@@ -21,7 +21,7 @@ from typing import IO
 
 from maskline_serve.errors import PortTakenError, ServerFailedError
 from maskline_serve.repository.on_disk import Repository
-from maskline_serve.server import find_server, in_process
+from maskline_serve.server import find_server, in_process, supervise
 from maskline_serve.server.logs import LogReader
 
 # Each model's region starts with this much, all of it really taken, and grows to its largest batch: 80 MB of feature
@@ -196,7 +196,7 @@ class ServerProcess:
         self.log = LogReader()
         self.lines: collections.deque[str] = collections.deque(maxlen=200)
         self._show, self._verbose, self._drain_s = show, verbose, drain_s
-        folder = work_folder()
+        self._folder = folder = work_folder()
         try:
             self._process = self._start(installation, repository, services, folder)
         except BaseException:
@@ -250,12 +250,24 @@ class ServerProcess:
         """Process id of the supervisor, whose only child is the server."""
         return self._process.pid
 
+    @property
+    def server_pid(self) -> int | None:
+        """Process id of the server itself; None before the supervisor has started it, and after its end."""
+        return next(iter(supervise.children(self._process.pid)), None)
+
     def status(self) -> int | None:
         """None while it runs, else its exit status."""
         status = self._process.poll()
         if status is not None:
             self._reader.join(timeout=5)
         return status
+
+    def kill(self) -> None:
+        """End the server without a word, as `stop` cannot where it hangs; `stop` then clears up."""
+        server = self.server_pid
+        if server is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(server, signal.SIGKILL)
 
     def stop(self) -> int:
         """Let the server finish its requests, end it and wait until nothing of it is left; returns its status.
@@ -269,6 +281,9 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             self._process.send_signal(signal.SIGKILL)  # the server dies with it
         status = self._process.wait()
+        if status < 0:  # the supervisor was killed: what it would have removed
+            supervise.kill_stubs(self._folder)
+            supervise.remove(self._folder, f"{self._folder.name}_")
         self._reader.join(timeout=5)
         if self._process.stdout is not None:
             self._process.stdout.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from maskline_serve.server import canary, find_server, gpu
 from maskline_serve.server.front_door.front_door import FrontDoor
 from maskline_serve.server.logs import tail
 from maskline_serve.server.process import Ports, ServerProcess, claim_open_files, listening
+from maskline_serve.server.watch.stubs import stubs
 
 POLL_SECONDS = 0.1
 PORT_ATTEMPTS = 3  # another process may take a free port in the moment between finding and using it
@@ -35,6 +37,9 @@ class TritonServer:
         front_door: who may reach it; `front_door.headers` open what is closed to others, model control among it.
         grpc_url, http_url, metrics_url: `host:port`, set while it runs.
         pid: process id of the server's supervisor; None before the start.
+        server_pid: of the server itself; None while there is none.
+        canary_seconds: how long the canary image of the start took.
+        processes: how many each model in Python had when it came back.
     """
 
     def __init__(
@@ -79,6 +84,8 @@ class TritonServer:
         self._timeout_s, self._drain_s, self._show, self._verbose = timeout_s, drain_s, show, verbose
         self._process: ServerProcess | None = None
         self._ports = Ports(*self._asked)
+        self.canary_seconds = 0.0
+        self.processes: Counter[str] = Counter()
 
     def __enter__(self) -> TritonServer:
         """Start, wait for the canary.
@@ -120,14 +127,16 @@ class TritonServer:
 
     def _wait_until_right(self, deadline: float) -> None:
         """Wait for readiness, then for the canary."""
-        with triton.InferenceServerClient(**self.front_door.client_arguments(self.grpc_url)) as client:
+        with self.client() as client:
             while not _ready(client):
                 self.raise_if_ended()
                 if time.monotonic() > deadline:
                     raise ServerFailedError(f"not ready after {self._timeout_s:.0f} s; {self._said()}")
                 time.sleep(POLL_SECONDS)
-            left_s = max(1.0, deadline - time.monotonic())
-            canary.check(client, self.repository, left_s)
+            start = time.monotonic()
+            self.check(client, max(1.0, deadline - start))
+            self.canary_seconds = time.monotonic() - start
+            self.processes = stubs(self.server_pid)
 
     def raise_if_ended(self) -> None:
         """Raise what ended the server, if it ended.
@@ -147,6 +156,10 @@ class TritonServer:
             raise ModelNotLoadedError(f"model {name} did not load: {text}; check with `maskline-serve doctor`")
         if log.port_taken:
             raise PortTakenError(f"port {log.port_taken} was taken while the server started; try again")
+        if status < 0:
+            raise ServerFailedError(
+                f"the supervisor of tritonserver was killed by signal {-status}, the server with it"
+            )
         raise ServerFailedError(f"tritonserver ended with status {status}; {self._said()}")
 
     def _said(self) -> str:
@@ -154,16 +167,57 @@ class TritonServer:
         assert self._process is not None
         return f"it last said: {self._process.log.last_error or tail(self._process.lines) or 'nothing'}"
 
-    def stop(self) -> None:
-        """Stop the server if it runs; safe to call twice."""
+    def stop(self, *, at_once: bool = False) -> None:
+        """Stop the server if it runs; safe to call twice.
+
+        Args:
+            at_once: give requests in flight no time, of a server that hangs.
+        """
         if self._process is not None:
+            if at_once:
+                self._process.kill()
             self._process.stop()
             self._process = None
+
+    def restart(self) -> None:
+        """Start again after `stop`, on the ports of before.
+
+        Raises:
+            PortTakenError, ModelNotLoadedError, ServerFailedError: as on entry.
+        """
+        self._asked = (self._ports.grpc, self._ports.http, self._ports.metrics)
+        self._start()
+
+    def client(self) -> triton.InferenceServerClient:
+        """A gRPC client of this server, to be closed by the caller."""
+        return triton.InferenceServerClient(**self.front_door.client_arguments(self.grpc_url))
+
+    def check(self, client: triton.InferenceServerClient, timeout_s: float) -> None:
+        """Send a canary image.
+
+        Args:
+            client: of this server.
+            timeout_s: deadline of the call.
+
+        Raises:
+            ServerFailedError: no answer, or one that the wire contract rules out.
+        """
+        canary.check(client, self.repository, timeout_s)
+
+    def served(self) -> list[dict[str, str]]:
+        """What it serves, for the metric `maskline_info`."""
+        repository = self.repository
+        return [{"artifact_sha256": repository.artifact["manifest_sha256"], "maskline": repository.maskline}]
 
     @property
     def pid(self) -> int | None:
         """Process id of the supervisor."""
         return None if self._process is None else self._process.supervisor_pid
+
+    @property
+    def server_pid(self) -> int | None:
+        """Process id of the server, whose children are the processes of models in Python."""
+        return self._process.server_pid if self._process is not None else None
 
     @property
     def version(self) -> str:
