@@ -12,14 +12,14 @@ from typing import Self
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 
-from maskline_client.answer import parse_answer, request_inputs, request_outputs, request_parameters
+from maskline_client.calling.answer import parse_answer, request_inputs, request_outputs, request_parameters
+from maskline_client.calling.known_model import ATTEMPTS, KnownModel, check_same
 from maskline_client.connection import DEFAULT_DEADLINE_S, DEFAULT_RETRIES, DEFAULT_URL, Connection, Tls
 from maskline_client.contract import MASKRCNN
 from maskline_client.detections import Detections
 from maskline_client.detector import IN_FLIGHT, Outcome
 from maskline_client.errors import ClientError, ModelChanged
 from maskline_client.images import ImageSource, encode
-from maskline_client.known_model import ATTEMPTS, KnownModel, check_same
 from maskline_client.served_model import ServedModel, read_model
 
 

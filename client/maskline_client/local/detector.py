@@ -10,13 +10,13 @@ from maskline_serve.errors import ServeError
 from maskline_serve.local.local_models import Device, LocalModels, RefusedError
 from maskline_serve.repository.config import dtype
 
-from maskline_client.answer import parse_answer
+from maskline_client.calling.answer import parse_answer
+from maskline_client.calling.known_model import check_same
 from maskline_client.contract import BATCH, MASKRCNN
 from maskline_client.detections import Detections
 from maskline_client.detector import ImageDetector
 from maskline_client.errors import ClientError, InvalidModel, RefusedImage
 from maskline_client.images import ImageSource, encode
-from maskline_client.known_model import check_same
 from maskline_client.served_model import ServedModel, read_model
 
 _EXTRAS = "`pip install 'maskline[local]'`, or 'maskline[gpu]' where there is one"

@@ -64,7 +64,7 @@ def test_an_older_server_in_the_place_of_a_newer_one_is_noticed(monkeypatch: pyt
             detector = stack.enter_context(Detector(server.url, deadline_s=30))
             assert detector.detect(file_with(2)).names == CLASSES[:2]
         stack.enter_context(replaced(server))
-        monkeypatch.setattr("maskline_client.known_model.TRUST_S", 0.0)  # as if its start had taken its time
+        monkeypatch.setattr("maskline_client.calling.known_model.TRUST_S", 0.0)  # as if its start had taken its time
         assert detector.detect(file_with(2)).names == OTHER[:2]
 
 
