@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import math
 import time
-from collections.abc import AsyncIterator, Iterable
-from typing import Self
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Self, TypeVar
 
-import tritonclient.grpc as triton
-import tritonclient.grpc.aio as triton_aio
-
-from maskline_client.calling.answer import parse_answer, request_inputs, request_outputs, request_parameters
-from maskline_client.calling.known_model import ATTEMPTS, KnownModel, check_same
+from maskline_client.calling.addresses import Addresses, Turns, went_away
+from maskline_client.calling.async_endpoint import AsyncEndpoint
 from maskline_client.connection import DEFAULT_DEADLINE_S, DEFAULT_RETRIES, DEFAULT_URL, Connection, Tls
-from maskline_client.contract import MASKRCNN
+from maskline_client.contract import DEFAULT_MODEL, MASKRCNN
 from maskline_client.detections import Detections
 from maskline_client.detector import IN_FLIGHT, Outcome
-from maskline_client.errors import ClientError, ModelChanged
+from maskline_client.errors import ClientError
 from maskline_client.images import ImageSource, encode
-from maskline_client.served_model import ServedModel, read_model
+from maskline_client.served_model import ServedModel
+
+T = TypeVar("T")
 
 
 class AsyncDetector:
@@ -35,18 +33,18 @@ class AsyncDetector:
         self,
         url: str = DEFAULT_URL,
         *,
+        model: str = DEFAULT_MODEL,
         deadline_s: float = DEFAULT_DEADLINE_S,
         retries: int = DEFAULT_RETRIES,
         tls: Tls | None = None,
     ) -> None:
         self._connection = Connection(url, deadline_s, retries, tls)
-        self._client = triton_aio.InferenceServerClient(**self._connection.client_arguments())
-        self._lock = asyncio.Lock()
-        self._known = KnownModel()
+        self._endpoints = [AsyncEndpoint(one, model) for one in self._connection.each()]
+        self._addresses = Addresses(len(self._endpoints))
 
     async def model(self) -> ServedModel:
         """What is served, as `Detector.model`; asks a new server and checks the contract with it."""
-        return await self._known_model()
+        return await self._ask(lambda endpoint, start: endpoint.model(MASKRCNN, start))
 
     async def classes(self) -> tuple[str, ...]:
         """Class names, label 0 first; asks the server as `model` does."""
@@ -82,7 +80,8 @@ class AsyncDetector:
 
     async def close(self) -> None:
         """Close the connection; calls under way fail."""
-        await self._client.close()
+        for endpoint in self._endpoints:
+            await endpoint.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -98,55 +97,28 @@ class AsyncDetector:
             return Outcome(image, error=error)
 
     async def _detect(self, image: ImageSource, of: ServedModel | None) -> Detections:
-        """Send an image until it is sure which model answered; `of` None takes any."""
         data = await asyncio.to_thread(encode, image)
+        return await self._ask(lambda endpoint, start: endpoint.detect(data, MASKRCNN, of, start))
+
+    async def _ask(self, question: Callable[[AsyncEndpoint, float], Awaitable[T]]) -> T:
+        """As `Detector`; the wait of many for one contract check counts too."""
         start = time.monotonic()
+        turns = Turns(self._addresses, self._connection.retries, start + self._connection.deadline_s)
         try:
-            async with asyncio.timeout(self._connection.deadline_s):  # for the wait of many for one contract check too
-                for _ in range(ATTEMPTS):
-                    model = await self._known_model()
-                    check_same(model, of, self._connection.url)
+            async with asyncio.timeout(self._connection.deadline_s):
+                while True:
+                    endpoint = self._endpoints[turns.begin()]
                     try:
-                        result = await self._infer(data, model, start)
-                    except ModelChanged:
-                        self._known = self._known.without(model)
-                        continue
-                    if await self._known_model(time.monotonic()) == model:
-                        return parse_answer(result.as_numpy, model)
+                        answer = await question(endpoint, start)
+                    except ClientError as error:
+                        if went_away(error):
+                            endpoint.forget()
+                        await asyncio.sleep(turns.failed(error))
+                    except BaseException:
+                        turns.broken_off()
+                        raise
+                    else:
+                        turns.answered()
+                        return answer
         except TimeoutError:
             raise self._connection.too_late() from None
-        raise self._connection.changing(ATTEMPTS)
-
-    async def _infer(self, data: bytes, model: ServedModel, start: float) -> triton.InferResult:
-        """One request, meant for `model`."""
-        try:
-            return await self._client.infer(
-                MASKRCNN.name,
-                request_inputs(data),
-                outputs=request_outputs(model),
-                client_timeout=self._connection.left_s(start),
-                parameters=request_parameters(model),
-            )
-        except triton.InferenceServerException as failure:
-            raise self._connection.error(failure) from failure
-
-    async def _known_model(self, since_s: float = -math.inf) -> ServedModel:
-        """What is served since `since_s`; tasks wait for one check together."""
-        if (model := self._known.at(since_s)) is not None:
-            return model
-        async with self._lock:
-            if (model := self._known.at(since_s)) is None:
-                asked_s = time.monotonic()
-                model = await self._check_contract()
-                self._known = KnownModel(model, asked_s)
-            return model
-
-    async def _check_contract(self) -> ServedModel:
-        """Compare the server with the contract and return what it serves."""
-        left_s, start = self._connection.left_s, time.monotonic()
-        try:
-            metadata = await self._client.get_model_metadata(MASKRCNN.name, client_timeout=left_s(start))
-            config = await self._client.get_model_config(MASKRCNN.name, client_timeout=left_s(start))
-        except triton.InferenceServerException as failure:
-            raise self._connection.error(failure) from failure
-        return read_model(metadata, config, MASKRCNN)

@@ -3,6 +3,10 @@
 A server may be replaced at any moment, behind an address that stays. So an answer counts only when it is known which
 model gave it: the request names the artifact it is meant for, which a server with another one refuses; and the contract
 is read again after an answer when it was read too long ago for a restart to be ruled out, or has no artifact to name.
+
+A request cannot name a revision, and an answer does not say one. A new revision of the same artifact has the same
+names, so nothing is misread; that it is there is noticed when the contract is read again, for every call that begins
+TRUST_S after the switch or later. Answers of calls before that may be said to be of the revision before.
 """
 
 from __future__ import annotations
@@ -36,10 +40,6 @@ class KnownModel:
         recent = bool(self.model.artifact) and since_s - self.asked_s < TRUST_S
         return self.model if recent else None
 
-    def without(self, model: ServedModel) -> KnownModel:
-        """What is known once a request for `model` was refused because another one is served."""
-        return KnownModel() if self.model is model else self
-
 
 def check_same(answered: ServedModel, expected: ServedModel | None, url: str) -> None:
     """Raise ModelChanged where a run over many images was begun with another model than the one that answered now."""
@@ -53,4 +53,4 @@ def check_same(answered: ServedModel, expected: ServedModel | None, url: str) ->
 def _text(model: ServedModel) -> str:
     """A model in short."""
     names = ", ".join(model.classes[:3]) + (", ..." if len(model.classes) > 3 else "")
-    return f"artifact {model.artifact[:12] or 'unknown'} with the classes {names}"
+    return f"{model.identity} with the classes {names}"

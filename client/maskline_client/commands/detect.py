@@ -96,7 +96,8 @@ class Report:
             lines = [[a + 1, b + 1] for a, b in lines_between(model.keypoint_names)]  # COCO counts from 1 here
             named = {"keypoints": list(model.keypoint_names), "skeleton": lines}
         categories = [{"id": label, "name": name, **named} for label, name in enumerate(model.classes, 1)]
-        return {"images": images, "categories": categories, "annotations": annotations}
+        info = {"model": dataclasses.asdict(model.identity)}
+        return {"info": info, "images": images, "categories": categories, "annotations": annotations}
 
 
 def plan(images: Sequence[Path], out: Path | None) -> list[Job]:

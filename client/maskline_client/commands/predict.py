@@ -171,6 +171,7 @@ def _begin(folder: Path, model: ServedModel, shard_lines: int) -> int:
         "masks": model.has_masks,
         "keypoints": list(model.keypoint_names),
         "artifact": model.artifact,
+        "model": dataclasses.asdict(model.identity),
     }
     if not path.exists():
         if any(folder.glob("predictions-*.jsonl")):
@@ -180,8 +181,8 @@ def _begin(folder: Path, model: ServedModel, shard_lines: int) -> int:
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
         lines = int(header["shard_lines"])
-        # Headers of older releases do not speak of models without masks, of keypoints, or of the artifact.
-        older = {"masks": True, "keypoints": [], "artifact": model.artifact}
+        # Headers of older releases do not speak of models without masks, of keypoints, or of which model it was.
+        older = {"masks": True, "keypoints": [], "artifact": model.artifact, "model": expected["model"]}
         found = {**older, **{key: header[key] for key in expected if key in header}}
         different = [key for key in expected if found[key] != expected[key]]
     except (ValueError, KeyError, TypeError) as error:
@@ -196,7 +197,9 @@ def _begin(folder: Path, model: ServedModel, shard_lines: int) -> int:
 
 
 def _text(value: Any) -> str:
-    """A value of the header in short: the first five of many names."""
+    """A value of the header in short: the first five of many names; of a model what is not said by itself."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {said}" for key, said in value.items() if said and key != "artifact")
     return ", ".join(map(str, value[:5])) or "none" if isinstance(value, list) else str(value)
 
 

@@ -50,7 +50,12 @@ class LocalDetector(ImageDetector):
         except ServeError as error:
             raise InvalidModel(str(error)) from error
         self._folder = str(folder)
-        self._model = read_model(_metadata(self._models.config), SimpleNamespace(config=self._models.config), MASKRCNN)
+        self._model = read_model(
+            _metadata(self._models.config),
+            SimpleNamespace(config=self._models.config),
+            MASKRCNN,
+            self._models.config.name,
+        )
 
     @property
     def model(self) -> ServedModel:

@@ -1,0 +1,101 @@
+"""The asyncio twin of `Endpoint`."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+
+import tritonclient.grpc as triton
+import tritonclient.grpc.aio as triton_aio
+
+from maskline_client.calling.answer import parse_answer, request_inputs, request_outputs, request_parameters
+from maskline_client.calling.index import not_served, says_unknown
+from maskline_client.calling.known_model import ATTEMPTS, KnownModel, check_same
+from maskline_client.connection import Connection
+from maskline_client.contract import EnsembleSpec
+from maskline_client.detections import Detections
+from maskline_client.errors import ClientError, ModelChanged
+from maskline_client.served_model import ServedModel, read_model
+
+
+class AsyncEndpoint:
+    """One address for one event loop; arguments as `Endpoint`."""
+
+    def __init__(self, connection: Connection, model: str) -> None:
+        self._connection, self._name = connection, model
+        self._client = triton_aio.InferenceServerClient(**connection.client_arguments())
+        self._lock = asyncio.Lock()
+        self._known: dict[str, KnownModel] = {}  # of each ensemble
+
+    async def close(self) -> None:
+        """Close the connection; calls under way fail."""
+        await self._client.close()
+
+    def forget(self) -> None:
+        """As `Endpoint.forget`."""
+        self._known = {}
+
+    async def detect(self, data: bytes, spec: EnsembleSpec, of: ServedModel | None, start: float) -> Detections:
+        """As `Endpoint.detect`."""
+        for _ in range(ATTEMPTS):
+            model = await self.model(spec, start)
+            check_same(model, of, self._connection.url)
+            try:
+                result = await self._infer(data, spec, model, start)
+            except ModelChanged:
+                if self._known_at(spec, -math.inf) is model:  # else somebody has read the contract anew
+                    self._known.pop(spec.name, None)
+                continue
+            if await self.model(spec, start, time.monotonic()) == model:
+                return parse_answer(result.as_numpy, model)
+        raise self._connection.changing(ATTEMPTS)
+
+    async def model(self, spec: EnsembleSpec, start: float, since_s: float = -math.inf) -> ServedModel:
+        """What is served since `since_s`; tasks wait for one check together."""
+        if (model := self._known_at(spec, since_s)) is not None:
+            return model
+        async with self._lock:
+            if (model := self._known_at(spec, since_s)) is None:
+                asked_s = time.monotonic()
+                model = await self._check_contract(spec, start)
+                self._known[spec.name] = KnownModel(model, asked_s)
+            return model
+
+    def _known_at(self, spec: EnsembleSpec, since_s: float) -> ServedModel | None:
+        known = self._known.get(spec.name)
+        return None if known is None else known.at(since_s)
+
+    async def _infer(self, data: bytes, spec: EnsembleSpec, model: ServedModel, start: float) -> triton.InferResult:
+        """One request, meant for `model`."""
+        try:
+            return await self._client.infer(
+                spec.named(self._name).name,
+                request_inputs(data),
+                outputs=request_outputs(model),
+                client_timeout=self._connection.left_s(start),
+                parameters=request_parameters(model),
+            )
+        except triton.InferenceServerException as failure:
+            raise self._connection.error(failure) from failure
+
+    async def _check_contract(self, spec: EnsembleSpec, start: float) -> ServedModel:
+        """Compare the server with the contract and return what it serves."""
+        left_s, name = self._connection.contract_left_s, spec.named(self._name).name
+        try:
+            metadata = await self._client.get_model_metadata(name, client_timeout=left_s(start))
+            config = await self._client.get_model_config(name, client_timeout=left_s(start))
+        except triton.InferenceServerException as failure:
+            error = self._connection.contract_error(failure, start)
+            raise await self._not_served(spec, start, error) if says_unknown(failure) else error from failure
+        return read_model(metadata, config, spec, self._name)
+
+    async def _not_served(self, spec: EnsembleSpec, start: float, error: ClientError) -> ClientError:
+        """What the server serves in place of a model that it does not know."""
+        try:
+            index = await self._client.get_model_repository_index(
+                client_timeout=self._connection.contract_left_s(start)
+            )
+        except triton.InferenceServerException:  # a server may keep its index to itself
+            return error
+        return not_served(self._connection.url, self._name, spec, index)
