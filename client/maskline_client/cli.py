@@ -1,4 +1,4 @@
-"""The command `maskline-client`: detect, evaluate, predict, bench, health.
+"""The command `maskline-client`: detect, evaluate, predict, bench, compare, health.
 
 A failure is one line on stderr; exit codes: 1 the server failed, 2 wrong usage or bad input, 3 server unavailable or
 full, 4 another contract, 5 deadline.
@@ -22,6 +22,7 @@ from maskline_client.bench.cli import bench
 from maskline_client.commands.connection_options import with_connection
 from maskline_client.commands.detect import JSON_NAME, Report, common_folder, plan, run
 from maskline_client.commands.progress import progress as progress_bar
+from maskline_client.compare.cli import compare
 from maskline_client.connection import Connection
 from maskline_client.contract import DEFAULT_MODEL
 from maskline_client.detector import IN_FLIGHT, Detector, ImageDetector
@@ -38,6 +39,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(bench)
+app.command()(compare)
 
 
 @app.callback()

@@ -17,6 +17,7 @@ COMMANDS = (
     "maskline-serve run",
     "maskline-serve doctor",
     "maskline-client bench",
+    "maskline-client compare",
     "maskline-client detect",
     "maskline-client evaluate",
     "maskline-client health",
