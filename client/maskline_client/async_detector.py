@@ -10,6 +10,7 @@ from typing import Self, TypeVar
 
 from maskline_client.calling.addresses import Addresses, Turns, went_away
 from maskline_client.calling.async_endpoint import AsyncEndpoint
+from maskline_client.calling.known_model import answering
 from maskline_client.connection import DEFAULT_DEADLINE_S, DEFAULT_RETRIES, DEFAULT_URL, Connection, Tls
 from maskline_client.contract import DEFAULT_MODEL, MASKRCNN
 from maskline_client.detections import Detections
@@ -50,17 +51,24 @@ class AsyncDetector:
         """Class names, label 0 first; asks the server as `model` does."""
         return (await self.model()).classes
 
-    async def detect(self, image: ImageSource) -> Detections:
+    async def detect(self, image: ImageSource, *, masks: bool = True) -> Detections:
         """Find the objects of one image; arguments and errors as `Detector.detect`."""
-        return await self._detect(image, None)
+        return await self._detect(image, None, masks)
 
-    async def detect_many(self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT) -> AsyncIterator[Detections]:
+    async def detect_many(
+        self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT, *, masks: bool = True
+    ) -> AsyncIterator[Detections]:
         """The detections of each image, in order; the first error ends the iteration by raising it."""
-        async for outcome in self.try_detect_many(images, in_flight):
+        async for outcome in self.try_detect_many(images, in_flight, masks=masks):
             yield outcome.unwrap()
 
     async def try_detect_many(
-        self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT, of: ServedModel | None = None
+        self,
+        images: Iterable[ImageSource],
+        in_flight: int = IN_FLIGHT,
+        of: ServedModel | None = None,
+        *,
+        masks: bool = True,
     ) -> AsyncIterator[Outcome]:
         """As `detect_many`, with an image's failure as its outcome instead of the end of all; `of` as in `Detector`."""
         if in_flight < 1:
@@ -68,7 +76,7 @@ class AsyncDetector:
         window: collections.deque[asyncio.Task[Outcome]] = collections.deque()
         try:
             for image in images:
-                window.append(asyncio.create_task(self._outcome(image, of)))
+                window.append(asyncio.create_task(self._outcome(image, of, masks)))
                 if len(window) == in_flight:
                     yield await window.popleft()
             while window:
@@ -89,16 +97,16 @@ class AsyncDetector:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _outcome(self, image: ImageSource, of: ServedModel | None) -> Outcome:
+    async def _outcome(self, image: ImageSource, of: ServedModel | None, masks: bool) -> Outcome:
         """Detect, with the error as a value."""
         try:
-            return Outcome(image, detections=await self._detect(image, of))
+            return Outcome(image, detections=await self._detect(image, of, masks))
         except ClientError as error:
             return Outcome(image, error=error)
 
-    async def _detect(self, image: ImageSource, of: ServedModel | None) -> Detections:
-        data = await asyncio.to_thread(encode, image)
-        return await self._ask(lambda endpoint, start: endpoint.detect(data, MASKRCNN, of, start))
+    async def _detect(self, image: ImageSource, of: ServedModel | None, masks: bool) -> Detections:
+        data, (spec, expected) = await asyncio.to_thread(encode, image), answering(of, masks)
+        return await self._ask(lambda endpoint, start: endpoint.detect(data, spec, expected, start))
 
     async def _ask(self, question: Callable[[AsyncEndpoint, float], Awaitable[T]]) -> T:
         """As `Detector`; the wait of many for one contract check counts too."""

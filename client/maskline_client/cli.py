@@ -7,6 +7,7 @@ full, 4 another contract, 5 deadline.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -51,6 +52,7 @@ def _common(
 
 InFlight = Annotated[int, typer.Option(min=1, help="Requests under way at a time.")]
 Model = Annotated[str, typer.Option(help="The served model's name.")]
+NoMasks = Annotated[bool, typer.Option("--no-masks", help="Boxes alone: no masks, no keypoints, and their time saved.")]
 Local = Annotated[
     Path | None,
     typer.Option(
@@ -74,6 +76,7 @@ def detect(
     json_lines: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON an image, as `predict` writes.")
     ] = False,
+    no_masks: NoMasks = False,
     model: Model = DEFAULT_MODEL,
     local: Local = None,
     device: Device = "cpu",
@@ -88,11 +91,14 @@ def detect(
     """
     jobs = plan(images, out)
     with _detector(connection, model, local, device) as detector, progress_bar() as progress:
+        served = detector.model.boxes_alone() if no_masks else detector.model
         task = progress.add_task("detect", total=len(jobs))
-        report = run(detector, jobs, score_thresh, in_flight, lambda: progress.advance(task))
+        report = run(
+            detector, served, jobs, score_thresh, in_flight, lambda: progress.advance(task), masks=not no_masks
+        )
     written = out if report.answers else None  # of nothing but refused images there is nothing to write
     if written is not None:  # first, so that the file is there whatever becomes of what is printed
-        write_json(written / JSON_NAME, report.to_coco(detector.model, common_folder(images)))
+        write_json(written / JSON_NAME, report.to_coco(served, common_folder(images)))
     if json_lines or not _out.is_terminal:
         for line in report.json_lines() if json_lines else report.lines():
             typer.echo(line)
@@ -153,7 +159,7 @@ def evaluate(
         task = progress.add_task(f"evaluate {split}", total=len(part.image_ids))
         answers = evaluation.Answers()
         try:
-            evaluation.collect(detector, part, answers, in_flight, lambda: progress.advance(task))
+            evaluation.collect(detector, served, part, answers, in_flight, lambda: progress.advance(task))
         finally:  # before the score, and after Ctrl-C: what was received is there whatever comes
             part_text = evaluation.write_results(results, part, answers)
             if part_text:
@@ -181,6 +187,7 @@ def predict(
     out: Annotated[Path, typer.Option(help="Folder for predictions-*.jsonl.")],
     shard_lines: Annotated[int, typer.Option(min=1, help="Images a JSONL file.")] = 1000,
     in_flight: InFlight = IN_FLIGHT,
+    no_masks: NoMasks = False,
     model: Model = DEFAULT_MODEL,
     local: Local = None,
     device: Device = "cpu",
@@ -198,10 +205,12 @@ def predict(
         raise ValueError(f"{folder}: got no folder of that name, expected one with images")
     paths = list_images(folder)
     with _detector(connection, model, local, device) as detector, progress_bar() as progress:
-        shards = prediction.Shards(out, detector.model, shard_lines)
+        served = detector.model.boxes_alone() if no_masks else detector.model
+        shards = prediction.Shards(out, served, shard_lines)
         done = sum(path.relative_to(folder).as_posix() in shards.done for path in paths)
         task = progress.add_task("predict", total=len(paths), completed=done)
-        result = prediction.predict(detector, folder, paths, shards, in_flight, lambda: progress.advance(task))
+        advance = functools.partial(progress.advance, task)
+        result = prediction.predict(detector, folder, paths, shards, in_flight, advance, masks=not no_masks)
     _out.print(
         f"{result.predicted} images predicted, {result.refused} refused, {result.done_before} were done before; "
         f"lines in {out}",
@@ -220,19 +229,20 @@ def health(
     deep: Annotated[bool, typer.Option("--deep", help="Also send a test picture and check its answer.")] = False,
     model: Annotated[str | None, typer.Option(help="Ask about this model alone; else about each one served.")] = None,
 ) -> None:
-    """Ask a server whether it can answer; exits with the code of the first thing that is wrong.
+    """Ask a server, or several, whether they can answer; exits with the code of the first thing that is wrong.
 
     Example: maskline-client health --url 127.0.0.1:8001 --deep
     """
     from maskline_client.commands.health import check_server
 
-    table = Table("", "check", "ms", "found", title=connection.url, title_justify="left")
     first: ClientError | None = None
-    for check in check_server(connection, deep=deep, model=model):
-        first = first or check.error
-        mark = Text("ok", "green") if check.error is None else Text("no", "red")
-        table.add_row(mark, check.name, f"{check.duration_ms:.1f}", check.detail)
-    _out.print(table)
+    for address in connection.each():
+        table = Table("", "check", "ms", "found", title=address.url, title_justify="left")
+        for check in check_server(address, deep=deep, model=model):
+            first = first or check.error
+            mark = Text("ok", "green") if check.error is None else Text("no", "red")
+            table.add_row(mark, check.name, f"{check.duration_ms:.1f}", check.detail)
+        _out.print(table)
     if first is not None:
         raise first
 

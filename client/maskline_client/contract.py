@@ -18,7 +18,16 @@ KEYPOINTS_PARAMETER = "keypoints"  # of each ensemble with keypoints: their name
 DEFAULT_MODEL = "maskrcnn"  # what a served model is called where its repository was given no other name
 RAW_KIND, ENGINES_KIND = "_raw", "_engines"  # what follows a model's name in those of two of its ensembles
 # What the steps of the ensembles are. A server calls them WORD-TAG, or WORD alone in repositories of earlier releases.
-STEPS = ("preprocess", "backbone", "proposal", "mask", "keypoint", "postprocess", "postprocess_raw")
+STEPS = (
+    "preprocess",
+    "backbone",
+    "proposal",
+    "mask",
+    "keypoint",
+    "postprocess",
+    "postprocess_raw",
+    "postprocess_boxes",
+)
 
 
 def word_of(model: str) -> str:
@@ -81,4 +90,5 @@ MASKRCNN_RAW = EnsembleSpec("maskrcnn_raw", (IMAGE,), (*_OBJECTS, MASKS, KEYPOIN
 MASKRCNN_ENGINES = EnsembleSpec(
     "maskrcnn_engines", (CANVAS, IMAGE_INFO), (*_OBJECTS, MASKS, KEYPOINTS), (MASKS, KEYPOINTS)
 )
-ENSEMBLES = (MASKRCNN, MASKRCNN_RAW, MASKRCNN_ENGINES)
+MASKRCNN_BOXES = EnsembleSpec("maskrcnn_boxes", (IMAGE,), (*_OBJECTS, IMAGE_SIZE), ())
+ENSEMBLES = (MASKRCNN, MASKRCNN_RAW, MASKRCNN_ENGINES, MASKRCNN_BOXES)

@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 
 from maskline_client.calling.addresses import Addresses, Turns, went_away
 from maskline_client.calling.endpoint import Endpoint
+from maskline_client.calling.known_model import answering
 from maskline_client.connection import DEFAULT_DEADLINE_S, DEFAULT_RETRIES, DEFAULT_URL, Connection, Tls
 from maskline_client.contract import DEFAULT_MODEL, MASKRCNN
 from maskline_client.detections import Detections
@@ -52,11 +53,12 @@ class ImageDetector(abc.ABC):
         """Class names, label 0 first; as `model`."""
         return self.model.classes
 
-    def detect(self, image: ImageSource) -> Detections:
+    def detect(self, image: ImageSource, *, masks: bool = True) -> Detections:
         """Find the objects of one image.
 
         Args:
             image: a path, the bytes of a JPEG, PNG or WebP file, a Pillow image, or an array [H, W, 3] uint8 RGB.
+            masks: False: boxes alone, neither masks nor keypoints, which then cost nothing.
 
         Raises:
             InvalidImage: the image was refused, here or by the server.
@@ -65,20 +67,28 @@ class ImageDetector(abc.ABC):
             DeadlineExceeded: no answer in time.
             ContractMismatch: the server is not one this client can read.
         """
-        return self._detect(image, None)
+        return self._detect(image, None, masks)
 
-    def detect_many(self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT) -> Iterator[Detections]:
+    def detect_many(
+        self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT, *, masks: bool = True
+    ) -> Iterator[Detections]:
         """The detections of each image, in the order of `images`; the first error ends the iteration by raising it.
 
         Args:
             images: read lazily, never more than `in_flight` ahead of the results taken.
             in_flight: requests under way at a time, 1 or more.
+            masks: as `detect`.
         """
-        for outcome in self.try_detect_many(images, in_flight):
+        for outcome in self.try_detect_many(images, in_flight, masks=masks):
             yield outcome.unwrap()
 
     def try_detect_many(
-        self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT, of: ServedModel | None = None
+        self,
+        images: Iterable[ImageSource],
+        in_flight: int = IN_FLIGHT,
+        of: ServedModel | None = None,
+        *,
+        masks: bool = True,
     ) -> Iterator[Outcome]:
         """As `detect_many`, with an image's failure as its outcome instead of the end of all.
 
@@ -87,10 +97,11 @@ class ImageDetector(abc.ABC):
             in_flight: as `detect_many`.
             of: the model that all answers must be of, for runs whose results belong together; an answer of another one
                 becomes a ContractMismatch.
+            masks: as `detect`.
         """
         if in_flight < 1:
             raise ValueError(f"in_flight: got {in_flight}, expected 1 or more")
-        return self._outcomes(images, in_flight, of)
+        return self._outcomes(images, in_flight, of, masks)
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -102,13 +113,15 @@ class ImageDetector(abc.ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _outcomes(self, images: Iterable[ImageSource], in_flight: int, of: ServedModel | None) -> Iterator[Outcome]:
+    def _outcomes(
+        self, images: Iterable[ImageSource], in_flight: int, of: ServedModel | None, masks: bool
+    ) -> Iterator[Outcome]:
         """Keep a window of requests under way and hand their outcomes on in order."""
         window: collections.deque[Future[Outcome]] = collections.deque()
         pool = ThreadPoolExecutor(in_flight, thread_name_prefix="maskline-detect")
         try:
             for image in images:
-                window.append(pool.submit(self._outcome, image, of))
+                window.append(pool.submit(self._outcome, image, of, masks))
                 if len(window) == in_flight:
                     yield window.popleft().result()
             while window:
@@ -117,16 +130,16 @@ class ImageDetector(abc.ABC):
             # Without waiting: a caller who stops early, by Ctrl-C too, is not held up by calls until their deadline.
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _outcome(self, image: ImageSource, of: ServedModel | None) -> Outcome:
+    def _outcome(self, image: ImageSource, of: ServedModel | None, masks: bool) -> Outcome:
         """Detect, with the error as a value."""
         try:
-            return Outcome(image, detections=self._detect(image, of))
+            return Outcome(image, detections=self._detect(image, of, masks))
         except ClientError as error:
             return Outcome(image, error=error)
 
     @abc.abstractmethod
-    def _detect(self, image: ImageSource, of: ServedModel | None) -> Detections:
-        """The detections of an image, by the model `of`; None takes any."""
+    def _detect(self, image: ImageSource, of: ServedModel | None, masks: bool) -> Detections:
+        """The detections of an image, with masks and keypoints or without, by the model `of`; None takes any."""
 
 
 class Detector(ImageDetector):
@@ -180,9 +193,9 @@ class Detector(ImageDetector):
         for endpoint in self._endpoints:
             endpoint.close()
 
-    def _detect(self, image: ImageSource, of: ServedModel | None) -> Detections:
-        data = encode(image)
-        return self._ask(lambda endpoint, start: endpoint.detect(data, MASKRCNN, of, start))
+    def _detect(self, image: ImageSource, of: ServedModel | None, masks: bool) -> Detections:
+        data, (spec, expected) = encode(image), answering(of, masks)
+        return self._ask(lambda endpoint, start: endpoint.detect(data, spec, expected, start))
 
     def _ask(self, question: Callable[[Endpoint, float], T]) -> T:
         """Ask one address after the other until one answers; the question is told when the call began."""

@@ -18,6 +18,7 @@ from maskline_client.contract import (
     KEYPOINTS_PARAMETER,
     LABELS_PARAMETER,
     MASK_RLE,
+    MASKRCNN_BOXES,
     MASKS,
     PRECISION_PARAMETER,
     RELEASE_PARAMETER,
@@ -112,6 +113,10 @@ class ServedModel:
     def has_masks(self) -> bool:
         """Whether objects come with masks."""
         return MASK_RLE in self.outputs or MASKS in self.outputs
+
+    def boxes_alone(self) -> ServedModel:
+        """The same model as it answers without masks and keypoints."""
+        return dataclasses.replace(self, outputs=MASKRCNN_BOXES.outputs, keypoints=None)
 
     @property
     def keypoint_names(self) -> tuple[str, ...]:

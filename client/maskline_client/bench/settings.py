@@ -21,6 +21,7 @@ class Ensemble(enum.StrEnum):
     FULL = "full"
     RAW = "raw"
     ENGINES = "engines"
+    BOXES = "boxes"
 
 
 class Memory(enum.StrEnum):

@@ -11,7 +11,7 @@ import tritonclient.grpc.aio as triton_aio
 
 from maskline_client.calling.answer import parse_answer, request_inputs, request_outputs, request_parameters
 from maskline_client.calling.index import not_served, says_unknown
-from maskline_client.calling.known_model import ATTEMPTS, KnownModel, check_same
+from maskline_client.calling.known_model import ATTEMPTS, Knowledge, check_same
 from maskline_client.connection import Connection
 from maskline_client.contract import EnsembleSpec
 from maskline_client.detections import Detections
@@ -26,7 +26,7 @@ class AsyncEndpoint:
         self._connection, self._name = connection, model
         self._client = triton_aio.InferenceServerClient(**connection.client_arguments())
         self._lock = asyncio.Lock()
-        self._known: dict[str, KnownModel] = {}  # of each ensemble
+        self._known = Knowledge(shares_failures=math.isfinite(connection.contract_s))
 
     async def close(self) -> None:
         """Close the connection; calls under way fail."""
@@ -34,7 +34,7 @@ class AsyncEndpoint:
 
     def forget(self) -> None:
         """As `Endpoint.forget`."""
-        self._known = {}
+        self._known.forget()
 
     async def detect(self, data: bytes, spec: EnsembleSpec, of: ServedModel | None, start: float) -> Detections:
         """As `Endpoint.detect`."""
@@ -44,8 +44,7 @@ class AsyncEndpoint:
             try:
                 result = await self._infer(data, spec, model, start)
             except ModelChanged:
-                if self._known_at(spec, -math.inf) is model:  # else somebody has read the contract anew
-                    self._known.pop(spec.name, None)
+                self._known.doubt(spec, model)
                 continue
             if await self.model(spec, start, time.monotonic()) == model:
                 return parse_answer(result.as_numpy, model)
@@ -53,18 +52,25 @@ class AsyncEndpoint:
 
     async def model(self, spec: EnsembleSpec, start: float, since_s: float = -math.inf) -> ServedModel:
         """What is served since `since_s`; tasks wait for one check together."""
-        if (model := self._known_at(spec, since_s)) is not None:
+        if (model := self._known.at(spec, since_s)) is not None:
             return model
+        waiting_since_s = time.monotonic()
         async with self._lock:
-            if (model := self._known_at(spec, since_s)) is None:
-                asked_s = time.monotonic()
-                model = await self._check_contract(spec, start)
-                self._known[spec.name] = KnownModel(model, asked_s)
+            if (model := self._known.at(spec, since_s)) is None:
+                self._known.raise_failure(waiting_since_s)
+                model = await self._learn(spec, start)
             return model
 
-    def _known_at(self, spec: EnsembleSpec, since_s: float) -> ServedModel | None:
-        known = self._known.get(spec.name)
-        return None if known is None else known.at(since_s)
+    async def _learn(self, spec: EnsembleSpec, start: float) -> ServedModel:
+        """Read the contract, and keep what it says."""
+        asked_s = time.monotonic()
+        try:
+            model = await self._check_contract(spec, start)
+        except ClientError as error:
+            self._known.failed(error)
+            raise
+        self._known.learn(spec, model, asked_s)
+        return model
 
     async def _infer(self, data: bytes, spec: EnsembleSpec, model: ServedModel, start: float) -> triton.InferResult:
         """One request, meant for `model`."""
@@ -83,8 +89,10 @@ class AsyncEndpoint:
         """Compare the server with the contract and return what it serves."""
         left_s, name = self._connection.contract_left_s, spec.named(self._name).name
         try:
-            metadata = await self._client.get_model_metadata(name, client_timeout=left_s(start))
+            # In this order: where the model is replaced in between, the artifact is the old one's, and a request for it
+            # is refused. In the other order the new one would answer, and be read by the outputs of the old one.
             config = await self._client.get_model_config(name, client_timeout=left_s(start))
+            metadata = await self._client.get_model_metadata(name, client_timeout=left_s(start))
         except triton.InferenceServerException as failure:
             error = self._connection.contract_error(failure, start)
             raise await self._not_served(spec, start, error) if says_unknown(failure) else error from failure

@@ -10,7 +10,7 @@ import tritonclient.grpc as triton
 
 from maskline_client.calling.answer import parse_answer, request_inputs, request_outputs, request_parameters
 from maskline_client.calling.index import not_served, says_unknown
-from maskline_client.calling.known_model import ATTEMPTS, KnownModel, check_same
+from maskline_client.calling.known_model import ATTEMPTS, Knowledge, check_same
 from maskline_client.connection import Connection
 from maskline_client.contract import EnsembleSpec
 from maskline_client.detections import Detections
@@ -30,7 +30,7 @@ class Endpoint:
         self._connection, self._name = connection, model
         self._client = triton.InferenceServerClient(**connection.client_arguments())
         self._lock = threading.Lock()
-        self._known: dict[str, KnownModel] = {}  # of each ensemble
+        self._known = Knowledge(shares_failures=math.isfinite(connection.contract_s))
 
     def close(self) -> None:
         """Close the connection; calls under way fail."""
@@ -38,7 +38,7 @@ class Endpoint:
 
     def forget(self) -> None:
         """Read the contract before the next image, as after a failure: an address that still fails says so at once."""
-        self._known = {}
+        self._known.forget()
 
     def detect(self, data: bytes, spec: EnsembleSpec, of: ServedModel | None, start: float) -> Detections:
         """Send an image until it is sure which model answered.
@@ -55,8 +55,7 @@ class Endpoint:
             try:
                 result = self._infer(data, spec, model, start)
             except ModelChanged:
-                if self._known_at(spec, -math.inf) is model:  # else somebody has read the contract anew
-                    self._known.pop(spec.name, None)
+                self._known.doubt(spec, model)
                 continue
             if self.model(spec, start, since_s=time.monotonic()) == model:
                 return parse_answer(result.as_numpy, model)
@@ -64,22 +63,29 @@ class Endpoint:
 
     def model(self, spec: EnsembleSpec, start: float, since_s: float = -math.inf) -> ServedModel:
         """What is served since `since_s`; threads wait for one check together, each until its own deadline."""
-        if (model := self._known_at(spec, since_s)) is not None:
+        if (model := self._known.at(spec, since_s)) is not None:
             return model
+        waiting_since_s = time.monotonic()
         if not self._lock.acquire(timeout=self._connection.left_s(start)):
             raise self._connection.too_late()
         try:
-            if (model := self._known_at(spec, since_s)) is None:
-                asked_s = time.monotonic()
-                model = self._check_contract(spec, start)
-                self._known[spec.name] = KnownModel(model, asked_s)
+            if (model := self._known.at(spec, since_s)) is None:
+                self._known.raise_failure(waiting_since_s)
+                model = self._learn(spec, start)
             return model
         finally:
             self._lock.release()
 
-    def _known_at(self, spec: EnsembleSpec, since_s: float) -> ServedModel | None:
-        known = self._known.get(spec.name)
-        return None if known is None else known.at(since_s)
+    def _learn(self, spec: EnsembleSpec, start: float) -> ServedModel:
+        """Read the contract, and keep what it says."""
+        asked_s = time.monotonic()
+        try:
+            model = self._check_contract(spec, start)
+        except ClientError as error:
+            self._known.failed(error)
+            raise
+        self._known.learn(spec, model, asked_s)
+        return model
 
     def _infer(self, data: bytes, spec: EnsembleSpec, model: ServedModel, start: float) -> triton.InferResult:
         """One request, meant for `model`."""
@@ -98,8 +104,10 @@ class Endpoint:
         """Compare the server with the contract and return what it serves."""
         left_s, name = self._connection.contract_left_s, spec.named(self._name).name
         try:
-            metadata = self._client.get_model_metadata(name, client_timeout=left_s(start))
+            # In this order: where the model is replaced in between, the artifact is the old one's, and a request for it
+            # is refused. In the other order the new one would answer, and be read by the outputs of the old one.
             config = self._client.get_model_config(name, client_timeout=left_s(start))
+            metadata = self._client.get_model_metadata(name, client_timeout=left_s(start))
         except triton.InferenceServerException as failure:
             error = self._connection.contract_error(failure, start)
             raise self._not_served(spec, start, error) if says_unknown(failure) else error from failure

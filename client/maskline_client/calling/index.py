@@ -10,12 +10,18 @@ from maskline_client.contract import ENGINES_KIND, RAW_KIND, EnsembleSpec
 from maskline_client.errors import ClientError, ContractMismatch, ServerUnavailable
 
 _UNKNOWN = "unknown model"  # what Triton says of a name that it does not have, with NOT_FOUND or UNAVAILABLE
+_NOT_LOADED = "has no available versions"  # what it says of a name that it has
 _READY = "READY"
 
 
 def says_unknown(failure: InferenceServerException) -> bool:
     """Whether a call failed because the server has no model of that name, or none that is loaded."""
     return _UNKNOWN in str(failure.message()).lower()
+
+
+def never_heard_of(failure: InferenceServerException) -> bool:
+    """Whether a call failed because the server has no model of that name, loaded or not."""
+    return says_unknown(failure) and _NOT_LOADED not in str(failure.message())
 
 
 def served_names(index: Any) -> tuple[str, ...]:

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 
-from maskline_client.errors import ModelChanged
+from maskline_client.contract import MASKRCNN, MASKRCNN_BOXES, EnsembleSpec
+from maskline_client.errors import ClientError, ModelChanged
 from maskline_client.served_model import ServedModel
 
 TRUST_S = 0.5  # less than any server takes to load a model, so that no other one can stand in its place by then
@@ -39,6 +41,52 @@ class KnownModel:
             return self.model
         recent = bool(self.model.artifact) and since_s - self.asked_s < TRUST_S
         return self.model if recent else None
+
+
+class Knowledge:
+    """What is known of the ensembles at one address.
+
+    Args:
+        shares_failures: whether callers that wait for one question for the contract share its failure, too: where
+            another address may answer at once, they need not ask again, one after the other.
+    """
+
+    def __init__(self, *, shares_failures: bool) -> None:
+        self._known: dict[str, KnownModel] = {}
+        self._shares_failures = shares_failures
+        self._failed_s, self._failure = -math.inf, ClientError()
+
+    def at(self, spec: EnsembleSpec, since_s: float = -math.inf) -> ServedModel | None:
+        """The model behind an ensemble, if it is sure that it was served at `since_s` or later; else None."""
+        known = self._known.get(spec.name)
+        return None if known is None else known.at(since_s)
+
+    def learn(self, spec: EnsembleSpec, model: ServedModel, asked_s: float) -> None:
+        """Keep the answer to a question that was sent at `asked_s`."""
+        self._known[spec.name] = KnownModel(model, asked_s)
+
+    def doubt(self, spec: EnsembleSpec, model: ServedModel) -> None:
+        """A request for `model` was refused because another one is served; somebody may know that one already."""
+        if self.at(spec) is model:
+            self._known.pop(spec.name, None)
+
+    def forget(self) -> None:
+        """Nothing is known any more."""
+        self._known = {}
+
+    def failed(self, error: ClientError) -> None:
+        """Keep why the last question was not answered."""
+        self._failed_s, self._failure = time.monotonic(), error
+
+    def raise_failure(self, since_s: float) -> None:
+        """Raise the failure of a question that others waited for since `since_s`."""
+        if self._shares_failures and self._failed_s >= since_s:
+            raise type(self._failure)(str(self._failure))
+
+
+def answering(of: ServedModel | None, masks: bool) -> tuple[EnsembleSpec, ServedModel | None]:
+    """The ensemble that answers, and the model `of` as this ensemble is to be; None for any."""
+    return (MASKRCNN, of) if masks else (MASKRCNN_BOXES, of and of.boxes_alone())
 
 
 def check_same(answered: ServedModel, expected: ServedModel | None, url: str) -> None:

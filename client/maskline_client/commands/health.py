@@ -13,9 +13,9 @@ import numpy.typing as npt
 import tritonclient.grpc as triton
 from PIL import Image
 
-from maskline_client.calling.index import served_names
+from maskline_client.calling.index import never_heard_of, served_names
 from maskline_client.connection import Connection
-from maskline_client.contract import DEFAULT_MODEL, ENSEMBLES, STEPS, EnsembleSpec, word_of
+from maskline_client.contract import DEFAULT_MODEL, ENSEMBLES, MASKRCNN_BOXES, STEPS, EnsembleSpec, word_of
 from maskline_client.detections import Detections
 from maskline_client.detector import Detector
 from maskline_client.errors import ClientError, ContractMismatch, ServerUnavailable
@@ -68,16 +68,28 @@ def check_server(connection: Connection, *, deep: bool, model: str | None = None
 
 def _check_model(client: triton.InferenceServerClient, connection: Connection, model: str) -> Iterator[Check]:
     """The steps and the ensembles of one model."""
-    ensembles = tuple(spec.named(model) for spec in ENSEMBLES)
+    specs = tuple(
+        spec for spec in ENSEMBLES if spec is not MASKRCNN_BOXES or _has(client, connection, spec.named(model))
+    )
+    ensembles = tuple(spec.named(model) for spec in specs)
     of = "" if model == DEFAULT_MODEL else f" of {model}"
     for name in _steps(client, connection, ensembles):
         ready = functools.partial(_model_ready, client, connection, name)
         yield _ask(f"model {word_of(name)}{of}", connection, ready)
     for spec in ensembles:
         yield _ask(f"model {spec.name}", connection, functools.partial(_model_ready, client, connection, spec.name))
-    for spec, named in zip(ENSEMBLES, ensembles, strict=True):
+    for spec, named in zip(specs, ensembles, strict=True):
         question = functools.partial(_contract, client, connection, spec, model)
         yield _ask(f"contract {named.name}", connection, question)
+
+
+def _has(client: triton.InferenceServerClient, connection: Connection, spec: EnsembleSpec) -> bool:
+    """Whether a server knows an ensemble, loaded or not: repositories of earlier releases lack that of boxes alone."""
+    try:
+        client.get_model_config(spec.name, client_timeout=connection.deadline_s)
+    except triton.InferenceServerException as failure:
+        return not never_heard_of(failure)
+    return True
 
 
 def _names(client: triton.InferenceServerClient, connection: Connection) -> tuple[str, ...]:

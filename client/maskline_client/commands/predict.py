@@ -104,6 +104,8 @@ def predict(
     shards: Shards,
     in_flight: int = IN_FLIGHT,
     advance: Callable[[], None] = lambda: None,
+    *,
+    masks: bool = True,
 ) -> Progress:
     """Send the images that are not done yet and append their lines.
 
@@ -114,6 +116,7 @@ def predict(
         shards: where the lines go.
         in_flight: requests under way at a time.
         advance: called after each image.
+        masks: False: boxes alone; the model of the shards must say so, too.
 
     Raises:
         ClientError: the server failed; what was written stays, and a later run goes on from there.
@@ -126,7 +129,8 @@ def predict(
             todo.append(path)
     refused, unread = 0, []
     try:
-        for path, outcome in zip(todo, detector.try_detect_many(todo, in_flight, shards.model), strict=True):
+        outcomes = detector.try_detect_many(todo, in_flight, shards.model, masks=masks)
+        for path, outcome in zip(todo, outcomes, strict=True):
             if isinstance(outcome.error, InvalidImage) and not isinstance(outcome.error, RefusedImage):
                 unread.append(str(of_file(outcome.error, path)))
             else:

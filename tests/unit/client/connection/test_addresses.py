@@ -192,6 +192,14 @@ def test_a_server_that_hangs_costs_one_call_its_patience_and_then_none(
         assert hung.script.calls == 0
 
 
+def test_calls_that_wait_for_a_server_that_hangs_wait_together(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other the eight that are sent there first would wait for sixteen times the patience of one."""
+    monkeypatch.setattr("maskline_client.connection.CONTRACT_S", 2.0)
+    with serving(Script(metadata_sleep_s=60.0)) as hung, Detector(f"{hung.url},{server.url}") as detector:
+        assert [len(found) for found in detector.detect_many([file_with(2)] * 16, in_flight=16)] == [2] * 16
+        assert hung.script.contracts <= 2  # 8 otherwise
+
+
 def test_without_retries_a_call_is_sent_once() -> None:
     with two(failures=1000) as (well, ill), Detector(f"{ill.url},{well.url}", retries=0) as detector:
         outcomes = [next(iter(detector.try_detect_many([file_with(1)]))) for _ in range(4)]

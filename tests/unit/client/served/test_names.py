@@ -114,6 +114,16 @@ def test_health_says_which_models_a_server_has(server: Server) -> None:
     assert "contract nuclei" not in alone
 
 
+def test_health_asks_every_address() -> None:
+    with serving(Script(steps=("backbone",))) as one, serving(Script(steps=("backbone",))) as other:
+        both = run("health", "--url", f"{one.url},{other.url}")
+        half = run("health", "--url", f"{one.url},127.0.0.1:1")
+    assert both.returncode == 0, both.stderr
+    assert both.stdout.count("contract maskrcnn_raw") == 2
+    assert half.returncode == 3
+    assert half.stdout.count("contract maskrcnn_raw") == 1
+
+
 def test_files_say_which_model_it_was(server: Server, tmp_path: Path) -> None:
     server.script.artifact, server.script.identity = IDENTITY.artifact, SAID
     photo(tmp_path / "in" / "a.png")
