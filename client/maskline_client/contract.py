@@ -11,9 +11,12 @@ from typing import Self
 BATCH = -1  # how Triton's metadata writes a dimension that varies
 LABELS_PARAMETER = "labels"  # of each ensemble: the class names, a JSON list
 ARTIFACT_PARAMETER = "artifact_sha256"  # of each ensemble, and of requests: which artifact the model was made of
+PRECISION_PARAMETER = "precision"  # of each ensemble: what its stages compute in
+RELEASE_PARAMETER = "maskline"  # of each ensemble: the release that assembled it
+REVISION_PARAMETER = "revision"  # of each ensemble: another one wherever anything that decides answers differs
 KEYPOINTS_PARAMETER = "keypoints"  # of each ensemble with keypoints: their names, flip pairs and sigmas, a JSON object
-REVISION_PARAMETER = "revision"  # of each ensemble: the tag in the names of its steps; none of earlier releases
 DEFAULT_MODEL = "maskrcnn"  # what a served model is called where its repository was given no other name
+RAW_KIND, ENGINES_KIND = "_raw", "_engines"  # what follows a model's name in those of two of its ensembles
 # What the steps of the ensembles are. A server calls them WORD-TAG, or WORD alone in repositories of earlier releases.
 STEPS = (
     "preprocess",

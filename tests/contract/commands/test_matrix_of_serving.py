@@ -18,6 +18,7 @@ COMMANDS = (
     "maskline-serve update",
     "maskline-serve doctor",
     "maskline-client bench",
+    "maskline-client compare",
     "maskline-client detect",
     "maskline-client evaluate",
     "maskline-client health",

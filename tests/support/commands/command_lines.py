@@ -106,6 +106,11 @@ COMMANDS = [
         "--images IN/photos --out OUT/bench --url URL --requests 2 --warmup 0 --concurrency 1",
         ("photos",),
     ),
+    CommandLine(
+        "maskline-client compare",
+        "maskrcnn nuclei --images IN/photos --json OUT/compare.json --page OUT/compare.html --url URL",
+        ("photos",),
+    ),
     CommandLine("maskline-client detect", "IN/photos --out OUT/pictures --url URL", ("photos",)),
     CommandLine(
         "maskline-client evaluate",

@@ -76,7 +76,8 @@ class Place:
             with TritonServer(self.inputs.made("repository"), drain_s=1, control=Control.EXPLICIT) as triton:
                 yield triton.grpc_url
         elif self.command.name.startswith("maskline-client"):
-            with serving(Script(steps=tuple(name for name in contract.STEPS if name != "mask"))) as double:
+            steps = tuple(name for name in contract.STEPS if name != "mask")
+            with serving(Script(steps=steps, models=("maskrcnn", "nuclei"))) as double:
                 yield double.url
         else:
             yield ""
