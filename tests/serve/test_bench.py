@@ -10,6 +10,7 @@ from maskline_client.bench.run import run_bench
 from maskline_client.bench.settings import BenchSettings, Memory, Scenario
 from maskline_client.bench.statistics import read_counters, steps_of
 from maskline_client.cli import main
+from maskline_client.contract import word_of
 from serve.standin import picture
 from support.processes.in_process import call
 
@@ -30,9 +31,10 @@ def folder(tmp_path):
 def test_steps_and_processes_of_a_real_server(server):
     client = connect(server.grpc_url, 10.0)
     try:
-        assert sorted(steps_of(client, "maskrcnn")) == sorted(STEPS)
-        assert steps_of(client, "backbone") == ("backbone",)  # a plain model is its own only step
-        counters = read_counters(client, STEPS)
+        names = steps_of(client, "maskrcnn")
+        assert sorted(word_of(name) for name in names) == sorted(STEPS)
+        assert steps_of(client, names[0]) == (names[0],)  # a plain model is its own only step
+        counters = read_counters(client, names)
     finally:
         client.close()
     assert all(model.successes >= 1 for model in counters.values())  # the canary went through every step

@@ -15,6 +15,7 @@ COMMANDS = (
     "maskline-export quantize",
     "maskline-export engine",
     "maskline-serve run",
+    "maskline-serve update",
     "maskline-serve doctor",
     "maskline-client bench",
     "maskline-client compare",

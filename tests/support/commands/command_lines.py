@@ -99,6 +99,7 @@ COMMANDS = [
     CommandLine("maskline-export verify-engines", "IN/dense IN/engines"),  # says that it lacks TensorRT
     CommandLine("maskline-serve assemble", "IN/standin OUT/repository", ("standin",)),
     CommandLine("maskline-serve run", "IN/repository --grpc-port 0 --http-port 0 --metrics-port 0", ("repository",)),
+    CommandLine("maskline-serve update", "IN/repository --url URL", ("repository",)),
     CommandLine("maskline-serve doctor", "IN/repository", ("repository",)),
     CommandLine(
         "maskline-client bench",

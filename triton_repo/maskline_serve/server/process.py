@@ -21,7 +21,8 @@ from typing import IO
 
 from maskline_serve.errors import PortTakenError, ServerFailedError
 from maskline_serve.repository.on_disk import Repository
-from maskline_serve.server import find_server, in_process
+from maskline_serve.server import find_server, in_process, several
+from maskline_serve.server.live.folder import LiveFolder
 from maskline_serve.server.logs import LogReader
 
 # Each model's region starts with this much, all of it really taken, and grows to its largest batch: 80 MB of feature
@@ -105,11 +106,11 @@ def listening(host: str, ports: Ports) -> list[str]:
     ]
 
 
-def command(program: Path, backends: Path, models: Path, more: Sequence[str], drain_s: int) -> list[str]:
+def command(program: Path, backends: Path, models: Sequence[Path], more: Sequence[str], drain_s: int) -> list[str]:
     """The server's command line. Every flag is known to release 24.10 and later."""
     return [
         str(program),
-        f"--model-repository={models}",
+        *(f"--model-repository={folder}" for folder in models),
         f"--backend-directory={backends}",
         f"--backend-config=python,shm-default-byte-size={SHM_BYTES}",
         f"--backend-config=python,shm-region-prefix-name={backends.parent.name}_",
@@ -121,13 +122,12 @@ def command(program: Path, backends: Path, models: Path, more: Sequence[str], dr
     ]
 
 
-def pools(repository: Repository | None) -> list[str]:
+def pools(repositories: Sequence[Repository]) -> list[str]:
     """Flags for memory on each card for tensors between the steps, which overflow to the host from the usual 64 MiB."""
-    gpu = repository.gpu if repository is not None else {}
-    return [f"--cuda-memory-pool-byte-size={card}:{gpu['pool_bytes']}" for card in gpu.get("cards", ())]
+    return [f"--cuda-memory-pool-byte-size={card}:{size}" for card, size in several.pool_bytes(repositories).items()]
 
 
-def plain_path(models: Path, folder: Path) -> Path:
+def plain_path(models: Path, folder: Path, link_name: str = "models") -> Path:
     """A path of the models folder that a shell reads as one word: the folder itself, or a link to it in `folder`.
 
     Triton starts each Python stub by an unquoted shell command with the model's path in it (release 24.10), so a
@@ -136,24 +136,35 @@ def plain_path(models: Path, folder: Path) -> Path:
     models = models.resolve()
     if shlex.quote(str(models)) == str(models):
         return models
-    link = folder / "models"
+    link = folder / link_name
     link.symlink_to(models)
     return link
 
 
-def _no_models(folder: Path) -> Path:
-    """An empty folder of models inside `folder`."""
+def _models(repositories: Sequence[Repository], live: LiveFolder | None, folder: Path) -> list[Path]:
+    """The folders of models to serve: the live one, or the repositories' own, or an empty one inside `folder`."""
+    if live is not None:
+        return [live.models]
+    if repositories:
+        return [plain_path(one.models, folder, f"models{index}") for index, one in enumerate(repositories)]
     (folder / "models").mkdir()
-    return folder / "models"
+    return [folder / "models"]
 
 
-def work_folder() -> Path:
+def _control(live: LiveFolder | None) -> list[str]:
+    """Flags for explicit model control; Triton loads the steps of an ensemble with it."""
+    if live is None:
+        return []
+    return ["--model-control-mode=explicit", *(f"--load-model={ensemble}" for ensemble in live.ensembles())]
+
+
+def work_folder(prefix: str = "maskline-serve-") -> Path:
     """A new private folder. Its name, unique on this machine, prefixes the shared-memory regions too.
 
     It lies in $TMPDIR, or in /tmp when a shell would take that path apart (see `plain_path`).
     """
     place = tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix="maskline-serve-", dir=place if shlex.quote(place) == place else "/tmp"))
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=place if shlex.quote(place) == place else "/tmp"))
 
 
 class ServerProcess:
@@ -167,28 +178,30 @@ class ServerProcess:
     def __init__(
         self,
         installation: find_server.Installation,
-        repository: Repository | None,
+        repositories: Sequence[Repository],
         services: Sequence[str],
         drain_s: int,
         show: Callable[[str], None],
         verbose: bool,
+        live: LiveFolder | None = None,
     ) -> None:
         """Start it.
 
         Args:
             installation: the server to start.
-            repository: what it serves; None for no models at all.
+            repositories: what it serves; none for no models at all.
             services: flags of `listening`, or NO_SERVICES.
             drain_s: how long requests in flight may take when it stops.
             show: called with each log line worth reading, from another thread.
             verbose: pass every log line to `show`.
+            live: the folder that it serves under explicit model control; None: the repositories as they lie.
         """
         self.log = LogReader()
         self.lines: collections.deque[str] = collections.deque(maxlen=200)
         self._show, self._verbose, self._drain_s = show, verbose, drain_s
         folder = work_folder()
         try:
-            self._process = self._start(installation, repository, services, folder)
+            self._process = self._start(installation, repositories, services, folder, live)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)  # later on the supervisor does this
             raise
@@ -199,16 +212,19 @@ class ServerProcess:
     def _start(
         self,
         installation: find_server.Installation,
-        repository: Repository | None,
+        repositories: Sequence[Repository],
         services: Sequence[str],
         folder: Path,
+        live: LiveFolder | None,
     ) -> subprocess.Popen[str]:
         """Start the supervisor, which starts the server."""
-        program, backends = find_server.prepare(installation, repository.backends if repository else None, folder)
+        own_backends = repositories[0].backends if repositories else None  # those of all are the same
+        program, backends = find_server.prepare(installation, own_backends, folder)
         supervisor = [sys.executable, "-I", "-S", str(Path(__file__).with_name("supervise.py"))]
-        models = _no_models(folder) if repository is None else plain_path(repository.models, folder)
-        more = in_process.flags(backends, models) + pools(repository)
-        own = [str(folder), f"{folder.name}_", str(os.getpid()), str(self._drain_s + DRAIN_MARGIN_SECONDS), "--"]
+        models = _models(repositories, live, folder)
+        more = in_process.flags(backends, models) + pools(repositories) + _control(live)
+        own = [str(folder), f"{folder.name}_", str(os.getpid()), str(self._drain_s + DRAIN_MARGIN_SECONDS)]
+        own += [*([str(live.folder)] if live is not None else []), "--"]
         return subprocess.Popen(
             supervisor + own + command(program, backends, models, (*services, *more), self._drain_s),
             stdin=subprocess.PIPE,
@@ -246,6 +262,10 @@ class ServerProcess:
         if status is not None:
             self._reader.join(timeout=5)
         return status
+
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
 
     def stop(self) -> int:
         """Let the server finish its requests, end it and wait until nothing of it is left; returns its status.

@@ -1,7 +1,9 @@
-"""`TritonServer`: a real server around an assembled repository, for `run`, tests, the demo and benchmarks."""
+"""`TritonServer`: a real server around assembled repositories, for `run`, tests, the demo and benchmarks."""
 
 from __future__ import annotations
 
+import enum
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +11,15 @@ from types import TracebackType
 
 from tritonclient import grpc as triton
 
-from maskline_serve.errors import ModelNotLoadedError, PortTakenError, ServerFailedError
+from maskline_serve.errors import ModelNotLoadedError, PortTakenError, ServeError, ServerFailedError
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import canary, find_server, gpu
+from maskline_serve.server.live.control import ModelControl
+from maskline_serve.server.live.folder import LiveFolder
+from maskline_serve.server.live.leaving import leave
 from maskline_serve.server.logs import tail
-from maskline_serve.server.process import Ports, ServerProcess, claim_open_files, listening
+from maskline_serve.server.process import Ports, ServerProcess, claim_open_files, listening, work_folder
+from maskline_serve.server.several import load_together
 
 POLL_SECONDS = 0.1
 # No proxy stands between us and a server on this machine, whatever the environment says. tritonclient drops its own
@@ -23,29 +29,38 @@ CHANNEL = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
 ]
+CONTROL_SECONDS = 10.0  # of one word to a server that is about to stop; one that hangs is not waited for longer
 PORT_ATTEMPTS = 3  # another process may take a free port in the moment between finding and using it
 
 
+class Control(enum.StrEnum):
+    """Whether models of a running server may be replaced: Triton's mode of model control."""
+
+    NONE = "none"
+    EXPLICIT = "explicit"
+
+
 class TritonServer:
-    """A server for one repository, started on entry and gone on exit.
+    """A server for one repository, or several, started on entry and gone on exit.
 
         with TritonServer(Path("repository")) as server:
             client = tritonclient.grpc.InferenceServerClient(server.grpc_url)
 
-    On entry it waits until a canary image came back right. On exit no new request is taken and the steps that run are
-    finished; a request between two steps of an ensemble is refused as UNAVAILABLE (release 24.10 stops all models at
-    once), so let the clients finish first. The server's processes, shared memory and work files are gone afterwards,
-    also when this process is killed.
+    On entry it waits until a canary image came back right. On exit no new request is taken. Under explicit control the
+    requests in flight are answered first. Else the steps that run are finished, and a request between two steps of an
+    ensemble is refused as UNAVAILABLE (release 24.10 stops all models at once), so let the clients finish first. The
+    server's processes, shared memory and work files are gone afterwards, also when this process is killed.
 
     Attributes:
+        repositories: what it was started with.
+        live: the folder that it serves under explicit control, with what it serves now; None else.
         grpc_url, http_url, metrics_url: `host:port`, set while it runs.
         pid: process id of the server's supervisor; None before the start.
     """
 
     def __init__(
         self,
-        repository: Path,
-        *,
+        *repositories: Path,
         host: str = "127.0.0.1",
         grpc_port: int = 0,
         http_port: int = 0,
@@ -54,11 +69,13 @@ class TritonServer:
         drain_s: int = 30,
         show: Callable[[str], None] = lambda line: None,
         verbose: bool = False,
+        control: Control = Control.NONE,
+        leave_s: float = 0.0,
     ) -> None:
-        """Read the repository and find the server; nothing is started yet.
+        """Read the repositories and find the server; nothing is started yet.
 
         Args:
-            repository: an assembled repository.
+            repositories: assembled repositories of different names.
             host: address to listen on.
             grpc_port: 0 takes a free one.
             http_port: likewise.
@@ -67,15 +84,21 @@ class TritonServer:
             drain_s: how long requests in flight may take when it stops.
             show: called with each log line worth reading, from another thread.
             verbose: pass every log line to `show`.
+            control: explicit: its models can be replaced (`update`), and it lets requests finish when it stops.
+            leave_s: under explicit control, how long it says that it is not ready before it takes no more requests.
 
         Raises:
-            RepositoryError: not an assembled repository.
+            RepositoryError: not an assembled repository, or several that do not go together.
             ServerNotFoundError: no usable server on this machine.
             GpuNotFoundError: the repository is for a GPU, and this machine lacks something for it.
         """
-        self.repository = Repository.load(repository)
+        self.repositories = load_together(repositories)
+        self.repository = self.repositories[0]
         self.installation = find_server.find()
-        gpu.check(self.repository, self.installation)
+        for one in self.repositories:
+            gpu.check(one, self.installation)
+        self._control, self._leave_s = control, leave_s
+        self.live: LiveFolder | None = None
         self._host, self._asked = host, (grpc_port, http_port, metrics_port)
         self._timeout_s, self._drain_s, self._show, self._verbose = timeout_s, drain_s, show, verbose
         self._process: ServerProcess | None = None
@@ -89,12 +112,19 @@ class TritonServer:
             ModelNotLoadedError: a model of the repository does not load.
             ServerFailedError: anything else that keeps the server from serving.
         """
-        for attempt in range(PORT_ATTEMPTS):
-            try:
-                return self._start()
-            except PortTakenError:
-                if attempt + 1 == PORT_ATTEMPTS or all(self._asked):
-                    raise
+        try:
+            if self._control is Control.EXPLICIT:
+                self.live = LiveFolder(work_folder("maskline-live-"))
+                self.live.fill(*self.repositories)
+            for attempt in range(PORT_ATTEMPTS):
+                try:
+                    return self._start()
+                except PortTakenError:
+                    if attempt + 1 == PORT_ATTEMPTS or all(self._asked):
+                        raise
+        except BaseException:
+            self._remove_live()
+            raise
         raise AssertionError("unreachable")
 
     def __exit__(
@@ -102,6 +132,12 @@ class TritonServer:
     ) -> None:
         """Stop the server."""
         self.stop()
+        self._remove_live()
+
+    def _remove_live(self) -> None:
+        if self.live is not None:
+            shutil.rmtree(self.live.folder, ignore_errors=True)
+            self.live = None
 
     def _start(self) -> TritonServer:
         """One attempt to start."""
@@ -109,7 +145,7 @@ class TritonServer:
         self._ports = Ports.claim(self._host, *self._asked)
         services = listening(self._host, self._ports)
         self._process = ServerProcess(
-            self.installation, self.repository, services, self._drain_s, self._show, self._verbose
+            self.installation, self.repositories, services, self._drain_s, self._show, self._verbose, self.live
         )
         try:
             self._wait_until_right(time.monotonic() + self._timeout_s)
@@ -120,14 +156,14 @@ class TritonServer:
 
     def _wait_until_right(self, deadline: float) -> None:
         """Wait for readiness, then for the canary."""
-        with triton.InferenceServerClient(self.grpc_url, channel_args=CHANNEL) as client:
+        with self._client() as client:
             while not _ready(client):
                 self.raise_if_ended()
                 if time.monotonic() > deadline:
                     raise ServerFailedError(f"not ready after {self._timeout_s:.0f} s; {self._said()}")
                 time.sleep(POLL_SECONDS)
-            left_s = max(1.0, deadline - time.monotonic())
-            canary.check(client, self.repository, left_s)
+            for repository in self.served():
+                canary.check(client, repository, max(1.0, deadline - time.monotonic()))
 
     def raise_if_ended(self) -> None:
         """Raise what ended the server, if it ended.
@@ -157,8 +193,30 @@ class TritonServer:
     def stop(self) -> None:
         """Stop the server if it runs; safe to call twice."""
         if self._process is not None:
+            if self.live is not None and self._process.is_running():
+                self._leave(self.live, self._process)
             self._process.stop()
             self._process = None
+
+    def _leave(self, live: LiveFolder, process: ServerProcess) -> None:
+        """Let every request be answered, and take no more."""
+        try:
+            with self._client() as client:
+                control = ModelControl(client, {}, CONTROL_SECONDS)
+                late = leave(live, control, self._leave_s, self._drain_s, process.is_running)
+        except ServeError as error:
+            self._show(f"warning: requests in flight may be lost: {error}")
+        else:
+            if late:
+                self._show(f"warning: after {self._drain_s} s requests are still in {', '.join(late)}, and are lost")
+
+    def _client(self) -> triton.InferenceServerClient:
+        """A gRPC client of this server, to be closed by the caller."""
+        return triton.InferenceServerClient(self.grpc_url, channel_args=CHANNEL)
+
+    def served(self) -> tuple[Repository, ...]:
+        """What it serves now, which an update may have changed since it was started."""
+        return tuple(self.live.served().values()) if self.live is not None else self.repositories
 
     @property
     def pid(self) -> int | None:
