@@ -24,6 +24,7 @@ from maskline_serve.repository.libraries import BACKEND_PLACE
 from maskline_serve.repository.names import word_of
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import canary
+from maskline_serve.server.front_door.front_door import FrontDoor
 from maskline_serve.server.triton_server import TritonServer
 from serve import standin
 from serve.conftest import Pending, send
@@ -110,7 +111,7 @@ def test_serves_and_tells(server, client):
     assert {server.grpc_url, server.http_url, server.metrics_url} == {
         f"127.0.0.1:{url.rpartition(':')[2]}" for url in (server.grpc_url, server.http_url, server.metrics_url)
     }
-    names = {model.name for model in client.get_model_repository_index().models}
+    names = {model.name for model in client.get_model_repository_index(server.front_door.headers).models}
     assert names == {path.name for path in server.repository.models.iterdir()}
 
 
@@ -207,7 +208,7 @@ def ipv6():
 def test_all_three_services_listen_on_ipv6(mask_alone, ipv6):
     """Without the ensembles there is no canary to answer; what listens shows before that."""
     seen = []
-    server = TritonServer(mask_alone, host=ipv6, drain_s=5, show=seen.append, verbose=True)
+    server = TritonServer(mask_alone, front_door=FrontDoor(ipv6), drain_s=5, show=seen.append, verbose=True)
     with pytest.raises(ServerFailedError, match=r"canary image: .*unknown model"), server:
         pass
     started = " ".join(line for line in seen if "Started" in line)

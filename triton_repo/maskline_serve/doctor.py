@@ -14,6 +14,7 @@ from maskline_serve import gpu_checks, installed
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
 from maskline_serve.repository import config, names
 from maskline_serve.repository.external_data import refuse_external_data
+from maskline_serve.repository.intact import differences
 from maskline_serve.repository.libraries import BACKEND_PLACE
 from maskline_serve.repository.on_disk import STAGES, Repository
 from maskline_serve.repository.tensorrt import check_engines
@@ -88,14 +89,11 @@ def of_repository(repository: Repository) -> tuple[list[Finding], dict[str, Any]
 
 def _files(repository: Repository) -> list[Finding]:
     """What changed on disk since the repository was assembled."""
-    changes = repository.changes()
-    if not changes:
+    meant, wrong = differences(repository)
+    if not meant and not wrong:
         return [Finding("files", Level.OK, f"{len(repository.files)} files, every hash as assembled")]
-    findings = []
-    for name, change in changes.items():
-        # People tune a config.pbtxt by hand; a changed network or model.py is another matter.
-        tuned = change == "added" or (change == "changed" and name.endswith("config.pbtxt"))
-        findings.append(Finding("files", Level.WARNING if tuned else Level.ERROR, f"{name} is {change}"))
+    findings = [Finding("files", Level.ERROR, f"{name} is {change}") for name, change in wrong.items()]
+    findings += [Finding("files", Level.WARNING, f"{name} is {change}") for name, change in meant.items()]
     return findings
 
 

@@ -135,5 +135,5 @@ def test_every_flag_is_known_to_the_server(half: Path, tmp_path: Path) -> None:
         env=find_server.environment(installation), capture_output=True, text=True, check=False,
     )  # fmt: skip
     flags = {word.split("=")[0] for word in text.split() if word[:2] == "--" != word and "http-port" not in word}
-    assert len(flags) == 7
+    assert len(flags) == 15
     assert all(flag in known.stdout + known.stderr for flag in flags)

@@ -21,7 +21,7 @@ from typing import IO
 
 from maskline_serve.errors import PortTakenError, ServerFailedError
 from maskline_serve.repository.on_disk import Repository
-from maskline_serve.server import find_server, in_process, several
+from maskline_serve.server import find_server, in_process, several, supervise
 from maskline_serve.server.live.folder import LiveFolder
 from maskline_serve.server.logs import LogReader
 
@@ -47,15 +47,23 @@ class Ports:
     metrics: int
 
     @staticmethod
-    def claim(host: str, grpc: int, http: int, metrics: int) -> Ports:
+    def claim(host: str, grpc: int, http: int, metrics: int, http_host: str | None = None) -> Ports:
         """These ports, with a free one in place of each 0.
+
+        Args:
+            host: address of gRPC.
+            grpc: 0 takes a free one.
+            http: likewise.
+            metrics: likewise.
+            http_host: address of HTTP and metrics; None: that of gRPC.
 
         Raises:
             PortTakenError: a port that was asked for is in use; the text says which.
         """
         with contextlib.ExitStack() as stack:
-            asked = {"gRPC": grpc, "HTTP": http, "metrics": metrics}
-            return Ports(*(_bind(stack, host, port, name) for name, port in asked.items()))
+            plain = http_host or host
+            asked = {"gRPC": (host, grpc), "HTTP": (plain, http), "metrics": (plain, metrics)}
+            return Ports(*(_bind(stack, *place, name) for name, place in asked.items()))
 
 
 def _bind(stack: contextlib.ExitStack, host: str, port: int, name: str) -> int:
@@ -92,16 +100,18 @@ def claim_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
 
 
-def listening(host: str, ports: Ports) -> list[str]:
-    """Flags for a server that listens on these ports."""
+def listening(host: str, ports: Ports, http_host: str | None = None) -> list[str]:
+    """Flags for a server that listens on these ports, HTTP and metrics on an address of their own if one is given."""
     # The server writes host:port itself for gRPC; its HTTP library has a prefix of its own for IPv6.
-    grpc_host, http_host = (f"[{host}]", f"ipv6:{host}") if ":" in host else (host, host)
+    grpc_address = f"[{host}]" if ":" in host else host
+    plain = http_host or host
+    http_address = f"ipv6:{plain}" if ":" in plain else plain
     return [
-        f"--grpc-address={grpc_host}",
+        f"--grpc-address={grpc_address}",
         f"--grpc-port={ports.grpc}",
-        f"--http-address={http_host}",
+        f"--http-address={http_address}",
         f"--http-port={ports.http}",
-        f"--metrics-address={http_host}",
+        f"--metrics-address={http_address}",
         f"--metrics-port={ports.metrics}",
     ]
 
@@ -199,7 +209,7 @@ class ServerProcess:
         self.log = LogReader()
         self.lines: collections.deque[str] = collections.deque(maxlen=200)
         self._show, self._verbose, self._drain_s = show, verbose, drain_s
-        folder = work_folder()
+        self._folder = folder = work_folder()
         try:
             self._process = self._start(installation, repositories, services, folder, live)
         except BaseException:
@@ -256,6 +266,11 @@ class ServerProcess:
         """Process id of the supervisor, whose only child is the server."""
         return self._process.pid
 
+    @property
+    def server_pid(self) -> int | None:
+        """Process id of the server itself; None before the supervisor has started it, and after its end."""
+        return next(iter(supervise.children(self._process.pid)), None)
+
     def status(self) -> int | None:
         """None while it runs, else its exit status."""
         status = self._process.poll()
@@ -266,6 +281,13 @@ class ServerProcess:
     def is_running(self) -> bool:
         """Whether it has not ended."""
         return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End the server without a word, as `stop` cannot where it hangs; `stop` then clears up."""
+        server = self.server_pid
+        if server is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(server, signal.SIGKILL)
 
     def stop(self) -> int:
         """Let the server finish its requests, end it and wait until nothing of it is left; returns its status.
@@ -279,6 +301,9 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             self._process.send_signal(signal.SIGKILL)  # the server dies with it
         status = self._process.wait()
+        if status < 0:  # the supervisor was killed: what it would have removed
+            supervise.kill_stubs(self._folder)
+            supervise.remove(self._folder, f"{self._folder.name}_")
         self._reader.join(timeout=5)
         if self._process.stdout is not None:
             self._process.stdout.close()

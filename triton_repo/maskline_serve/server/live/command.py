@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from tritonclient import grpc as triton
 
@@ -12,7 +13,6 @@ from maskline_serve.server.live.control import ModelControl
 from maskline_serve.server.live.folder import LiveFolder
 from maskline_serve.server.live.running import find_running
 from maskline_serve.server.live.update import Updated, update
-from maskline_serve.server.triton_server import CHANNEL
 
 
 def update_server(
@@ -21,6 +21,8 @@ def update_server(
     timeout_s: float,
     drain_s: float,
     show: Callable[[str], None],
+    own_certificate: Path | None = None,
+    own_key: Path | None = None,
 ) -> str:
     """Replace a model in a running server; returns what was done, in a line.
 
@@ -30,14 +32,16 @@ def update_server(
         timeout_s: how long one model may take to load.
         drain_s: how long the old version's requests are waited for.
         show: told what is being done.
+        own_certificate: what our calls show a server of mutual TLS, if not the server's own.
+        own_key: its private key.
 
     Raises:
         ServeError: no such server, or the update failed: what was served before is served still.
     """
-    running = find_running(_port(url))
+    running = find_running(_port(url), own_certificate, own_key)
     live = LiveFolder(running.live)
-    with triton.InferenceServerClient(url, channel_args=CHANNEL) as client:
-        done = update(repository, live, ModelControl(client, running.headers, timeout_s), show, drain_s)
+    with triton.InferenceServerClient(**running.door.client_arguments(url)) as client:
+        done = update(repository, live, ModelControl(client, running.door.headers, timeout_s), show, drain_s)
     return _told(repository, url, done)
 
 
