@@ -111,7 +111,7 @@ def test_serves_and_tells(server, client):
     assert {server.grpc_url, server.http_url, server.metrics_url} == {
         f"127.0.0.1:{url.rpartition(':')[2]}" for url in (server.grpc_url, server.http_url, server.metrics_url)
     }
-    names = {model.name for model in client.get_model_repository_index().models}
+    names = {model.name for model in client.get_model_repository_index(server.front_door.headers).models}
     assert names == {path.name for path in server.repository.models.iterdir()}
 
 

@@ -106,12 +106,11 @@ def test_every_flag_is_known_to_the_server(file: str) -> None:
 
 @pytest.mark.parametrize("file", ["launch.sh", "onnxruntime-gpu/launch.sh", "tensorrt/launch.sh"])
 def test_containers_close_what_run_closes(file: str) -> None:
-    """Under explicit control: that is an option that their launch files take."""
     text = (box.DEPLOY / file).read_text(encoding="utf-8")
     (closed,) = re.findall(r"^closed=(\S+)$", text, re.MULTILINE)
     written = re.findall(r"--(?:grpc-restricted|http-restricted|allow)\S+", text)
     flags = {word.replace('"', "").replace("$closed", closed).replace("$key", "KEY") for word in written}
-    assert flags == set(FrontDoor(key="KEY").flags(model_control=True))
+    assert flags == set(FrontDoor(key="KEY").flags())
 
 
 class Served:

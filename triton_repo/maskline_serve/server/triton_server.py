@@ -151,10 +151,7 @@ class TritonServer:
         claim_open_files()
         door = self.front_door
         self._ports = Ports.claim(door.host, *self._asked, door.plain_host)
-        services = [
-            *listening(door.host, self._ports, door.plain_host),
-            *door.flags(model_control=self.live is not None),
-        ]
+        services = [*listening(door.host, self._ports, door.plain_host), *door.flags()]
         self._process = ServerProcess(
             self.installation, self.repositories, services, self._drain_s, self._show, self._verbose, self.live
         )

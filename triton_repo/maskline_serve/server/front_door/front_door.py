@@ -60,16 +60,11 @@ class FrontDoor:
             found.append(f"HTTP and metrics on {self.plain_host}: they have no TLS, and ask nobody")
         return found
 
-    def flags(self, *, model_control: bool = False) -> list[str]:
-        """Flags for the server, but for its addresses.
-
-        Args:
-            model_control: it loads and unloads models when it is asked to.
-        """
-        tls = self.tls is not None
-        shared, control = self.shared_memory, model_control
-        closed = restricted.flags(self.key, shared_memory=shared, model_control=control, tls=tls)
-        return [*(self.tls.flags() if self.tls is not None else ()), *closed, *_SERVICES]
+    def flags(self) -> list[str]:
+        """Flags for the server, but for its addresses."""
+        tls = [] if self.tls is None else self.tls.flags()
+        closed = restricted.flags(self.key, shared_memory=self.shared_memory, tls=self.tls is not None)
+        return [*tls, *closed, *_SERVICES]
 
     def client_arguments(self, url: str) -> dict[str, Any]:
         """Keyword arguments of tritonclient's `InferenceServerClient` for our own calls.

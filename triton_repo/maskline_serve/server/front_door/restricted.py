@@ -22,11 +22,8 @@ GROUPS = (
     "logging",
 )
 SHARED_MEMORY = "shared-memory"
-# The index of models is one group with loading and unloading. Clients look a name up in it, so it is open where Triton
-# itself refuses to load and unload.
-MODEL_CONTROL = "model-repository"
 # Not needed to call a model or to see that it is well. The rest is what `health`, `bench` and `verify --url` ask for.
-CLOSED = (SHARED_MEMORY, MODEL_CONTROL, "trace", "logging")
+CLOSED = (SHARED_MEMORY, "model-repository", "trace", "logging")
 OPEN_BESIDE_TLS = "health"  # over HTTP, which has no TLS: nobody is to call a model around it
 HEADER = "maskline-key"
 GRPC_PREFIX = "triton-grpc-protocol-"  # Triton's own, before the name of every such header
@@ -38,17 +35,15 @@ def new_key() -> str:
     return secrets.token_hex(_KEY_BYTES)
 
 
-def flags(key: str, *, shared_memory: bool, model_control: bool, tls: bool) -> list[str]:
+def flags(key: str, *, shared_memory: bool, tls: bool) -> list[str]:
     """Flags that close the groups.
 
     Args:
         key: what opens them.
         shared_memory: leave the clients' shared memory open.
-        model_control: Triton loads and unloads models when it is asked to, so who asks must have the key.
         tls: gRPC has TLS, so HTTP answers health alone.
     """
-    open_groups = {SHARED_MEMORY: shared_memory, MODEL_CONTROL: not model_control}
-    closed = [group for group in CLOSED if not open_groups.get(group)]
+    closed = [group for group in CLOSED if not (shared_memory and group == SHARED_MEMORY)]
     over_http = [group for group in GROUPS if group != OPEN_BESIDE_TLS] if tls else closed
     return [
         f"--grpc-restricted-protocol={','.join(closed)}:{HEADER}={key}",
