@@ -5,6 +5,7 @@ Run: make soak MINUTES=30, or PYTHONPATH=tests python -m faults.soak --minutes 3
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import sys
@@ -32,6 +33,12 @@ LOADS = (1, 2, 8, 4, 12, 1)  # clients at a time, in turn
 SIZES = ((40, 60), (60, 40), (200, 300), (480, 640), (1080, 1920), (20, 900))
 BAD = (b"text", b"", standin.picture(3)[:60])
 LARGEST_GROWTH = 0.03
+
+
+@functools.cache
+def picture_of(count: int, size: tuple[int, int]) -> bytes:
+    """A picture, made once: the clients are to wait for the server, not it for them."""
+    return standin.picture(count, size)
 
 
 class Clients:
@@ -64,7 +71,7 @@ class Clients:
     def _one(client: triton.InferenceServerClient, draw: random.Random) -> str:
         """One request, in one of ten a bad one; `right`, `refused`, `wrong` or the status of an error."""
         is_bad, count, size = draw.random() < 0.1, draw.randrange(101), draw.choice(SIZES)
-        file = draw.choice(BAD) if is_bad else standin.picture(count, size)
+        file = draw.choice(BAD) if is_bad else picture_of(count, size)
         try:
             result = client.infer("maskrcnn", [image_input([file])], client_timeout=BOUNDED_S)
         except triton.InferenceServerException as error:

@@ -193,21 +193,21 @@ class TritonServer:
         return triton.InferenceServerClient(self.grpc_url, channel_args=CHANNEL)
 
     def check(self, client: triton.InferenceServerClient, timeout_s: float) -> None:
-        """Send a canary image.
+        """Send a canary image to each repository that is served.
 
         Args:
             client: of this server.
-            timeout_s: deadline of the call.
+            timeout_s: deadline of each call.
 
         Raises:
             ServerFailedError: no answer, or one that the wire contract rules out.
         """
-        canary.check(client, self.repository, timeout_s)
+        for repository in self.served():
+            canary.check(client, repository, timeout_s)
 
-    def served(self) -> list[dict[str, str]]:
-        """What it serves, for the metric `maskline_info`."""
-        repository = self.repository
-        return [{"artifact_sha256": repository.artifact["manifest_sha256"], "maskline": repository.maskline}]
+    def served(self) -> tuple[Repository, ...]:
+        """The repositories that it serves now."""
+        return (self.repository,)
 
     @property
     def pid(self) -> int | None:
