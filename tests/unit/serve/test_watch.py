@@ -94,6 +94,9 @@ def test_health_follows_the_state() -> None:
         assert health() == (503, "failing")
         status.restarts("it ended")
         assert health() == (503, "restarting")
+        status.right(0.25)
+        status.stops()
+        assert health() == (503, "stopping")
         assert get(f"http://{url}/else") == (404, "got /else, expected /health or /metrics\n")
 
 

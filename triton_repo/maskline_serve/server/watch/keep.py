@@ -46,6 +46,14 @@ def keep(server: TritonServer, watch: Watch, status: Status, say: Callable[[str]
     Raises:
         ServeError: the server is dead and is not, or no more, to be started again.
     """
+    try:
+        _keep(server, watch, status, say)
+    finally:
+        status.stops()
+
+
+def _keep(server: TritonServer, watch: Watch, status: Status, say: Callable[[str], None]) -> None:
+    """`keep`, without its last word."""
     allowed = restarts.Restarts()
     reason = _until_dead(server, watch, status)
     while watch.restart:
@@ -65,7 +73,7 @@ def keep(server: TritonServer, watch: Watch, status: Status, say: Callable[[str]
             continue
         say(f"{_now()} serving again, {time.monotonic() - start:.1f} s after the start")
         reason = _until_dead(server, watch, status)
-    status.wrong(reason)
+    server.stop(at_once=True)
     raise ServerFailedError(f"{reason}; `run --restart` would start it again")
 
 
