@@ -69,7 +69,9 @@ def no_exec(scene: Scene) -> str:
     if not possible(*in_namespace("--mount", "mount -t tmpfs none /mnt"), "true"):
         raise CannotRunError("mounting a file system in a namespace of its own needs root")
     wrapper = in_namespace("--mount", f"mount -t tmpfs -o noexec none {scene.folder}")
-    return scene.refused(wrapper=wrapper, environ={**os.environ, "TMPDIR": str(scene.folder)})
+    line = scene.refused(wrapper=wrapper, environ={**os.environ, "TMPDIR": str(scene.folder)})
+    assert f"{scene.folder} forbids execution" in line, line
+    return line
 
 
 def no_tmpdir(scene: Scene) -> str:

@@ -14,7 +14,7 @@ from maskline_serve.errors import ModelNotLoadedError, PortTakenError, ServerFai
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import canary, find_server, gpu
 from maskline_serve.server.logs import tail
-from maskline_serve.server.process import Ports, ServerProcess, claim_open_files, listening
+from maskline_serve.server.process import Ports, ServerProcess, claim_open_files, ending, listening
 from maskline_serve.server.watch.stubs import stubs
 
 POLL_SECONDS = 0.1
@@ -160,7 +160,7 @@ class TritonServer:
             raise ServerFailedError(
                 f"the supervisor of tritonserver was killed by signal {-status}, the server with it"
             )
-        raise ServerFailedError(f"tritonserver ended with status {status}; {self._said()}")
+        raise ServerFailedError(f"tritonserver ended with {ending(status)}; {self._said()}")
 
     def _said(self) -> str:
         """The server's last words."""
