@@ -50,8 +50,11 @@ def sample(run: Watched, seconds: float) -> Sample:
 
 
 def own_mib(pid: int) -> float:
-    """MiB of a process that are no pages of files; those other processes of the machine map too."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    """MiB of a process that are no pages of files, which other processes of the machine map too; 0 once it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
     return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "RssShmem:"))) / 1024
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import random
+import subprocess
 import sys
 import tempfile
 import threading
@@ -21,12 +22,16 @@ import typer
 from faults.memory import RULE, Sample, growth, picture, sample
 from faults.scene import BOUNDED_S, Scene, right
 from maskline_client.bench.machine import describe_machine
+from maskline_serve.repository.assemble import assemble
 from serve import standin
 from serve.conftest import arrays, image_input
+from serve.test_server import COMMAND
+from support.serving.watched import Watched
 from tritonclient import grpc as triton
 
 ROOT = Path(__file__).parents[2]
 RESULTS, PICTURE = ROOT / "docs" / "benchmarks" / "soak.json", ROOT / "docs" / "pictures" / "soak.svg"
+UPDATE_S = 40.0  # a model is replaced so often, in turn by the other one
 PHASE_S = 5.0  # as long as a client stays
 SAMPLE_S = 2.0
 LOADS = (1, 2, 8, 4, 12, 1)  # clients at a time, in turn
@@ -106,7 +111,11 @@ def main(
 def soak(scene: Scene, minutes: float, svg: Path) -> dict[str, object]:
     """Load a server for so long; the figures."""
     samples: list[Sample] = []
-    with scene.serving() as run:
+    updated: list[str] = []
+    other = standin.write_artifact(scene.folder / "other_artifact", best_score=0.89)
+    assemble(other, scene.folder / "other")
+    repositories = (scene.repository, scene.folder / "other")
+    with scene.serving("--control", "explicit") as run:
         clients, start, shown = Clients(run.grpc), time.monotonic(), 0.0
         over = threading.Event()
 
@@ -114,8 +123,13 @@ def soak(scene: Scene, minutes: float, svg: Path) -> dict[str, object]:
             while not over.wait(SAMPLE_S):
                 samples.append(sample(run, time.monotonic() - start))
 
-        sampler = threading.Thread(target=watch)
-        sampler.start()
+        def replace() -> None:
+            while not over.wait(UPDATE_S):
+                updated.append(update(run, repositories[(len(updated) + 1) % 2]))
+
+        threads = [threading.Thread(target=watch), threading.Thread(target=replace)]
+        for thread in threads:
+            thread.start()
         try:
             phase = 0
             while (now := time.monotonic() - start) < 60 * minutes:
@@ -126,7 +140,9 @@ def soak(scene: Scene, minutes: float, svg: Path) -> dict[str, object]:
                     print(f"{now / 60:.1f} of {minutes:g} min: {dict(clients.outcomes)}", flush=True)  # noqa: T201
         finally:
             over.set()
-            sampler.join()
+            for thread in threads:
+                thread.join()
+    assert not any(updated), f"an update failed: {[line for line in updated if line]}"
     svg.parent.mkdir(parents=True, exist_ok=True)
     svg.write_text(picture(samples), encoding="utf-8")
     return {
@@ -135,11 +151,18 @@ def soak(scene: Scene, minutes: float, svg: Path) -> dict[str, object]:
         "minutes": minutes,
         "outcomes": dict(sorted(clients.outcomes.items())),
         "clients": clients.count,
-        "updates": 0,
+        "updates": len(updated),
         "rule": RULE,
         "memory": growth(samples),
         "samples": [{"seconds": round(one.seconds, 1), **one.mib} for one in samples],
     }
+
+
+def update(run: Watched, repository: Path) -> str:
+    """Replace the model while clients call; what went wrong, or nothing."""
+    command = [*COMMAND, "update", str(repository), "--url", run.grpc]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=4 * BOUNDED_S, check=False)
+    return done.stderr if done.returncode else ""
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 Started by `process.ServerProcess` as a script of its own (standard library only) in a session of its own:
 
-    python supervise.py WORK_FOLDER SHM_PREFIX PARENT_PID DRAIN_SECONDS -- COMMAND...
+    python supervise.py WORK_FOLDER SHM_PREFIX PARENT_PID DRAIN_SECONDS [LIVE_FOLDER] -- COMMAND...
 
 It ends the server when standard input closes, when the parent is gone (killed included) or on SIGTERM or SIGINT:
 first SIGTERM, which lets the server finish the requests in flight, then SIGKILL after `DRAIN_SECONDS`, or as soon as
 the parent is gone that was there when the drain began. As a subreaper it inherits the server's Python stubs if the
-server dies, so it can end these too; at last it removes the shared-memory regions and the work folder. It exits with
-the server's exit status.
+server dies, so it can end these too; at last it removes the shared-memory regions and the work folder, and the live
+folder too if the parent is gone, which would start the server again with it otherwise. It exits with the server's exit
+status.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ STUB_GRACE_SECONDS = 2.0  # a stub whose server is gone leaves by itself within 
 def main(argv: list[str]) -> int:
     """Run the command until it ends or must end; returns its exit status (128 + N when signal N ended it)."""
     folder, prefix, parent, drain = Path(argv[0]), argv[1], int(argv[2]), float(argv[3])
-    command = argv[argv.index("--") + 1 :]
+    live, command = argv[4 : argv.index("--")], argv[argv.index("--") + 1 :]
     asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda signum, _frame: asked.append(signum))
@@ -57,6 +58,8 @@ def main(argv: list[str]) -> int:
     finally:
         _end_orphans()
         remove(folder, prefix)
+        for models in live if os.getppid() != parent else ():
+            shutil.rmtree(models, ignore_errors=True)
 
 
 def kill_stubs(folder: Path) -> None:

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from tritonclient import grpc as triton
 
 from maskline_serve.errors import ServeError, ServerFailedError
-from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server.triton_server import TritonServer
 from maskline_serve.server.watch import restarts
-from maskline_serve.server.watch.canaries import QUESTION_SECONDS, Canaries
+from maskline_serve.server.watch.canaries import QUESTION_SECONDS, Canaries, served
 from maskline_serve.server.watch.status import Status
 from maskline_serve.server.watch.stubs import Stubs, stubs
 
@@ -79,7 +78,7 @@ def _keep(server: TritonServer, watch: Watch, status: Status, say: Callable[[str
 
 def _until_dead(server: TritonServer, watch: Watch, status: Status) -> str:
     """Watch one start of the server; returns why it counts as dead."""
-    status.serves([_labels(repository) for repository in server.served()])
+    status.serves(served(server))
     status.right(server.canary_seconds)
     canaries = Canaries(server, status, watch.every_s, watch.deadline_s)
     with server.client() as client:
@@ -94,11 +93,6 @@ def _until_dead(server: TritonServer, watch: Watch, status: Status) -> str:
                     return f"model {model}: a process of it is gone, and release 24.10 starts no other"
         finally:
             canaries.stop()
-
-
-def _labels(repository: Repository) -> dict[str, str]:
-    """What `/health` and the metric `maskline_info` say of a repository."""
-    return {"artifact_sha256": repository.artifact["manifest_sha256"], "maskline": repository.maskline}
 
 
 def _ended(server: TritonServer) -> str | None:
