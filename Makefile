@@ -161,11 +161,11 @@ with-%: $(READY)
 	@MASKLINE_PLUGINS_BUILD=$(CURDIR)/build/with/$* MASKLINE_HOST_LIBRARY=$(CURDIR)/build/with/$*/libmaskline_host.so \
 		$(PYTEST) -q -m 'not long' tests/plugins
 
-# ONLY=KIND makes one of them; the results go into docs/benchmarks/faults.json and docs/faults.md.
+# ONLY=KIND makes one of them; the results go into docs/benchmarks/faults and docs/faults.md.
 faults: plugins ## the fault campaign: real servers killed, hung, starved, flooded; some 20 minutes
 	@PYTHONPATH=tests $(BIN)/python -m faults.run $(addprefix --only ,$(ONLY))
 
-faults-page: $(READY) ## write docs/faults.md, of docs/benchmarks/faults.json and soak.json
+faults-page: $(READY) ## write docs/faults.md, of docs/benchmarks/faults
 	@PYTHONPATH=tests $(BIN)/python -m faults.run --page
 
 MINUTES ?= 30

@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from maskline_serve import intact
 from maskline_serve.doctor import Level, examine
 from maskline_serve.errors import RepositoryError, ServeError
-from maskline_serve.repository import intact, names
+from maskline_serve.repository import names
 from maskline_serve.repository.assemble import Target
 from maskline_serve.repository.assemble import assemble as assemble_repository
 from maskline_serve.repository.config import parse
