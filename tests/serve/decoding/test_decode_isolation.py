@@ -10,12 +10,16 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from maskline_client import LocalDetector
 from maskline_client.bench.machine import server_memory
-from maskline_serve.errors import ModelNotLoadedError
+from maskline_serve.local.backend_utils import InferenceRequest, TritonModelException
+from maskline_serve.local.python_model import PythonModel
 from maskline_serve.repository.assemble import assemble
+from maskline_serve.repository.config import parse
+from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server.triton_server import TritonServer
 from serve import standin
 from serve.conftest import Pending, send
@@ -207,16 +211,31 @@ def test_nothing_is_left_when_the_server_stops(repository):
     wait_until(lambda: all(map(ended, found)), STOP_S, "ending the processes that decode")
 
 
-def test_files_can_be_decoded_by_the_model_itself(artifact, tmp_path):
-    seen = []
-    repository = assembled(artifact, tmp_path / "repository", decode_isolation=("process", "none"))
-    with (
-        TritonServer(repository, drain_s=2, show=seen.append, verbose=True) as server,
-        triton.InferenceServerClient(server.grpc_url) as client,
-    ):
-        assert send(client, [GOOD])["num_detections"].item() == 1
-        assert decoders(server) == []
-    assert any("preprocess: files are decoded in this process" in line for line in seen)
+def loaded(artifact, folder, **parameters):
+    """The model `preprocess` in this process, by what Triton's Python backend calls."""
+    repository = Repository.load(assembled(artifact, folder, **parameters))
+    model = repository.models / "preprocess"
+    config = parse((model / "config.pbtxt").read_text(), model / "config.pbtxt")
+    return PythonModel(model / "1", "preprocess", config, model)
+
+
+@pytest.mark.parametrize(("isolation", "number"), [("process", 1), ("none", 0)])
+def test_files_can_be_decoded_by_the_model_itself(artifact, tmp_path, caplog, isolation, number):
+    caplog.set_level("INFO")
+    model = loaded(artifact, tmp_path / "repository", decode_isolation=("process", isolation))
+    try:
+        response = model.execute(InferenceRequest({"image": np.array([[GOOD]], np.object_)}))
+        assert response.outputs["image_size"].tolist() == [[48, 72]]
+        assert len(own_decoders()) == number
+    finally:
+        model.close()
+    assert own_decoders() == []
+    assert ("preprocess: files are decoded in this process" in caplog.text) == (number == 0)
+
+
+def own_decoders():
+    """Processes that this one started to decode."""
+    return [child for child in psutil.Process().children() if not ended(child) and "worker.py" in str(child.cmdline())]
 
 
 @pytest.mark.parametrize(
@@ -228,13 +247,24 @@ def test_files_can_be_decoded_by_the_model_itself(artifact, tmp_path):
     ],
 )
 def test_a_parameter_that_cannot_be_is_named(artifact, tmp_path, parameters, text):
-    repository = assembled(artifact, tmp_path / "repository", **parameters)
-    with pytest.raises(ModelNotLoadedError) as caught, TritonServer(repository, drain_s=2):
-        pass
+    with pytest.raises(TritonModelException) as caught:
+        loaded(artifact, tmp_path / "repository", **parameters)
     assert text in str(caught.value)
+
+
+def test_a_model_whose_files_no_process_can_decode_says_so(artifact, tmp_path, monkeypatch):
+    monkeypatch.setattr("subprocess.Popen", refuse)
+    with pytest.raises(
+        TritonModelException, match=r"no process that decodes .*: .*No more processes; set it to 'none'"
+    ):
+        loaded(artifact, tmp_path / "repository")
+
+
+def refuse(*_, **__):
+    raise OSError(11, "No more processes")
 
 
 def test_a_client_without_a_server_starts_no_process(artifact):
     with LocalDetector(artifact) as local:
         local.detect(GOOD)
-        assert not [child for child in psutil.Process().children() if "decoder" in " ".join(child.cmdline())]
+        assert own_decoders() == []

@@ -16,6 +16,8 @@ from typing import Any
 from support.serving import model_files
 
 images = model_files.load("models/preprocess/1/images.py")
+resizing = model_files.load("models/preprocess/1/resizing.py")
+messages = model_files.load("models/preprocess/1/decoder/messages.py")
 filters = model_files.load("models/preprocess/1/filters.py")
 process = model_files.load("models/preprocess/1/decoder/process.py")
 pool = model_files.load("models/preprocess/1/decoder/pool.py")

@@ -19,9 +19,10 @@ import pytest
 from PIL import Image
 from support.data import image_files
 from unit.serve.decoder import pools
-from unit.serve.decoder.pools import PARAMETERS, images, is_gone, signal_over_a_file, wait_until
+from unit.serve.decoder.pools import PARAMETERS, images, is_gone, messages, resizing, signal_over_a_file, wait_until
 
-GOOD = image_files.good_files()
+XMP = {f"{name} turned by XMP": image_files.turned_by_xmp(name) for name in ("JPEG", "PNG", "WEBP")}
+GOOD = image_files.good_files() | XMP
 PLAIN = GOOD["jpeg"]
 
 
@@ -57,6 +58,12 @@ def assert_same(found: tuple[Any, Any], expected: tuple[Any, Any]) -> None:
 @pytest.mark.parametrize("name", GOOD)
 def test_every_kind_of_file_has_the_same_answer(decoders: Any, name: str) -> None:
     assert_same(decoders.decode(GOOD[name]), here(GOOD[name]))
+
+
+@pytest.mark.parametrize("name", XMP)
+def test_xmp_turns_a_picture(decoders: Any, name: str) -> None:
+    """Or the files above would not ask for what reads it."""
+    assert decoders.decode(XMP[name])[1] == (53, 37)
 
 
 def damaged(name: str, seed: int) -> bytes:
@@ -245,6 +252,26 @@ def test_nothing_is_left_of_a_parent_that_is_killed_during_a_decode() -> None:
     wait_until(lambda: is_gone(pid), "ending")  # a tenth of the time that the file takes
 
 
+@pytest.mark.parametrize("rule", resizing.SIZE_RULES)
+@pytest.mark.parametrize(("shorter", "longer"), [(800, 1333), (64, 96), (7, 5), (1, 1)])
+def test_the_region_holds_every_resized_picture(rule: str, shorter: int, longer: int) -> None:
+    sizes = {"shorter_side_px": str(shorter), "longer_side_px": str(longer), "size_rule": rule, "canvases": ""}
+    parameters = {**PARAMETERS, **sizes, "canvas_multiple": "1"}
+    geometry, layout = images.geometry_of(parameters), messages.Layout.of(parameters)
+    rng = np.random.default_rng(0)
+    originals = np.exp(rng.uniform(0, np.log(20_000), (5000, 2))).round().astype(int).tolist()
+    largest = max(np.prod(geometry.resized_size(tuple(size))) for size in [*originals, [1, 1], [999, 1000]])
+    assert layout.picture_at >= int(parameters["max_image_bytes"])
+    assert layout.picture_at + 3 * largest <= layout.size
+
+
+def test_a_process_that_is_confined_otherwise_than_the_first_is_in_the_log(own: Any) -> None:
+    own.said = {**own.said, "refused": ["nothing"]}
+    own._waiting.pop().end()
+    own.decode(PLAIN)
+    assert [line.partition(", is ")[2][:31] for line in own.lines] == ["confined otherwise: refused: ["]
+
+
 def test_no_interpreter_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/usr/bin/tritonserver")
     monkeypatch.setattr(sys, "base_exec_prefix", "/nowhere")
@@ -266,3 +293,14 @@ def test_an_animation_of_a_large_file_is_read_whole(decoders: Any) -> None:
     Image.fromarray(noise).save(file, "PNG", compress_level=0)
     assert len(file.getvalue()) > 5_000_000
     assert_same(decoders.decode(file.getvalue()), here(file.getvalue()))
+
+
+def test_neither_side_can_take_memory_away_under_the_other() -> None:
+    """A region cut short would end the parent by SIGBUS."""
+    region = pools.process._region(1 << 16)
+    try:
+        for size in (1 << 12, 1 << 20):
+            with pytest.raises(PermissionError):
+                os.ftruncate(region, size)
+    finally:
+        os.close(region)

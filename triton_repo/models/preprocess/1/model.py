@@ -153,8 +153,8 @@ def _processes(text: dict[str, str]) -> Any:
         found = pool.DecoderPool(_threads(), text, lambda line: warn(f"preprocess: {line}"))
     except process.DecoderError as error:
         raise ValueError(
-            f"decode_isolation: no process that decodes can be started: {error}; set it to 'none' to decode in the "
-            "model's own process, where a file that crashes the decoder ends the model"
+            f"decode_isolation: {error}; set it to 'none' to decode in the model's own process, where a file that "
+            "crashes the decoder ends the model"
         ) from error
     said = found.said
     pb_utils.Logger.log_info(

@@ -29,7 +29,7 @@ class DecoderPool:
     def __init__(self, number: int, parameters: Mapping[str, str], warn: Callable[[str], None]) -> None:
         self._parameters, self._warn = parameters, warn
         self._free = threading.BoundedSemaphore(number)
-        first = DecoderProcess(parameters)
+        first = self._started()
         self.said = first.said
         self._waiting = collections.deque([first])
 
@@ -65,7 +65,20 @@ class DecoderPool:
             try:
                 process = self._waiting.pop()
             except IndexError:
-                return DecoderProcess(self._parameters)
+                return self._another()
             if process.waits():
                 return process
             process.end()
+
+    def _another(self) -> DecoderProcess:
+        """One more; the log has a line where it is confined otherwise than the first, which the log describes."""
+        made = self._started()
+        if made.said != self.said:
+            self._warn(f"process {made.pid}, which decodes, is confined otherwise: refused: {made.said['refused']}")
+        return made
+
+    def _started(self) -> DecoderProcess:
+        try:
+            return DecoderProcess(self._parameters)
+        except (DecoderError, OSError) as error:  # OSError: no open file is left for its sockets
+            raise DecoderError(f"no process that decodes can be started: {error}") from error
