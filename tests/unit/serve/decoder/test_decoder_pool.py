@@ -180,13 +180,20 @@ def test_a_legal_picture_beyond_the_memory_is_refused_and_the_next_decoded() -> 
     assert here(large)[1] == (4000, 6000)
 
 
-def test_a_reply_that_cannot_be_true_is_not_believed(own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("size", "original"),
+    [((20_000, 20_000), (48, 72)), ((64, 64), (20_000, 20_000)), ((64, 96), (0, 0))],
+    ids=["another size", "more than is allowed", "nothing"],
+)
+def test_a_reply_that_cannot_be_true_is_not_believed(
+    own: Any, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], original: tuple[int, int]
+) -> None:
     """From a process that a file has taken over."""
     lying = own._waiting.pop()
-    reply = pools.process.Reply
-    forged = reply(pools.process.DECODED, (20_000, 20_000), (48, 72))
+    forged = messages.Reply(messages.DECODED, size, original)
     monkeypatch.setattr(pools.process.Reply, "unpacked", staticmethod(lambda packet: forged))
-    with pytest.raises(pools.process.DecoderError, match="20000 x 20000 pixels of 48 x 72"):
+    said = f"{size[0]} x {size[1]} pixels of {original[0]} x {original[1]}"
+    with pytest.raises(pools.process.DecoderError, match=said):
         lying.decode(PLAIN)
     assert is_gone(lying.pid)
 
