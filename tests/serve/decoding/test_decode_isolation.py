@@ -26,6 +26,7 @@ from serve.conftest import Pending, send
 from serve.test_faults import outcome
 from serve.test_server import STOP_S, processes_of, wait_until
 from support.data.image_files import endless_jpeg
+from support.served_models import model_of
 from tritonclient import grpc as triton
 
 pytestmark = pytest.mark.triton
@@ -42,7 +43,7 @@ REFUSED = "StatusCode.INVALID_ARGUMENT"
 def assembled(artifact, folder, **parameters):
     """A repository whose `preprocess` has other parameters."""
     assemble(artifact, folder)
-    config = folder / "models" / "preprocess" / "config.pbtxt"
+    config = model_of(folder, "preprocess") / "config.pbtxt"
     text = config.read_text()
     for key, (before, after) in parameters.items():
         line = f'parameters {{ key: "{key}" value: {{ string_value: "%s" }} }}'
@@ -78,7 +79,7 @@ def caller(victim):
 
 def stub(server):
     """The process of `preprocess`."""
-    (pid,) = processes_of(f"{server.repository.models.resolve()}/preprocess/1/model.py")
+    (pid,) = processes_of(f"{server.repository.model('preprocess').resolve()}/1/model.py")
     return psutil.Process(pid)
 
 
@@ -214,9 +215,9 @@ def test_nothing_is_left_when_the_server_stops(repository):
 def loaded(artifact, folder, **parameters):
     """The model `preprocess` in this process, by what Triton's Python backend calls."""
     repository = Repository.load(assembled(artifact, folder, **parameters))
-    model = repository.models / "preprocess"
+    model = repository.model("preprocess")
     config = parse((model / "config.pbtxt").read_text(), model / "config.pbtxt")
-    return PythonModel(model / "1", "preprocess", config, model)
+    return PythonModel(model / "1", model.name, config, model)
 
 
 @pytest.mark.parametrize(("isolation", "number"), [("process", 1), ("none", 0)])

@@ -276,7 +276,7 @@ def test_a_process_that_is_confined_otherwise_than_the_first_is_in_the_log(own: 
     own.said = {**own.said, "refused": ["nothing"]}
     own._waiting.pop().end()
     own.decode(PLAIN)
-    assert [line.partition(", is ")[2][:31] for line in own.lines] == ["confined otherwise: refused: ["]
+    assert [line.partition(", is ")[2][:30] for line in own.lines] == ["confined otherwise: refused: ["]
 
 
 def test_no_interpreter_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
