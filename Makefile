@@ -99,6 +99,7 @@ type: $(READY) ## mypy, strict
 	@rm -rf $(SERVED)
 	@for model in $(MODELS); do mkdir -p $(SERVED)/$$model && \
 		ln -s $(CURDIR)/triton_repo/models/$$model/1/*.py $(CURDIR)/plugins/maskline_host $(SERVED)/$$model; done
+	@ln -s $(CURDIR)/triton_repo/models/preprocess/1/decoder $(SERVED)/preprocess
 	@MYPYPATH=$(SERVED) $(BIN)/mypy --explicit-package-bases $(SERVED)
 	@for backend in triton_repo/backends/*/; do $(BIN)/mypy $$backend || exit 1; done
 
