@@ -21,7 +21,6 @@ void copy(void* to, void const* from, std::size_t bytes)
     }
 }
 
-
 constexpr std::size_t kGUARD = 1024; // a multiple of the alignment; wide enough for a row that runs over
 constexpr unsigned char kCANARY = 0xA5;
 
