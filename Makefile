@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env plugins pycuda wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-pycuda test-machines test-gpu test-tensorrt test-tensorrt-headers test-sanitizers fuzz fuzzers lint type pytest format bench-timeline bench-train bench-data bench-serve bench-steps bench-ops bench-engines bench-device owed ran-where compare compare-page clean
+.PHONY: help env plugins pycuda wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-pycuda test-machines test-gpu test-tensorrt test-tensorrt-headers test-sanitizers fuzz fuzzers faults faults-page soak lint type pytest format bench-timeline bench-train bench-data bench-serve bench-steps bench-ops bench-engines bench-device owed ran-where compare compare-page clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -189,6 +189,17 @@ fuzzers: $(READY) ## build the fuzzers of our C++ into build/fuzz, where clang w
 		-DMASKLINE_TENSORRT_INCLUDE=$(TENSORRT_INCLUDE) -DMASKLINE_CUDA_INCLUDE=$(abspath $(dir $(NVCC))/../include) \
 		-DMASKLINE_ONNXRUNTIME_INCLUDE=$(ONNXRUNTIME_INCLUDE) && \
 		$(BIN)/cmake --build build/fuzz --target maskline_fuzzers; fi
+
+# ONLY=KIND makes one of them; the results go into docs/benchmarks/faults.json and docs/faults.md.
+faults: plugins ## the fault campaign: real servers killed, hung, starved, flooded; some 20 minutes
+	@PYTHONPATH=tests $(BIN)/python -m faults.run $(addprefix --only ,$(ONLY))
+
+faults-page: $(READY) ## write docs/faults.md, of docs/benchmarks/faults.json and soak.json
+	@PYTHONPATH=tests $(BIN)/python -m faults.run --page
+
+MINUTES ?= 30
+soak: plugins ## clients that come and go, bad images, updates: every answer checked, memory sampled
+	@PYTHONPATH=tests $(BIN)/python -m faults.soak --minutes $(MINUTES)
 
 format: $(READY) ## let ruff and clang-format rewrite what they can
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

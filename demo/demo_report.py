@@ -50,7 +50,7 @@ def write_report(out: Path, seconds: dict[str, float], base: Path) -> Path:
             _steps(seconds),
         ]
     )
-    style = files("maskline_client.bench").joinpath("page.css").read_text(encoding="utf-8")
+    style = files("maskline_client.pages").joinpath("page.css").read_text(encoding="utf-8")
     path = out / "report.html"
     path.write_text(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import math
 import time
-from collections.abc import AsyncIterator, Iterable
-from typing import Self
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Self, TypeVar
 
-import tritonclient.grpc as triton
-import tritonclient.grpc.aio as triton_aio
-
-from maskline_client.answer import parse_answer, request_inputs, request_outputs, request_parameters
+from maskline_client.calling.addresses import Addresses, Turns, went_away
+from maskline_client.calling.async_endpoint import AsyncEndpoint
+from maskline_client.calling.known_model import answering
 from maskline_client.connection import DEFAULT_DEADLINE_S, DEFAULT_RETRIES, DEFAULT_URL, Connection, Tls
-from maskline_client.contract import MASKRCNN
+from maskline_client.contract import DEFAULT_MODEL, MASKRCNN
 from maskline_client.detections import Detections
 from maskline_client.detector import IN_FLIGHT, Outcome
-from maskline_client.errors import ClientError, ModelChanged
+from maskline_client.errors import ClientError
 from maskline_client.images import ImageSource, encode
-from maskline_client.known_model import ATTEMPTS, KnownModel, check_same
-from maskline_client.served_model import ServedModel, read_model
+from maskline_client.served_model import ServedModel
+
+T = TypeVar("T")
 
 
 class AsyncDetector:
@@ -35,34 +34,41 @@ class AsyncDetector:
         self,
         url: str = DEFAULT_URL,
         *,
+        model: str = DEFAULT_MODEL,
         deadline_s: float = DEFAULT_DEADLINE_S,
         retries: int = DEFAULT_RETRIES,
         tls: Tls | None = None,
     ) -> None:
         self._connection = Connection(url, deadline_s, retries, tls)
-        self._client = triton_aio.InferenceServerClient(**self._connection.client_arguments())
-        self._lock = asyncio.Lock()
-        self._known = KnownModel()
+        self._endpoints = [AsyncEndpoint(one, model) for one in self._connection.each()]
+        self._addresses = Addresses(len(self._endpoints))
 
     async def model(self) -> ServedModel:
         """What is served, as `Detector.model`; asks a new server and checks the contract with it."""
-        return await self._known_model()
+        return await self._ask(lambda endpoint, start: endpoint.model(MASKRCNN, start))
 
     async def classes(self) -> tuple[str, ...]:
         """Class names, label 0 first; asks the server as `model` does."""
         return (await self.model()).classes
 
-    async def detect(self, image: ImageSource) -> Detections:
+    async def detect(self, image: ImageSource, *, masks: bool = True) -> Detections:
         """Find the objects of one image; arguments and errors as `Detector.detect`."""
-        return await self._detect(image, None)
+        return await self._detect(image, None, masks)
 
-    async def detect_many(self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT) -> AsyncIterator[Detections]:
+    async def detect_many(
+        self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT, *, masks: bool = True
+    ) -> AsyncIterator[Detections]:
         """The detections of each image, in order; the first error ends the iteration by raising it."""
-        async for outcome in self.try_detect_many(images, in_flight):
+        async for outcome in self.try_detect_many(images, in_flight, masks=masks):
             yield outcome.unwrap()
 
     async def try_detect_many(
-        self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT, of: ServedModel | None = None
+        self,
+        images: Iterable[ImageSource],
+        in_flight: int = IN_FLIGHT,
+        of: ServedModel | None = None,
+        *,
+        masks: bool = True,
     ) -> AsyncIterator[Outcome]:
         """As `detect_many`, with an image's failure as its outcome instead of the end of all; `of` as in `Detector`."""
         if in_flight < 1:
@@ -70,7 +76,7 @@ class AsyncDetector:
         window: collections.deque[asyncio.Task[Outcome]] = collections.deque()
         try:
             for image in images:
-                window.append(asyncio.create_task(self._outcome(image, of)))
+                window.append(asyncio.create_task(self._outcome(image, of, masks)))
                 if len(window) == in_flight:
                     yield await window.popleft()
             while window:
@@ -82,7 +88,8 @@ class AsyncDetector:
 
     async def close(self) -> None:
         """Close the connection; calls under way fail."""
-        await self._client.close()
+        for endpoint in self._endpoints:
+            await endpoint.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,63 +97,36 @@ class AsyncDetector:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _outcome(self, image: ImageSource, of: ServedModel | None) -> Outcome:
+    async def _outcome(self, image: ImageSource, of: ServedModel | None, masks: bool) -> Outcome:
         """Detect, with the error as a value."""
         try:
-            return Outcome(image, detections=await self._detect(image, of))
+            return Outcome(image, detections=await self._detect(image, of, masks))
         except ClientError as error:
             return Outcome(image, error=error)
 
-    async def _detect(self, image: ImageSource, of: ServedModel | None) -> Detections:
-        """Send an image until it is sure which model answered; `of` None takes any."""
-        data = await asyncio.to_thread(encode, image)
+    async def _detect(self, image: ImageSource, of: ServedModel | None, masks: bool) -> Detections:
+        data, (spec, expected) = await asyncio.to_thread(encode, image), answering(of, masks)
+        return await self._ask(lambda endpoint, start: endpoint.detect(data, spec, expected, start))
+
+    async def _ask(self, question: Callable[[AsyncEndpoint, float], Awaitable[T]]) -> T:
+        """As `Detector`; the wait of many for one contract check counts too."""
         start = time.monotonic()
+        turns = Turns(self._addresses, self._connection.retries, start + self._connection.deadline_s)
         try:
-            async with asyncio.timeout(self._connection.deadline_s):  # for the wait of many for one contract check too
-                for _ in range(ATTEMPTS):
-                    model = await self._known_model()
-                    check_same(model, of, self._connection.url)
+            async with asyncio.timeout(self._connection.deadline_s):
+                while True:
+                    endpoint = self._endpoints[turns.begin()]
                     try:
-                        result = await self._infer(data, model, start)
-                    except ModelChanged:
-                        self._known = self._known.without(model)
-                        continue
-                    if await self._known_model(time.monotonic()) == model:
-                        return parse_answer(result.as_numpy, model)
+                        answer = await question(endpoint, start)
+                    except ClientError as error:
+                        if went_away(error):
+                            endpoint.forget()
+                        await asyncio.sleep(turns.failed(error))
+                    except BaseException:
+                        turns.broken_off()
+                        raise
+                    else:
+                        turns.answered()
+                        return answer
         except TimeoutError:
             raise self._connection.too_late() from None
-        raise self._connection.changing(ATTEMPTS)
-
-    async def _infer(self, data: bytes, model: ServedModel, start: float) -> triton.InferResult:
-        """One request, meant for `model`."""
-        try:
-            return await self._client.infer(
-                MASKRCNN.name,
-                request_inputs(data),
-                outputs=request_outputs(model),
-                client_timeout=self._connection.left_s(start),
-                parameters=request_parameters(model),
-            )
-        except triton.InferenceServerException as failure:
-            raise self._connection.error(failure) from failure
-
-    async def _known_model(self, since_s: float = -math.inf) -> ServedModel:
-        """What is served since `since_s`; tasks wait for one check together."""
-        if (model := self._known.at(since_s)) is not None:
-            return model
-        async with self._lock:
-            if (model := self._known.at(since_s)) is None:
-                asked_s = time.monotonic()
-                model = await self._check_contract()
-                self._known = KnownModel(model, asked_s)
-            return model
-
-    async def _check_contract(self) -> ServedModel:
-        """Compare the server with the contract and return what it serves."""
-        left_s, start = self._connection.left_s, time.monotonic()
-        try:
-            metadata = await self._client.get_model_metadata(MASKRCNN.name, client_timeout=left_s(start))
-            config = await self._client.get_model_config(MASKRCNN.name, client_timeout=left_s(start))
-        except triton.InferenceServerException as failure:
-            raise self._connection.error(failure) from failure
-        return read_model(metadata, config, MASKRCNN)

@@ -1,4 +1,4 @@
-"""The command `maskline-client`: detect, evaluate, predict, bench, health.
+"""The command `maskline-client`: detect, evaluate, predict, bench, compare, health.
 
 A failure is one line on stderr; exit codes: 1 the server failed, 2 wrong usage or bad input, 3 server unavailable or
 full, 4 another contract, 5 deadline.
@@ -7,23 +7,25 @@ full, 4 another contract, 5 deadline.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from maskline_command.console import progress as progress_bar
 from maskline_command.console import results as results_console
 from maskline_command.ending import ending
 from maskline_command.version import version_option
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from maskline_client.bench.cli import bench
 from maskline_client.commands.connection_options import with_connection
 from maskline_client.commands.detect import JSON_NAME, Report, common_folder, plan, run
+from maskline_client.commands.progress import progress as progress_bar
+from maskline_client.compare.cli import compare
 from maskline_client.connection import Connection
+from maskline_client.contract import DEFAULT_MODEL
 from maskline_client.detector import IN_FLIGHT, Detector, ImageDetector
 from maskline_client.errors import ClientError
 from maskline_client.files import write_json
@@ -38,6 +40,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(bench)
+app.command()(compare)
 
 
 @app.callback()
@@ -48,6 +51,8 @@ def _common(
 
 
 InFlight = Annotated[int, typer.Option(min=1, help="Requests under way at a time.")]
+Model = Annotated[str, typer.Option(help="The served model's name.")]
+NoMasks = Annotated[bool, typer.Option("--no-masks", help="Boxes alone: no masks, no keypoints, and their time saved.")]
 Local = Annotated[
     Path | None,
     typer.Option(
@@ -71,6 +76,8 @@ def detect(
     json_lines: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON an image, as `predict` writes.")
     ] = False,
+    no_masks: NoMasks = False,
+    model: Model = DEFAULT_MODEL,
     local: Local = None,
     device: Device = "cpu",
 ) -> None:
@@ -83,12 +90,15 @@ def detect(
     Without a server: maskline-client detect photo.jpg --local out/artifact --out out/found
     """
     jobs = plan(images, out)
-    with _detector(connection, local, device) as detector, _progress() as progress:
+    with _detector(connection, model, local, device) as detector, progress_bar() as progress:
+        served = detector.model.boxes_alone() if no_masks else detector.model
         task = progress.add_task("detect", total=len(jobs))
-        report = run(detector, jobs, score_thresh, in_flight, lambda: progress.advance(task))
+        report = run(
+            detector, served, jobs, score_thresh, in_flight, lambda: progress.advance(task), masks=not no_masks
+        )
     written = out if report.answers else None  # of nothing but refused images there is nothing to write
     if written is not None:  # first, so that the file is there whatever becomes of what is printed
-        write_json(written / JSON_NAME, report.to_coco(detector.model, common_folder(images)))
+        write_json(written / JSON_NAME, report.to_coco(served, common_folder(images)))
     if json_lines or not _out.is_terminal:
         for line in report.json_lines() if json_lines else report.lines():
             typer.echo(line)
@@ -120,6 +130,7 @@ def evaluate(
     results: Annotated[Path | None, typer.Option(help="JSON file for all detections as COCO results.")] = None,
     max_images: Annotated[int | None, typer.Option(min=1, help="Only the first so many images, by id.")] = None,
     in_flight: InFlight = IN_FLIGHT,
+    model: Model = DEFAULT_MODEL,
     local: Local = None,
     device: Device = "cpu",
 ) -> None:
@@ -139,16 +150,16 @@ def evaluate(
     from maskline_client.commands import evaluate as evaluation
 
     part = evaluation.read_split(data, split, max_images, annotations)
-    with _detector(connection, local, device) as detector, _progress() as progress:
-        model = detector.model
-        evaluation.check_keypoints(part, model)
-        unknown = evaluation.unknown_names(part, model.classes)
+    with _detector(connection, model, local, device) as detector, progress_bar() as progress:
+        served = detector.model
+        evaluation.check_keypoints(part, served)
+        unknown = evaluation.unknown_names(part, served.classes)
         if unknown:
             _fail(f"note: the model does not know {len(unknown)} classes of the data, AP 0 each: {', '.join(unknown)}")
         task = progress.add_task(f"evaluate {split}", total=len(part.image_ids))
         answers = evaluation.Answers()
         try:
-            evaluation.collect(detector, part, answers, in_flight, lambda: progress.advance(task))
+            evaluation.collect(detector, served, part, answers, in_flight, lambda: progress.advance(task))
         finally:  # before the score, and after Ctrl-C: what was received is there whatever comes
             part_text = evaluation.write_results(results, part, answers)
             if part_text:
@@ -157,9 +168,9 @@ def evaluate(
         _fail(str(failed))
     if answers.errors:
         raise typer.Exit(2)
-    scores = evaluation.score(part, answers.results, masks=model.has_masks, keypoints=model.keypoints)
+    scores = evaluation.score(part, answers.results, masks=served.has_masks, keypoints=served.keypoints)
     if json_path is not None:
-        write_json(json_path, dataclasses.asdict(scores))
+        write_json(json_path, {**dataclasses.asdict(scores), "model": dataclasses.asdict(served.identity)})
     table = Table("", *STATISTICS, title=f"AP x 100, {scores.num_images} images of {split}, served")
     for kind, values in (("box", scores.box), ("mask", scores.mask), ("keypoint", scores.keypoint)):
         if values is not None:
@@ -176,6 +187,8 @@ def predict(
     out: Annotated[Path, typer.Option(help="Folder for predictions-*.jsonl.")],
     shard_lines: Annotated[int, typer.Option(min=1, help="Images a JSONL file.")] = 1000,
     in_flight: InFlight = IN_FLIGHT,
+    no_masks: NoMasks = False,
+    model: Model = DEFAULT_MODEL,
     local: Local = None,
     device: Device = "cpu",
 ) -> None:
@@ -191,11 +204,13 @@ def predict(
     if not folder.is_dir():
         raise ValueError(f"{folder}: got no folder of that name, expected one with images")
     paths = list_images(folder)
-    with _detector(connection, local, device) as detector, _progress() as progress:
-        shards = prediction.Shards(out, detector.model, shard_lines)
+    with _detector(connection, model, local, device) as detector, progress_bar() as progress:
+        served = detector.model.boxes_alone() if no_masks else detector.model
+        shards = prediction.Shards(out, served, shard_lines)
         done = sum(path.relative_to(folder).as_posix() in shards.done for path in paths)
         task = progress.add_task("predict", total=len(paths), completed=done)
-        result = prediction.predict(detector, folder, paths, shards, in_flight, lambda: progress.advance(task))
+        advance = functools.partial(progress.advance, task)
+        result = prediction.predict(detector, folder, paths, shards, in_flight, advance, masks=not no_masks)
     _out.print(
         f"{result.predicted} images predicted, {result.refused} refused, {result.done_before} were done before; "
         f"lines in {out}",
@@ -212,20 +227,22 @@ def predict(
 def health(
     connection: Connection,
     deep: Annotated[bool, typer.Option("--deep", help="Also send a test picture and check its answer.")] = False,
+    model: Annotated[str | None, typer.Option(help="Ask about this model alone; else about each one served.")] = None,
 ) -> None:
-    """Ask a server whether it can answer; exits with the code of the first thing that is wrong.
+    """Ask a server, or several, whether they can answer; exits with the code of the first thing that is wrong.
 
     Example: maskline-client health --url 127.0.0.1:8001 --deep
     """
     from maskline_client.commands.health import check_server
 
-    table = Table("", "check", "ms", "found", title=connection.url, title_justify="left")
     first: ClientError | None = None
-    for check in check_server(connection, deep=deep):
-        first = first or check.error
-        mark = Text("ok", "green") if check.error is None else Text("no", "red")
-        table.add_row(mark, check.name, f"{check.duration_ms:.1f}", check.detail)
-    _out.print(table)
+    for address in connection.each():
+        table = Table("", "check", "ms", "found", title=address.url, title_justify="left")
+        for check in check_server(address, deep=deep, model=model):
+            first = first or check.error
+            mark = Text("ok", "green") if check.error is None else Text("no", "red")
+            table.add_row(mark, check.name, f"{check.duration_ms:.1f}", check.detail)
+        _out.print(table)
     if first is not None:
         raise first
 
@@ -236,19 +253,18 @@ def main() -> None:
         app()
 
 
-def _detector(connection: Connection, local: Path | None, device: Literal["cpu", "cuda"]) -> ImageDetector:
+def _detector(connection: Connection, model: str, local: Path | None, device: Literal["cpu", "cuda"]) -> ImageDetector:
     """A detector for the options that the commands share."""
-    if local is not None:
-        from maskline_client.local.detector import LocalDetector
+    if local is None:
+        return Detector(connection.url, model=model, deadline_s=connection.deadline_s, tls=connection.tls)
+    from maskline_client.local.detector import LocalDetector
 
-        return LocalDetector(local, device=device)
-    return Detector(connection.url, deadline_s=connection.deadline_s, tls=connection.tls)
-
-
-def _progress() -> Progress:
-    """How many images are done, and how long the rest may take."""
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    return progress_bar(*columns, TimeElapsedColumn(), TimeRemainingColumn())
+    found = LocalDetector(local, device=device)
+    name = found.model.identity.name
+    if model not in (DEFAULT_MODEL, name):
+        found.close()
+        raise ValueError(f"--model: got {model}, expected {name}, the model of --local {local}; leave it out")
+    return found
 
 
 def _found_table(report: Report) -> Table:

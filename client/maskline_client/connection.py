@@ -15,11 +15,12 @@ from typing import Any
 import grpc
 from tritonclient.utils import InferenceServerException
 
-from maskline_client.errors import ClientError, ModelChanged, from_status
+from maskline_client.errors import ClientError, DeadlineExceeded, ModelChanged, ServerUnavailable, from_status
 
 DEFAULT_URL = "127.0.0.1:8001"
 DEFAULT_DEADLINE_S = 60.0  # a ResNet-50-FPN on two cores takes about 5 s an image, and a queue stands before it
 DEFAULT_RETRIES = 4  # gRPC caps a call at 5 attempts
+CONTRACT_S = 5.0  # a server with all cores busy answers in a tenth of it; one that hangs must not hold up many calls
 
 _UNLIMITED = -1
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # environment variables, in the order in which gRPC looks
@@ -59,38 +60,55 @@ class Connection:
     """How to reach the server.
 
     Attributes:
-        url: host:port of the gRPC endpoint.
+        url: host:port of the gRPC endpoint; of several, with commas between.
         deadline_s: seconds a call may take, the check of the contract before the first one and retries included.
-        retries: attempts after the first when the server is unavailable, 0 to 4.
+        retries: attempts after the first when the server is unavailable, 0 to 4; of several addresses, rounds.
         tls: None for a plain connection.
+        contract_s: seconds a question for the contract may take, which any server answers at once.
     """
 
     url: str = DEFAULT_URL
     deadline_s: float = DEFAULT_DEADLINE_S
     retries: int = DEFAULT_RETRIES
     tls: Tls | None = None
+    contract_s: float = math.inf
 
     def __post_init__(self) -> None:
         """Refuse what could only fail later, at the first call."""
-        host, _, port = self.url.rpartition(":")
-        bare_ipv6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
-        plain = self.url.isascii() and "/" not in self.url and not any(letter.isspace() for letter in self.url)
-        if not plain or not host or bare_ipv6 or not (port.isdecimal() and 0 < int(port) < 65536):
-            raise ValueError(
-                f"url: got {self.url!r}, expected host:port of the gRPC endpoint, e.g. {DEFAULT_URL} or [::1]:8001"
-            )
+        for address in self.addresses:
+            _check_address(address)
+        if len({*self.addresses}) != len(self.addresses):
+            raise ValueError(f"url: got {self.url!r}, expected each address once")
         if not (math.isfinite(self.deadline_s) and self.deadline_s > 0):
             raise ValueError(f"deadline: got {self.deadline_s} s, expected a positive number of seconds")
         if not 0 <= self.retries <= DEFAULT_RETRIES:
             raise ValueError(f"retries: got {self.retries}, expected 0 to {DEFAULT_RETRIES}, the most that gRPC makes")
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """host:port of each endpoint."""
+        return tuple(self.url.split(","))
+
+    def each(self) -> tuple[Connection, ...]:
+        """A connection to each address; of several none repeats, or waits for, what another one may answer at once."""
+        if len(self.addresses) == 1:
+            return (self,)
+        alone = dataclasses.replace(self, retries=0, contract_s=CONTRACT_S)
+        return tuple(dataclasses.replace(alone, url=address) for address in self.addresses)
+
+    @property
     def host(self) -> str:
-        """The name or address in `url`."""
+        """The name or address in `url`, which is one."""
         return self.url.rpartition(":")[0].strip("[]")
 
     def client_arguments(self) -> dict[str, Any]:
-        """Keyword arguments of tritonclient's `InferenceServerClient`, the sync and the asyncio one."""
+        """Keyword arguments of tritonclient's `InferenceServerClient`, the sync and the asyncio one.
+
+        Raises:
+            ValueError: there are several addresses.
+        """
+        if len(self.addresses) > 1:
+            raise ValueError(f"url: got the addresses {self.url}, expected one here; name one of them")
         return {
             "url": self.url,
             "creds": self.tls.credentials() if self.tls else None,
@@ -101,6 +119,21 @@ class Connection:
         """The failure of a call as one of our errors."""
         proxy = proxy_variable(self.host, os.environ)
         return from_status(str(failure.status()), str(failure.message()), self.url, self.deadline_s, proxy)
+
+    def contract_left_s(self, start: float) -> float:
+        """Seconds that a question for the contract may take, of something that began at `start`; as `left_s`."""
+        return min(self.left_s(start), self.contract_s)
+
+    def contract_error(self, failure: InferenceServerException, start: float) -> ClientError:
+        """The failure of a question for the contract as one of our errors."""
+        error = self.error(failure)
+        late = time.monotonic() >= start + self.deadline_s
+        if late or math.isinf(self.contract_s) or not isinstance(error, DeadlineExceeded):
+            return error
+        return ServerUnavailable(
+            f"{self.url}: got no answer to the question for its contract within {self.contract_s:g} s; look at the "
+            "server's log"
+        )
 
     def left_s(self, start: float) -> float:
         """Seconds left of the deadline of something that began at `start` (of `time.monotonic`); more than 0.
@@ -123,6 +156,18 @@ class Connection:
     def too_late(self) -> ClientError:
         """The error of a deadline that passed on our side."""
         return from_status("DEADLINE_EXCEEDED", "", self.url, self.deadline_s)
+
+
+def _check_address(url: str) -> None:
+    """Raise ValueError for what is not host:port."""
+    host, _, port = url.rpartition(":")
+    bare_ipv6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
+    plain = url.isascii() and "/" not in url and not any(letter.isspace() for letter in url)
+    if not plain or not host or bare_ipv6 or not (port.isdecimal() and 0 < int(port) < 65536):
+        raise ValueError(
+            f"url: got {url!r}, expected host:port of the gRPC endpoint, e.g. {DEFAULT_URL} or [::1]:8001; several "
+            "with commas between"
+        )
 
 
 def is_loopback(host: str) -> bool:

@@ -6,13 +6,33 @@ Letters: D detections an image, M mask side, J keypoints, H W canvas. Shapes lea
 from __future__ import annotations
 
 import dataclasses
+from typing import Self
 
 BATCH = -1  # how Triton's metadata writes a dimension that varies
 LABELS_PARAMETER = "labels"  # of each ensemble: the class names, a JSON list
 ARTIFACT_PARAMETER = "artifact_sha256"  # of each ensemble, and of requests: which artifact the model was made of
+PRECISION_PARAMETER = "precision"  # of each ensemble: what its stages compute in
+RELEASE_PARAMETER = "maskline"  # of each ensemble: the release that assembled it
+REVISION_PARAMETER = "revision"  # of each ensemble: another one wherever anything that decides answers differs
 KEYPOINTS_PARAMETER = "keypoints"  # of each ensemble with keypoints: their names, flip pairs and sigmas, a JSON object
-STEPS = ("preprocess", "backbone", "proposal", "mask", "keypoint", "postprocess", "postprocess_raw")
-BRANCHES = ("mask", "keypoint")  # those of the steps that only a model with this branch has
+DEFAULT_MODEL = "maskrcnn"  # what a served model is called where its repository was given no other name
+RAW_KIND, ENGINES_KIND = "_raw", "_engines"  # what follows a model's name in those of two of its ensembles
+# What the steps of the ensembles are. A server calls them WORD-TAG, or WORD alone in repositories of earlier releases.
+STEPS = (
+    "preprocess",
+    "backbone",
+    "proposal",
+    "mask",
+    "keypoint",
+    "postprocess",
+    "postprocess_raw",
+    "postprocess_boxes",
+)
+
+
+def word_of(model: str) -> str:
+    """What a step is, e.g. `backbone` of `backbone-1f0c6b3ad2e9`; all of a name without a tag."""
+    return model.rpartition("-")[0] or model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +55,7 @@ class EnsembleSpec:
     """The inputs and outputs of one ensemble.
 
     Attributes:
-        name: of the ensemble.
+        name: of the ensemble, where its model has the default name.
         inputs: all of them.
         outputs: of a model with masks and keypoints.
         optional: those of the outputs that a model without that branch lacks.
@@ -45,6 +65,10 @@ class EnsembleSpec:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     optional: tuple[TensorSpec, ...]
+
+    def named(self, model: str) -> Self:
+        """The same ensemble of a model with another name: `nuclei_raw` for `maskrcnn_raw`."""
+        return dataclasses.replace(self, name=model + self.name.removeprefix(DEFAULT_MODEL))
 
 
 IMAGE = TensorSpec("image", "BYTES", (1,))
@@ -66,4 +90,5 @@ MASKRCNN_RAW = EnsembleSpec("maskrcnn_raw", (IMAGE,), (*_OBJECTS, MASKS, KEYPOIN
 MASKRCNN_ENGINES = EnsembleSpec(
     "maskrcnn_engines", (CANVAS, IMAGE_INFO), (*_OBJECTS, MASKS, KEYPOINTS), (MASKS, KEYPOINTS)
 )
-ENSEMBLES = (MASKRCNN, MASKRCNN_RAW, MASKRCNN_ENGINES)
+MASKRCNN_BOXES = EnsembleSpec("maskrcnn_boxes", (IMAGE,), (*_OBJECTS, IMAGE_SIZE), ())
+ENSEMBLES = (MASKRCNN, MASKRCNN_RAW, MASKRCNN_ENGINES, MASKRCNN_BOXES)

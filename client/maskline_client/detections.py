@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskline_client import rle as rle_codec
+from maskline_client.served_model import UNKNOWN_MODEL, ModelIdentity
 
 PIXEL_CENTRE = 0.5  # from a pixel's index, as COCO writes keypoints, to continuous pixels
 _NO_MASKS = (
@@ -89,6 +90,7 @@ class Detections:
             decides: the probability of the heatmap's cell, or, of networks of torchvision, a logit, which may be any
             number; None of a model without keypoints.
         keypoint_names: J names; empty where `keypoints` is None.
+        model: which model answered.
     """
 
     boxes: npt.NDArray[np.float32]
@@ -99,6 +101,7 @@ class Detections:
     image_size: tuple[int, int]
     keypoints: npt.NDArray[np.float32] | None = None
     keypoint_names: tuple[str, ...] = ()
+    model: ModelIdentity = UNKNOWN_MODEL
 
     def __post_init__(self) -> None:
         """Refuse fields that do not fit together."""
@@ -176,6 +179,7 @@ class Detections:
             image_size=self.image_size,
             keypoints=None if self.keypoints is None else self.keypoints[keep],
             keypoint_names=self.keypoint_names,
+            model=self.model,
         )
 
     def to_coco_results(self, image_id: int, category_ids: Mapping[str, int] | None = None) -> list[dict[str, Any]]:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import abc
 import collections
 import dataclasses
-import math
-import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Self
+from typing import Self, TypeVar
 
-import tritonclient.grpc as triton
-
-from maskline_client.answer import parse_answer, request_inputs, request_outputs, request_parameters
+from maskline_client.calling.addresses import Addresses, Turns, went_away
+from maskline_client.calling.endpoint import Endpoint
+from maskline_client.calling.known_model import answering
 from maskline_client.connection import DEFAULT_DEADLINE_S, DEFAULT_RETRIES, DEFAULT_URL, Connection, Tls
-from maskline_client.contract import MASKRCNN
+from maskline_client.contract import DEFAULT_MODEL, MASKRCNN
 from maskline_client.detections import Detections
-from maskline_client.errors import ClientError, ModelChanged
+from maskline_client.errors import ClientError
 from maskline_client.images import ImageSource, encode
-from maskline_client.known_model import ATTEMPTS, KnownModel, check_same
-from maskline_client.served_model import ServedModel, read_model
+from maskline_client.served_model import ServedModel
+
+T = TypeVar("T")
 
 IN_FLIGHT = 8  # enough to fill a server's batch while the next one travels
 
@@ -54,11 +53,12 @@ class ImageDetector(abc.ABC):
         """Class names, label 0 first; as `model`."""
         return self.model.classes
 
-    def detect(self, image: ImageSource) -> Detections:
+    def detect(self, image: ImageSource, *, masks: bool = True) -> Detections:
         """Find the objects of one image.
 
         Args:
             image: a path, the bytes of a JPEG, PNG or WebP file, a Pillow image, or an array [H, W, 3] uint8 RGB.
+            masks: False: boxes alone, neither masks nor keypoints, which then cost nothing.
 
         Raises:
             InvalidImage: the image was refused, here or by the server.
@@ -67,20 +67,28 @@ class ImageDetector(abc.ABC):
             DeadlineExceeded: no answer in time.
             ContractMismatch: the server is not one this client can read.
         """
-        return self._detect(image, None)
+        return self._detect(image, None, masks)
 
-    def detect_many(self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT) -> Iterator[Detections]:
+    def detect_many(
+        self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT, *, masks: bool = True
+    ) -> Iterator[Detections]:
         """The detections of each image, in the order of `images`; the first error ends the iteration by raising it.
 
         Args:
             images: read lazily, never more than `in_flight` ahead of the results taken.
             in_flight: requests under way at a time, 1 or more.
+            masks: as `detect`.
         """
-        for outcome in self.try_detect_many(images, in_flight):
+        for outcome in self.try_detect_many(images, in_flight, masks=masks):
             yield outcome.unwrap()
 
     def try_detect_many(
-        self, images: Iterable[ImageSource], in_flight: int = IN_FLIGHT, of: ServedModel | None = None
+        self,
+        images: Iterable[ImageSource],
+        in_flight: int = IN_FLIGHT,
+        of: ServedModel | None = None,
+        *,
+        masks: bool = True,
     ) -> Iterator[Outcome]:
         """As `detect_many`, with an image's failure as its outcome instead of the end of all.
 
@@ -89,10 +97,11 @@ class ImageDetector(abc.ABC):
             in_flight: as `detect_many`.
             of: the model that all answers must be of, for runs whose results belong together; an answer of another one
                 becomes a ContractMismatch.
+            masks: as `detect`.
         """
         if in_flight < 1:
             raise ValueError(f"in_flight: got {in_flight}, expected 1 or more")
-        return self._outcomes(images, in_flight, of)
+        return self._outcomes(images, in_flight, of, masks)
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -104,13 +113,15 @@ class ImageDetector(abc.ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _outcomes(self, images: Iterable[ImageSource], in_flight: int, of: ServedModel | None) -> Iterator[Outcome]:
+    def _outcomes(
+        self, images: Iterable[ImageSource], in_flight: int, of: ServedModel | None, masks: bool
+    ) -> Iterator[Outcome]:
         """Keep a window of requests under way and hand their outcomes on in order."""
         window: collections.deque[Future[Outcome]] = collections.deque()
         pool = ThreadPoolExecutor(in_flight, thread_name_prefix="maskline-detect")
         try:
             for image in images:
-                window.append(pool.submit(self._outcome, image, of))
+                window.append(pool.submit(self._outcome, image, of, masks))
                 if len(window) == in_flight:
                     yield window.popleft().result()
             while window:
@@ -119,16 +130,16 @@ class ImageDetector(abc.ABC):
             # Without waiting: a caller who stops early, by Ctrl-C too, is not held up by calls until their deadline.
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _outcome(self, image: ImageSource, of: ServedModel | None) -> Outcome:
+    def _outcome(self, image: ImageSource, of: ServedModel | None, masks: bool) -> Outcome:
         """Detect, with the error as a value."""
         try:
-            return Outcome(image, detections=self._detect(image, of))
+            return Outcome(image, detections=self._detect(image, of, masks))
         except ClientError as error:
             return Outcome(image, error=error)
 
     @abc.abstractmethod
-    def _detect(self, image: ImageSource, of: ServedModel | None) -> Detections:
-        """The detections of an image, by the model `of`; None takes any."""
+    def _detect(self, image: ImageSource, of: ServedModel | None, masks: bool) -> Detections:
+        """The detections of an image, with masks and keypoints or without, by the model `of`; None takes any."""
 
 
 class Detector(ImageDetector):
@@ -138,9 +149,12 @@ class Detector(ImageDetector):
     replaced by one with another model is noticed: the names are always those of the model that answered.
 
     Args:
-        url: host:port of the gRPC endpoint.
+        url: host:port of the gRPC endpoint. Several, with commas between: calls are spread over those that answer, and
+            one that is unavailable, stopping or full hands its call on to another one.
+        model: the model's name, as `maskline-serve assemble --name` gave it.
         deadline_s: seconds a call may take, the check of the contract before the first one and retries included.
-        retries: attempts after the first when the server is unavailable, 0 to 4.
+        retries: attempts after the first when the server is unavailable, 0 to 4; of several addresses, rounds after the
+            first, each of which may go to all of them. 0: a call is sent once, to one address.
         tls: certificates of an encrypted connection; None for a plain one.
 
     Raises:
@@ -156,14 +170,14 @@ class Detector(ImageDetector):
         self,
         url: str = DEFAULT_URL,
         *,
+        model: str = DEFAULT_MODEL,
         deadline_s: float = DEFAULT_DEADLINE_S,
         retries: int = DEFAULT_RETRIES,
         tls: Tls | None = None,
     ) -> None:
         self._connection = Connection(url, deadline_s, retries, tls)
-        self._client = triton.InferenceServerClient(**self._connection.client_arguments())
-        self._lock = threading.Lock()
-        self._known = KnownModel()
+        self._endpoints = [Endpoint(one, model) for one in self._connection.each()]
+        self._addresses = Addresses(len(self._endpoints))
 
     @property
     def model(self) -> ServedModel:
@@ -172,62 +186,32 @@ class Detector(ImageDetector):
         Raises:
             ClientError: the server is not there, or not one this client can read.
         """
-        return self._known_model(time.monotonic())
+        return self._ask(lambda endpoint, start: endpoint.model(MASKRCNN, start))
 
     def close(self) -> None:
         """Close the connection; calls under way fail."""
-        self._client.close()
+        for endpoint in self._endpoints:
+            endpoint.close()
 
-    def _detect(self, image: ImageSource, of: ServedModel | None) -> Detections:
-        """Send an image until it is sure which model answered; `of` None takes any."""
-        data = encode(image)
+    def _detect(self, image: ImageSource, of: ServedModel | None, masks: bool) -> Detections:
+        data, (spec, expected) = encode(image), answering(of, masks)
+        return self._ask(lambda endpoint, start: endpoint.detect(data, spec, expected, start))
+
+    def _ask(self, question: Callable[[Endpoint, float], T]) -> T:
+        """Ask one address after the other until one answers; the question is told when the call began."""
         start = time.monotonic()
-        for _ in range(ATTEMPTS):
-            model = self._known_model(start)
-            check_same(model, of, self._connection.url)
+        turns = Turns(self._addresses, self._connection.retries, start + self._connection.deadline_s)
+        while True:
+            endpoint = self._endpoints[turns.begin()]
             try:
-                result = self._infer(data, model, start)
-            except ModelChanged:
-                self._known = self._known.without(model)
-                continue
-            if self._known_model(start, since_s=time.monotonic()) == model:
-                return parse_answer(result.as_numpy, model)
-        raise self._connection.changing(ATTEMPTS)
-
-    def _infer(self, data: bytes, model: ServedModel, start: float) -> triton.InferResult:
-        """One request, meant for `model`."""
-        try:
-            return self._client.infer(
-                MASKRCNN.name,
-                request_inputs(data),
-                outputs=request_outputs(model),
-                client_timeout=self._connection.left_s(start),
-                parameters=request_parameters(model),
-            )
-        except triton.InferenceServerException as failure:
-            raise self._connection.error(failure) from failure
-
-    def _known_model(self, start: float, since_s: float = -math.inf) -> ServedModel:
-        """What is served since `since_s`; threads wait for one check together, each until its own deadline."""
-        if (model := self._known.at(since_s)) is not None:
-            return model
-        if not self._lock.acquire(timeout=self._connection.left_s(start)):
-            raise self._connection.too_late()
-        try:
-            if (model := self._known.at(since_s)) is None:
-                asked_s = time.monotonic()
-                model = self._check_contract(start)
-                self._known = KnownModel(model, asked_s)
-            return model
-        finally:
-            self._lock.release()
-
-    def _check_contract(self, start: float) -> ServedModel:
-        """Compare the server with the contract and return what it serves."""
-        left_s = self._connection.left_s
-        try:
-            metadata = self._client.get_model_metadata(MASKRCNN.name, client_timeout=left_s(start))
-            config = self._client.get_model_config(MASKRCNN.name, client_timeout=left_s(start))
-        except triton.InferenceServerException as failure:
-            raise self._connection.error(failure) from failure
-        return read_model(metadata, config, MASKRCNN)
+                answer = question(endpoint, start)
+            except ClientError as error:
+                if went_away(error):
+                    endpoint.forget()
+                time.sleep(turns.failed(error))
+            except BaseException:
+                turns.broken_off()
+                raise
+            else:
+                turns.answered()
+                return answer

@@ -106,8 +106,8 @@ def from_status(status: str, details: str, url: str, deadline_s: float, proxy: s
         )
     if code in ("NOT_FOUND", "UNIMPLEMENTED"):
         return ContractMismatch(
-            f"{url}: got {code} ({text}), expected a Triton server with the ensemble maskrcnn; check the address "
-            "and the model repository it serves"
+            f"{url}: got {code} ({text}), expected a Triton server with the ensemble of this model; check the "
+            "address and the model repository it serves"
         )
     return ClientError(f"{url}: the call failed with {code} ({text}); look at the server's log")
 

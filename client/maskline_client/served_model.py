@@ -13,15 +13,22 @@ from typing import Any
 from maskline_client.contract import (
     ARTIFACT_PARAMETER,
     BATCH,
+    DEFAULT_MODEL,
     KEYPOINTS,
     KEYPOINTS_PARAMETER,
     LABELS_PARAMETER,
     MASK_RLE,
+    MASKRCNN_BOXES,
     MASKS,
+    PRECISION_PARAMETER,
+    RELEASE_PARAMETER,
+    REVISION_PARAMETER,
     EnsembleSpec,
     TensorSpec,
 )
 from maskline_client.errors import ContractMismatch
+
+ARTIFACT_DIGITS = 12  # of a hash, where people read it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +59,34 @@ class KeypointNames:
 
 
 @dataclasses.dataclass(frozen=True)
+class ModelIdentity:
+    """Which model gave an answer; empty strings for what a repository of an earlier release does not say.
+
+    Attributes:
+        name: by which it was asked for, e.g. "maskrcnn".
+        artifact: sha256 of the manifest it was made of.
+        precision: what its stages compute in: fp32, fp16, bf16, int8, int8-cpu.
+        maskline: the release that assembled its repository.
+        revision: of the repository, 12 hexadecimal digits: another one wherever anything that decides answers differs.
+    """
+
+    name: str = ""
+    artifact: str = ""
+    precision: str = ""
+    maskline: str = ""
+    revision: str = ""
+
+    def __str__(self) -> str:
+        """One line, the artifact by its first digits."""
+        known = {"": self.precision, "maskline ": self.maskline, "revision ": self.revision}
+        said = [f"{word}{value}" for word, value in known.items() if value]
+        return ", ".join([f"artifact {self.artifact[:ARTIFACT_DIGITS] or 'unknown'}", *said])
+
+
+UNKNOWN_MODEL = ModelIdentity()
+
+
+@dataclasses.dataclass(frozen=True)
 class ServedModel:
     """What this client knows of an ensemble once it has compared it with the contract.
 
@@ -60,19 +95,28 @@ class ServedModel:
         outputs: what the ensemble answers; without masks for boxes alone.
         max_detections: D.
         keypoints: None for a model without a keypoint branch.
-        artifact: sha256 of the manifest it was made of; empty of repositories assembled by releases that did not say.
+        identity: which model it is.
     """
 
     classes: tuple[str, ...]
     outputs: tuple[TensorSpec, ...]
     max_detections: int
     keypoints: KeypointNames | None = None
-    artifact: str = ""
+    identity: ModelIdentity = UNKNOWN_MODEL
+
+    @property
+    def artifact(self) -> str:
+        """The sha256 of the manifest that the model was made of; empty where the repository does not say."""
+        return self.identity.artifact
 
     @property
     def has_masks(self) -> bool:
         """Whether objects come with masks."""
         return MASK_RLE in self.outputs or MASKS in self.outputs
+
+    def boxes_alone(self) -> ServedModel:
+        """The same model as it answers without masks and keypoints."""
+        return dataclasses.replace(self, outputs=MASKRCNN_BOXES.outputs, keypoints=None)
 
     @property
     def keypoint_names(self) -> tuple[str, ...]:
@@ -80,17 +124,19 @@ class ServedModel:
         return self.keypoints.names if self.keypoints else ()
 
 
-def read_model(metadata: Any, config: Any, spec: EnsembleSpec) -> ServedModel:
+def read_model(metadata: Any, config: Any, spec: EnsembleSpec, name: str = DEFAULT_MODEL) -> ServedModel:
     """Compare an ensemble with the contract and take the names out of its configuration.
 
     Args:
         metadata: Triton's ModelMetadataResponse.
         config: Triton's ModelConfigResponse.
         spec: what the ensemble must be.
+        name: of the model.
 
     Raises:
         ContractMismatch: the first name, type, shape or parameter that differs.
     """
+    spec = spec.named(name)
     sizes = check_ensemble(metadata, spec)
     offered = {tensor.name for tensor in metadata.outputs}
     outputs = tuple(output for output in spec.outputs if output.name in offered)
@@ -101,7 +147,9 @@ def read_model(metadata: Any, config: Any, spec: EnsembleSpec) -> ServedModel:
             f"{sizes['J']}, one for each row of the output {KEYPOINTS.name}; assemble the repository with "
             "`maskline-serve assemble`"
         )
-    return ServedModel(class_names(config), outputs, sizes["D"], keypoints, _parameter(config, ARTIFACT_PARAMETER))
+    said = (ARTIFACT_PARAMETER, PRECISION_PARAMETER, RELEASE_PARAMETER, REVISION_PARAMETER)
+    identity = ModelIdentity(name, *(_parameter(config, key) for key in said))
+    return ServedModel(class_names(config), outputs, sizes["D"], keypoints, identity)
 
 
 def check_ensemble(metadata: Any, spec: EnsembleSpec) -> dict[str, int]:

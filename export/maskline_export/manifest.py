@@ -122,10 +122,11 @@ def _stage(data: dict[str, Any]) -> StageInfo:
 
 def _checked(entry: _Entry) -> _Entry:
     """An entry whose file lies in the folder; ValueError for a name that leads out of it, or is none."""
-    if not isinstance(entry.file, str) or entry.file != Path(entry.file).name or entry.file in ("", ".", ".."):
+    is_name = isinstance(entry.file, str) and entry.file.isprintable() and entry.file == Path(entry.file).name
+    if not is_name or entry.file in ("", ".", ".."):
         raise ValueError(f"got file name {entry.file!r}, expected a plain name inside the artifact")
-    if not isinstance(entry.sha256, str):
-        raise ValueError(f"{entry.file}: got sha256 {entry.sha256!r}, expected a text")
+    if not isinstance(entry.sha256, str) or not entry.sha256.isalnum():
+        raise ValueError(f"{entry.file}: got sha256 {entry.sha256!r}, expected a hash in hexadecimal")
     return entry
 
 

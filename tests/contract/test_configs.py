@@ -15,9 +15,9 @@ from tritonclient.grpc import model_config_pb2
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "triton_repo" / "models"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
-ENSEMBLES = ("maskrcnn", "maskrcnn_raw", "maskrcnn_engines")
+ENSEMBLES = ("maskrcnn", "maskrcnn_raw", "maskrcnn_engines", "maskrcnn_boxes")
 STAGES = ("backbone", "proposal", "mask", "keypoint")
-PYTHON = ("preprocess", "postprocess", "postprocess_raw")
+PYTHON = ("preprocess", "postprocess", "postprocess_raw", "postprocess_boxes")
 SPEC = ModelSpec(classes=("thing",))
 # The letters of the contract for the baseline that the configs are written for.
 LETTERS = {
@@ -105,12 +105,15 @@ def test_ensembles_have_the_wire_contracts_tensors() -> None:
     assert set(outputs) == {"num_detections", "boxes", "scores", "labels", "mask_rle", "keypoints", "image_size"}
     raw = {name: kind for name, kind in outputs.items() if name != "mask_rle"} | described(rows["maskrcnn_raw"][1])
     engines = {name: kind for name, kind in raw.items() if name != "image_size"}
-    for name, expected in {"maskrcnn": outputs, "maskrcnn_raw": raw, "maskrcnn_engines": engines}.items():
+    boxes = {name: kind for name, kind in outputs.items() if name not in ("mask_rle", "keypoints")}
+    of_each = {"maskrcnn": outputs, "maskrcnn_raw": raw, "maskrcnn_engines": engines, "maskrcnn_boxes": boxes}
+    for name, expected in of_each.items():
         assert tensors(CONFIGS[name].input) == described(rows[name][0]), name
         assert tensors(CONFIGS[name].output) == expected, name
     assert re.findall(r"`(\w+)`", rows["maskrcnn_engines"][1]) == [
         "masks" if name == "mask_rle" else name for name in outputs if name != "image_size"
     ]
+    assert re.findall(r"`(\w+)`", rows["maskrcnn_boxes"][1]) == list(boxes)
 
 
 def test_the_readme_shows_the_same_tensors() -> None:
@@ -155,10 +158,11 @@ def test_every_step_is_fed_by_an_input_or_an_earlier_step_of_the_same_type(name:
     assert set(known) == used | set(results), f"{name}: what nobody reads need not be made"
 
 
-def test_all_ensembles_run_the_same_stages() -> None:
+def test_all_ensembles_run_the_same_stages_but_for_the_one_of_boxes_alone() -> None:
     for name in ENSEMBLES:
         steps = [step.model_name for step in CONFIGS[name].ensemble_scheduling.step]
-        assert [step for step in steps if step in STAGES] == list(STAGES)
+        wanted = ["backbone", "proposal"] if name == "maskrcnn_boxes" else list(STAGES)
+        assert [step for step in steps if step in STAGES] == wanted
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -214,13 +218,15 @@ def test_preprocess_carries_the_baselines_geometry_and_the_documented_limits() -
     }
 
 
-def test_ensembles_carry_the_class_names_that_assemble_fills() -> None:
+def test_ensembles_carry_what_assemble_fills() -> None:
     for name in ENSEMBLES:
-        assert CONFIGS[name].parameters["labels"].string_value == "[]"
-        assert CONFIGS[name].parameters["keypoints"].string_value == "{}"
+        told = {key: value.string_value for key, value in CONFIGS[name].parameters.items()}
+        keypoints = {} if name == "maskrcnn_boxes" else {"keypoints": "{}"}
+        unknown = dict.fromkeys(("artifact_sha256", "precision", "maskline", "revision"), "")
+        assert told == {"labels": "[]", **keypoints, **unknown}, name
 
 
-def test_postprocess_raw_runs_the_code_of_postprocess() -> None:
+@pytest.mark.parametrize("name", ["postprocess_raw", "postprocess_boxes"])
+def test_it_runs_the_code_of_postprocess(name: str) -> None:
     for file in ("model.py", "rle.py", "geometry.py", "encoders.py"):
-        raw, rle = (MODELS / name / "1" / file for name in ("postprocess_raw", "postprocess"))
-        assert raw.resolve() == rle.resolve()
+        assert (MODELS / name / "1" / file).resolve() == (MODELS / "postprocess" / "1" / file).resolve()

@@ -21,7 +21,8 @@ from pathlib import Path
 import typer
 from journey.clean import CleanEnvironment, JourneyError
 from maskline_export.onnx_stages.to_onnx import export_model
-from maskline_serve.repository.libraries import CUSTOM_OPS_PLACE, HOST_PLACE
+from maskline_serve.repository.libraries import CUSTOM_OPS_PLACE, host_place
+from maskline_serve.repository.on_disk import Repository
 from serve import standin
 from support.export.exported import decided_tiny_model
 
@@ -151,7 +152,7 @@ def check_what_is_loaded(clean: CleanEnvironment) -> None:
                 loaded |= set(re.findall(r"/\S*libmaskline_\w+\.so", text))
     typer.echo(f"loaded by the server: {' '.join(sorted(loaded))}")
     repository = clean.folder / "repository"
-    wanted = {str(repository / place) for place in (HOST_PLACE, CUSTOM_OPS_PLACE)}
+    wanted = {str(repository / place) for place in (host_place(Repository.load(repository)), CUSTOM_OPS_PLACE)}
     if not wanted <= loaded or any(not name.startswith(f"{clean.folder}/") for name in loaded):
         raise JourneyError(f"got {sorted(loaded)}, expected {sorted(wanted)} and nothing outside {clean.folder}")
 

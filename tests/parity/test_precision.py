@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from maskline_coco.matching import iou_matrix
 from maskline_export.errors import ContractError, ExportError
 from maskline_export.manifest import Manifest, load_artifact, sha256
 from maskline_export.onnx_stages.check import describe, made_image
 from maskline_export.precision.low_types import is_feature
 from maskline_export.precision.to_typed import type_artifact
 from maskline_export.verify.onnx_runtime import OnnxModel, Tensors
-from maskline_train.evaluation.matching import iou_matrix
 from onnx.reference import ReferenceEvaluator
 from support.export.exported import Exported, typed_artifacts
 

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from maskline_coco.matching import match_boxes
 from maskline_export.cli import main
 from maskline_export.custom_ops.multiscale_roi_align import needs_plugin
 from maskline_export.manifest import load_artifact, sha256
@@ -26,7 +27,6 @@ from maskline_export.verify.images import ladder_images
 from maskline_export.verify.onnx_runtime import OnnxModel, OnnxPipeline, RawDetections
 from maskline_export.verify.rows import features_row, make_rows
 from maskline_train.checkpoint import WEIGHTS_FILE, load_model, save_model
-from maskline_train.evaluation.matching import match_boxes
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
 from onnx import numpy_helper
 from parity.test_engine_compare import stages as rounding_stages

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from maskline_serve.repository.assemble import assemble
+from maskline_serve.repository.names import word_of
 from maskline_serve.server.triton_server import TritonServer
 from PIL import Image
 from serve import standin
@@ -63,6 +64,13 @@ def send(client: triton.InferenceServerClient, files: Sequence[bytes], model: st
 def arrays(result: triton.InferResult) -> dict[str, Any]:
     """Every output of an answer by name."""
     return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
+
+
+def step_of(client: triton.InferenceServerClient, word: str, ensemble: str = "maskrcnn") -> str:
+    """The name of the model that is a step of an ensemble, as the ensemble's configuration has it."""
+    steps = client.get_model_config(ensemble).config.ensemble_scheduling.step
+    (found,) = (step.model_name for step in steps if word_of(step.model_name) == word)
+    return found
 
 
 class Pending:

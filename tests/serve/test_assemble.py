@@ -17,16 +17,18 @@ from maskline_serve.repository import config, config_parts
 from maskline_serve.repository.artifact import read
 from maskline_serve.repository.assemble import assemble, sources
 from maskline_serve.repository.description import sha256
-from maskline_serve.repository.on_disk import ENSEMBLES, FILE, Repository
+from maskline_serve.repository.names import ENSEMBLES, word_of
+from maskline_serve.repository.on_disk import FILE, Repository
 from maskline_train.spec import PreprocessingSpec
 from serve import standin
 from support.export import external_files
+from support.served_models import model_of
 
 BASELINE = 256  # C of the committed configs
 
 
 def parsed(repository, model):
-    path = repository / "models" / model / "config.pbtxt"
+    path = model_of(repository, model) / "config.pbtxt"
     return config.parse(path.read_text(encoding="utf-8"), path)
 
 
@@ -58,7 +60,7 @@ def rewrite(artifact, change):
 
 def test_stages_lie_where_triton_looks(artifact, repository):
     for stage in ("backbone", "proposal", "mask"):
-        copied = repository / "models" / stage / "1" / "model.onnx"
+        copied = model_of(repository, stage) / "1" / "model.onnx"
         assert copied.read_bytes() == (artifact / f"{stage}.onnx").read_bytes()
 
 
@@ -107,12 +109,12 @@ def renamed(text, spec):
     return re.sub(r'"(rpn_logits_|rpn_deltas_)?p2"', rf'"\g<1>{feature}"', text)
 
 
-def test_text_changes_in_dims_and_parameters_alone(variant):
+def test_text_changes_in_names_dims_and_parameters_alone(variant):
     """Lines may also go, with what the model lacks; none is new, moved or otherwise changed, comments included."""
     spec, repository = variant
     models, _ = sources()
     for path in sorted((repository / "models").glob("*/config.pbtxt")):
-        before = (models / path.parent.name / "config.pbtxt").read_text(encoding="utf-8")
+        before = (models / word_of(path.parent.name) / "config.pbtxt").read_text(encoding="utf-8")
         if spec.backbone.features != "fpn":
             before = renamed(before, spec)
         after = path.read_text(encoding="utf-8").splitlines()
@@ -126,6 +128,9 @@ def test_text_changes_in_dims_and_parameters_alone(variant):
 
 def same_line(old, new):
     """Whether assembling may make `new` of `old`; a list's last entry has no comma."""
+    name = re.fullmatch(r'(name|      model_name): "(\w+)"', old)
+    if name is not None:
+        return re.fullmatch(rf'{name[1]}: "{name[2]}(-[0-9a-f]{{12}})?"', new)
     for word in ("dims:", "value: {"):  # sizes; values of parameters
         if word in old:
             return old.split(word)[0] == new.split(word)[0] and word in new
@@ -145,9 +150,10 @@ def test_names_types_and_order_stay_for_what_the_model_has(variant):
     models, _ = sources()
     lacking = left_out(spec)
     for path in sorted((repository / "models").glob("*/config.pbtxt")):
-        text = (models / path.parent.name / "config.pbtxt").read_text(encoding="utf-8")
+        word = word_of(path.parent.name)
+        text = (models / word / "config.pbtxt").read_text(encoding="utf-8")
         before = config.parse(text if spec.backbone.features == "fpn" else renamed(text, spec), path)
-        after = parsed(repository, path.parent.name)
+        after = parsed(repository, word)
         for old, new in ((before.input, after.input), (before.output, after.output)):
             kept = [t for t in old if t.name not in lacking]
             assert [(t.name, t.data_type) for t in kept] == [(t.name, t.data_type) for t in new], path
@@ -156,7 +162,7 @@ def test_names_types_and_order_stay_for_what_the_model_has(variant):
 def test_labels_and_preprocessing_are_written(tmp_path):
     spec = dataclasses.replace(standin.SPEC, classes=('with "quotes"', "back\\slash", "naïve Straße", "{ [ } #"))
     assemble(standin.write_artifact(tmp_path / "artifact", spec), tmp_path / "repository")
-    for ensemble in ("maskrcnn", "maskrcnn_raw", "maskrcnn_engines"):
+    for ensemble in ENSEMBLES:
         labels = parsed(tmp_path / "repository", ensemble).parameters["labels"].string_value
         assert json.loads(labels) == list(spec.classes)
     parameters = parsed(tmp_path / "repository", "preprocess").parameters
@@ -199,8 +205,8 @@ def test_a_variant_has_the_models_and_outputs_of_its_branches_alone(variant):
     spec, repository = variant
     stages = {"backbone", "proposal"} | ({"mask"} if spec.mask_head else set())
     stages |= {"keypoint"} if spec.keypoint_head else set()
-    models = {path.name for path in (repository / "models").iterdir()}
-    assert models == {*stages, "preprocess", "postprocess", "postprocess_raw", *ENSEMBLES}
+    models = {word_of(path.name) for path in (repository / "models").iterdir()}
+    assert models == {*stages, "preprocess", "postprocess", "postprocess_raw", "postprocess_boxes", *ENSEMBLES}
     texts = "".join(path.read_text() for path in (repository / "models").glob("*/config.pbtxt"))
     assert ("# What the keypoints are" in texts) == (spec.keypoint_head is not None)  # goes with its parameter
     outputs = set(dims(parsed(repository, "maskrcnn").output))
@@ -215,8 +221,9 @@ def test_ensembles_say_what_the_keypoints_are(variant):
     spec, repository = variant
     for name in ENSEMBLES:
         parameters = parsed(repository, name).parameters
-        assert ("keypoints" in parameters) == (spec.keypoint_head is not None)
-        if spec.keypoint_head is not None:
+        told = spec.keypoint_head is not None and name != "maskrcnn_boxes"
+        assert ("keypoints" in parameters) == told
+        if told:
             assert json.loads(parameters["keypoints"].string_value) == {
                 "names": ["nose", "left ear", "right ear"],
                 "flip_pairs": [["left ear", "right ear"]],
@@ -268,7 +275,7 @@ def test_an_empty_folder_is_fine(artifact, tmp_path):
 def test_a_link_to_a_repository_stays_and_what_it_points_to_is_replaced(artifact, own_repository, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(own_repository)
-    path = own_repository / "models" / "preprocess" / "config.pbtxt"
+    path = model_of(own_repository, "preprocess") / "config.pbtxt"
     path.write_text(path.read_text().replace("count: 1", "count: 2"))
     assert assemble(artifact, link, force=True) is True
     assert link.is_symlink()
@@ -308,9 +315,9 @@ def test_files_of_others_inside_are_not_lost(artifact, own_repository):
 
 
 def test_a_hand_tuned_config_needs_force(artifact, own_repository):
-    path = own_repository / "models" / "preprocess" / "config.pbtxt"
+    path = model_of(own_repository, "preprocess") / "config.pbtxt"
     path.write_text(path.read_text().replace("count: 1", "count: 2"))
-    with pytest.raises(RepositoryError, match=r"preprocess/config\.pbtxt is changed.*--force"):
+    with pytest.raises(RepositoryError, match=r"preprocess-\w{12}/config\.pbtxt is changed.*--force"):
         assemble(artifact, own_repository)
     assert "count: 2" in path.read_text()
     assert assemble(artifact, own_repository, force=True) is True
@@ -506,7 +513,7 @@ def test_doctor_finds_nothing_wrong(repository):
 
 
 def edit(repository, model, old, new):
-    path = repository / "models" / model / "config.pbtxt"
+    path = model_of(repository, model) / "config.pbtxt"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
 
@@ -531,18 +538,19 @@ def test_doctor_knows_what_flows(own_repository):
 
 @pytest.mark.triton
 def test_doctor_sees_a_missing_step(own_repository):
-    shutil.rmtree(own_repository / "models" / "mask")
+    mask = model_of(own_repository, "mask")
+    shutil.rmtree(mask)
     found = errors(own_repository)
-    assert found["maskrcnn"] == found["maskrcnn_raw"] == "step mask: no such model"
+    assert found["maskrcnn"] == found["maskrcnn_raw"] == f"step {mask.name}: no such model"
     assert "is missing" in found["files"]
 
 
 @pytest.mark.triton
 def test_doctor_sees_changed_files(own_repository):
-    model = own_repository / "models" / "mask" / "1" / "model.onnx"
-    onnx.save(onnx.load(own_repository / "models" / "backbone" / "1" / "model.onnx"), model)
+    model = model_of(own_repository, "mask") / "1" / "model.onnx"
+    onnx.save(onnx.load(model_of(own_repository, "backbone") / "1" / "model.onnx"), model)
     found = errors(own_repository)
-    assert found["files"] == "models/mask/1/model.onnx is changed"
+    assert found["files"] == f"{model.relative_to(own_repository)} is changed"
     assert "1/model.onnx" in found["mask"]
     model.write_bytes(external_files.model("sparse initializer", "../w.bin").SerializeToString())
     assert "does not load" in errors(own_repository)["mask"]

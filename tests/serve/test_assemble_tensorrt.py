@@ -16,7 +16,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from google.protobuf import text_format
 from maskline_export.engine.engine_manifest import EngineInfo, EngineManifest
 from maskline_export.engine.plugin_library import PluginFile
 from maskline_export.engine.profiles import Profile, profiles
@@ -27,11 +26,12 @@ from maskline_serve.doctor import Level, examine
 from maskline_serve.errors import EnginesError, RepositoryError
 from maskline_serve.repository import config
 from maskline_serve.repository.assemble import Target, assemble, sources
-from maskline_serve.repository.on_disk import ENSEMBLES, Repository
+from maskline_serve.repository.names import ENSEMBLES, word_of
+from maskline_serve.repository.on_disk import Repository
 from maskline_serve.repository.tensorrt import check_engines
 from maskline_train.spec import PreprocessingSpec
 from serve import standin
-from tritonclient.grpc import model_config_pb2
+from support.served_models import config_in_words, model_of
 from typer.testing import CliRunner
 
 LIBRARIES = ("libmaskline_trt.so", "libmaskline_triton.so")
@@ -78,11 +78,6 @@ def made(artifact: Path, engines: Path, tmp_path: Path) -> Path:
     return tmp_path / "repository"
 
 
-def parsed(repository: Path, model: str) -> model_config_pb2.ModelConfig:
-    text = (repository / "models" / model / "config.pbtxt").read_text(encoding="utf-8")
-    return text_format.Parse(text, model_config_pb2.ModelConfig())
-
-
 # ---- what is written
 
 
@@ -95,7 +90,7 @@ def test_stages_are_those_of_the_cpu_target_but_for_backend_and_feature_type(
     write_engines(tmp_path / "engines", artifact, precision)
     assemble(artifact, tmp_path / "repository", Target.TENSORRT, engines_folder=tmp_path / "engines")
     for name in STAGES:
-        ours, theirs = parsed(tmp_path / "repository", name), parsed(repository, name)
+        ours, theirs = config_in_words(tmp_path / "repository", name), config_in_words(repository, name)
         assert (ours.name, ours.platform, ours.backend) == (name, "tensorrt_plan", "tensorrt")
         for got, expected in ((ours.input, theirs.input), (ours.output, theirs.output)):
             assert [(t.name, list(t.dims)) for t in got] == [(t.name, list(t.dims)) for t in expected]
@@ -109,13 +104,20 @@ def test_stages_are_those_of_the_cpu_target_but_for_backend_and_feature_type(
 
 
 def test_everything_else_is_the_very_same(made: Path, repository: Path) -> None:
-    models = sorted(path.parent.name for path in (repository / "models").glob("*/config.pbtxt"))
-    assert models == sorted(path.parent.name for path in (made / "models").glob("*/config.pbtxt"))
+    models, here = (
+        sorted(word_of(path.parent.name) for path in (folder / "models").glob("*/config.pbtxt"))
+        for folder in (repository, made)
+    )
+    assert models == here
     for name in set(models) - set(STAGES):
-        assert parsed(made, name) == parsed(repository, name), name
+        ours, theirs = config_in_words(made, name), config_in_words(repository, name)
+        if name in ENSEMBLES:
+            precisions = [each.parameters.pop("precision").string_value for each in (ours, theirs)]
+            assert precisions == ["fp16", "fp32"]
+        assert ours == theirs, name
     for name in ("preprocess", "postprocess"):
-        assert (made / "models" / name / "1" / "model.py").read_bytes() == (
-            repository / "models" / name / "1" / "model.py"
+        assert (model_of(made, name) / "1" / "model.py").read_bytes() == (
+            model_of(repository, name) / "1" / "model.py"
         ).read_bytes()
 
 
@@ -126,19 +128,21 @@ def test_variants_have_the_plans_of_their_own_stages(tmp_path: Path, name: str) 
     write_engines(tmp_path / "engines", artifact)
     assemble(artifact, tmp_path / "repository", Target.TENSORRT, engines_folder=tmp_path / "engines")
     assemble(artifact, tmp_path / "cpu")
-    plans = {path.parent.parent.name for path in (tmp_path / "repository").rglob("model.plan")}
+    plans = {word_of(path.parent.parent.name) for path in (tmp_path / "repository").rglob("model.plan")}
     assert plans == set(load_artifact(artifact).stages)
-    proposal = parsed(tmp_path / "repository", "proposal")
+    proposal = config_in_words(tmp_path / "repository", "proposal")
     (feature, *_) = standin.features(spec)
     assert {config.dtype(t) for t in proposal.input if t.name == feature} == {"FP16"}
-    ours, theirs = parsed(tmp_path / "repository", "maskrcnn"), parsed(tmp_path / "cpu", "maskrcnn")
+    ours, theirs = config_in_words(tmp_path / "repository", "maskrcnn"), config_in_words(tmp_path / "cpu", "maskrcnn")
+    for each in (ours, theirs):
+        each.parameters.pop("precision")
     assert ours == theirs
     assert [f for f in examine(tmp_path / "repository") if f.level is Level.ERROR] == []
 
 
 def test_no_line_of_onnx_runtime_is_left(made: Path) -> None:
     for name in STAGES:
-        text = (made / "models" / name / "config.pbtxt").read_text(encoding="utf-8")
+        text = (model_of(made, name) / "config.pbtxt").read_text(encoding="utf-8")
         assert "onnx" not in text.lower()
         assert "intra_op" not in text
     assert not (made / "backends").exists()
@@ -147,7 +151,7 @@ def test_no_line_of_onnx_runtime_is_left(made: Path) -> None:
 
 def test_plans_plugins_and_launch_files_are_there(made: Path, engines: Path) -> None:
     for name in STAGES:
-        assert (made / "models" / name / "1" / "model.plan").read_bytes() == (engines / f"{name}.plan").read_bytes()
+        assert (model_of(made, name) / "1" / "model.plan").read_bytes() == (engines / f"{name}.plan").read_bytes()
     assert sorted(path.name for path in (made / "plugins").iterdir()) == sorted(LIBRARIES)
     assert os.access(made / "launch.sh", os.X_OK)
     deploy = sources()[0].parent / "deploy" / "tensorrt"
@@ -169,9 +173,9 @@ def test_batches_are_as_large_as_every_profile_takes(artifact: Path, tmp_path: P
     write_engines(tmp_path / "engines", artifact)
     rewrite(tmp_path / "engines", lambda data: data["profiles"][1].update(batches=[1, 2, 4]))
     assemble(artifact, tmp_path / "repository", Target.TENSORRT, engines_folder=tmp_path / "engines")
-    sizes = {name: parsed(tmp_path / "repository", name).max_batch_size for name in (*STAGES, *ENSEMBLES)}
+    sizes = {name: config_in_words(tmp_path / "repository", name).max_batch_size for name in (*STAGES, *ENSEMBLES)}
     assert set(sizes.values()) == {4}
-    assert parsed(tmp_path / "repository", "preprocess").max_batch_size == 8
+    assert config_in_words(tmp_path / "repository", "preprocess").max_batch_size == 8
 
 
 def test_the_pool_holds_two_of_the_largest_batches(artifact: Path, tmp_path: Path) -> None:
@@ -336,7 +340,7 @@ def test_doctor_says_what_it_could_not_look_at(made: Path) -> None:
 
 
 def edit(repository: Path, model: str, old: str, new: str) -> None:
-    path = repository / "models" / model / "config.pbtxt"
+    path = model_of(repository, model) / "config.pbtxt"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
 
@@ -345,7 +349,8 @@ def test_doctor_finds_what_is_wrong(made: Path) -> None:
     edit(made, "mask", 'platform: "tensorrt_plan"\nbackend: "tensorrt"', 'backend: "onnxruntime"')
     edit(made, "proposal", "KIND_GPU", "KIND_CPU")
     edit(made, "proposal", "TYPE_FP16", "TYPE_FP32")
-    (made / "models" / "backbone" / "1" / "model.plan").unlink()
+    plan = model_of(made, "backbone") / "1" / "model.plan"
+    plan.unlink()
     (made / "plugins" / LIBRARIES[0]).write_bytes(b"another build")
     errors = [f"{finding.check}: {finding.detail}" for finding in examine(made) if finding.level is Level.ERROR]
     for expected in (
@@ -354,7 +359,7 @@ def test_doctor_finds_what_is_wrong(made: Path) -> None:
         "proposal: got instance groups KIND_CPU, expected KIND_GPU",
         "maskrcnn: step proposal: p2 -> p2: got FP16, expected FP32",
         "files: plugins/libmaskline_trt.so is changed",
-        "files: models/backbone/1/model.plan is missing",
+        f"files: {plan.relative_to(made)} is missing",
     ):
         assert expected in errors
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from serve import standin
-from serve.conftest import Pending, encoded, send
+from serve.conftest import Pending, encoded, send, step_of
 from tritonclient import grpc as triton
 
 pytestmark = pytest.mark.triton
@@ -165,14 +165,15 @@ def test_neighbours_really_share_a_batch(client):
 
 def executions_of_a_burst(client):
     """How often `preprocess` ran for a large picture and four small files behind it, one of them bad."""
-    before = client.get_inference_statistics("preprocess").model_stats[0].execution_count
+    preprocess = step_of(client, "preprocess")
+    before = client.get_inference_statistics(preprocess).model_stats[0].execution_count
     slow = Pending(client, [LARGE])
     pending = [Pending(client, [file]) for file in (GOOD[0], b"bad", GOOD[1], GOOD[0])]
     for request in (slow, pending[0], *pending[2:]):
         request.answer()
     with pytest.raises(triton.InferenceServerException, match="not a JPEG"):
         pending[1].answer()
-    return client.get_inference_statistics("preprocess").model_stats[0].execution_count - before
+    return client.get_inference_statistics(preprocess).model_stats[0].execution_count - before
 
 
 def test_bad_image_fails_its_own_batch_and_is_named(client):
@@ -185,7 +186,7 @@ def test_bombs_take_no_memory(client, server):
     process = next(
         folder
         for folder in Path("/proc").glob("[0-9]*")
-        if f"{server.repository.models.resolve()}/preprocess/".encode() in _read(folder / "cmdline")
+        if f"{server.repository.model('preprocess').resolve()}/".encode() in _read(folder / "cmdline")
     )
     send(client, [LARGE])
     before = _peak_kib(process)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 from serve import standin
-from serve.conftest import Pending, send
+from serve.conftest import Pending, send, step_of
 from tritonclient import grpc as triton
 
 pytestmark = pytest.mark.triton
@@ -112,5 +112,5 @@ def test_requests_of_several_sizes_join_one_batch(client):
 
 def _batches(client):
     """How often `preprocess` ran with each batch size."""
-    stats = client.get_inference_statistics("preprocess").model_stats[0].batch_stats
+    stats = client.get_inference_statistics(step_of(client, "preprocess")).model_stats[0].batch_stats
     return {entry.batch_size: entry.compute_infer.count for entry in stats}

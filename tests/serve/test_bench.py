@@ -10,6 +10,9 @@ from maskline_client.bench.run import run_bench
 from maskline_client.bench.settings import BenchSettings, Memory, Scenario
 from maskline_client.bench.statistics import read_counters, steps_of
 from maskline_client.cli import main
+from maskline_client.contract import word_of
+from maskline_serve.server.front_door.front_door import FrontDoor
+from maskline_serve.server.triton_server import TritonServer
 from serve.standin import picture
 from support.processes.in_process import call
 
@@ -30,9 +33,10 @@ def folder(tmp_path):
 def test_steps_and_processes_of_a_real_server(server):
     client = connect(server.grpc_url, 10.0)
     try:
-        assert sorted(steps_of(client, "maskrcnn")) == sorted(STEPS)
-        assert steps_of(client, "backbone") == ("backbone",)  # a plain model is its own only step
-        counters = read_counters(client, STEPS)
+        names = steps_of(client, "maskrcnn")
+        assert sorted(word_of(name) for name in names) == sorted(STEPS)
+        assert steps_of(client, names[0]) == (names[0],)  # a plain model is its own only step
+        counters = read_counters(client, names)
     finally:
         client.close()
     assert all(model.successes >= 1 for model in counters.values())  # the canary went through every step
@@ -97,10 +101,17 @@ def test_a_refused_image_is_one_line_and_nothing_is_written(server, folder, tmp_
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_canvas_goes_by_message_and_by_shared_memory(server, folder, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def sharing(repository):
+    """A server whose clients may share memory with it."""
+    with TritonServer(repository, front_door=FrontDoor(shared_memory=True), drain_s=5) as running:
+        yield running
+
+
+def test_a_canvas_goes_by_message_and_by_shared_memory(sharing, folder, tmp_path, capsys):
     ways = (word for memory in ("plain", "system") for word in ("--memory", memory))
     status = call(
-        main, "bench", "--images", str(folder), "--out", str(tmp_path / "out"), "--url", server.grpc_url,
+        main, "bench", "--images", str(folder), "--out", str(tmp_path / "out"), "--url", sharing.grpc_url,
         "--warmup", "1", "--model", "maskrcnn_engines", *ways, "--concurrency", "1,2", "--requests", "6",
     )  # fmt: skip
     shown = capsys.readouterr()
@@ -117,11 +128,23 @@ def test_a_canvas_goes_by_message_and_by_shared_memory(server, folder, tmp_path,
         assert [step["model"] for step in run["steps"]] == STEPS[1:4]  # canvases were made before
     assert shown.out.count("times the images a second of plain messages") == 2
     assert (tmp_path / "out" / "results.csv").read_text("utf-8").count("\n") == 3  # plain alone
-    client = connect(server.grpc_url, 10.0)
+    client = connect(sharing.grpc_url, 10.0)
     try:
         assert not client.get_system_shared_memory_status().regions  # all given back
     finally:
         client.close()
+
+
+def test_a_server_that_shares_no_memory_says_so_in_one_line(server, folder, tmp_path, capsys):
+    status = call(
+        main, "bench", "--images", str(folder), "--out", str(tmp_path / "out"), "--url", server.grpc_url,
+        "--model", "maskrcnn_engines", "--memory", "system", "--requests", "2",
+    )  # fmt: skip
+    (error,) = capsys.readouterr().err.strip().splitlines()
+    assert status != 0
+    assert "--memory system: the server refuses it: This protocol is restricted" in error
+    assert "`maskline-serve run` only with --shared-memory" in error
+    assert not (tmp_path / "out" / "results.json").exists()
 
 
 def test_shared_memory_of_a_gpu_is_refused_in_one_line_where_there_is_none(server, folder, tmp_path, capsys):

@@ -21,6 +21,7 @@ from maskline_serve.server.triton_server import TritonServer
 from serve import standin
 from serve.conftest import Pending, send
 from serve.test_server import STOP_S, assert_gone, processes_of, wait_until, work_folder
+from support.served_models import model_of
 from tritonclient import grpc as triton
 
 pytestmark = pytest.mark.triton
@@ -34,7 +35,7 @@ def victim(artifact, tmp_path_factory):
     """A server whose first queue holds four requests."""
     repository = tmp_path_factory.mktemp("faults") / "repository"
     assemble(artifact, repository)
-    config = repository / "models" / "preprocess" / "config.pbtxt"
+    config = model_of(repository, "preprocess") / "config.pbtxt"
     text = config.read_text()
     assert "max_queue_size: 64" in text
     config.write_text(text.replace("max_queue_size: 64", f"max_queue_size: {QUEUE}"))
@@ -71,7 +72,7 @@ def test_metrics_count_a_failed_request_twice_at_the_ensemble(victim, caller):
     with pytest.raises(triton.InferenceServerException, match="not a JPEG"):
         send(caller, [b"text"])
     wait_until(lambda: failures(victim, "maskrcnn", "OTHER") == before + 2, STOP_S, "counting the failure")
-    assert failures(victim, "preprocess", "BACKEND") == 0
+    assert failures(victim, victim.repository.model("preprocess").name, "BACKEND") == 0
 
 
 def test_a_full_queue_is_said_at_once(caller):
@@ -122,10 +123,10 @@ def test_a_killed_client_costs_nobody_else(victim, caller):
 
 def test_a_model_whose_process_died_stays_ready_and_only_an_image_shows_it(victim, caller):
     """What docs/operations.md says of release 24.10; a server that restarts the process would make it wrong."""
-    repository = victim.repository.models.resolve()
-    (stub,) = processes_of(f"{repository}/postprocess_raw/1/model.py")
+    step = victim.repository.model("postprocess_raw").resolve()
+    (stub,) = processes_of(f"{step}/1/model.py")
     os.kill(stub, signal.SIGKILL)
-    wait_until(lambda: not processes_of(f"{repository}/postprocess_raw/1/model.py"), 30, "the death of the stub")
+    wait_until(lambda: not processes_of(f"{step}/1/model.py"), 30, "the death of the stub")
     assert caller.is_server_ready()
     assert caller.is_model_ready("maskrcnn_raw")
     with pytest.raises(triton.InferenceServerException) as caught:

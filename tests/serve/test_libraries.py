@@ -16,17 +16,17 @@ from maskline_export.onnx_stages.to_onnx import export_model
 from maskline_serve.doctor import Level, examine
 from maskline_serve.errors import ModelNotLoadedError
 from maskline_serve.repository.assemble import assemble
-from maskline_serve.repository.libraries import CUSTOM_OPS_PLACE
-from maskline_serve.repository.libraries import HOST_PLACE as PLACE
+from maskline_serve.repository.libraries import CUSTOM_OPS_PLACE, host_place
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server.triton_server import TritonServer
 from maskline_train.evaluation.paste import encode_masks
 from maskline_train.spec import PasteRule
 from serve import standin
-from serve.conftest import send
+from serve.conftest import send, step_of
 from serve.same_answer import png
 from support.export.exported import decided_tiny_model
 from support.export.kept_traces import kept_traces
+from support.served_models import model_of, name_of
 from tritonclient import grpc as triton
 
 D, M = standin.SPEC.box_head.max_detections, standin.SPEC.mask_head.mask_side
@@ -52,6 +52,11 @@ def request() -> dict[str, np.ndarray]:
     }
 
 
+def place(folder: Path) -> str:
+    """Where a repository has the host library, if it has it."""
+    return host_place(Repository.load(folder))
+
+
 def ask(server: TritonServer) -> dict[str, np.ndarray]:
     """What `postprocess` answers."""
     names = {"float32": "FP32", "int32": "INT32"}
@@ -61,7 +66,7 @@ def ask(server: TritonServer) -> dict[str, np.ndarray]:
         tensor.set_data_from_numpy(array)
         inputs.append(tensor)
     with triton.InferenceServerClient(server.grpc_url) as client:
-        result = client.infer("postprocess", inputs)
+        result = client.infer(step_of(client, "postprocess"), inputs)
     return {name: result.as_numpy(name) for name in ("boxes", "mask_rle")}
 
 
@@ -72,7 +77,7 @@ def test_library_and_numpy_serve_the_same_bytes(rule: PasteRule, tmp_path: Path)
     spec = dataclasses.replace(standin.SPEC, mask_head=dataclasses.replace(standin.SPEC.mask_head, paste=rule))
     assemble(standin.write_artifact(tmp_path / "artifact", spec), tmp_path / "library")
     shutil.copytree(tmp_path / "library", tmp_path / "numpy")
-    shutil.rmtree((tmp_path / "numpy" / PLACE).parent)
+    shutil.rmtree((tmp_path / "numpy" / place(tmp_path / "numpy")).parent)
     said, answers = {}, {}
     for kind in ("library", "numpy"):
         lines: list[str] = []
@@ -81,8 +86,9 @@ def test_library_and_numpy_serve_the_same_bytes(rule: PasteRule, tmp_path: Path)
             with triton.InferenceServerClient(server.grpc_url) as client:
                 assert send(client, [standin.picture(7)])["num_detections"] == 7
         (said[kind],) = [line for line in lines if "encodes masks" in line]
-    assert said["library"] == "postprocess: libmaskline_host.so encodes masks"
-    assert said["numpy"].startswith("postprocess: numpy encodes masks, some")
+    step = name_of(tmp_path / "library", "postprocess")
+    assert said["library"] == f"{step}: libmaskline_host.so encodes masks"
+    assert said["numpy"].startswith(f"{step}: numpy encodes masks, some")
     assert said["numpy"].endswith("this repository holds no libmaskline_host.so")
     texts = answers["library"]["mask_rle"]
     np.testing.assert_array_equal(texts, answers["numpy"]["mask_rle"])
@@ -96,7 +102,7 @@ def test_library_and_numpy_serve_the_same_bytes(rule: PasteRule, tmp_path: Path)
 @pytest.mark.triton
 def test_a_paste_rule_that_is_none_fails_the_load_by_name(artifact: Path, tmp_path: Path) -> None:
     assemble(artifact, tmp_path / "repository")
-    config = tmp_path / "repository" / "models" / "postprocess" / "config.pbtxt"
+    config = model_of(tmp_path / "repository", "postprocess") / "config.pbtxt"
     config.write_text(config.read_text().replace('string_value: "aligned"', 'string_value: "torch"'))
     said = "parameter paste: got 'torch', expected one of aligned, detectron"
     with pytest.raises(ModelNotLoadedError, match=said), TritonServer(tmp_path / "repository", drain_s=1):
@@ -106,7 +112,7 @@ def test_a_paste_rule_that_is_none_fails_the_load_by_name(artifact: Path, tmp_pa
 def chosen(repository: Path, side: int) -> str:
     """What `postprocess` would say of its encoder; in a process of its own, as the server runs it."""
     code = f"import importlib; print(importlib.import_module('1.encoders').choose({side}, 'aligned')[1])"
-    environment = {"PYTHONPATH": str(repository / "models" / "postprocess"), "MASKLINE_HOST_LIBRARY": "/no/such/file"}
+    environment = {"PYTHONPATH": str(model_of(repository, "postprocess")), "MASKLINE_HOST_LIBRARY": "/no/such/file"}
     command = [sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.strip()
 
@@ -117,7 +123,7 @@ def test_numpy_takes_over_where_the_library_cannot(artifact: Path, tmp_path: Pat
     slower = "numpy encodes masks, some 60 times slower than libmaskline_host.so: "
     too_large = f"{slower}libmaskline_host.so takes masks up to 63 a side, not 64"
     assert chosen(tmp_path / "repository", 64) == too_large
-    (tmp_path / "repository" / PLACE).write_bytes(b"built for another machine")
+    (tmp_path / "repository" / place(tmp_path / "repository")).write_bytes(b"built for another machine")
     text = chosen(tmp_path / "repository", 14)
     assert text.startswith(slower)
     assert "libmaskline_host.so: cannot be loaded" in text
@@ -126,14 +132,15 @@ def test_numpy_takes_over_where_the_library_cannot(artifact: Path, tmp_path: Pat
 def test_the_library_is_a_file_of_the_repository(artifact: Path, tmp_path: Path) -> None:
     assemble(artifact, tmp_path / "repository")
     repository = Repository.load(tmp_path / "repository")
-    folder = Path(PLACE).parent.as_posix()
+    host_library = host_place(repository)
+    folder = Path(host_library).parent.as_posix()
     inside = [Path(name).name for name in repository.files if name.startswith(folder)]
     assert sorted(inside) == ["__init__.py", "libmaskline_host.so", "library.py", "mask_rle.py"]
     library = maskline_host.library_path()
     assert library is not None
-    assert (repository.folder / PLACE).read_bytes() == library.read_bytes()
-    (repository.folder / PLACE).write_bytes(b"")
-    assert repository.changes() == {PLACE: "changed"}
+    assert (repository.folder / host_library).read_bytes() == library.read_bytes()
+    (repository.folder / host_library).write_bytes(b"")
+    assert repository.changes() == {host_library: "changed"}
 
 
 def assemble_by_command(artifact: Path, folder: Path, variable: str | None) -> subprocess.CompletedProcess[str]:
@@ -160,7 +167,7 @@ def test_assemble_says_what_is_slower_where_no_library_is(artifact: Path, tmp_pa
     assert "the bodies of our ops run, not libmaskline_ort.so" in ops
     assert "each stage runs in a process of Python" in stages
     assert all("`make plugins`" in line for line in (masks, ops, stages))
-    assert not (tmp_path / "repository" / PLACE).parent.exists()
+    assert not (tmp_path / "repository" / place(tmp_path / "repository")).parent.exists()
 
 
 def test_assemble_says_that_the_named_library_is_missing(artifact: Path, tmp_path: Path) -> None:
@@ -197,7 +204,8 @@ def served(folder: Path) -> tuple[list[str], list[dict[str, np.ndarray]]]:
         triton.InferenceServerClient(server.grpc_url) as client,
     ):
         answers = [send(client, [picture], "maskrcnn_raw") for picture in pictures]
-    return sorted(line for line in lines if "libmaskline_ort.so" in line), answers
+    tag = f"-{Repository.load(folder).revision}"
+    return sorted(line.replace(tag, "") for line in lines if "libmaskline_ort.so" in line), answers
 
 
 @pytest.mark.triton

@@ -21,11 +21,14 @@ from maskline_serve.errors import (
 )
 from maskline_serve.repository.assemble import assemble
 from maskline_serve.repository.libraries import BACKEND_PLACE
+from maskline_serve.repository.names import word_of
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import canary
+from maskline_serve.server.front_door.front_door import FrontDoor
 from maskline_serve.server.triton_server import TritonServer
 from serve import standin
 from serve.conftest import Pending, send
+from support.served_models import model_of
 from tritonclient import grpc as triton
 
 pytestmark = pytest.mark.triton
@@ -108,7 +111,7 @@ def test_serves_and_tells(server, client):
     assert {server.grpc_url, server.http_url, server.metrics_url} == {
         f"127.0.0.1:{url.rpartition(':')[2]}" for url in (server.grpc_url, server.http_url, server.metrics_url)
     }
-    names = {model.name for model in client.get_model_repository_index().models}
+    names = {model.name for model in client.get_model_repository_index(server.front_door.headers).models}
     assert names == {path.name for path in server.repository.models.iterdir()}
 
 
@@ -118,8 +121,8 @@ def test_repository_stays_as_assembled(server, client):
 
 
 def stubs_of(repository):
-    """Processes of Python: preprocess and two postprocess; of three stages too where no library of ours runs them."""
-    return 3 if BACKEND_PLACE in Repository.load(repository).files else 6
+    """Processes of Python: preprocess, three postprocess; of three stages too where no library of ours runs them."""
+    return 4 if BACKEND_PLACE in Repository.load(repository).files else 7
 
 
 def end(run):
@@ -205,7 +208,7 @@ def ipv6():
 def test_all_three_services_listen_on_ipv6(mask_alone, ipv6):
     """Without the ensembles there is no canary to answer; what listens shows before that."""
     seen = []
-    server = TritonServer(mask_alone, host=ipv6, drain_s=5, show=seen.append, verbose=True)
+    server = TritonServer(mask_alone, front_door=FrontDoor(ipv6), drain_s=5, show=seen.append, verbose=True)
     with pytest.raises(ServerFailedError, match=r"canary image: .*unknown model"), server:
         pass
     started = " ".join(line for line in seen if "Started" in line)
@@ -235,15 +238,15 @@ def mask_alone(artifact, tmp_path):
     """A repository with one model left: quick to start, and to fail."""
     assemble(artifact, tmp_path / "repository")
     for folder in (tmp_path / "repository" / "models").iterdir():
-        if folder.name != "mask":
+        if word_of(folder.name) != "mask":
             shutil.rmtree(folder)
     return tmp_path / "repository"
 
 
 def test_model_that_does_not_load_is_named(mask_alone):
-    (mask_alone / "models" / "mask" / "1" / "model.onnx").write_bytes(b"not onnx")
+    (model_of(mask_alone, "mask") / "1" / "model.onnx").write_bytes(b"not onnx")
     with (
-        pytest.raises(ModelNotLoadedError, match=r"model mask did not load: .*mask.*model\.onnx"),
+        pytest.raises(ModelNotLoadedError, match=r"model mask-\w{12} did not load: .*mask.*model\.onnx"),
         TritonServer(mask_alone, drain_s=5),
     ):
         pass
@@ -251,10 +254,10 @@ def test_model_that_does_not_load_is_named(mask_alone):
 
 
 def test_config_with_an_unknown_field_is_named(mask_alone):
-    path = mask_alone / "models" / "mask" / "config.pbtxt"
+    path = model_of(mask_alone, "mask") / "config.pbtxt"
     path.write_text(path.read_text() + "no_such_field: 1\n")
     with (
-        pytest.raises(ModelNotLoadedError, match=r"model mask did not load: .*config\.pbtxt"),
+        pytest.raises(ModelNotLoadedError, match=r"model mask-\w{12} did not load: .*config\.pbtxt"),
         TritonServer(mask_alone, drain_s=5),
     ):
         pass

@@ -144,7 +144,7 @@ def test_a_reader_of_the_log_that_went_away_does_not_block_the_server(repository
     def closed(line):
         raise BrokenPipeError
 
-    process = ServerProcess(installation, Repository.load(repository), NO_SERVICES, 1, closed, True)
+    process = ServerProcess(installation, [Repository.load(repository)], NO_SERVICES, 1, closed, True)
     wait_until(lambda: process.status() is not None, START_S, "writing the log")
     assert process.stop() == 0
     assert len(process.lines) == 200

@@ -12,8 +12,9 @@ from typing import Any
 
 from maskline_serve import gpu_checks, installed
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
-from maskline_serve.repository import config
+from maskline_serve.repository import config, names
 from maskline_serve.repository.external_data import refuse_external_data
+from maskline_serve.repository.intact import differences
 from maskline_serve.repository.libraries import BACKEND_PLACE
 from maskline_serve.repository.on_disk import STAGES, Repository
 from maskline_serve.repository.tensorrt import check_engines
@@ -51,12 +52,21 @@ def examine(folder: Path) -> list[Finding]:
         RepositoryError: the folder is no assembled repository, so that there is nothing to examine.
     """
     repository = Repository.load(folder)
+    findings, configs = of_repository(repository)
+    findings += _tensorrt(repository) if repository.engines else _machine(repository)
+    if repository.gpu:
+        findings += _findings(gpu_checks.rows(repository, configs))
+    return [*findings, *_findings(installed.kernels(repository))]
+
+
+def of_repository(repository: Repository) -> tuple[list[Finding], dict[str, Any]]:
+    """What there is to say of a repository itself, on any machine, and its parsed configs by model."""
     findings = [
         Finding(
             "repository",
             Level.OK,
-            f"target {repository.target}, {repository.answers}, "
-            f"{(repository.engines or repository.artifact)['precision']}, "
+            f"{repository.title}, "
+            f"target {repository.target}, {repository.answers}, {repository.precision}, "
             f"{repository.artifact['bodies']} bodies, assembled by maskline {repository.maskline}",
         ),
         *_files(repository),
@@ -67,29 +77,23 @@ def examine(folder: Path) -> list[Finding]:
         try:
             configs[name] = config.parse(path.read_text(encoding="utf-8"), f"models/{name}/config.pbtxt")
         except RepositoryError as error:
-            findings.append(Finding(name, Level.ERROR, str(error)))
+            findings.append(Finding(names.word_of(name), Level.ERROR, str(error)))
     for name, parsed in configs.items():
         problems = [*_model(repository, name, parsed, configs)]
-        findings += [Finding(name, Level.ERROR, text) for text in problems]
+        findings += [Finding(names.word_of(name), Level.ERROR, text) for text in problems]
         if not problems:
             kind = f"{len(parsed.ensemble_scheduling.step)} steps" if parsed.platform == "ensemble" else parsed.backend
-            findings.append(Finding(name, Level.OK, f"{kind}, batches up to {parsed.max_batch_size}"))
-    findings += _tensorrt(repository) if repository.engines else _machine(repository)
-    if repository.gpu:
-        findings += _findings(gpu_checks.rows(repository, configs))
-    return [*findings, *_findings(installed.kernels(repository))]
+            findings.append(Finding(names.word_of(name), Level.OK, f"{kind}, batches up to {parsed.max_batch_size}"))
+    return findings, configs
 
 
 def _files(repository: Repository) -> list[Finding]:
     """What changed on disk since the repository was assembled."""
-    changes = repository.changes()
-    if not changes:
+    meant, wrong = differences(repository)
+    if not meant and not wrong:
         return [Finding("files", Level.OK, f"{len(repository.files)} files, every hash as assembled")]
-    findings = []
-    for name, change in changes.items():
-        # People tune a config.pbtxt by hand; a changed network or model.py is another matter.
-        tuned = change == "added" or (change == "changed" and name.endswith("config.pbtxt"))
-        findings.append(Finding("files", Level.WARNING if tuned else Level.ERROR, f"{name} is {change}"))
+    findings = [Finding("files", Level.ERROR, f"{name} is {change}") for name, change in wrong.items()]
+    findings += [Finding("files", Level.WARNING, f"{name} is {change}") for name, change in meant.items()]
     return findings
 
 
@@ -99,9 +103,10 @@ def _model(repository: Repository, name: str, parsed: Any, configs: dict[str, An
         yield f"got name {parsed.name!r} in config.pbtxt, expected the folder's"
     if not any(entry.name.isdigit() for entry in (repository.models / name).iterdir() if entry.is_dir()):
         yield "no version folder, expected 1"
-    if name in STAGES and repository.engines:
+    is_stage = names.word_of(name) in STAGES
+    if is_stage and repository.engines:
         yield from _plan(repository.models / name / "1" / "model.plan", parsed)
-    elif name in STAGES:
+    elif is_stage:
         yield from _onnx(repository.models / name / "1" / "model.onnx", parsed)
     elif parsed.platform == "ensemble":
         yield from _ensemble(parsed, configs)
@@ -173,18 +178,18 @@ def _ensemble(parsed: Any, configs: dict[str, Any]) -> Iterator[str]:
     """What is wrong with an ensemble's wiring."""
     known = {tensor.name: tensor for tensor in parsed.input}
     for step in parsed.ensemble_scheduling.step:
-        model = configs.get(step.model_name)
+        model, word = configs.get(step.model_name), names.word_of(step.model_name)
         if model is None:
             yield f"step {step.model_name}: no such model"
             known.update(dict.fromkeys(step.output_map.values()))  # None: given, but of unknown type
             continue
         if 0 < model.max_batch_size < parsed.max_batch_size:
-            yield f"takes batches up to {parsed.max_batch_size}, its step {step.model_name} {model.max_batch_size}"
+            yield f"takes batches up to {parsed.max_batch_size}, its step {word} {model.max_batch_size}"
         yield from _step_inputs(step, model, known)
         outputs = {tensor.name: tensor for tensor in model.output}
         for name, target in step.output_map.items():
             if name not in outputs:
-                yield f"step {step.model_name}: it has no output {name}"
+                yield f"step {word}: it has no output {name}"
             else:
                 known[target] = outputs[name]
     for tensor in parsed.output:
@@ -196,14 +201,15 @@ def _ensemble(parsed: Any, configs: dict[str, Any]) -> Iterator[str]:
 
 def _step_inputs(step: Any, model: Any, known: dict[str, Any]) -> Iterator[str]:
     """What is wrong with the inputs of one step, given the tensors that earlier steps made."""
+    word = names.word_of(step.model_name)
     for tensor in model.input:
         source = step.input_map.get(tensor.name)
         if source is None:
-            yield f"step {step.model_name}: input {tensor.name} is not mapped"
+            yield f"step {word}: input {tensor.name} is not mapped"
         elif source not in known:
-            yield f"step {step.model_name}: input {tensor.name} comes from {source}, which no earlier step gives"
+            yield f"step {word}: input {tensor.name} comes from {source}, which no earlier step gives"
         elif problem := _misfit(known[source], tensor):
-            yield f"step {step.model_name}: {source} -> {tensor.name}: {problem}"
+            yield f"step {word}: {source} -> {tensor.name}: {problem}"
 
 
 def _misfit(source: Any, target: Any) -> str | None:

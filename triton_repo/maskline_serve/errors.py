@@ -29,6 +29,10 @@ class GpuNotFoundError(ServeError):
     """A repository for a GPU on a machine without the card, or without the libraries."""
 
 
+class CertificateError(ServeError):
+    """The files of the server's TLS are missing, damaged, over their date, or do not go together."""
+
+
 class PortTakenError(ServeError):
     """A port that was asked for is in use."""
 

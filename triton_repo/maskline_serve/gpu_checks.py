@@ -9,7 +9,7 @@ from typing import Any
 
 from maskline_serve.errors import ServerNotFoundError
 from maskline_serve.installed import Row
-from maskline_serve.repository import config
+from maskline_serve.repository import config, names
 from maskline_serve.repository.canvas_sizes import BYTES
 from maskline_serve.repository.gpu.cuda_options import OVERWRITTEN
 from maskline_serve.repository.on_disk import STAGES, Repository
@@ -20,7 +20,7 @@ _MIB = 2**20
 
 def rows(repository: Repository, configs: dict[str, Any]) -> list[Row]:
     """The cards, ONNX Runtime for them, the memory between the steps, and options that would be lost."""
-    stages = {name: parsed for name, parsed in configs.items() if name in STAGES}
+    stages = {name: parsed for name, parsed in configs.items() if names.word_of(name) in STAGES}
     return [*_machine(repository), *_decoder(repository), _pool(repository, stages), *_options(stages)]
 
 
@@ -38,7 +38,7 @@ def _machine(repository: Repository) -> Iterator[Row]:
     yield "CUDA provider", "error" if problem else "ok", problem or "loads, with CUDA and cuDNN"
     if problem is None and no_card is None:
         for name in STAGES:
-            if (repository.models / name).is_dir():
+            if repository.model(name).is_dir():
                 yield _on_the_card(repository, name)
 
 
@@ -90,7 +90,7 @@ def _options(stages: dict[str, Any]) -> Iterator[Row]:
         for accelerator in parsed.optimization.execution_accelerators.gpu_execution_accelerator:
             for key in sorted(set(OVERWRITTEN) & set(accelerator.parameters)):
                 yield (
-                    name,
+                    names.word_of(name),
                     "warning",
                     f"{key} stands in gpu_execution_accelerator, where Triton's backend overwrites it, expected it "
                     f'among the parameters of the model: parameters {{ key: "{key}" ... }}',

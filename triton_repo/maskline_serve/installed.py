@@ -15,7 +15,7 @@ from maskline_host.library import limit_simd
 
 from maskline_serve.errors import ServerNotFoundError
 from maskline_serve.repository.description import sha256
-from maskline_serve.repository.libraries import BACKEND_PLACE, BODIES, CUSTOM_OPS_PLACE, HOST_PLACE, NUMPY, STUBS
+from maskline_serve.repository.libraries import BACKEND_PLACE, BODIES, CUSTOM_OPS_PLACE, NUMPY, STUBS, host_place
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import find_server, in_process
 
@@ -81,10 +81,11 @@ def _masks(repository: Repository) -> list[Row]:
     """What will encode the masks of this repository; nothing of one without masks."""
     if repository.mask_side is None:
         return []
-    if HOST_PLACE not in repository.files:
-        return [("masks", "warning", f"this repository has no {HOST_PLACE}: {NUMPY}")]
-    origin = _origin(repository, HOST_PLACE, maskline_host.library_path)
-    return [("masks", "ok", f"encoded by {HOST_PLACE}, {origin}")]
+    place = host_place(repository)
+    if place not in repository.files:
+        return [("masks", "warning", f"this repository has no {place}: {NUMPY}")]
+    origin = _origin(repository, place, maskline_host.library_path)
+    return [("masks", "ok", f"encoded by {place}, {origin}")]
 
 
 def _ops(repository: Repository) -> Row:

@@ -20,6 +20,7 @@ from maskline_serve.local.backend_utils import InferenceRequest
 from maskline_serve.local.python_model import PythonModel
 from maskline_serve.repository.assemble import assemble
 from maskline_serve.repository.config import parse
+from maskline_serve.repository.names import word_of
 from maskline_serve.repository.on_disk import STAGES, Repository
 
 from maskline_bench.errors import BenchmarkError
@@ -43,8 +44,9 @@ class InProcess:
         """
         assemble(artifact, folder)
         repository = Repository.load(folder)
-        path = repository.models / "maskrcnn" / "config.pbtxt"
-        self._steps = {step.model_name: step for step in parse(path.read_text("utf-8"), path).ensemble_scheduling.step}
+        path = repository.models / repository.name / "config.pbtxt"
+        steps = parse(path.read_text("utf-8"), path).ensemble_scheduling.step
+        self._steps = {word_of(step.model_name): step for step in steps}
         self._first, self._last = (_load(repository, name) for name in ("preprocess", "postprocess"))
         self._stages = stages
 
@@ -109,9 +111,9 @@ def built_engines(artifact: Path, folder: Path) -> Stages:
 
 
 def _load(repository: Repository, name: str) -> PythonModel:
-    folder = repository.models / name
+    folder = repository.model(name)
     path = folder / "config.pbtxt"
-    return PythonModel((folder / "1").resolve(), name, parse(path.read_text("utf-8"), path), folder)
+    return PythonModel((folder / "1").resolve(), folder.name, parse(path.read_text("utf-8"), path), folder)
 
 
 def _found(answers: Arrays, row: int) -> Found:

@@ -24,6 +24,7 @@ import typer
 from maskline_serve.errors import ServeError
 from maskline_serve.repository.assemble import Target, assemble
 from maskline_serve.repository.config import parse
+from maskline_serve.repository.on_disk import Repository
 from rich.console import Console
 from rich.table import Table
 
@@ -65,7 +66,8 @@ def orders(canvases: list[tuple[int, int]]) -> dict[str, list[tuple[int, tuple[i
 
 def two_canvases(repository: Path) -> list[tuple[int, int]]:
     """The first two that the first stage warms up; one twice where there is no other."""
-    config = parse((repository / "models" / "backbone" / "config.pbtxt").read_text(encoding="utf-8"), repository)
+    path = Repository.load(repository).model("backbone") / "config.pbtxt"
+    config = parse(path.read_text(encoding="utf-8"), path)
     found = [tuple(dims["canvas"][:2]) for dims in json.loads(config.parameters["warm_up"].string_value)]
     return [found[0], found[min(1, len(found) - 1)]]
 

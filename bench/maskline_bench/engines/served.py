@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from maskline_serve.repository.config import as_triton_json, parse
-from maskline_serve.repository.on_disk import STAGES
+from maskline_serve.repository.on_disk import STAGES, Repository
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -40,9 +40,10 @@ class ServedStages:
         self._tensors = importlib.import_module("device_tensors")
         self.engines: dict[str, Any] = {}
         start = time.perf_counter()
+        served = Repository.load(repository)
         for name in STAGES:
-            if (repository / "models" / name).is_dir():
-                self.engines[name] = self._engine(repository / "models" / name, device, canvases, parameters)
+            if served.model(name).is_dir():
+                self.engines[name] = self._engine(served.model(name), device, canvases, parameters)
         self.warm_up_s = time.perf_counter() - start
 
     def _engine(self, model: Path, device: str, canvases: Sequence[int], changed: dict[str, str]) -> Any:

@@ -12,6 +12,7 @@ from maskline_client.bench.closed_loop import run_closed_loop
 from maskline_client.bench.images import BenchImage
 from maskline_serve.repository.assemble import sources
 from maskline_serve.repository.config import with_parameter
+from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server.triton_server import TritonServer
 
 from maskline_bench.decode_difference import measure as pixels
@@ -58,7 +59,7 @@ def _repository(made: MadeModel, device: Device, folder: Path, decode: str) -> P
     if device == "cuda":
         return assembled(made, device, folder, "--decode", decode)
     repository = assembled(made, device, folder)
-    preprocess = repository / "models" / "preprocess"
+    preprocess = Repository.load(repository).model("preprocess")
     code = sources()[0] / "preprocess" / "1"
     shutil.copytree(code, preprocess / "1", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     config = preprocess / "config.pbtxt"

@@ -15,7 +15,9 @@ import numpy as np
 import pycocotools.mask
 import tritonclient.grpc as triton
 from maskline_client.bench.machine import ProcessMemory, server_memory
+from maskline_client.bench.statistics import steps_of
 from maskline_client.connection import Connection
+from maskline_serve.repository.names import word_of
 from numpy.typing import NDArray
 
 from maskline_bench.errors import BenchmarkError
@@ -56,15 +58,16 @@ def measure_rle_memory(url: str) -> RleMemory:
     Raises:
         BenchmarkError: no such process to be seen, or the answer is wrong.
     """
-    process = _postprocess_of(url)
     client = triton.InferenceServerClient(**Connection(url).client_arguments())
     try:
-        config = client.get_model_config("postprocess").config
+        model = next(name for name in steps_of(client, "maskrcnn") if word_of(name) == "postprocess")
+        process = _postprocess_of(url)
+        config = client.get_model_config(model).config
         slots, side = next(tuple(tensor.dims)[:2] for tensor in config.input if tensor.name == "masks")
-        _ask(client, slots, side, num_objects=0)
+        _ask(client, model, slots, side, num_objects=0)
         was_reset = reset_peak(process.pid)
         before_mib = memory_mib(process.pid)[1]
-        strings = _ask(client, slots, side, num_objects=slots)
+        strings = _ask(client, model, slots, side, num_objects=slots)
         peak_mib = memory_mib(process.pid)[0]
     finally:
         client.close()
@@ -87,13 +90,13 @@ def _postprocess_of(url: str) -> ProcessMemory:
     for process in server_memory(url):
         if process.name.startswith("stub postprocess_0"):
             return process
-    raise BenchmarkError(f"rle memory: no process of the model postprocess to be seen behind {url}")
+    raise BenchmarkError(f"rle memory: no process of the step postprocess to be seen behind {url}")
 
 
-def _ask(client: Any, slots: int, side: int, num_objects: int) -> list[bytes]:
-    """Call `postprocess` with some objects; returns their RLE strings."""
+def _ask(client: Any, model: str, slots: int, side: int, num_objects: int) -> list[bytes]:
+    """Call the step with some objects; returns their RLE strings."""
     inputs = [_input(name, array) for name, array in _request(slots, side, num_objects).items()]
-    result = client.infer("postprocess", inputs, client_timeout=TIMEOUT_S)
+    result = client.infer(model, inputs, client_timeout=TIMEOUT_S)
     found = int(result.as_numpy("num_detections").reshape(-1)[0])
     if found != num_objects:
         raise BenchmarkError(f"rle memory: got {found} objects back, expected {num_objects}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from maskline_client.bench.statistics import read_counters
-from maskline_serve.repository.on_disk import STAGES
+from maskline_serve.repository.on_disk import STAGES, Repository
 
 # What runs inside the server's Python: `_timed(call, file)` is the call that also writes its nanoseconds.
 _TIMED = """
@@ -50,7 +50,7 @@ class _Session:
 
 
 def load(file, config, *rest):
-    return _Session(_load(file, config, *rest), {file!r} + config["name"])
+    return _Session(_load(file, config, *rest), {file!r} + config["name"].rpartition("-")[0])
 """
 
 
@@ -64,11 +64,11 @@ class OwnTimes:
             repository: an assembled repository, a copy that may be thrown away.
             folder: where the steps write their times.
         """
-        self._folder, models = folder, repository / "models"
-        self._stages = [name for name in STAGES if (models / name).is_dir()]
+        self._folder, served = folder, Repository.load(repository)
+        self._stages = {name: served.model(name).name for name in STAGES if served.model(name).is_dir()}
         self._counted = dict.fromkeys(self._stages, 0)
-        _append(models / "preprocess" / "1" / "images.py", _DECODER, f"{folder}/preprocess")
-        _append(models / "postprocess" / "1" / "model.py", _ENCODER, f"{folder}/postprocess")
+        _append(served.model("preprocess") / "1" / "images.py", _DECODER, f"{folder}/preprocess")
+        _append(served.model("postprocess") / "1" / "model.py", _ENCODER, f"{folder}/postprocess")
         _append(repository / "backends" / "onnxruntime" / "onnx_session.py", _ENGINE, f"{folder}/")
 
     def take(self, client: Any) -> dict[str, float]:
@@ -78,8 +78,9 @@ class OwnTimes:
             client: a `tritonclient.grpc.InferenceServerClient` of the server.
         """
         found = {name: self._written(name) for name in ("preprocess", *self._stages, "postprocess")}
-        for name, counters in read_counters(client, self._stages).items():
-            infer = counters.phase_ns["compute_infer"]
+        counted = read_counters(client, list(self._stages.values()))
+        for name, model in self._stages.items():
+            infer = counted[model].phase_ns["compute_infer"]
             if not (self._folder / name).exists():  # no Python runs this stage
                 found[name] = infer - self._counted[name]
             self._counted[name] = infer

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from maskline_client.bench.settings import BenchSettings, Memory, Scenario
+from maskline_client.bench.settings import BenchSettings, Ensemble, Memory, Scenario, ensemble_name
 from maskline_client.connection import DEFAULT_URL
 from maskline_client.errors import ClientError
 
@@ -17,12 +17,13 @@ def bench(
     images: Annotated[Path, typer.Option(help="Folder with the JPEG, PNG or WebP files to send.")],
     out: Annotated[Path, typer.Option(help="Folder for results.json, results.csv, report.html, loadgen/.")],
     url: Annotated[str, typer.Option(help="host:port of the server's gRPC endpoint.")] = DEFAULT_URL,
-    model: Annotated[
-        str, typer.Option(help="The ensemble to call: maskrcnn, maskrcnn_raw or maskrcnn_engines.")
-    ] = "maskrcnn",
+    model: Annotated[str, typer.Option(help="The served model's name; or that of one of its ensembles.")] = "maskrcnn",
+    ensemble: Annotated[
+        Ensemble | None, typer.Option(help="Which of its ensembles to call; full is the default.")
+    ] = None,
     memory: Annotated[
         list[Memory] | None,
-        typer.Option(help="maskrcnn_engines: the canvas' way to a server of this machine; repeat for several."),
+        typer.Option(help="engines: the canvas' way to a server of this machine; repeat for several."),
     ] = None,
     scenario: Annotated[
         list[Scenario] | None, typer.Option(help="What to run; repeat for several. Default: closed-loop.")
@@ -51,7 +52,7 @@ def bench(
     Example: maskline-client bench --images photos/ --out out/bench --concurrency 1,2,4 --seconds 20
     --scenario closed-loop --scenario server --target-qps 3
 
-    Shared memory: maskline-client bench --images photos/ --out out/bench --model maskrcnn_engines --memory plain
+    Shared memory: maskline-client bench --images photos/ --out out/bench --ensemble engines --memory plain
     --memory system. It can help where the network takes little longer than the copies of a canvas.
     """
     try:
@@ -62,7 +63,7 @@ def bench(
         raise ClientError(f"{error}; `pip install 'maskline[bench]'`") from error
     settings = BenchSettings(
         url=url,
-        model=model,
+        model=ensemble_name(model, ensemble),
         memory=tuple(memory or [Memory.PLAIN]),
         scenarios=tuple(scenario or [Scenario.CLOSED_LOOP]),
         concurrency=_levels(concurrency),

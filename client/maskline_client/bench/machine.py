@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from maskline_client.contract import word_of
+
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1", "0.0.0.0")
 
 
@@ -114,4 +116,5 @@ def _process_name(command: Sequence[str]) -> str:
         return program
     # argv[1] is MODELS/<model>/<version>/<file>; a later argument is the instance, <model>_<n>_<n>.
     model = Path(command[1]).parent.parent.name if len(command) > 1 else "?"
-    return "stub " + next((argument for argument in command[2:] if argument.startswith(f"{model}_")), model)
+    instance = next((argument for argument in command[2:] if argument.startswith(f"{model}_")), model)
+    return f"stub {word_of(model)}{instance.removeprefix(model)}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from maskline_client.bench.charts import latency_chart, steps_chart, throughput_
 from maskline_client.bench.results import BenchResults, Run
 from maskline_client.bench.settings import Scenario
 from maskline_client.files import write_text
+from maskline_client.pages.frame import whole_page
 
 LONG_TEXT = 24  # characters of a cell that stay on one line
 
@@ -24,7 +24,6 @@ def write_report(path: Path, results: BenchResults) -> None:
 
 def to_html(results: BenchResults) -> str:
     """The page as text; it refers to no other file and no network address."""
-    style = files("maskline_client.bench").joinpath("page.css").read_text(encoding="utf-8")
     settings = results.settings
     body = "\n".join(
         [
@@ -46,12 +45,7 @@ def to_html(results: BenchResults) -> str:
             _facts("Settings", settings),
         ]
     )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>maskline bench</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n"
-        "</html>\n"
-    )
+    return whole_page("maskline bench", body)
 
 
 def levels_of(results: BenchResults) -> list[Run]:

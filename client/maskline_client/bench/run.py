@@ -15,7 +15,7 @@ from rich.console import Console
 from tritonclient.utils import InferenceServerException
 
 from maskline_client.bench.calls import Answer, Caller, connect
-from maskline_client.bench.canvas.caller import ENGINES, CanvasCaller, make_canvases
+from maskline_client.bench.canvas.caller import CanvasCaller, make_canvases
 from maskline_client.bench.closed_loop import MakeCaller, first_answers, gate, run_closed_loop
 from maskline_client.bench.images import BenchImage, describe_images, load_images
 from maskline_client.bench.loadgen import run_loadgen
@@ -88,10 +88,13 @@ def run_bench(
 def _make_callers(settings: BenchSettings, images: tuple[BenchImage, ...]) -> dict[Memory, MakeCaller]:
     """What opens one connection, by the way that canvases take."""
     url, timeout_s = settings.url, settings.timeout_s
-    if settings.model != ENGINES:
+    if not settings.takes_canvases:
         return {Memory.PLAIN: lambda: Caller(url, settings.model, timeout_s)}
-    canvases = make_canvases(url, images, timeout_s)
-    return {memory: functools.partial(CanvasCaller, url, timeout_s, canvases, memory) for memory in settings.memory}
+    canvases = make_canvases(url, settings.model, images, timeout_s)
+    return {
+        memory: functools.partial(CanvasCaller, url, settings.model, timeout_s, canvases, memory)
+        for memory in settings.memory
+    }
 
 
 def _warm_up(settings: BenchSettings, images: tuple[BenchImage, ...], in_flight: int, make_caller: MakeCaller) -> None:

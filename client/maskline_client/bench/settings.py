@@ -15,6 +15,15 @@ class Scenario(enum.StrEnum):
     OFFLINE = "offline"
 
 
+class Ensemble(enum.StrEnum):
+    """Which of a model's ensembles is called."""
+
+    FULL = "full"
+    RAW = "raw"
+    ENGINES = "engines"
+    BOXES = "boxes"
+
+
 class Memory(enum.StrEnum):
     """How a canvas gets to the server: in the message, or through memory that both see."""
 
@@ -23,14 +32,30 @@ class Memory(enum.StrEnum):
     CUDA = "cuda"
 
 
+def ensemble_name(model: str, ensemble: Ensemble | None) -> str:
+    """The name of the ensemble to call.
+
+    Args:
+        model: a model's name, or, where `ensemble` is None, that of one of its ensembles.
+        ensemble: which of them.
+
+    Raises:
+        ValueError: the model's name is that of an ensemble already.
+    """
+    kind = next((kind for kind in Ensemble if model.endswith(f"_{kind}")), None)
+    if kind is not None and ensemble not in (None, kind):
+        raise ValueError(f"--ensemble: got {ensemble} with --model {model}, expected --model {model[: -len(kind) - 1]}")
+    return model if kind is not None or ensemble in (None, Ensemble.FULL) else f"{model}_{ensemble}"
+
+
 @dataclasses.dataclass(frozen=True)
 class BenchSettings:
     """What to measure.
 
     Attributes:
         url: host:port of the server's gRPC endpoint.
-        model: the ensemble to call: maskrcnn, maskrcnn_raw or maskrcnn_engines.
-        memory: ways of a canvas, of maskrcnn_engines, each measured by the closed loop.
+        model: the ensemble to call: maskrcnn, maskrcnn_raw, nuclei_engines and so on.
+        memory: ways of a canvas, of an ensemble of engines, each measured by the closed loop.
         scenarios: what to run, in this order.
         concurrency: levels of the closed loop.
         requests: of each level of the closed loop, and fewest of a LoadGen scenario; None when `seconds` decides.
@@ -55,13 +80,16 @@ class BenchSettings:
     in_flight: int = 8
     timeout_s: float = 60.0
 
+    @property
+    def takes_canvases(self) -> bool:
+        """Whether the ensemble takes canvases in place of images."""
+        return self.model.endswith(f"_{Ensemble.ENGINES}")
+
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
-        engines = self.model == "maskrcnn_engines"
+        engines = self.takes_canvases
         if not engines and self.memory != (Memory.PLAIN,):
-            raise ValueError(
-                f"--memory: got {', '.join(self.memory)} for {self.model}, expected --model maskrcnn_engines"
-            )
+            raise ValueError(f"--memory: got {', '.join(self.memory)} for {self.model}, expected --ensemble engines")
         if engines and self.scenarios != (Scenario.CLOSED_LOOP,):
             raise ValueError(
                 f"--scenario: got {', '.join(self.scenarios)}, expected closed-loop alone for {self.model}"

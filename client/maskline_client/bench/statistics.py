@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from maskline_client.contract import word_of
+
 PHASES = ("queue", "compute_input", "compute_infer", "compute_output")
 
 
@@ -42,7 +44,7 @@ class StepTimes:
     """What one model of the ensemble did between two readings.
 
     Attributes:
-        model: the step's model name.
+        model: what the step is: its model's name without the tag of its repository.
         inferences: images it processed.
         executions: batches it ran.
         failures: requests it answered with an error.
@@ -147,7 +149,7 @@ def _step_times(model: str, before: ModelCounters, after: ModelCounters) -> Step
         for phase in PHASES
     }
     return StepTimes(
-        model=model,
+        model=word_of(model),
         inferences=inferences,
         executions=executions,
         failures=after.failures - before.failures,

@@ -15,7 +15,10 @@ from maskline_client import connection
 Command = Callable[..., None]
 
 _OPTIONS: dict[str, tuple[Any, Any]] = {  # name -> type with its option, default
-    "url": (Annotated[str, typer.Option(help="host:port of the server's gRPC endpoint.")], connection.DEFAULT_URL),
+    "url": (
+        Annotated[str, typer.Option(help="host:port of the server's gRPC endpoint; several with commas.")],
+        connection.DEFAULT_URL,
+    ),
     "deadline": (
         Annotated[float, typer.Option(min=0.001, help="Seconds a call may take, retries included.")],
         connection.DEFAULT_DEADLINE_S,

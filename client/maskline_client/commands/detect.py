@@ -96,7 +96,8 @@ class Report:
             lines = [[a + 1, b + 1] for a, b in lines_between(model.keypoint_names)]  # COCO counts from 1 here
             named = {"keypoints": list(model.keypoint_names), "skeleton": lines}
         categories = [{"id": label, "name": name, **named} for label, name in enumerate(model.classes, 1)]
-        return {"images": images, "categories": categories, "annotations": annotations}
+        info = {"model": dataclasses.asdict(model.identity)}
+        return {"info": info, "images": images, "categories": categories, "annotations": annotations}
 
 
 def plan(images: Sequence[Path], out: Path | None) -> list[Job]:
@@ -138,18 +139,30 @@ def _as_annotated(found: list[float]) -> dict[str, Any]:
 
 def run(
     detector: ImageDetector,
+    model: ServedModel,
     jobs: Sequence[Job],
     score_thresh: float,
     in_flight: int,
     advance: Callable[[], None] = lambda: None,
+    *,
+    masks: bool = True,
 ) -> Report:
     """Send every file, draw what was found; a refused image is noted and the others go on.
+
+    Args:
+        detector: connected to the server.
+        model: that all answers must be of.
+        jobs: what to send, and where pictures go.
+        score_thresh: lowest score of what is drawn and reported.
+        in_flight: requests under way at a time.
+        advance: called after each image.
+        masks: False: boxes alone.
 
     Raises:
         ClientError: the server failed; pictures drawn so far stay.
     """
     report = Report([], [])
-    outcomes = detector.try_detect_many((job.path for job in jobs), in_flight, detector.model)
+    outcomes = detector.try_detect_many((job.path for job in jobs), in_flight, model, masks=masks)
     for job, outcome in zip(jobs, outcomes, strict=True):
         if isinstance(outcome.error, InvalidImage):
             report.errors.append(of_file(outcome.error, job.path))

@@ -133,6 +133,7 @@ class Answers:
 
 def collect(
     detector: ImageDetector,
+    model: ServedModel,
     split: DataSplit,
     answers: Answers,
     in_flight: int = IN_FLIGHT,
@@ -142,6 +143,7 @@ def collect(
 
     Args:
         detector: connected to the server.
+        model: that all answers must be of.
         split: from `read_split`.
         answers: where each answer goes as soon as it is there: what came before a failure is not lost.
         in_flight: requests under way at a time.
@@ -150,7 +152,7 @@ def collect(
     Raises:
         ClientError: the server failed; the text names the image.
     """
-    outcomes = detector.try_detect_many(split.paths, in_flight, detector.model)
+    outcomes = detector.try_detect_many(split.paths, in_flight, model)
     for image_id, path, outcome in zip(split.image_ids, split.paths, outcomes, strict=True):
         if isinstance(outcome.error, InvalidImage):
             answers.errors.append(of_file(outcome.error, path))

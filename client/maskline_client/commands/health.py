@@ -6,15 +6,16 @@ import dataclasses
 import functools
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import tritonclient.grpc as triton
 from PIL import Image
 
+from maskline_client.calling.index import never_heard_of, served_names
 from maskline_client.connection import Connection
-from maskline_client.contract import BRANCHES, ENSEMBLES, STEPS, EnsembleSpec
+from maskline_client.contract import DEFAULT_MODEL, ENSEMBLES, MASKRCNN_BOXES, STEPS, EnsembleSpec, word_of
 from maskline_client.detections import Detections
 from maskline_client.detector import Detector
 from maskline_client.errors import ClientError, ContractMismatch, ServerUnavailable
@@ -40,16 +41,17 @@ class Check:
     duration_ms: float
 
 
-def check_server(connection: Connection, *, deep: bool) -> Iterator[Check]:
+def check_server(connection: Connection, *, deep: bool, model: str | None = None) -> Iterator[Check]:
     """Ask a server, most basic question first; ends after the first answer that makes the rest meaningless.
 
     Args:
         connection: how to reach it; every question has its deadline.
         deep: also send a small image and check the answer. Triton stays "ready" when a model's process has died,
             so only this tells that images are answered.
+        model: name of the model to ask about; None: each one that the server serves.
 
     Yields:
-        live, ready, each model, the contract of each ensemble, and the canary when `deep`.
+        live, ready, and of each model: its steps, its ensembles, the contract of each, and the canary when `deep`.
     """
     with triton.InferenceServerClient(**connection.client_arguments()) as client:
         live = _ask("live", connection, functools.partial(_is_true, client.is_server_live, connection))
@@ -57,12 +59,46 @@ def check_server(connection: Connection, *, deep: bool) -> Iterator[Check]:
         if live.error is not None:
             return
         yield _ask("ready", connection, functools.partial(_is_true, client.is_server_ready, connection))
-        for name in (*_steps(client, connection), *(spec.name for spec in ENSEMBLES)):
-            yield _ask(f"model {name}", connection, functools.partial(_model_ready, client, connection, name))
-        for spec in ENSEMBLES:
-            yield _ask(f"contract {spec.name}", connection, functools.partial(_contract, client, connection, spec))
-    if deep:
-        yield _ask("canary", connection, functools.partial(_canary, connection))
+        names = (model,) if model is not None else _names(client, connection)
+        for name in names:
+            yield from _check_model(client, connection, name)
+    for name in names if deep else ():
+        yield _ask(f"canary {name}", connection, functools.partial(_canary, connection, name))
+
+
+def _check_model(client: triton.InferenceServerClient, connection: Connection, model: str) -> Iterator[Check]:
+    """The steps and the ensembles of one model."""
+    specs = tuple(
+        spec for spec in ENSEMBLES if spec is not MASKRCNN_BOXES or _has(client, connection, spec.named(model))
+    )
+    ensembles = tuple(spec.named(model) for spec in specs)
+    of = "" if model == DEFAULT_MODEL else f" of {model}"
+    for name in _steps(client, connection, ensembles):
+        ready = functools.partial(_model_ready, client, connection, name)
+        yield _ask(f"model {word_of(name)}{of}", connection, ready)
+    for spec in ensembles:
+        yield _ask(f"model {spec.name}", connection, functools.partial(_model_ready, client, connection, spec.name))
+    for spec, named in zip(specs, ensembles, strict=True):
+        question = functools.partial(_contract, client, connection, spec, model)
+        yield _ask(f"contract {named.name}", connection, question)
+
+
+def _has(client: triton.InferenceServerClient, connection: Connection, spec: EnsembleSpec) -> bool:
+    """Whether a server knows an ensemble, loaded or not: repositories of earlier releases lack that of boxes alone."""
+    try:
+        client.get_model_config(spec.name, client_timeout=connection.deadline_s)
+    except triton.InferenceServerException as failure:
+        return not never_heard_of(failure)
+    return True
+
+
+def _names(client: triton.InferenceServerClient, connection: Connection) -> tuple[str, ...]:
+    """The models of a server; the usual one where the server does not tell, or has none."""
+    try:
+        index = client.get_model_repository_index(client_timeout=connection.deadline_s)
+    except triton.InferenceServerException:  # a server may keep its index to itself, and answer all the same
+        return (DEFAULT_MODEL,)
+    return served_names(index) or (DEFAULT_MODEL,)
 
 
 def _ask(name: str, connection: Connection, question: Callable[[], str]) -> Check:
@@ -93,36 +129,43 @@ def _model_ready(client: triton.InferenceServerClient, connection: Connection, n
     raise ServerUnavailable(f"{connection.url}: the model {name} is not loaded; look at the server's log")
 
 
-def _steps(client: triton.InferenceServerClient, connection: Connection) -> list[str]:
-    """The models that the ensembles run; a branch's model only where the server knows of it, loaded or not."""
-    try:
-        index = client.get_model_repository_index(client_timeout=connection.deadline_s)
-    except triton.InferenceServerException:  # a server may keep its index to itself, and answer all the same
-        known = set()
-    else:
-        known = {model.name for model in index.models}
-    return [name for name in STEPS if name not in BRANCHES or name in known]
+def _steps(
+    client: triton.InferenceServerClient, connection: Connection, ensembles: Sequence[EnsembleSpec]
+) -> list[str]:
+    """The models that the ensembles run, by the names that their configurations give them.
+
+    An ensemble whose configuration cannot be had is passed over here: the checks of the ensemble itself say so.
+    """
+    found: dict[str, str] = {}
+    for spec in ensembles:
+        try:
+            config = client.get_model_config(spec.name, client_timeout=connection.deadline_s).config
+        except triton.InferenceServerException:
+            continue
+        found |= {word_of(step.model_name): step.model_name for step in config.ensemble_scheduling.step}
+    return [found[word] for word in sorted(found, key=lambda word: STEPS.index(word) if word in STEPS else len(STEPS))]
 
 
-def _contract(client: triton.InferenceServerClient, connection: Connection, spec: EnsembleSpec) -> str:
-    """Names, types and shapes of one ensemble, its classes and what it tells of an object."""
-    metadata = client.get_model_metadata(spec.name, client_timeout=connection.deadline_s)
-    config = client.get_model_config(spec.name, client_timeout=connection.deadline_s)
-    model = read_model(metadata, config, spec)
+def _contract(client: triton.InferenceServerClient, connection: Connection, spec: EnsembleSpec, name: str) -> str:
+    """Names, types and shapes of one ensemble, its classes, what it tells of an object, and which model it is."""
+    ensemble = spec.named(name).name
+    metadata = client.get_model_metadata(ensemble, client_timeout=connection.deadline_s)
+    config = client.get_model_config(ensemble, client_timeout=connection.deadline_s)
+    model = read_model(metadata, config, spec, name)
     classes = f"{len(model.classes)} classes" if len(model.classes) > 1 else f"the class {model.classes[0]}"
     parts = ["boxes", *(["masks"] if model.has_masks else [])]
     parts += [f"{len(model.keypoint_names)} keypoints"] if model.keypoints else []
-    return f"{classes}, up to {model.max_detections} detections an image: {', '.join(parts)}"
+    return f"{classes}, up to {model.max_detections} detections an image: {', '.join(parts)}; {model.identity}"
 
 
-def _canary(connection: Connection) -> str:
+def _canary(connection: Connection, model: str) -> str:
     """Send a small picture through the whole ensemble and check that the answer makes sense."""
     height, width = _CANARY_SIZE
     ramp = np.add.outer(np.arange(height), np.arange(width)) % 256
     file = io.BytesIO()
     Image.fromarray(np.stack([ramp, ramp[::-1], ramp[:, ::-1]], axis=2).astype(np.uint8)).save(file, "PNG")
     with Detector(
-        connection.url, deadline_s=connection.deadline_s, retries=connection.retries, tls=connection.tls
+        connection.url, model=model, deadline_s=connection.deadline_s, retries=connection.retries, tls=connection.tls
     ) as detector:
         found = detector.detect(file.getvalue())
     limits = np.array([width, height, width, height], np.float32) + 0.01  # float32 rounding of the last pixel's edge

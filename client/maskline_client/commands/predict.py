@@ -104,6 +104,8 @@ def predict(
     shards: Shards,
     in_flight: int = IN_FLIGHT,
     advance: Callable[[], None] = lambda: None,
+    *,
+    masks: bool = True,
 ) -> Progress:
     """Send the images that are not done yet and append their lines.
 
@@ -114,6 +116,7 @@ def predict(
         shards: where the lines go.
         in_flight: requests under way at a time.
         advance: called after each image.
+        masks: False: boxes alone; the model of the shards must say so, too.
 
     Raises:
         ClientError: the server failed; what was written stays, and a later run goes on from there.
@@ -126,7 +129,8 @@ def predict(
             todo.append(path)
     refused, unread = 0, []
     try:
-        for path, outcome in zip(todo, detector.try_detect_many(todo, in_flight, shards.model), strict=True):
+        outcomes = detector.try_detect_many(todo, in_flight, shards.model, masks=masks)
+        for path, outcome in zip(todo, outcomes, strict=True):
             if isinstance(outcome.error, InvalidImage) and not isinstance(outcome.error, RefusedImage):
                 unread.append(str(of_file(outcome.error, path)))
             else:
@@ -171,6 +175,7 @@ def _begin(folder: Path, model: ServedModel, shard_lines: int) -> int:
         "masks": model.has_masks,
         "keypoints": list(model.keypoint_names),
         "artifact": model.artifact,
+        "model": dataclasses.asdict(model.identity),
     }
     if not path.exists():
         if any(folder.glob("predictions-*.jsonl")):
@@ -180,8 +185,8 @@ def _begin(folder: Path, model: ServedModel, shard_lines: int) -> int:
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
         lines = int(header["shard_lines"])
-        # Headers of older releases do not speak of models without masks, of keypoints, or of the artifact.
-        older = {"masks": True, "keypoints": [], "artifact": model.artifact}
+        # Headers of older releases do not speak of models without masks, of keypoints, or of which model it was.
+        older = {"masks": True, "keypoints": [], "artifact": model.artifact, "model": expected["model"]}
         found = {**older, **{key: header[key] for key in expected if key in header}}
         different = [key for key in expected if found[key] != expected[key]]
     except (ValueError, KeyError, TypeError) as error:
@@ -196,7 +201,9 @@ def _begin(folder: Path, model: ServedModel, shard_lines: int) -> int:
 
 
 def _text(value: Any) -> str:
-    """A value of the header in short: the first five of many names."""
+    """A value of the header in short: the first five of many names; of a model what is not said by itself."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {said}" for key, said in value.items() if said and key != "artifact")
     return ", ".join(map(str, value[:5])) or "none" if isinstance(value, list) else str(value)
 
 

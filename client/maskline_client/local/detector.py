@@ -10,13 +10,13 @@ from maskline_serve.errors import ServeError
 from maskline_serve.local.local_models import Device, LocalModels, RefusedError
 from maskline_serve.repository.config import dtype
 
-from maskline_client.answer import parse_answer
+from maskline_client.calling.answer import parse_answer
+from maskline_client.calling.known_model import answering, check_same
 from maskline_client.contract import BATCH, MASKRCNN
 from maskline_client.detections import Detections
 from maskline_client.detector import ImageDetector
 from maskline_client.errors import ClientError, InvalidModel, RefusedImage
 from maskline_client.images import ImageSource, encode
-from maskline_client.known_model import check_same
 from maskline_client.served_model import ServedModel, read_model
 
 _EXTRAS = "`pip install 'maskline[local]'`, or 'maskline[gpu]' where there is one"
@@ -50,7 +50,12 @@ class LocalDetector(ImageDetector):
         except ServeError as error:
             raise InvalidModel(str(error)) from error
         self._folder = str(folder)
-        self._model = read_model(_metadata(self._models.config), SimpleNamespace(config=self._models.config), MASKRCNN)
+        self._model = read_model(
+            _metadata(self._models.config),
+            SimpleNamespace(config=self._models.config),
+            MASKRCNN,
+            self._models.config.name,
+        )
 
     @property
     def model(self) -> ServedModel:
@@ -61,16 +66,17 @@ class LocalDetector(ImageDetector):
         """Free the model; calls after that fail."""
         self._models.close()
 
-    def _detect(self, image: ImageSource, of: ServedModel | None) -> Detections:
-        check_same(self._model, of, self._folder)
+    def _detect(self, image: ImageSource, of: ServedModel | None, masks: bool) -> Detections:
+        model = self._model if masks else self._model.boxes_alone()
+        check_same(model, answering(of, masks)[1], self._folder)
         data = encode(image)
         try:
-            answer = self._models.infer(data)
+            answer = self._models.infer(data, masks)
         except RefusedError as error:
             raise RefusedImage(str(error)) from error
         except ServeError as error:
             raise ClientError(f"{self._folder}: {error}") from error
-        return parse_answer(answer.get, self._model)
+        return parse_answer(answer.get, model)
 
 
 def _metadata(config: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from maskline_train.evaluation.matching import BEYOND_LAST_PIXEL
+from maskline_coco.matching import BEYOND_LAST_PIXEL
 from maskline_train.evaluation.paste import Rle
 from pycocotools import mask as coco_mask
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import torch
-from maskline_train.evaluation.matching import iou_matrix, match_boxes
+from maskline_coco.matching import iou_matrix, match_boxes
 from maskline_train.evaluation.paste import Rle
 from maskline_train.model.mask_rcnn import MaskRCNN
 from pycocotools import mask as coco_mask

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from maskline_train.evaluation.matching import match_boxes
+from maskline_coco.matching import match_boxes
 
 from maskline_export.manifest import Precision
 from maskline_export.precision.low_types import is_feature

@@ -49,5 +49,5 @@ def test_every_option_on_the_page_is_one_of_a_command() -> None:
     for launch in sorted((ROOT / "triton_repo" / "deploy").glob("*/launch.sh")):
         known |= set(re.findall(OPTION, launch.read_text("utf-8")))
     named = set(re.findall(OPTION, PAGE))
-    assert {"--deep", "--drain-s", "--tls-ca"} <= named
+    assert {"--deep", "--drain-s", "--http-host"} <= named
     assert named <= known

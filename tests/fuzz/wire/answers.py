@@ -13,7 +13,7 @@ from atheris import FuzzedDataProvider
 from fuzz.edits import NUMBERS, json_file
 from fuzz.oracle import judged
 from maskline_client import rle
-from maskline_client.answer import parse_answer
+from maskline_client.calling.answer import parse_answer
 from maskline_client.contract import MASKRCNN, TensorSpec
 from maskline_client.detections import Detections
 from maskline_client.errors import ContractMismatch

@@ -13,7 +13,7 @@ from fuzz.wire.served import GRPC, address
 from serve import standin
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-MODELS = ("maskrcnn", "maskrcnn_raw", "maskrcnn_engines", "none", "")
+MODELS = ("maskrcnn", "maskrcnn_raw", "maskrcnn_engines", "maskrcnn_boxes", "none", "")
 DTYPES = ("BYTES", "UINT8", "FP32", "INT64", "BOOL", "FP16", "BF16", "none", "")
 # What says that the request is wrong. INTERNAL and UNKNOWN say that the server is, UNAVAILABLE that it is gone.
 REFUSALS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNIMPLEMENTED)

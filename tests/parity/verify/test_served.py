@@ -18,6 +18,7 @@ from parity.verify.lines import Network, make_network
 from parity.verify.test_faults import negative
 from support.export.faults import attributes, planted, weights
 from support.processes.in_process import call
+from support.served_models import model_of
 
 pytestmark = pytest.mark.triton
 Change = Callable[[Network, Path], None]  # of a repository
@@ -39,7 +40,7 @@ def parameter(model: str, name: str, old: str, new: str) -> Change:
     """Another value of a parameter in a config.pbtxt."""
 
     def change(_: Network, repository: Path) -> None:
-        config = repository / "models" / model / "config.pbtxt"
+        config = model_of(repository, model) / "config.pbtxt"
         lines = config.read_text().splitlines()
         found = [index for index, line in enumerate(lines) if f'key: "{name}"' in line and old in line]
         assert found, f"{model} has no {name} with {old}"
@@ -55,7 +56,7 @@ def stage(name: str, fault: Callable[[Path], None]) -> Change:
 
     def change(network: Network, repository: Path) -> None:
         wrong = planted(network.artifact, repository.with_name("wrong"), fault)
-        shutil.copyfile(wrong / f"{name}.onnx", repository / "models" / name / "1" / "model.onnx")
+        shutil.copyfile(wrong / f"{name}.onnx", model_of(repository, name) / "1" / "model.onnx")
 
     return change
 

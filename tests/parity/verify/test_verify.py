@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from maskline_coco.matching import match_boxes
 from maskline_export.cli import main
 from maskline_export.errors import ContractError, ParityError
 from maskline_export.manifest import PARITY_FILE, Manifest, load_artifact
@@ -20,7 +21,6 @@ from maskline_export.verify.lines.choose import Asked
 from maskline_export.verify.lines.found import Picture
 from maskline_export.verify.lines.onnx_line import OnnxLine
 from maskline_train.checkpoint import load_model, save_model
-from maskline_train.evaluation.matching import match_boxes
 from onnx import numpy_helper
 from pycocotools import mask as coco_mask
 from support.data.shapes_data import write_shapes

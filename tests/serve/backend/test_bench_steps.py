@@ -9,6 +9,7 @@ import pytest
 from maskline_bench.errors import BenchmarkError
 from maskline_bench.steps.__main__ import ENSEMBLE, measure
 from serve import standin
+from support.served_models import model_of
 
 STEPS = ("preprocess", "backbone", "proposal", "mask", "postprocess")
 
@@ -28,7 +29,7 @@ def test_each_step_is_timed_alone(python: bool, repository: Path, images: Path) 
     device.backend()
     result = measure(repository, images, rounds=6, python=python)
     stubs = {process["name"] for process in result["server_processes"] if process["name"].startswith("stub")}
-    assert len(stubs) == (6 if python else 3)
+    assert len(stubs) == (7 if python else 4)
     assert tuple(result["computing_by_step"]) == STEPS
     infer = {step["model"]: step["compute_infer_us"] / 1e3 for step in result["triton_by_step"]}
     for request in result["requests"]:
@@ -37,7 +38,7 @@ def test_each_step_is_timed_alone(python: bool, repository: Path, images: Path) 
     # What Triton counts of a model in Python holds what its code computes, and more: the way there and back.
     for step in STEPS if python else ("preprocess", "postprocess"):
         assert sum(request[step] for request in result["requests"]) / 6 < infer[step], step
-    assert "_timed" not in (repository / "models" / "preprocess" / "1" / "images.py").read_text(encoding="utf-8")
+    assert "_timed" not in (model_of(repository, "preprocess") / "1" / "images.py").read_text(encoding="utf-8")
 
 
 def test_a_folder_without_images_is_named(repository: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from maskline_export.onnx_stages.to_onnx import export_model
 from maskline_serve.errors import ModelNotLoadedError
 from maskline_serve.repository.assemble import assemble
 from maskline_serve.repository.libraries import BACKEND_PLACE
+from maskline_serve.repository.names import word_of
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import find_server, in_process
 from maskline_serve.server.process import Ports, ServerProcess, listening
@@ -30,6 +31,7 @@ from serve.test_server import START_S, processes_of, wait_until
 from support.export import external_files
 from support.export.exported import decided_tiny_model
 from support.export.kept_traces import kept_traces
+from support.served_models import model_of
 from tritonclient import grpc as triton
 
 pytestmark = pytest.mark.triton
@@ -93,7 +95,7 @@ def served(folder: Path) -> Iterator[triton.InferenceServerClient]:
     """Within: a server of the folder's models, ready; without the canary, which wants an ensemble."""
     ports = Ports.claim("127.0.0.1", 0, 0, 0)
     process = ServerProcess(
-        find_server.find(), Repository.load(folder), listening("127.0.0.1", ports), 1, lambda line: None, False
+        find_server.find(), [Repository.load(folder)], listening("127.0.0.1", ports), 1, lambda line: None, False
     )
     try:
         with triton.InferenceServerClient(f"127.0.0.1:{ports.grpc}") as client:
@@ -214,7 +216,7 @@ def mask_alone(artifact: Path, tmp_path: Path) -> Path:
     """A repository with one stage left."""
     assemble(artifact, tmp_path / "repository")
     for folder in (tmp_path / "repository" / "models").iterdir():
-        if folder.name != "mask":
+        if word_of(folder.name) != "mask":
             shutil.rmtree(folder)
     return tmp_path / "repository"
 
@@ -239,14 +241,14 @@ def mask_alone(artifact: Path, tmp_path: Path) -> Path:
     ],
 )
 def test_a_config_that_does_not_fit_fails_the_load_by_name(mask_alone: Path, old: str, new: str, said: str) -> None:
-    edit(mask_alone / "models" / "mask", old, new)
+    edit(model_of(mask_alone, "mask"), old, new)
     fails(mask_alone, said)
 
 
 def fails(repository: Path, said: str) -> None:
     """The server does not start, and says so of `mask`."""
     with (
-        pytest.raises(ModelNotLoadedError, match=rf"model mask did not load: .*{said}"),
+        pytest.raises(ModelNotLoadedError, match=rf"model mask-\w{{12}} did not load: .*{said}"),
         TritonServer(repository, drain_s=1),
     ):
         pass
@@ -254,12 +256,12 @@ def fails(repository: Path, said: str) -> None:
 
 def test_data_in_another_file_are_refused_before_the_server_starts(mask_alone: Path) -> None:
     external = external_files.model("initializer", "w.bin")
-    onnx.save(external, mask_alone / "models" / "mask" / "1" / "model.onnx")
+    onnx.save(external, model_of(mask_alone, "mask") / "1" / "model.onnx")
     fails(mask_alone, "got the tensor 'w' with its data in another file")
 
 
 def test_a_missing_file_is_named(mask_alone: Path) -> None:
-    (mask_alone / "models" / "mask" / "1" / "model.onnx").unlink()
+    (model_of(mask_alone, "mask") / "1" / "model.onnx").unlink()
     fails(mask_alone, r"model\.onnx is missing; assemble the repository anew")
 
 
@@ -286,4 +288,4 @@ def test_without_onnx_runtimes_library_python_runs_the_stages(
     in_process.link(backend, tmp_path / "onnxruntime")
     names = {path.name for path in backend.iterdir()}
     assert {path.name for path in (tmp_path / "onnxruntime").iterdir()} == names - {in_process.FILE}
-    assert in_process.flags(tmp_path, repository / "models") == []
+    assert in_process.flags(tmp_path, [repository / "models"]) == []

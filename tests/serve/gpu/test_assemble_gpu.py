@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from google.protobuf import text_format
 from maskline_export.precision.low_types import is_feature
 from maskline_serve.commands import app
 from maskline_serve.errors import ArtifactError, RepositoryError
@@ -15,18 +13,14 @@ from maskline_serve.repository import config
 from maskline_serve.repository.assemble import Target, assemble
 from maskline_serve.repository.gpu.serving import Decode
 from maskline_serve.repository.libraries import BACKEND_PLACE
+from maskline_serve.repository.names import word_of
 from maskline_serve.repository.on_disk import Repository
 from serve import standin
 from serve.gpu.conftest import change
-from tritonclient.grpc import model_config_pb2
+from support.served_models import config_in_words, model_of
 from typer.testing import CliRunner
 
 STAGES = ("backbone", "proposal", "mask")
-
-
-def parsed(repository: Path, model: str) -> Any:
-    text = (repository / "models" / model / "config.pbtxt").read_text(encoding="utf-8")
-    return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +39,7 @@ def cpu(dense: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_stages_are_those_of_the_cpu_target_but_for_cards_feature_type_and_options(made: Path, cpu: Path) -> None:
     for name in STAGES:
-        ours, theirs = parsed(made, name), parsed(cpu, name)
+        ours, theirs = config_in_words(made, name), config_in_words(cpu, name)
         assert [(group.Kind.Name(group.kind), group.count, list(group.gpus)) for group in ours.instance_group] == [
             ("KIND_GPU", 1, [0, 2])
         ]
@@ -75,7 +69,7 @@ def test_stages_are_those_of_the_cpu_target_but_for_cards_feature_type_and_optio
 def test_code_that_decodes_on_a_card_is_there_where_it_was_asked_for(made: Path, half: Path, tmp_path: Path) -> None:
     assemble(half, tmp_path / "repository", Target.ONNXRUNTIME_GPU, decode=Decode.DEVICE)
     host, device = (
-        {path.name for path in (folder / "models" / "preprocess" / "1").iterdir()}
+        {path.name for path in (model_of(folder, "preprocess") / "1").iterdir()}
         for folder in (made, tmp_path / "repository")
     )
     assert device - host == {"device_canvas.py", "device_decoder.py", "antialiased.onnx", "plain.onnx"}
@@ -85,7 +79,7 @@ def test_code_that_decodes_on_a_card_is_there_where_it_was_asked_for(made: Path,
 def test_every_canvas_that_a_request_can_get_is_warmed_up_in_its_own_sizes(tmp_path: Path, dense_standin: Path) -> None:
     assemble(dense_standin, tmp_path / "repository", Target.ONNXRUNTIME_GPU)
     backbone, mask = (
-        json.loads(parsed(tmp_path / "repository", name).parameters["warm_up"].string_value)
+        json.loads(config_in_words(tmp_path / "repository", name).parameters["warm_up"].string_value)
         for name in ("backbone", "mask")
     )
     assert [dims["canvas"] for dims in backbone] == [[64, 96, 3], [96, 64, 3], [96, 96, 3]]
@@ -97,18 +91,22 @@ def test_every_canvas_that_a_request_can_get_is_warmed_up_in_its_own_sizes(tmp_p
 
 
 def test_all_else_is_the_very_same(made: Path, cpu: Path, half: Path) -> None:
-    names = sorted(path.parent.name for path in (cpu / "models").glob("*/config.pbtxt"))
-    assert names == sorted(path.parent.name for path in (made / "models").glob("*/config.pbtxt"))
+    names, here = (
+        sorted(word_of(path.parent.name) for path in (folder / "models").glob("*/config.pbtxt"))
+        for folder in (cpu, made)
+    )
+    assert names == here
     for name in set(names) - set(STAGES):
-        ours, theirs = parsed(made, name), parsed(cpu, name)
+        ours, theirs = config_in_words(made, name), config_in_words(cpu, name)
         for each in (ours, theirs):
             each.parameters.pop("artifact_sha256", None)  # of another artifact
+            each.parameters.pop("precision", None)
         if name in ("preprocess", "postprocess"):
             assert [group.count for group in ours.instance_group] == [4]
             ours.instance_group[0].count = theirs.instance_group[0].count
         assert ours == theirs, name
     for name in STAGES:
-        assert (made / "models" / name / "1" / "model.onnx").read_bytes() == (half / f"{name}.onnx").read_bytes()
+        assert (model_of(made, name) / "1" / "model.onnx").read_bytes() == (half / f"{name}.onnx").read_bytes()
 
 
 def test_the_backend_in_python_runs_it(made: Path) -> None:

@@ -13,13 +13,13 @@ from maskline_serve.errors import GpuNotFoundError, ModelNotLoadedError, Reposit
 from maskline_serve.local.local_models import LocalModels
 from maskline_serve.repository.assemble import Target, assemble
 from maskline_serve.repository.gpu.serving import Decode
+from maskline_serve.repository.names import word_of
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import gpu
 from maskline_serve.server.triton_server import TritonServer
 from serve import standin
-from serve.conftest import encoded, send
+from serve.conftest import encoded, send, step_of
 from serve.gpu.conftest import on_the_cpu
-from serve.gpu.test_assemble_gpu import parsed
 from serve.gpu.test_gpu_machine import row, without_driver
 
 # Run here with the server below: every format's answer, every bad file's refusal, the neighbours of a bad file.
@@ -30,6 +30,7 @@ from serve.test_bad_input import (  # noqa: F401
     test_defined_answer,
 )
 from support.data import image_files
+from support.served_models import config_in_words, model_of, name_of
 from tritonclient import grpc as triton
 
 pytestmark = pytest.mark.triton
@@ -77,7 +78,7 @@ def test_canvases_are_the_hosts_and_those_that_keep_their_size_byte_for_byte(
     ]
     prepared = [images.prepare(file, geometry, LIMITS, filters.by_pillow) for file in files]
     expected = dict(zip(("canvas", "image_info", "image_size"), images.compose(prepared, geometry), strict=True))
-    found = send(client, files, "preprocess")
+    found = send(client, files, step_of(client, "preprocess"))
     for name in ("image_info", "image_size"):
         np.testing.assert_array_equal(found[name], expected[name])
     off = np.abs(found["canvas"].astype(np.int16) - expected["canvas"]).max(axis=(1, 2, 3))
@@ -104,8 +105,9 @@ class Broken:
 def test_a_decoder_that_fails_leaves_all_to_the_host_and_a_canvas_that_fails_its_request_alone(
     dense_standin: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    models = LocalModels(on_the_cpu(dense_standin, tmp_path / "repository", decode=Decode.DEVICE))
-    step = models._models["preprocess"]._model
+    repository = on_the_cpu(dense_standin, tmp_path / "repository", decode=Decode.DEVICE)
+    models = LocalModels(repository)
+    step = models._models[name_of(repository, "preprocess")]._model
     step._decoder = Broken()
     assert models.infer(encoded(rgb(7), "JPEG"))["num_detections"].tolist() == [[7]]
     assert "preprocess: 1 files decoded by the host, for nvImageCodec: CUDA error: 719" in caplog.text
@@ -120,8 +122,8 @@ def test_a_decoder_that_fails_leaves_all_to_the_host_and_a_canvas_that_fails_its
 def test_only_preprocess_is_another(dense_standin: Path, tmp_path: Path) -> None:
     for decode in Decode:
         assemble(dense_standin, tmp_path / decode, Target.ONNXRUNTIME_GPU, cards=(0, 2), decode=decode)
-    names = sorted(path.parent.name for path in (tmp_path / "host" / "models").glob("*/config.pbtxt"))
-    configs = {name: [parsed(tmp_path / decode, name) for decode in Decode] for name in names}
+    names = sorted(word_of(path.parent.name) for path in (tmp_path / "host" / "models").glob("*/config.pbtxt"))
+    configs = {name: [config_in_words(tmp_path / decode, name) for decode in Decode] for name in names}
     host, device = configs.pop("preprocess")
     assert all(ours == theirs for ours, theirs in configs.values())
     assert [(each.Kind.Name(each.kind), each.count, list(each.gpus)) for each in device.instance_group] == [
@@ -166,7 +168,7 @@ def test_a_missing_package_is_named(dense_standin: Path, tmp_path: Path, monkeyp
 
 def test_a_value_that_nobody_knows_keeps_the_model_from_loading(dense_standin: Path, tmp_path: Path) -> None:
     folder = on_the_cpu(dense_standin, tmp_path / "repository", decode=Decode.DEVICE)
-    config = folder / "models" / "preprocess" / "config.pbtxt"
+    config = model_of(folder, "preprocess") / "config.pbtxt"
     config.write_text(config.read_text(encoding="utf-8").replace('"device"', '"card"'), encoding="utf-8")
     with pytest.raises(ModelNotLoadedError, match="parameter decode: got 'card', expected one of host, device"):
         LocalModels(folder)

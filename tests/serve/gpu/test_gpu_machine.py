@@ -19,6 +19,7 @@ from maskline_serve.server import find_server, gpu
 from maskline_serve.server.process import pools
 from maskline_serve.server.triton_server import TritonServer
 from serve.test_startup import fails
+from support.served_models import model_of
 
 pytestmark = pytest.mark.triton
 
@@ -128,7 +129,7 @@ def test_the_server_is_told_to_reserve_memory_on_each_card(made: Path, repositor
 
 
 def edit(repository: Path, model: str, old: str, new: str) -> None:
-    path = repository / "models" / model / "config.pbtxt"
+    path = model_of(repository, model) / "config.pbtxt"
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")

@@ -21,6 +21,7 @@ from maskline_serve.server.process import Ports, ServerProcess, listening
 from serve.backend.test_in_process import is_ready
 from serve.gpu.conftest import on_the_cpu
 from serve.test_server import START_S, wait_until
+from support.served_models import model_of, name_of
 from tritonclient import grpc as triton
 from tritonclient.grpc import model_config_pb2
 
@@ -38,7 +39,7 @@ def test_it_is_the_config_with_our_ops_and_a_warm_up_of_every_size(half: Path, t
     assemble(half, tmp_path / "repository", Target.ONNXRUNTIME_GPU)
     repository = Repository.load(tmp_path / "repository")
     for name in STAGES:
-        model = repository.models / name
+        model = repository.model(name)
         official, plain = parsed(model / "configs" / "official.pbtxt"), parsed(model / "config.pbtxt")
         libraries = list(official.model_operations.op_library_filename)
         assert libraries == ([] if name == "backbone" else [f"/repository/{CUSTOM_OPS_PLACE}"])
@@ -51,7 +52,7 @@ def test_it_is_the_config_with_our_ops_and_a_warm_up_of_every_size(half: Path, t
         official.ClearField("model_operations")
         official.ClearField("model_warmup")
         assert official == plain
-        assert f"models/{name}/configs/official.pbtxt" in repository.files
+        assert f"models/{model.name}/configs/official.pbtxt" in repository.files
 
 
 @contextmanager
@@ -59,7 +60,7 @@ def served(folder: Path) -> Iterator[tuple[triton.InferenceServerClient, ServerP
     """Within: a server that takes the official configs; the C++ backend is ours, on the CPU."""
     ports = Ports.claim("127.0.0.1", 0, 0, 0)
     services = [*listening("127.0.0.1", ports), "--model-config-name=official"]
-    process = ServerProcess(find_server.find(), Repository.load(folder), services, 1, lambda line: None, False)
+    process = ServerProcess(find_server.find(), [Repository.load(folder)], services, 1, lambda line: None, False)
     try:
         with triton.InferenceServerClient(f"127.0.0.1:{ports.grpc}") as client:
             yield client, process
@@ -78,16 +79,16 @@ def test_a_real_triton_warms_up_by_it_and_answers(in_process: Path) -> None:
     with served(in_process) as (client, process):
         wait_until(lambda: is_ready(client, process), START_S, "the start")
         assert canary.check(client, Repository.load(in_process), START_S) >= 0
-        assert client.get_model_config("mask").config.model_warmup
+        assert client.get_model_config(name_of(in_process, "mask")).config.model_warmup
 
 
 def test_a_warm_up_that_fails_ends_the_start(in_process: Path) -> None:
-    config = in_process / "models" / "mask" / "configs" / "official.pbtxt"
+    config = model_of(in_process, "mask") / "configs" / "official.pbtxt"
     text = config.read_text(encoding="utf-8")
     config.write_text(text.replace("TYPE_FP32 dims: [ 100, 4 ]", "TYPE_FP32 dims: [ 99, 4 ]"), encoding="utf-8")
     with served(in_process) as (_, process):
         wait_until(lambda: process.status() is not None, START_S, "the end")
-        assert "mask" in process.log.failed
+        assert name_of(in_process, "mask") in process.log.failed
 
 
 def launch(script: Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -134,5 +135,5 @@ def test_every_flag_is_known_to_the_server(half: Path, tmp_path: Path) -> None:
         env=find_server.environment(installation), capture_output=True, text=True, check=False,
     )  # fmt: skip
     flags = {word.split("=")[0] for word in text.split() if word[:2] == "--" != word and "http-port" not in word}
-    assert len(flags) == 7
+    assert len(flags) == 15
     assert all(flag in known.stdout + known.stderr for flag in flags)

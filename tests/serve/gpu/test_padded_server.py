@@ -20,6 +20,7 @@ from serve.gpu.conftest import on_the_cpu
 from serve.same_answer import check_answers, png
 from serve.test_batches import check_row
 from serve.test_server import START_S, wait_until
+from support.served_models import model_of, name_of
 from tritonclient import grpc as triton
 
 pytestmark = pytest.mark.triton
@@ -62,7 +63,7 @@ def test_requests_of_all_canvases_at_once_each_get_their_own_answer(client: trit
 
 def test_every_stage_says_what_was_warmed_up(padded: TritonServer, said: list[str]) -> None:
     for name in ("backbone", "proposal", "mask"):
-        warmed = f"{name}: warmed up 3 canvases in batches of 1, 2, 4, 8 on cpu: "
+        warmed = f"{name_of(padded.repository.folder, name)}: warmed up 3 canvases in batches of 1, 2, 4, 8 on cpu: "
         assert len([line for line in said if line.startswith(warmed)]) == 1, said
 
 
@@ -72,7 +73,7 @@ def test_every_stage_says_what_was_warmed_up(padded: TritonServer, said: list[st
         (
             '\\"boxes\\":[100,4]',
             '\\"boxes\\":[99,4]',
-            "model mask did not load: .*: mask: warm-up: a batch of 8 of .*'boxes'",
+            r"model mask-\w{12} did not load: .*: mask-\w{12}: warm-up: a batch of 8 of .*'boxes'",
         ),
         ('"warm_up" value: { string_value: "[', '"warm_up" value: { string_value: "(', "parameter warm_up: got '\\("),
     ],
@@ -80,7 +81,7 @@ def test_every_stage_says_what_was_warmed_up(padded: TritonServer, said: list[st
 def test_a_warm_up_that_fails_keeps_the_server_from_being_ready(
     dense: Path, tmp_path: Path, old: str, new: str, text: str
 ) -> None:
-    config = on_the_cpu(dense, tmp_path / "repository") / "models" / "mask" / "config.pbtxt"
+    config = model_of(on_the_cpu(dense, tmp_path / "repository"), "mask") / "config.pbtxt"
     assert old in config.read_text(encoding="utf-8")
     config.write_text(config.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     with pytest.raises(ModelNotLoadedError, match=text), TritonServer(tmp_path / "repository", drain_s=1):

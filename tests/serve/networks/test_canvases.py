@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from maskline_serve.repository.assemble import assemble
-from maskline_serve.repository.libraries import RESIZING_PLACE
+from maskline_serve.repository.libraries import host_place
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server.triton_server import TritonServer
 from maskline_train.data.canvas import preprocess_batch
@@ -18,6 +18,7 @@ from maskline_train.spec import PreprocessingSpec
 from serve import standin
 from serve.conftest import arrays, image_input, send
 from support.data import image_files
+from support.served_models import name_of
 from tritonclient import grpc as triton
 
 pytestmark = pytest.mark.triton
@@ -58,7 +59,7 @@ def check_canvases(repository: Path, spec: PreprocessingSpec, said: str) -> None
         triton.InferenceServerClient(server.grpc_url) as client,
     ):
         for files in (*([file] for file in FILES), FILES[:8]):
-            answer = arrays(client.infer("preprocess", [image_input(files)]))
+            answer = arrays(client.infer(name_of(repository, "preprocess"), [image_input(files)]))
             canvas, info = preprocess_batch([decode_image(file) for file in files], spec)
             np.testing.assert_array_equal(answer["canvas"], canvas)
             np.testing.assert_array_equal(answer["image_info"], info)
@@ -77,7 +78,7 @@ def test_the_server_s_canvases_are_training_s(spec: PreprocessingSpec, said: str
 def test_numpy_makes_the_same_where_the_library_is_missing(resize_filter: str, tmp_path: Path) -> None:
     spec = PreprocessingSpec(64, 97, (), canvas_multiple=32, resize_filter=resize_filter)
     repository = assembled(spec, tmp_path)
-    shutil.rmtree((repository / RESIZING_PLACE).parent)
+    shutil.rmtree((repository / host_place(Repository.load(repository), "preprocess")).parent)
     check_canvases(repository, spec, NUMPY)
 
 
@@ -87,6 +88,6 @@ def test_the_library_comes_to_the_step_that_needs_it(tmp_path: Path) -> None:
         ("cv2", ["__init__.py", "libmaskline_host.so", "library.py", "resize.py"]),
     ):
         spec = PreprocessingSpec(64, 96, (), canvas_multiple=32, resize_filter=resize_filter)
-        files = Repository.load(assembled(spec, tmp_path / resize_filter)).files
-        folder = Path(RESIZING_PLACE).parent.as_posix()
-        assert sorted(Path(name).name for name in files if name.startswith(folder)) == wanted
+        repository = Repository.load(assembled(spec, tmp_path / resize_filter))
+        folder = Path(host_place(repository, "preprocess")).parent.as_posix()
+        assert sorted(Path(name).name for name in repository.files if name.startswith(folder)) == wanted

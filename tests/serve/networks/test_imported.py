@@ -10,7 +10,8 @@ import pytest
 from maskline_client import Detector
 from maskline_export.onnx_stages.to_onnx import export_checkpoint
 from maskline_serve.repository.assemble import assemble
-from maskline_serve.repository.libraries import CUSTOM_OPS_PLACE, HOST_PLACE
+from maskline_serve.repository.libraries import CUSTOM_OPS_PLACE, host_place
+from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server.triton_server import TritonServer
 from maskline_train.checkpoint import save_model
 from maskline_train.convert.file import import_file
@@ -42,7 +43,8 @@ def test_the_client_gets_the_source_s_answers(network: str, tmp_path: Path) -> N
         assemble(folder / "artifact", folder / "repository")
         shutil.copytree(folder / "repository", folder / "without")
         (folder / "without" / CUSTOM_OPS_PLACE).unlink(missing_ok=True)
-        shutil.rmtree((folder / "without" / HOST_PLACE).parent, ignore_errors=True)
+        host_library = host_place(Repository.load(folder / "without"))
+        shutil.rmtree((folder / "without" / host_library).parent, ignore_errors=True)
         for way in ways:
             objects, apart = ask(folder / way, foreign.goldens(network, file))
             number_of[way] += objects

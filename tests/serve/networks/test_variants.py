@@ -19,6 +19,7 @@ import torch
 from maskline_client import AsyncDetector, Detections, Detector
 from maskline_export.onnx_stages.to_onnx import export_model
 from maskline_serve.repository.assemble import assemble
+from maskline_serve.repository.names import word_of
 from maskline_serve.server.triton_server import TritonServer
 from maskline_train.checkpoint import load_model
 from maskline_train.data.coco import CocoDataset
@@ -70,6 +71,17 @@ def test_none_one_and_all_objects_in_one_batch(known: Any) -> None:
         assert set(answer) == ALWAYS | {"image_size"} | branches(spec, masks)
         for slot, count in enumerate(counts):
             check_row(answer, slot, count, LANDSCAPE)
+
+
+def test_boxes_alone_are_those_of_the_whole_answer_and_run_no_other_stage(known: Any) -> None:
+    _, client = known
+    files = [standin.picture(count, size) for count, size in ((0, LANDSCAPE), (3, PORTRAIT), (100, LANDSCAPE))]
+    whole, boxes = (send(client, files, model) for model in ("maskrcnn", "maskrcnn_boxes"))
+    assert set(boxes) == ALWAYS | {"image_size"}
+    for name in boxes:
+        np.testing.assert_array_equal(boxes[name], whole[name], err_msg=name)
+    steps = client.get_model_config("maskrcnn_boxes").config.ensemble_scheduling.step
+    assert [word_of(step.model_name) for step in steps] == ["preprocess", "backbone", "proposal", "postprocess_boxes"]
 
 
 def test_nobody_in_the_picture(known: Any) -> None:

@@ -42,7 +42,7 @@ def test_a_request_for_another_artifact_is_refused_and_one_for_any_is_not(
     parameters = client.get_model_config("maskrcnn").config.parameters
     own = parameters["artifact_sha256"].string_value
     assert len(own) == 64
-    for model in ("maskrcnn", "maskrcnn_raw"):
+    for model in ("maskrcnn", "maskrcnn_raw", "maskrcnn_boxes"):
         for parameters in ({}, {"artifact_sha256": own}):
             client.infer(model, image, parameters=parameters, client_timeout=DEADLINE_S)
         with pytest.raises(triton.InferenceServerException, match=rf"artifact_sha256: got .*'other', expected '{own}'"):

@@ -25,6 +25,7 @@ from maskline_serve.repository.assemble import assemble
 from maskline_serve.server.triton_server import TritonServer
 from serve import standin
 from serve.conftest import DEADLINE_S, image_input
+from support.served_models import model_of
 from support.serving.switch import switching
 from tritonclient import grpc as triton
 
@@ -45,7 +46,7 @@ def model(folder: Path, which: str, release: str) -> Path:
     if release == "older":
         for path in repository.glob("models/*/config.pbtxt"):
             path.write_text(re.sub(r'parameters \{ key: "artifact_sha256".*\n', "", path.read_text()))
-        code = repository / "models/preprocess/1/model.py"
+        code = model_of(repository, "preprocess") / "1" / "model.py"
         code.write_text(code.read_text().replace("self._other_model(request) or ", ""))
     return repository
 

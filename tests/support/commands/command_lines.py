@@ -99,10 +99,16 @@ COMMANDS = [
     CommandLine("maskline-export verify-engines", "IN/dense IN/engines"),  # says that it lacks TensorRT
     CommandLine("maskline-serve assemble", "IN/standin OUT/repository", ("standin",)),
     CommandLine("maskline-serve run", "IN/repository --grpc-port 0 --http-port 0 --metrics-port 0", ("repository",)),
+    CommandLine("maskline-serve update", "IN/repository --url URL", ("repository",)),
     CommandLine("maskline-serve doctor", "IN/repository", ("repository",)),
     CommandLine(
         "maskline-client bench",
         "--images IN/photos --out OUT/bench --url URL --requests 2 --warmup 0 --concurrency 1",
+        ("photos",),
+    ),
+    CommandLine(
+        "maskline-client compare",
+        "maskrcnn nuclei --images IN/photos --json OUT/compare.json --page OUT/compare.html --url URL",
         ("photos",),
     ),
     CommandLine("maskline-client detect", "IN/photos --out OUT/pictures --url URL", ("photos",)),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from maskline_client import contract
-from maskline_serve.server.triton_server import TritonServer
+from maskline_serve.server.triton_server import Control, TritonServer
 from support.commands.command_lines import COMMANDS, CommandLine
 from support.commands.conditions import DEAD_PROXY, PROXIES, Answer, closed_pipe, forbid, half_written, run
 from support.commands.inputs import Inputs
@@ -71,12 +71,13 @@ class Place:
 
     @contextlib.contextmanager
     def _server(self) -> Iterator[str]:
-        """The address of what the command calls: the real server for `bench`, which reads its statistics."""
-        if self.command.name == "maskline-client bench":
-            with TritonServer(self.inputs.made("repository"), drain_s=1) as triton:
+        """The address of what the command calls: the real server for `bench`, which reads statistics, and `update`."""
+        if self.command.name in ("maskline-client bench", "maskline-serve update"):
+            with TritonServer(self.inputs.made("repository"), drain_s=1, control=Control.EXPLICIT) as triton:
                 yield triton.grpc_url
         elif self.command.name.startswith("maskline-client"):
-            with serving(Script(index=tuple(name for name in contract.STEPS if name != "mask"))) as double:
+            steps = tuple(name for name in contract.STEPS if name != "mask")
+            with serving(Script(steps=steps, models=("maskrcnn", "nuclei"))) as double:
                 yield double.url
         else:
             yield ""

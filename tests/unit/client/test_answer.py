@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from maskline_client import ContractMismatch, rle
-from maskline_client.answer import parse_answer
+from maskline_client.calling.answer import parse_answer
 from maskline_client.contract import MASKRCNN
 from maskline_client.served_model import KeypointNames, ServedModel
 from tritonclient import grpc as triton

@@ -195,17 +195,18 @@ def test_a_model_that_lost_its_masks_is_read_again(server: Server) -> None:
 def test_health_says_what_is_served(server: Server, kind: str, said: str) -> None:
     server.script.outputs = MODELS[kind]
     checks = health(server)
-    assert checks["contract maskrcnn"].split() == said.split()
-    assert checks["contract maskrcnn_raw"].endswith(": boxes, masks")
+    assert checks["contract maskrcnn"] == f"{said}; artifact unknown"
+    assert checks["contract maskrcnn_raw"].endswith(": boxes, masks; artifact unknown")
 
 
-def test_health_asks_for_the_models_of_branches_that_the_server_has(server: Server) -> None:
-    assert {"model mask", "model keypoint", "model backbone"} <= set(health(server))
-    server.script.index = ("backbone", "keypoint")
-    assert {"model keypoint", "model backbone", "model proposal"} <= set(health(server))
-    assert "model mask" not in health(server)
-    server.script.index = None  # a server may refuse to tell
-    assert {"model mask", "model keypoint"}.isdisjoint(health(server))
+@pytest.mark.parametrize("tag", ["", "-1f0c6b3ad2e9"], ids=["as earlier releases name them", "tagged"])
+def test_health_asks_for_the_steps_that_the_ensembles_run(server: Server, tag: str) -> None:
+    server.script.steps = tuple(f"{word}{tag}" for word in ("preprocess", "backbone", "keypoint"))
+    found = health(server)
+    steps = [name for name in found if name.startswith("model ") and "maskrcnn" not in name]
+    assert steps == ["model preprocess", "model backbone", "model keypoint"]
+    server.script.steps = (f"mask{tag}",)  # the one that this server did not load
+    assert f"the model mask{tag} is not loaded" in health(server)["model mask"]
 
 
 @pytest.mark.parametrize(
@@ -221,7 +222,7 @@ def test_health_asks_for_the_models_of_branches_that_the_server_has(server: Serv
 def test_deep_health_looks_at_keypoints(server: Server, shift: float, said: str) -> None:
     server.script.outputs, server.script.size = WITH_KEYPOINTS, (96, 128)  # the size of its test picture
     server.script.points_shift = shift
-    assert said in health(server, deep=True)["canary"]
+    assert said in health(server, deep=True)["canary maskrcnn"]
 
 
 def health(server: Server, *, deep: bool = False) -> dict[str, str]:

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -41,10 +41,15 @@ class Script:
     padding: bytes = b""  # the text of a padding row's mask
     size: tuple[int, int] = SIZE  # what the server says of every image
     points_shift: float = 0.0  # added to all three numbers of each keypoint
+    ensembles: tuple[contract.EnsembleSpec, ...] = contract.ENSEMBLES  # of each model
+    models: tuple[str, ...] = (contract.DEFAULT_MODEL,)  # their names
+    identity: dict[str, str] = dataclasses.field(default_factory=dict)  # further parameters of the ensembles
     labels: str = json.dumps(CLASSES)
     keypoints: str = json.dumps(KEYPOINTS)
     artifact: str = ""  # the parameter artifact_sha256; requests for another one are refused
     calls: int = 0
+    after_question: Callable[[], None] = lambda: None  # called when a question for the contract has its answer
+    contracts: int = 0  # how often the contract was asked for
     under_way: int = 0
     most_under_way: int = 0
     images: list[bytes] = dataclasses.field(default_factory=list)
@@ -52,7 +57,8 @@ class Script:
     outputs: tuple[contract.TensorSpec, ...] = WITH_MASKS  # of `maskrcnn`; the other two have masks
     shapes: dict[str, list[int]] = dataclasses.field(default_factory=dict)  # of outputs that are answered reshaped
     left_out: str = ""  # an output that is offered and not answered
-    index: tuple[str, ...] | None = (*contract.STEPS, *(spec.name for spec in contract.ENSEMBLES))  # None: refuses
+    steps: tuple[str, ...] = contract.STEPS  # what the configuration of every ensemble says that it runs
+    tells_index: bool = True  # False: refuses to say which models it has
 
 
 def mask_of(row: int) -> np.ndarray:
@@ -73,7 +79,7 @@ def objects_of(image: bytes) -> int:
     return min(image[-1], ROWS)
 
 
-def answer(image: bytes, script: Script) -> service_pb2.ModelInferResponse:
+def answer(image: bytes, script: Script, outputs: tuple[contract.TensorSpec, ...]) -> service_pb2.ModelInferResponse:
     """An answer as Triton writes it, padding rows included."""
     count = objects_of(image)
     rows = np.arange(ROWS)
@@ -93,7 +99,7 @@ def answer(image: bytes, script: Script) -> service_pb2.ModelInferResponse:
         "image_size": np.array(script.size, np.int32).tobytes(),
     }
     response = service_pb2.ModelInferResponse(model_name="maskrcnn")
-    for spec in script.outputs:
+    for spec in outputs:
         if spec.name == script.left_out:
             continue
         sizes = {"D": ROWS, "J": len(POINTS)}
@@ -116,12 +122,14 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
         return service_pb2.ServerReadyResponse(ready=True)
 
     def ModelReady(self, request, context):  # noqa: N802
-        return service_pb2.ModelReadyResponse(ready=request.name != "mask")
+        return service_pb2.ModelReadyResponse(ready=request.name.partition("-")[0] != "mask")
 
     def ModelMetadata(self, request, context):  # noqa: N802
+        with self.script.lock:
+            self.script.contracts += 1
         self.script.over.wait(self.script.metadata_sleep_s)
-        spec = next(spec for spec in contract.ENSEMBLES if spec.name == request.name)
-        response = service_pb2.ModelMetadataResponse(name=spec.name)
+        spec = self._spec(request.name, context)
+        response = service_pb2.ModelMetadataResponse(name=request.name)
         sizes = {"D": ROWS, "M": 28, "J": len(POINTS), "H": -1, "W": -1}
         with_masks = tuple(output for output in spec.outputs if output is not contract.KEYPOINTS)
         outputs = self.script.outputs if spec is contract.MASKRCNN else with_masks
@@ -129,28 +137,47 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
             for tensor in tensors:
                 shape = [-1, *(sizes.get(side, side) for side in tensor.shape)]
                 group.add(name=tensor.name, datatype=tensor.dtype, shape=shape)
+        self.script.after_question()
         return response
 
     def ModelConfig(self, request, context):  # noqa: N802
         self.script.over.wait(self.script.config_sleep_s)
+        self._spec(request.name, context)
         response = service_pb2.ModelConfigResponse()
+        for key, value in self.script.identity.items():
+            response.config.parameters[key].string_value = value
+        for step in self.script.steps:
+            response.config.ensemble_scheduling.step.add(model_name=step)
         response.config.parameters["labels"].string_value = self.script.labels
         if self.script.artifact:
             response.config.parameters["artifact_sha256"].string_value = self.script.artifact
         if self.script.keypoints:
             response.config.parameters["keypoints"].string_value = self.script.keypoints
+        self.script.after_question()
         return response
 
     def RepositoryIndex(self, request, context):  # noqa: N802
-        if self.script.index is None:
+        if not self.script.tells_index:
             context.abort(grpc.StatusCode.UNAVAILABLE, "This protocol is restricted, expecting header 'admin'")
         response = service_pb2.RepositoryIndexResponse()
-        for name in self.script.index:
-            response.models.add(name=name)
+        ensembles = (spec.named(model).name for model in self.script.models for spec in self.script.ensembles)
+        for name in (*self.script.steps, *ensembles):
+            response.models.add(name=name, state="READY")
         return response
+
+    def _spec(self, name, context):
+        """The ensemble of that name; Triton's own words where there is none."""
+        found = [
+            spec for model in self.script.models for spec in self.script.ensembles if spec.named(model).name == name
+        ]
+        if not found:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"Request for unknown model: '{name}' is not found")
+        return found[0]
 
     def ModelInfer(self, request, context):  # noqa: N802
         script = self.script
+        spec = self._spec(request.model_name, context)
+        offered = script.outputs if spec is contract.MASKRCNN else spec.outputs
         with script.lock:
             script.calls += 1
             script.under_way += 1
@@ -168,10 +195,10 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
             script.images.append(image)
             if image.startswith(REFUSED):
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, "image 0: truncated")
-            for asked in {output.name for output in request.outputs} - {output.name for output in script.outputs}:
+            for asked in {output.name for output in request.outputs} - {output.name for output in offered}:
                 text = f"unexpected inference output '{asked}' for model '{request.model_name}'"  # Triton's own words
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
-            return answer(image, script)
+            return answer(image, script, offered)
         finally:
             with script.lock:
                 script.under_way -= 1

@@ -29,6 +29,7 @@ class Behaviour:
     delay_s: float = 0.0
     fail_every: int = 0  # 0 never; N: every Nth request fails with UNAVAILABLE
     mix_up: bool = False  # two requests at once get each other's number of objects
+    tag: str = ""  # behind the name of each step
     requests: int = 0
     most_at_once: int = 0
 
@@ -61,7 +62,7 @@ class KServe(service_pb2_grpc.GRPCInferenceServiceServicer):
     def ModelConfig(self, request, context):  # noqa: N802
         config = model_config_pb2.ModelConfig(name=request.name)
         for step in STEPS:
-            config.ensemble_scheduling.step.add(model_name=step)
+            config.ensemble_scheduling.step.add(model_name=f"{step}{self.behaviour.tag}")
         return service_pb2.ModelConfigResponse(config=config)
 
     def ModelStatistics(self, request, context):  # noqa: N802

@@ -10,5 +10,5 @@ def test_long_text_may_break_into_lines_and_numbers_may_not() -> None:
     assert _cell(batches) == f'<td class="words">{batches}</td>'
     assert _cell("100 of 1") == "<td>100 of 1</td>"
     assert "class" not in _cell(123456.789)
-    style = files("maskline_client.bench").joinpath("page.css").read_text(encoding="utf-8")
+    style = files("maskline_client.pages").joinpath("page.css").read_text(encoding="utf-8")
     assert "td.words { text-align: left; white-space: normal;" in style

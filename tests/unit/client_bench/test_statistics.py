@@ -89,3 +89,17 @@ def test_steps_come_from_the_ensembles_configuration(served):
         assert steps_of(client, "maskrcnn") == ("preprocess", "backbone")
     finally:
         client.close()
+
+
+def test_a_step_is_called_by_its_word_whatever_its_repository_is(served):
+    import tritonclient.grpc as triton
+
+    served.behaviour.tag = "-1f0c6b3ad2e9"
+    client = triton.InferenceServerClient(served.url)
+    try:
+        steps = steps_of(client, "maskrcnn")
+        reading = read_counters(client, steps)
+    finally:
+        client.close()
+    assert steps == ("preprocess-1f0c6b3ad2e9", "backbone-1f0c6b3ad2e9")
+    assert [step.model for step in difference(reading, reading)] == ["preprocess", "backbone"]

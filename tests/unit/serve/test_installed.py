@@ -17,8 +17,7 @@ import pytest
 from maskline_serve import installed
 from maskline_serve.doctor import Level, examine
 from maskline_serve.repository.assemble import assemble
-from maskline_serve.repository.libraries import BACKEND_PLACE, CUSTOM_OPS_PLACE
-from maskline_serve.repository.libraries import HOST_PLACE as PLACE
+from maskline_serve.repository.libraries import BACKEND_PLACE, CUSTOM_OPS_PLACE, host_place
 from maskline_serve.repository.on_disk import Repository
 from serve import standin
 
@@ -94,7 +93,7 @@ def test_the_libraries_are_named_by_their_place(
     host, masks, custom_ops, ops, stages = installed.kernels(repository)
     assert host[:2] == ("host library", "ok")
     assert host[2] in {f"{library}, AVX-512 kernels", f"{library}, generic kernels"}
-    assert masks == ("masks", "ok", f"encoded by {PLACE}, a copy of the installed one")
+    assert masks == ("masks", "ok", f"encoded by {host_place(repository)}, a copy of the installed one")
     path = maskline_host.library.custom_ops_path()
     if path is not None:  # not built where ONNX Runtime's headers are missing
         assert custom_ops == ("custom ops", "ok", str(path))
@@ -114,16 +113,17 @@ def test_masks_of_another_build_and_of_none(
     (tmp_path / "other.so").write_bytes(library.read_bytes() + b"\0")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "other.so"))
     _, masks, custom_ops, *_ = installed.kernels(repository)
+    place = host_place(repository)
     assert masks[1:] == (
         "ok",
-        f"encoded by {PLACE}, of another build than the installed one, which `maskline-serve assemble` would take",
+        f"encoded by {place}, of another build than the installed one, which `maskline-serve assemble` would take",
     )
     assert custom_ops[2] == "libmaskline_ort.so is not installed: ONNX Runtime runs the bodies of our ops"
-    without = (PLACE, CUSTOM_OPS_PLACE, BACKEND_PLACE)
+    without = (host_place(repository), CUSTOM_OPS_PLACE, BACKEND_PLACE)
     files = {name: found for name, found in repository.files.items() if name not in without}
     _, masks, _, ops, stages = installed.kernels(dataclasses.replace(repository, files=files))
     assert masks[1] == ops[1] == stages[1] == "warning"
-    assert masks[2].startswith(f"this repository has no {PLACE}: numpy encodes masks")
+    assert masks[2].startswith(f"this repository has no {host_place(repository)}: numpy encodes masks")
     assert ops[2].startswith(f"this repository has no {CUSTOM_OPS_PLACE}: the bodies of our ops run")
     assert stages[2].startswith(f"this repository has no {BACKEND_PLACE}: each stage runs in a process of Python")
     assert len(installed.kernels(dataclasses.replace(repository, mask_side=None))) == 4
@@ -136,7 +136,7 @@ def test_libraries_that_are_not_there_or_no_libraries(
     host, masks, custom_ops, *_ = installed.kernels(repository)
     assert host[1] == custom_ops[1] == "warning"
     assert host[2].startswith("$MASKLINE_HOST_LIBRARY: got /no/such/library.so, expected a file")
-    assert masks[2] == f"encoded by {PLACE}, which is not installed here"
+    assert masks[2] == f"encoded by {host_place(repository)}, which is not installed here"
     (tmp_path / "libmaskline_host.so").write_bytes(library.read_bytes())
     (tmp_path / "libmaskline_ort.so").write_bytes(b"no library")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "libmaskline_host.so"))

@@ -1,4 +1,4 @@
-"""The ensemble `maskrcnn` of an artifact or a repository, its steps run one after the other in this process."""
+"""The public ensembles of an artifact or a repository, their steps run one after the other in this process."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from tritonclient.grpc import model_config_pb2
 from maskline_serve.errors import ArtifactError, ModelNotLoadedError, RepositoryError, ServeError
 from maskline_serve.local.backend_utils import InferenceRequest, TritonError, TritonModelException
 from maskline_serve.local.python_model import PythonModel
+from maskline_serve.repository import names
 from maskline_serve.repository.artifact import MANIFEST
 from maskline_serve.repository.assemble import assemble
 from maskline_serve.repository.config import parse
 from maskline_serve.repository.on_disk import FILE, STAGES, Repository
 
-ENSEMBLE = "maskrcnn"
+BOXES = "_boxes"  # the ensemble without masks and keypoints
 Device = Literal["cpu", "cuda"]
 _KINDS = {
     "cpu": model_config_pb2.ModelInstanceGroup.KIND_CPU,
@@ -43,7 +44,9 @@ class LocalModels:
         device: what the stages compute on.
 
     Attributes:
-        config: the ensemble's ModelConfig. What a step says when it is loaded is in the log `maskline.local`.
+        config: the ModelConfig of the ensemble that answers all.
+
+    What a step says when it is loaded is in the log `maskline.local`.
 
     Raises:
         ServeError: the folder is neither, is damaged, or a step does not load.
@@ -58,29 +61,37 @@ class LocalModels:
         self._scratch = tempfile.TemporaryDirectory(prefix="maskline-local-")
         try:
             repository = self._repository(folder)
-            self.config = _config(repository, ENSEMBLE)
-            self._steps = list(self.config.ensemble_scheduling.step)
-            for step in self._steps:
-                self._models[step.model_name] = _load(repository, step.model_name, device)
+            self.config = _config(repository, repository.name)
+            self._boxes = _config(repository, repository.name + BOXES) if repository.revision else None
+            for config in filter(None, (self.config, self._boxes)):
+                for name in (step.model_name for step in config.ensemble_scheduling.step):
+                    self._models[name] = self._models.get(name) or _load(repository, name, device)
         except BaseException:
             self.close()
             raise
         self._computing = threading.Lock()  # a stage takes all cores: two at a time would be slower than one by one
 
-    def infer(self, image: bytes) -> dict[str, npt.NDArray[Any]]:
+    def infer(self, image: bytes, masks: bool = True) -> dict[str, npt.NDArray[Any]]:
         """The ensemble's outputs for one image file, each with a batch of 1.
+
+        Args:
+            image: a JPEG, PNG or WebP file.
+            masks: False: boxes alone, of the ensemble that runs no mask and no keypoint stage.
 
         Raises:
             RefusedError: the image is not one that a server would take.
-            ServeError: a step failed.
+            ServeError: a step failed, or the repository has no ensemble for boxes alone.
         """
+        config = self.config if masks else self._boxes
+        if config is None:
+            raise ServeError("this repository is of a release without boxes on demand; assemble it again")
         tensors: dict[str, npt.NDArray[Any]] = {"image": np.array([[image]], np.object_)}
         with self._calls.one():
-            for step in self._steps:
+            for step in config.ensemble_scheduling.step:
                 request = InferenceRequest({name: tensors[outer] for name, outer in step.input_map.items()})
                 answer = self._run(step.model_name, request)
                 tensors |= {outer: answer[name] for name, outer in step.output_map.items()}
-        return {output.name: tensors[output.name] for output in self.config.output}
+        return {output.name: tensors[output.name] for output in config.output}
 
     def close(self) -> None:
         """Let go of the models and of the files that were made for them, once the calls under way have ended."""
@@ -91,7 +102,7 @@ class LocalModels:
         self._scratch.cleanup()
 
     def _run(self, name: str, request: InferenceRequest) -> dict[str, npt.NDArray[Any]]:
-        if name in STAGES:
+        if names.word_of(name) in STAGES:
             with self._computing:
                 response = self._models[name].execute(request)
         else:
@@ -169,7 +180,7 @@ def _load(repository: Repository, name: str, device: Device) -> PythonModel:
     """A model of the repository by the code that serves it: its own, or that of the backend it names."""
     config, folder = _config(repository, name), repository.models / name
     code = folder / "1" if config.backend == "python" else repository.folder / "backends" / config.backend
-    if name in STAGES:
+    if names.word_of(name) in STAGES:
         for group in config.instance_group:
             group.kind = _KINDS[device]
         config.parameters.pop("batch_sizes", None)  # one image at a time: a batch is never filled up

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from maskline_serve.errors import ArtifactError, EnginesError, RepositoryError
-from maskline_serve.repository import config, config_parts, libraries
+from maskline_serve.repository import config, config_parts, libraries, names
 from maskline_serve.repository.artifact import LOW, Artifact
 from maskline_serve.repository.artifact import read as read_artifact
 from maskline_serve.repository.cuda_pool import pool_bytes
@@ -21,7 +21,8 @@ from maskline_serve.repository.gpu import official
 from maskline_serve.repository.gpu import serving as gpu_serving
 from maskline_serve.repository.gpu.config_gpu import for_gpu
 from maskline_serve.repository.gpu.serving import Decode, GpuServing
-from maskline_serve.repository.on_disk import ENSEMBLES, FILE, STAGES, Repository, files_in
+from maskline_serve.repository.on_disk import FILE, STAGES, Repository, files_in
+from maskline_serve.repository.revision import rename_models, revision_of
 from maskline_serve.repository.tensorrt import serving as tensorrt_serving
 from maskline_serve.repository.tensorrt.config_tensorrt import with_max_batch, with_tensorrt
 from maskline_serve.repository.tensorrt.engines import Engines
@@ -82,6 +83,7 @@ def assemble(
     engines_folder: Path | None = None,
     cards: tuple[int, ...] | None = None,
     decode: Decode = Decode.HOST,
+    name: str = names.DEFAULT,
 ) -> bool:
     """Write the model repository of an artifact, whole or not at all.
 
@@ -93,6 +95,7 @@ def assemble(
         engines_folder: what `maskline-export engine` wrote of this artifact; for the TensorRT target, and no other.
         cards: numbers of the GPUs, for the target onnxruntime-gpu, and no other; the first one where none are given.
         decode: where images are decoded and resized; on the device for the target onnxruntime-gpu, and no other.
+        name: of the public ensemble, by which clients ask for it; that of each repository in one server is another.
 
     Returns:
         False when the very same repository is there already and nothing had to be done.
@@ -100,8 +103,9 @@ def assemble(
     Raises:
         ArtifactError: the artifact is damaged or does not fit our configs.
         EnginesError: engines are missing, given without need, damaged, or do not fit.
-        RepositoryError: the folder holds something that must not be overwritten.
+        RepositoryError: the folder holds something that must not be overwritten; the name is none.
     """
+    _check_name(name)
     artifact = read_artifact(artifact_folder)
     engines = _read_engines(engines_folder, artifact, target)
     gpu = _gpu(cards, decode, artifact, target)
@@ -111,13 +115,20 @@ def assemble(
     try:
         with naming(folder, staging):
             staging.mkdir()  # not mkdtemp, whose folders a server under another user could not enter
-            repository = _write(artifact, engines, gpu, staging)
+            repository = _write(artifact, engines, gpu, staging, name)
         if not _must_replace(folder, repository, force):
             return False
         swap(staging, folder)
         return True
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _check_name(name: str) -> None:
+    try:
+        names.check_name(name)
+    except ValueError as error:
+        raise RepositoryError(f"--name: {error}") from None
 
 
 def _read_engines(folder: Path | None, artifact: Artifact, target: Target) -> Engines | None:
@@ -145,7 +156,9 @@ def _gpu(cards: tuple[int, ...] | None, decode: Decode, artifact: Artifact, targ
     return None
 
 
-def _write(artifact: Artifact, engines: Engines | None, gpu: GpuServing | None, folder: Path) -> Repository:
+def _write(
+    artifact: Artifact, engines: Engines | None, gpu: GpuServing | None, folder: Path, public_name: str
+) -> Repository:
     """Fill an empty folder; returns its description, which is written last."""
     models, backends = sources()
     left_out = () if gpu is not None and gpu.decode is Decode.DEVICE else _OF_DECODING_ON_A_CARD
@@ -172,12 +185,16 @@ def _write(artifact: Artifact, engines: Engines | None, gpu: GpuServing | None, 
     pool = 0 if gpu is None else pool_bytes(gpu.batch_bytes, gpu_serving.POOL_BATCHES)
     if gpu is not None:
         official.write(folder, gpu, artifact.stages, pool, deploy_files(Target.ONNXRUNTIME_GPU))
-    for ensemble in ENSEMBLES:
+    for ensemble in names.ENSEMBLES:
         version = folder / "models" / ensemble / "1"  # Triton wants a version folder, if an empty one
         version.mkdir(exist_ok=True)
         (version / KEEP).write_text(KEEP_TEXT, encoding="utf-8")
+    revision = revision_of(folder, public_name)
+    rename_models(folder, public_name, revision)
     repository = Repository(
         folder=folder,
+        name=public_name,
+        revision=revision,
         maskline=importlib.metadata.version("maskline"),
         target=_target(engines, gpu).value,
         artifact={
@@ -219,16 +236,12 @@ def _configured(
     if name in STAGES:
         _check_contract(config.parse(text, where), artifact, name, typed=engines is not None or gpu is not None)
     text = config.with_dims(text, _dims(artifact), where)
-    if name in ENSEMBLES:
-        text = config.with_parameter(text, "labels", json.dumps(list(artifact.classes), ensure_ascii=False), where)
-    if name in ENSEMBLES and artifact.keypoints is not None:
-        described = json.dumps(dataclasses.asdict(artifact.keypoints), ensure_ascii=False, allow_nan=False)
-        text = config.with_parameter(text, "keypoints", described, where)
-    if name in (*ENSEMBLES, "preprocess"):
+    if name in names.ENSEMBLES:
+        text = _with_known(text, _told_to_clients(artifact, engines), where)
+    if name in (*names.ENSEMBLES, "preprocess"):
         text = config.with_parameter(text, ARTIFACT, artifact.manifest_sha256, where)
     if name == "preprocess":
-        for key, value in _preprocessing(artifact).items():
-            text = config.with_parameter(text, key, value, where)
+        text = _with_known(text, _preprocessing(artifact), where)
     if name == "postprocess" and artifact.paste is not None:
         text = config.with_parameter(text, "paste", artifact.paste, where)
     if engines is None and name in STAGES and artifact.stages[name].custom_ops:
@@ -237,9 +250,28 @@ def _configured(
         text = for_gpu(text, name, gpu, artifact.stages, where)
     if engines is not None and name in STAGES:
         text = with_tensorrt(text, engines.dtypes, engines.num_profiles, where)
-    if engines is not None and name in (*STAGES, *ENSEMBLES):
+    if engines is not None and name in (*STAGES, *names.ENSEMBLES):
         text = with_max_batch(text, engines.max_batch, where)
     return text
+
+
+def _with_known(text: str, values: dict[str, str], where: str) -> str:
+    """The text with the values of those parameters that it has."""
+    for key in values.keys() & set(config.parse(text, where).parameters):
+        text = config.with_parameter(text, key, values[key], where)
+    return text
+
+
+def _told_to_clients(artifact: Artifact, engines: Engines | None) -> dict[str, str]:
+    """What clients read in the parameters of the ensembles that have them: names, and what answers are traced by."""
+    found = {
+        "labels": json.dumps(list(artifact.classes), ensure_ascii=False),
+        "precision": artifact.precision if engines is None else engines.precision,
+        "maskline": importlib.metadata.version("maskline"),
+    }
+    if artifact.keypoints is not None:
+        found["keypoints"] = json.dumps(dataclasses.asdict(artifact.keypoints), ensure_ascii=False, allow_nan=False)
+    return found
 
 
 def _preprocessing(artifact: Artifact) -> dict[str, str]:

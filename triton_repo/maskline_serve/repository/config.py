@@ -84,6 +84,25 @@ def with_dtypes(text: str, dtypes: Mapping[str, str], where: Path | str) -> str:
     return checked(text, meant, where, _PROBLEM)
 
 
+def with_names(text: str, names: Mapping[str, str], where: Path | str) -> str:
+    """The config's text with the names of its model and of its steps changed: name so far -> name from now on.
+
+    Raises:
+        RepositoryError: the text cannot be changed in place.
+    """
+    meant = parse(text, where)
+    meant.name = names[meant.name]
+    for step in meant.ensemble_scheduling.step:
+        step.model_name = names[step.model_name]
+    text = re.sub(
+        r'^((?: *model_)?name: )"([^"]*)"',
+        lambda match: f'{match.group(1)}"{names.get(match.group(2), match.group(2))}"',
+        text,
+        flags=re.MULTILINE,
+    )
+    return checked(text, meant, where, _PROBLEM)
+
+
 def with_parameter(text: str, key: str, value: str, where: Path | str) -> str:
     """The config's text with `parameters[key]` set to the string `value`, appended when there is none."""
     meant = parse(text, where)

@@ -23,8 +23,6 @@ _RESIZING = PurePosixPath("models/preprocess/1/maskline_host")
 _BINDING = ("__init__.py", "library.py")  # what both steps need of the package, beside a file of their own
 _LIBRARY = "libmaskline_host.so"
 # Inside a repository.
-HOST_PLACE = (_MASKS / _LIBRARY).as_posix()
-RESIZING_PLACE = (_RESIZING / _LIBRARY).as_posix()
 CUSTOM_OPS_PLACE = "backends/onnxruntime/libmaskline_ort.so"
 BACKEND_PLACE = "backends/onnxruntime/libtriton_onnxruntime.so"
 
@@ -38,9 +36,14 @@ STUBS = (
 )
 
 
+def host_place(repository: Repository, step: str = "postprocess") -> str:
+    """Where in a repository the host library lies for a step, `postprocess` or `preprocess`, if it is there."""
+    return f"models/{repository.model(step).name}/1/maskline_host/{_LIBRARY}"
+
+
 def slower(repository: Repository) -> list[str]:
     """What the repository lacks of the libraries costs: a line each."""
-    wanted = {HOST_PLACE: NUMPY}
+    wanted = {host_place(repository): NUMPY}
     if not repository.engines:
         wanted[CUSTOM_OPS_PLACE] = BODIES
     if not repository.engines and not repository.gpu:

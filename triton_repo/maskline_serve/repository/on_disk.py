@@ -1,7 +1,7 @@
 """An assembled model repository on disk: what `repository.json` says of it, and reading that back.
 
     REPO/repository.json          where it came from, and the sha256 of every file
-    REPO/models/<name>/...        what `tritonserver --model-repository` gets
+    REPO/models/<name>/...        what `tritonserver --model-repository` gets; names.py says how models are called
     REPO/backends/onnxruntime/... the Python-based backend that stands in where a server has none of that name (cpu)
     REPO/plugins/...              libraries that the engines need (tensorrt)
     REPO/launch.sh, check_engines.py, Containerfile   how the engines are served (tensorrt)
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from maskline_serve.errors import RepositoryError
+from maskline_serve.repository import names
 from maskline_serve.repository.description import Description, sha256
 
 FILE = "repository.json"
@@ -31,7 +32,8 @@ DESCRIPTION = Description(
 REQUIRED_STAGES = ("backbone", "proposal")
 BRANCHES = ("mask", "keypoint")  # stages that a model may have or not
 STAGES = (*REQUIRED_STAGES, *BRANCHES)
-ENSEMBLES = ("maskrcnn", "maskrcnn_raw", "maskrcnn_engines")
+# Of repositories that were assembled by releases without these entries.
+_EARLIER: dict[str, Any] = {"keypoints": [], "gpu": {}, "name": names.DEFAULT, "revision": ""}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +42,9 @@ class Repository:
 
     Attributes:
         folder: the repository.
+        name: of its public ensemble, and the beginning of the names of the others.
+        revision: the tag in the names of its steps: a hash of its name and of all that decides an answer; empty of
+            repositories that were assembled by releases without it, whose steps have no tag.
         maskline: the release that assembled it.
         target: what it was assembled for, e.g. `cpu`.
         artifact: `manifest_sha256`, and `maskline`, `bodies`, `precision` as the manifest says.
@@ -54,6 +59,8 @@ class Repository:
     """
 
     folder: Path
+    name: str
+    revision: str
     maskline: str
     target: str
     artifact: dict[str, str]
@@ -69,6 +76,20 @@ class Repository:
     def models(self) -> Path:
         """The folder for `--model-repository`."""
         return self.folder / "models"
+
+    def model(self, word: str) -> Path:
+        """The folder of a step, by what it is: `backbone`, `postprocess_raw`."""
+        return self.models / names.tagged(word, self.revision)
+
+    @property
+    def title(self) -> str:
+        """Which one it is, in words: "maskrcnn, revision 1f0c6b3ad2e9"."""
+        return f"{self.name}, revision {self.revision}" if self.revision else f"{self.name}, without a revision"
+
+    @property
+    def precision(self) -> str:
+        """What it computes in: of the engines where there are some, else of the artifact."""
+        return (self.engines or self.artifact)["precision"]
 
     @property
     def backends(self) -> Path:
@@ -116,7 +137,7 @@ class Repository:
 def _build(folder: Path, data: dict[str, Any]) -> Repository:
     """A Repository of JSON data, with its keys checked."""
     del data["format"]
-    data = {"keypoints": [], "gpu": {}, **data}  # of repositories that were assembled before either was served
+    data = {**_EARLIER, **data}
     expected = {field.name for field in dataclasses.fields(Repository)} - {"folder"}
     if set(data) != expected:
         wrong = ", ".join(sorted(set(data) ^ expected))

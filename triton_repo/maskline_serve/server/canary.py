@@ -17,8 +17,8 @@ from tritonclient import grpc as triton
 from maskline_serve.errors import ServerFailedError
 from maskline_serve.repository.on_disk import Repository
 
-ENSEMBLE = "maskrcnn"
 HEIGHT_PX, WIDTH_PX = 48, 64
+DEADLINE_S = 60.0  # of one canary to a server that has started: many requests may stand before it
 
 
 def jpeg() -> bytes:
@@ -46,13 +46,16 @@ def shapes(repository: Repository) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def check(client: triton.InferenceServerClient, repository: Repository, timeout_s: float) -> int:
+def check(
+    client: triton.InferenceServerClient, repository: Repository, timeout_s: float, ensemble: str | None = None
+) -> int:
     """Send the canary image and check the answer; returns the number of detections.
 
     Args:
         client: a gRPC client of the server.
         repository: what it serves.
         timeout_s: deadline of the call.
+        ensemble: which one to ask, that of the repository's own name if none is given.
 
     Raises:
         ServerFailedError: no answer, or one that the wire contract rules out.
@@ -62,7 +65,7 @@ def check(client: triton.InferenceServerClient, repository: Repository, timeout_
     names = tuple(shapes(repository))
     try:
         outputs = [triton.InferRequestedOutput(name) for name in names]
-        result = client.infer(ENSEMBLE, [image], outputs=outputs, client_timeout=timeout_s)
+        result = client.infer(ensemble or repository.name, [image], outputs=outputs, client_timeout=timeout_s)
     except triton.InferenceServerException as error:
         raise ServerFailedError(
             f"canary image: {error.status()} {error.message()}; the server's log (--verbose) says why"

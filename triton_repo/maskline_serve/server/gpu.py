@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from maskline_serve.errors import GpuNotFoundError
-from maskline_serve.repository import config
+from maskline_serve.repository import config, names
 from maskline_serve.repository.on_disk import STAGES, Repository
 from maskline_serve.server import in_process
 from maskline_serve.server.find_server import Installation
@@ -35,7 +35,7 @@ def cards_wanted(repository: Repository) -> set[int]:
     """Numbers of the cards that the stages ask for; none where they run on the CPU."""
     found: set[int] = set()
     for path in sorted(repository.models.glob("*/config.pbtxt")):
-        if path.parent.name in STAGES:
+        if names.word_of(path.parent.name) in STAGES:
             parsed = config.parse(path.read_text(encoding="utf-8"), path)
             found |= _cards(parsed)
     return found
@@ -49,7 +49,7 @@ def _cards(parsed: Any) -> set[int]:
 
 def decodes_on(repository: Repository) -> list[int]:
     """Where `preprocess` decodes by nvImageCodec: its cards, or -1, the CPU; nowhere where Pillow does."""
-    path = repository.models / "preprocess" / "config.pbtxt"
+    path = repository.model("preprocess") / "config.pbtxt"
     parsed = config.parse(path.read_text(encoding="utf-8"), path)
     if parsed.parameters["decode"].string_value != "device":
         return []
@@ -102,7 +102,7 @@ print(onnx_session.on_gpu(config) and onnx_session.on_the_cpu(found) or "")
 
 def load_stage(repository: Repository, name: str) -> tuple[str | None, str]:
     """Load a stage as its backend would: why it does not load, or None, and what it leaves to the CPU, if anything."""
-    path = repository.models / name / "config.pbtxt"
+    path = repository.model(name) / "config.pbtxt"
     settings = config.as_triton_json(config.parse(path.read_text(encoding="utf-8"), path))
     backend = repository.backends / in_process.BACKEND
     return _tried(_LOAD, str(backend.resolve()), str(path.parent.resolve() / "1" / "model.onnx"), given=settings)
@@ -137,7 +137,7 @@ device_decoder.DeviceDecoder(int(sys.argv[2]), 1)
 
 def decoder_problem(repository: Repository) -> str | None:
     """Why nvImageCodec cannot decode where the repository asks for it, or None."""
-    code = repository.models.resolve() / "preprocess" / "1"
+    code = repository.model("preprocess").resolve() / "1"
     said = next((why for card in decodes_on(repository) if (why := _tried(_DECODE, str(code), str(card))[0])), None)
     if said is None:
         return None

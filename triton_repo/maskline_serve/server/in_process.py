@@ -7,6 +7,7 @@ brings an `onnxruntime` backend itself, that one runs.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 from maskline_serve.errors import ModelNotLoadedError
@@ -34,12 +35,12 @@ def link(source: Path, target: Path) -> None:
             (target / entry.name).symlink_to(entry.resolve())
 
 
-def flags(backends: Path, models: Path) -> list[str]:
+def flags(backends: Path, models: Sequence[Path]) -> list[str]:
     """What the server's command line says where the stages run in its process; nothing elsewhere.
 
     Args:
         backends: the server's folder of backends, filled.
-        models: what it will serve.
+        models: the folders of models that it will serve.
 
     Raises:
         ModelNotLoadedError: a model's data lie in another file, which the Python backend refuses by itself.
@@ -47,7 +48,7 @@ def flags(backends: Path, models: Path) -> list[str]:
     library = onnx_runtime()
     if library is None or not (backends / BACKEND / FILE).is_file():
         return []
-    for file in sorted(models.glob("*/*/*.onnx")):
+    for file in (found for folder in models for found in sorted(folder.glob("*/*/*.onnx"))):
         try:
             refuse_external_data(file)
         except ValueError as error:

@@ -24,6 +24,8 @@ _NO_GPU = (
     "Failed to initialize NVML",
     "Non-graceful termination detected",  # a stub's farewell after the server was killed
 )
+# Said by a server that takes leave: it is told to load what does not load (live/leaving.py).
+_LEAVING = "'leaving'"
 
 
 @dataclasses.dataclass
@@ -54,7 +56,7 @@ class LogReader:
         if match is None:
             return None if _is_frame(line) else line
         severity, _, text = match.groups()
-        if any(known in text for known in _NO_GPU):
+        if any(known in text for known in _NO_GPU) or _LEAVING in text:
             return None
         if severity == "I":
             return _information(match.group(2), text)
@@ -67,7 +69,7 @@ class LogReader:
         if found := _LOADED.search(text):
             self.loaded.append(found.group(1))
         for pattern in (_FAILED, _POLL_FAILED):
-            if found := pattern.search(text):
+            if (found := pattern.search(text)) and _LEAVING not in text:
                 self.failed.setdefault(found.group(1), one_line(found.group(2)))
         if found := _PORT.search(text):
             self.port_taken = int(found.group(2))

@@ -21,7 +21,8 @@ from typing import IO
 
 from maskline_serve.errors import PortTakenError, ServerFailedError
 from maskline_serve.repository.on_disk import Repository
-from maskline_serve.server import find_server, in_process
+from maskline_serve.server import find_server, in_process, several, supervise
+from maskline_serve.server.live.folder import LiveFolder
 from maskline_serve.server.logs import LogReader
 
 # Each model's region starts with this much, all of it really taken, and grows to its largest batch: 80 MB of feature
@@ -46,15 +47,23 @@ class Ports:
     metrics: int
 
     @staticmethod
-    def claim(host: str, grpc: int, http: int, metrics: int) -> Ports:
+    def claim(host: str, grpc: int, http: int, metrics: int, http_host: str | None = None) -> Ports:
         """These ports, with a free one in place of each 0.
+
+        Args:
+            host: address of gRPC.
+            grpc: 0 takes a free one.
+            http: likewise.
+            metrics: likewise.
+            http_host: address of HTTP and metrics; None: that of gRPC.
 
         Raises:
             PortTakenError: a port that was asked for is in use; the text says which.
         """
         with contextlib.ExitStack() as stack:
-            asked = {"gRPC": grpc, "HTTP": http, "metrics": metrics}
-            return Ports(*(_bind(stack, host, port, name) for name, port in asked.items()))
+            plain = http_host or host
+            asked = {"gRPC": (host, grpc), "HTTP": (plain, http), "metrics": (plain, metrics)}
+            return Ports(*(_bind(stack, *place, name) for name, place in asked.items()))
 
 
 def _bind(stack: contextlib.ExitStack, host: str, port: int, name: str) -> int:
@@ -91,25 +100,27 @@ def claim_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
 
 
-def listening(host: str, ports: Ports) -> list[str]:
-    """Flags for a server that listens on these ports."""
+def listening(host: str, ports: Ports, http_host: str | None = None) -> list[str]:
+    """Flags for a server that listens on these ports, HTTP and metrics on an address of their own if one is given."""
     # The server writes host:port itself for gRPC; its HTTP library has a prefix of its own for IPv6.
-    grpc_host, http_host = (f"[{host}]", f"ipv6:{host}") if ":" in host else (host, host)
+    grpc_address = f"[{host}]" if ":" in host else host
+    plain = http_host or host
+    http_address = f"ipv6:{plain}" if ":" in plain else plain
     return [
-        f"--grpc-address={grpc_host}",
+        f"--grpc-address={grpc_address}",
         f"--grpc-port={ports.grpc}",
-        f"--http-address={http_host}",
+        f"--http-address={http_address}",
         f"--http-port={ports.http}",
-        f"--metrics-address={http_host}",
+        f"--metrics-address={http_address}",
         f"--metrics-port={ports.metrics}",
     ]
 
 
-def command(program: Path, backends: Path, models: Path, more: Sequence[str], drain_s: int) -> list[str]:
+def command(program: Path, backends: Path, models: Sequence[Path], more: Sequence[str], drain_s: int) -> list[str]:
     """The server's command line. Every flag is known to release 24.10 and later."""
     return [
         str(program),
-        f"--model-repository={models}",
+        *(f"--model-repository={folder}" for folder in models),
         f"--backend-directory={backends}",
         f"--backend-config=python,shm-default-byte-size={SHM_BYTES}",
         f"--backend-config=python,shm-region-prefix-name={backends.parent.name}_",
@@ -121,13 +132,12 @@ def command(program: Path, backends: Path, models: Path, more: Sequence[str], dr
     ]
 
 
-def pools(repository: Repository | None) -> list[str]:
+def pools(repositories: Sequence[Repository]) -> list[str]:
     """Flags for memory on each card for tensors between the steps, which overflow to the host from the usual 64 MiB."""
-    gpu = repository.gpu if repository is not None else {}
-    return [f"--cuda-memory-pool-byte-size={card}:{gpu['pool_bytes']}" for card in gpu.get("cards", ())]
+    return [f"--cuda-memory-pool-byte-size={card}:{size}" for card, size in several.pool_bytes(repositories).items()]
 
 
-def plain_path(models: Path, folder: Path) -> Path:
+def plain_path(models: Path, folder: Path, link_name: str = "models") -> Path:
     """A path of the models folder that a shell reads as one word: the folder itself, or a link to it in `folder`.
 
     Triton starts each Python stub by an unquoted shell command with the model's path in it (release 24.10), so a
@@ -136,24 +146,35 @@ def plain_path(models: Path, folder: Path) -> Path:
     models = models.resolve()
     if shlex.quote(str(models)) == str(models):
         return models
-    link = folder / "models"
+    link = folder / link_name
     link.symlink_to(models)
     return link
 
 
-def _no_models(folder: Path) -> Path:
-    """An empty folder of models inside `folder`."""
+def _models(repositories: Sequence[Repository], live: LiveFolder | None, folder: Path) -> list[Path]:
+    """The folders of models to serve: the live one, or the repositories' own, or an empty one inside `folder`."""
+    if live is not None:
+        return [live.models]
+    if repositories:
+        return [plain_path(one.models, folder, f"models{index}") for index, one in enumerate(repositories)]
     (folder / "models").mkdir()
-    return folder / "models"
+    return [folder / "models"]
 
 
-def work_folder() -> Path:
+def _control(live: LiveFolder | None) -> list[str]:
+    """Flags for explicit model control; Triton loads the steps of an ensemble with it."""
+    if live is None:
+        return []
+    return ["--model-control-mode=explicit", *(f"--load-model={ensemble}" for ensemble in live.ensembles())]
+
+
+def work_folder(prefix: str = "maskline-serve-") -> Path:
     """A new private folder. Its name, unique on this machine, prefixes the shared-memory regions too.
 
     It lies in $TMPDIR, or in /tmp when a shell would take that path apart (see `plain_path`).
     """
     place = tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix="maskline-serve-", dir=place if shlex.quote(place) == place else "/tmp"))
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=place if shlex.quote(place) == place else "/tmp"))
 
 
 class ServerProcess:
@@ -167,28 +188,30 @@ class ServerProcess:
     def __init__(
         self,
         installation: find_server.Installation,
-        repository: Repository | None,
+        repositories: Sequence[Repository],
         services: Sequence[str],
         drain_s: int,
         show: Callable[[str], None],
         verbose: bool,
+        live: LiveFolder | None = None,
     ) -> None:
         """Start it.
 
         Args:
             installation: the server to start.
-            repository: what it serves; None for no models at all.
+            repositories: what it serves; none for no models at all.
             services: flags of `listening`, or NO_SERVICES.
             drain_s: how long requests in flight may take when it stops.
             show: called with each log line worth reading, from another thread.
             verbose: pass every log line to `show`.
+            live: the folder that it serves under explicit model control; None: the repositories as they lie.
         """
         self.log = LogReader()
         self.lines: collections.deque[str] = collections.deque(maxlen=200)
         self._show, self._verbose, self._drain_s = show, verbose, drain_s
-        folder = work_folder()
+        self._folder = folder = work_folder()
         try:
-            self._process = self._start(installation, repository, services, folder)
+            self._process = self._start(installation, repositories, services, folder, live)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)  # later on the supervisor does this
             raise
@@ -199,16 +222,19 @@ class ServerProcess:
     def _start(
         self,
         installation: find_server.Installation,
-        repository: Repository | None,
+        repositories: Sequence[Repository],
         services: Sequence[str],
         folder: Path,
+        live: LiveFolder | None,
     ) -> subprocess.Popen[str]:
         """Start the supervisor, which starts the server."""
-        program, backends = find_server.prepare(installation, repository.backends if repository else None, folder)
+        own_backends = repositories[0].backends if repositories else None  # those of all are the same
+        program, backends = find_server.prepare(installation, own_backends, folder)
         supervisor = [sys.executable, "-I", "-S", str(Path(__file__).with_name("supervise.py"))]
-        models = _no_models(folder) if repository is None else plain_path(repository.models, folder)
-        more = in_process.flags(backends, models) + pools(repository)
-        own = [str(folder), f"{folder.name}_", str(os.getpid()), str(self._drain_s + DRAIN_MARGIN_SECONDS), "--"]
+        models = _models(repositories, live, folder)
+        more = in_process.flags(backends, models) + pools(repositories) + _control(live)
+        own = [str(folder), f"{folder.name}_", str(os.getpid()), str(self._drain_s + DRAIN_MARGIN_SECONDS)]
+        own += [*([str(live.folder)] if live is not None else []), "--"]
         return subprocess.Popen(
             supervisor + own + command(program, backends, models, (*services, *more), self._drain_s),
             stdin=subprocess.PIPE,
@@ -240,12 +266,28 @@ class ServerProcess:
         """Process id of the supervisor, whose only child is the server."""
         return self._process.pid
 
+    @property
+    def server_pid(self) -> int | None:
+        """Process id of the server itself; None before the supervisor has started it, and after its end."""
+        return next(iter(supervise.children(self._process.pid)), None)
+
     def status(self) -> int | None:
         """None while it runs, else its exit status."""
         status = self._process.poll()
         if status is not None:
             self._reader.join(timeout=5)
         return status
+
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End the server without a word, as `stop` cannot where it hangs; `stop` then clears up."""
+        server = self.server_pid
+        if server is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(server, signal.SIGKILL)
 
     def stop(self) -> int:
         """Let the server finish its requests, end it and wait until nothing of it is left; returns its status.
@@ -259,6 +301,9 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             self._process.send_signal(signal.SIGKILL)  # the server dies with it
         status = self._process.wait()
+        if status < 0:  # the supervisor was killed: what it would have removed
+            supervise.kill_stubs(self._folder)
+            supervise.remove(self._folder, f"{self._folder.name}_")
         self._reader.join(timeout=5)
         if self._process.stdout is not None:
             self._process.stdout.close()

@@ -2,12 +2,14 @@
 
 Started by `process.ServerProcess` as a script of its own (standard library only) in a session of its own:
 
-    python supervise.py WORK_FOLDER SHM_PREFIX PARENT_PID DRAIN_SECONDS -- COMMAND...
+    python supervise.py WORK_FOLDER SHM_PREFIX PARENT_PID DRAIN_SECONDS [LIVE_FOLDER] -- COMMAND...
 
 It ends the server when standard input closes, when the parent is gone (killed included) or on SIGTERM or SIGINT:
-first SIGTERM, which lets the server finish the requests in flight, then SIGKILL after `DRAIN_SECONDS`. As a
-subreaper it inherits the server's Python stubs if the server dies, so it can end these too; at last it removes
-the shared-memory regions and the work folder. It exits with the server's exit status.
+first SIGTERM, which lets the server finish the requests in flight, then SIGKILL after `DRAIN_SECONDS`, or as soon as
+the parent is gone that was there when the drain began. As a subreaper it inherits the server's Python stubs if the
+server dies, so it can end these too; at last it removes the shared-memory regions and the work folder, and the live
+folder too if the parent is gone, which would start the server again with it otherwise. It exits with the server's exit
+status.
 """
 
 from __future__ import annotations
@@ -26,13 +28,14 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 PR_SET_CHILD_SUBREAPER = 36
 POLL_SECONDS = 0.2
+DRAIN_POLL_SECONDS = 0.05
 STUB_GRACE_SECONDS = 2.0  # a stub whose server is gone leaves by itself within about a second
 
 
 def main(argv: list[str]) -> int:
     """Run the command until it ends or must end; returns its exit status (128 + N when signal N ended it)."""
     folder, prefix, parent, drain = Path(argv[0]), argv[1], int(argv[2]), float(argv[3])
-    command = argv[argv.index("--") + 1 :]
+    live, command = argv[4 : argv.index("--")], argv[argv.index("--") + 1 :]
     asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda signum, _frame: asked.append(signum))
@@ -48,14 +51,31 @@ def main(argv: list[str]) -> int:
         server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_supervisor)
         while server.poll() is None and not asked and not _parent_gone(parent):
             pass
-        return _end(server, drain)
+        return _end(server, drain, parent)
     except OSError as error:
         sys.stderr.write(f"maskline: cannot start {command[0]}: {error.strerror}\n")
         return 127
     finally:
         _end_orphans()
-        _remove_shared_memory(prefix)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder, prefix)
+        for models in live if os.getppid() != parent else ():
+            shutil.rmtree(models, ignore_errors=True)
+
+
+def kill_stubs(folder: Path) -> None:
+    """Kill the stubs of a server whose supervisor is gone: one that was in a request when its server died stays."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cmdline").read_bytes().startswith(os.fsencode(folder / "backends")):
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def remove(folder: Path, prefix: str) -> None:
+    """Remove a server's shared memory, which it does itself unless it was killed, and its work folder."""
+    for region in Path("/dev/shm").glob(prefix + "*"):
+        with contextlib.suppress(OSError):
+            region.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _parent_gone(parent: int) -> bool:
@@ -66,13 +86,17 @@ def _parent_gone(parent: int) -> bool:
     return os.getppid() != parent
 
 
-def _end(server: subprocess.Popen[bytes], drain: float) -> int:
-    """Let the server drain, then kill it; returns its exit status."""
+def _end(server: subprocess.Popen[bytes], drain: float, parent: int) -> int:
+    """Let the server drain, then kill it; returns its exit status.
+
+    A parent that asked for the end and did not wait for it (a second Ctrl-C) ends the drain too.
+    """
     if server.poll() is None:
         server.send_signal(signal.SIGTERM)
-        try:
-            server.wait(drain)
-        except subprocess.TimeoutExpired:
+        waits, deadline = os.getppid() == parent, time.monotonic() + drain
+        while server.poll() is None and time.monotonic() < deadline and (os.getppid() == parent or not waits):
+            time.sleep(DRAIN_POLL_SECONDS)
+        if server.poll() is None:
             server.kill()
     status = server.wait()
     return 128 - status if status < 0 else status
@@ -81,8 +105,8 @@ def _end(server: subprocess.Popen[bytes], drain: float) -> int:
 def _end_orphans() -> None:
     """Wait for the stubs that the server left to this subreaper, then kill those that stay."""
     deadline = time.monotonic() + STUB_GRACE_SECONDS
-    while children := _children():
-        for child in children:
+    while left := children(os.getpid()):
+        for child in left:
             with contextlib.suppress(OSError):
                 if time.monotonic() > deadline:
                     os.kill(child, signal.SIGKILL)
@@ -90,23 +114,15 @@ def _end_orphans() -> None:
         time.sleep(0.02)
 
 
-def _children() -> list[int]:
-    """Process ids whose parent is this process, zombies included."""
-    own = os.getpid()
+def children(parent: int) -> list[int]:
+    """Process ids of a process's children, zombies included."""
     found = []
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError, IndexError):
             status = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            if int(status[1]) == own:
+            if int(status[1]) == parent:
                 found.append(int(folder.name))
     return found
-
-
-def _remove_shared_memory(prefix: str) -> None:
-    """Remove this server's regions; the server does so itself unless it was killed."""
-    for region in Path("/dev/shm").glob(prefix + "*"):
-        with contextlib.suppress(OSError):
-            region.unlink()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def stated_version(installation: Installation) -> str:
     Raises:
         ServerNotFoundError: it ends, or says nothing for a minute.
     """
-    process = ServerProcess(installation, None, NO_SERVICES, 0, lambda line: None, False)
+    process = ServerProcess(installation, (), NO_SERVICES, 0, lambda line: None, False)
     try:
         deadline = time.monotonic() + START_SECONDS
         while process.log.version is None and process.status() is None and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""One timed call of `maskrcnn_engines`: canvas in hand to numpy arrays in hand.
+"""One timed call of an ensemble of engines, such as `maskrcnn_engines`: canvas in hand to numpy arrays in hand.
 
 Letters: H W canvas.
 """
@@ -18,9 +18,9 @@ from maskline_client.bench.calls import Caller, connect, make_request
 from maskline_client.bench.canvas.regions import open_region
 from maskline_client.bench.images import BenchImage
 from maskline_client.bench.settings import Memory
+from maskline_client.bench.statistics import steps_of
 
-ENGINES = "maskrcnn_engines"
-_PREPROCESS = "preprocess"  # the server's own model makes the canvases: no other code has to agree with it
+_PREPROCESS = "preprocess"  # the server's own step makes the canvases: no other code has to agree with it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,17 +36,19 @@ class Canvas:
     info: npt.NDArray[np.float32]
 
 
-def make_canvases(url: str, images: Sequence[BenchImage], timeout_s: float) -> dict[str, Canvas]:
-    """Each image's canvas by its name, as the server prepares it.
+def make_canvases(url: str, ensemble: str, images: Sequence[BenchImage], timeout_s: float) -> dict[str, Canvas]:
+    """Each image's canvas by its name, as the server prepares it for a model, one of whose ensembles is named.
 
     Raises:
         InferenceServerException: the server refuses an image, or is not there.
     """
     client = connect(url, timeout_s)
     try:
+        steps = steps_of(client, ensemble.removesuffix(contract.ENGINES_KIND))
+        preprocess = next((name for name in steps if contract.word_of(name) == _PREPROCESS), _PREPROCESS)
         found = {}
         for image in images:
-            result = client.infer(_PREPROCESS, make_request(image), client_timeout=timeout_s)
+            result = client.infer(preprocess, make_request(image), client_timeout=timeout_s)
             found[image.name] = Canvas(*(result.as_numpy(t.name) for t in (contract.CANVAS, contract.IMAGE_INFO)))
         return found
     finally:
@@ -59,8 +61,10 @@ class CanvasCaller(Caller):
     Writing the canvas into shared memory is inside the time, as a client has to do it.
     """
 
-    def __init__(self, url: str, timeout_s: float, canvases: Mapping[str, Canvas], memory: Memory) -> None:
-        super().__init__(url, ENGINES, timeout_s)
+    def __init__(
+        self, url: str, ensemble: str, timeout_s: float, canvases: Mapping[str, Canvas], memory: Memory
+    ) -> None:
+        super().__init__(url, ensemble, timeout_s)
         self._canvases = canvases
         largest = max(canvas.pixels.nbytes for canvas in canvases.values())
         try:

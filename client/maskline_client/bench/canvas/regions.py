@@ -43,8 +43,8 @@ def open_region(kind: Memory, client: Any, size: int) -> Region | None:
         return SystemRegion(client, size) if kind is Memory.SYSTEM else CudaRegion(client, size)
     except InferenceServerException as error:
         raise ClientError(
-            f"--memory {kind}: the server refuses it: {error.message()}; it takes memory of its own machine "
-            "alone, and newer releases only with --allow-client-shm"
+            f"--memory {kind}: the server refuses it: {error.message()}; it takes memory of its own machine alone, one "
+            "of `maskline-serve run` only with --shared-memory, releases since 26.05 only with --allow-client-shm"
         ) from error
     except (
         Exception

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from maskline_train.evaluation.matching import match_boxes
+from maskline_coco.matching import match_boxes
 
 from maskline_export.verify.onnx_runtime import OnnxPipeline, Tensors
 

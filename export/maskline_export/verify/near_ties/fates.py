@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
+from maskline_coco.matching import match_boxes
 from maskline_train.evaluation.evaluate import boxes_at_original_size
-from maskline_train.evaluation.matching import match_boxes
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.model.pixel_boxes import corners_of, edges_of
 from torch import Tensor

@@ -32,7 +32,7 @@ from unit.client.triton_double import (
     points_of,
 )
 
-COMMANDS = ("detect", "evaluate", "predict", "bench", "health")
+COMMANDS = ("detect", "evaluate", "predict", "bench", "compare", "health")
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:

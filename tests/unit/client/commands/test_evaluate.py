@@ -46,7 +46,7 @@ def evaluate(
     detector: Detector, split: DataSplit, in_flight: int = 1, advance: Callable[[], None] = lambda: None
 ) -> tuple[Evaluation, list[dict]]:
     answers = Answers()
-    collect(detector, split, answers, in_flight, advance)
+    collect(detector, detector.model, split, answers, in_flight, advance)
     model = detector.model
     return score(split, answers.results, masks=model.has_masks, keypoints=model.keypoints), answers.results
 

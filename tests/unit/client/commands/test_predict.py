@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from maskline_client import Detector, ServerUnavailable
 from maskline_client.commands.predict import Progress, Shards, predict
-from maskline_client.served_model import ServedModel
+from maskline_client.served_model import ModelIdentity, ServedModel
 from unit.client.triton_double import (
     BOXES_ALONE,
     CLASSES,
@@ -23,7 +23,7 @@ from unit.client.triton_double import (
     file_with,
 )
 
-MODEL = ServedModel(CLASSES, WITH_MASKS, ROWS)
+MODEL = ServedModel(CLASSES, WITH_MASKS, ROWS, identity=ModelIdentity("maskrcnn"))
 
 
 @pytest.fixture

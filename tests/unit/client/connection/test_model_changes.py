@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from maskline_client import AsyncDetector, ClientError, ContractMismatch, Detector
 from maskline_client.commands.predict import Shards, predict
-from unit.client.triton_double import CLASSES, SIZE, Script, Server, file_with, serving
+from unit.client.triton_double import CLASSES, SIZE, WITH_BOTH, WITH_MASKS, Script, Server, file_with, serving
 
 OTHER = CLASSES[::-1]
 # Of the first and the second server; empty: assembled by a release that does not say.
@@ -64,18 +64,29 @@ def test_an_older_server_in_the_place_of_a_newer_one_is_noticed(monkeypatch: pyt
             detector = stack.enter_context(Detector(server.url, deadline_s=30))
             assert detector.detect(file_with(2)).names == CLASSES[:2]
         stack.enter_context(replaced(server))
-        monkeypatch.setattr("maskline_client.known_model.TRUST_S", 0.0)  # as if its start had taken its time
+        monkeypatch.setattr("maskline_client.calling.known_model.TRUST_S", 0.0)  # as if its start had taken its time
         assert detector.detect(file_with(2)).names == OTHER[:2]
 
 
 def test_a_server_that_says_its_artifact_is_asked_for_its_contract_once_for_many_answers() -> None:
     with serving(Script(artifact="a" * 64)) as server, Detector(server.url) as detector:
-        asked = []
-        check = detector._check_contract
-        detector._check_contract = lambda start: asked.append(start) or check(start)  # type: ignore[method-assign]
         for _ in range(5):  # well within the half second for which the contract is trusted
             detector.detect(file_with(1))
-        assert len(asked) <= 2
+        assert server.script.contracts <= 2
+
+
+def test_a_model_that_is_replaced_between_two_questions_for_its_contract_is_read_again() -> None:
+    """Else its names would be those of the new one, and the outputs asked for those of the old one."""
+    with serving(Script(artifact="a" * 64, outputs=WITH_MASKS)) as server, Detector(server.url) as detector:
+        script = server.script
+
+        def replace() -> None:
+            script.artifact, script.labels, script.outputs = "b" * 64, json.dumps(OTHER), WITH_BOTH
+
+        script.after_question = replace
+        found = detector.detect(file_with(2))
+    assert (found.names, found.model.artifact) == (OTHER[:2], "b" * 64)
+    assert found.keypoints is not None
 
 
 @pytest.mark.parametrize("artifacts", [("a" * 64, "b" * 64), ("", "")])

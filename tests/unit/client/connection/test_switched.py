@@ -9,7 +9,7 @@ import time
 
 import pytest
 from maskline_client import Detector
-from maskline_client.known_model import TRUST_S
+from maskline_client.calling.known_model import TRUST_S
 from support.serving.switch import switching
 from unit.client.triton_double import CLASSES, SIZE, Script, file_with, serving
 

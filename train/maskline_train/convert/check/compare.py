@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+from maskline_coco.matching import match_boxes
 from pycocotools import mask as coco_mask
 from rich.table import Table
 
 from maskline_train.convert.check.answers import Answer
-from maskline_train.evaluation.matching import match_boxes
 
 SCORE = 0.5  # of the detections that have to be found: lower ones come and go with a rounding
 MIN_IOU = 0.9  # of two boxes of one object: room for other rounding and resizing, and none for another convention

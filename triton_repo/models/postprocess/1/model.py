@@ -1,4 +1,4 @@
-"""Triton models `postprocess` and `postprocess_raw`: detections on the canvas to those of the original image.
+"""Triton models `postprocess`, `postprocess_raw`, `postprocess_boxes`: detections on the canvas to the original image.
 
 The model whose config.pbtxt has the output `mask_rle` encodes the masks (see encoders.py); the one with `masks` keeps
 them. Where the config has no masks or no keypoints, the network has no such branch.

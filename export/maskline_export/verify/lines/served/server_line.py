@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import tritonclient.grpc as triton
 from maskline_client.connection import Connection
+from maskline_client.contract import MASKRCNN, word_of
 from maskline_client.detector import Detector
 from maskline_client.errors import ClientError
 from maskline_train.evaluation.paste import Rle
@@ -52,7 +53,8 @@ class ServerLine:
         self.precision = precision
         self._connection, self._detector = Connection(url), Detector(url)
         self._client = triton.InferenceServerClient(**self._connection.client_arguments())
-        steps = [name for name in (_PREPROCESS, *STAGES, _POSTPROCESS) if self._is_there(name)]
+        self._models = {word_of(model): model for model in self._steps() if self._is_there(model)}
+        steps = [name for name in (_PREPROCESS, *STAGES, _POSTPROCESS) if name in self._models]
         self._types = {name: self._inputs(name) for name in steps}
         self._stages: StageLine | None = None
         if {_PREPROCESS, "backbone", "proposal", _POSTPROCESS} <= set(steps):
@@ -81,15 +83,20 @@ class ServerLine:
             placed=self._placed(given),
         )
 
+    def _steps(self) -> list[str]:
+        """The models that the ensemble runs, by the names that its configuration has for them."""
+        config = self._client.get_model_config(MASKRCNN.name, client_timeout=self._connection.deadline_s).config
+        return [step.model_name for step in config.ensemble_scheduling.step]
+
     def _is_there(self, model: str) -> bool:
         """Whether an inner model can be called; a proxy in front of the server may let ensembles pass alone."""
         with contextlib.suppress(triton.InferenceServerException):
             return bool(self._client.is_model_ready(model, client_timeout=self._connection.deadline_s))
         return False
 
-    def _inputs(self, model: str) -> dict[str, str]:
+    def _inputs(self, step: str) -> dict[str, str]:
         """Name and type of each input."""
-        metadata = self._client.get_model_metadata(model, client_timeout=self._connection.deadline_s)
+        metadata = self._client.get_model_metadata(self._models[step], client_timeout=self._connection.deadline_s)
         return {tensor.name: tensor.datatype for tensor in metadata.inputs}
 
     def _preprocessed(self, picture: Picture) -> Array:
@@ -118,11 +125,11 @@ class ServerLine:
         found = self._infer(stage, inputs)
         return {name: array.astype(np.float32) if array.dtype == np.float16 else array for name, array in found.items()}
 
-    def _infer(self, model: str, inputs: list[triton.InferInput]) -> Tensors:
+    def _infer(self, step: str, inputs: list[triton.InferInput]) -> Tensors:
         start = time.monotonic()
         with _as_export_error():
             try:
-                result = self._client.infer(model, inputs, client_timeout=self._connection.left_s(start))
+                result = self._client.infer(self._models[step], inputs, client_timeout=self._connection.left_s(start))
             except triton.InferenceServerException as failure:
                 raise self._connection.error(failure) from failure
         return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}

@@ -72,6 +72,7 @@ def parse_answer(output: Outputs, model: ServedModel) -> Detections:
         image_size=(height, width),
         keypoints=rows["keypoints"][:count].astype(np.float32) if model.keypoints else None,
         keypoint_names=model.keypoint_names,
+        model=model.identity,
     )
 
 

@@ -1,0 +1,1 @@
+"""One call of a served model: its request and its answer, and which model gave it."""

@@ -1,0 +1,1 @@
+"""Two served models on the same images: what both find, and where they differ."""

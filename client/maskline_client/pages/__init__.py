@@ -1,0 +1,1 @@
+"""Pages that a browser opens: what all reports have around them."""

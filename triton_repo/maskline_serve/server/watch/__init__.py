@@ -1,0 +1,1 @@
+"""Whether a running server still serves: canary images, the processes of its models, restarts, and who is told."""
