@@ -1,7 +1,7 @@
 """Requests over HTTP that lie, JSON and Triton's binary extension: each is answered in time, and none ends the server.
 
-What comes back is HTTP with a status: a good one, or 400 to 499 for a request that is wrong; beyond that what
-Triton's front end of release 24.10 says by itself of a body that is no JSON (500) and of a compression (501).
+What comes back is HTTP with a status: a good one, or 400 to 499 for a request that is wrong; beyond that what Triton's
+front end of release 24.10 says by itself of a body whose JSON is none or lacks something (500), of a compression (501).
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from fuzz.edits import edited_json
 from fuzz.wire.served import HTTP, address
 from serve import standin
 
-FRONT_END = (b'{"error":"failed to parse the request JSON', b'{"error":"Unsupported compression')
+FRONT_END = tuple(
+    b'{"error":"' + said for said in (b"failed to parse the request JSON", b"Unable to parse", b"Unsupported compr")
+)
 DEADLINE_S = 60.0  # for a loaded machine; an idle one answers in milliseconds
 PATHS = (
     "/v2/models/maskrcnn/infer",
