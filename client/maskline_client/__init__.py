@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         ServerUnavailable,
     )
     from maskline_client.local.detector import LocalDetector
-    from maskline_client.served_model import KeypointNames, ServedModel
+    from maskline_client.served_model import KeypointNames, ModelIdentity, ServedModel
 
 __all__ = [
     "AsyncDetector",
@@ -34,6 +34,7 @@ __all__ = [
     "InvalidModel",
     "KeypointNames",
     "LocalDetector",
+    "ModelIdentity",
     "Outcome",
     "QueueFull",
     "ServedModel",
@@ -53,6 +54,7 @@ _HOMES = {
     "InvalidModel": "errors",
     "KeypointNames": "served_model",
     "LocalDetector": "local.detector",
+    "ModelIdentity": "served_model",
     "Outcome": "detector",
     "QueueFull": "errors",
     "ServedModel": "served_model",

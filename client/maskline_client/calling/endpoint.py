@@ -9,8 +9,8 @@ import time
 import tritonclient.grpc as triton
 
 from maskline_client.calling.answer import parse_answer, request_inputs, request_outputs, request_parameters
-from maskline_client.calling.index import not_served, says_unknown
 from maskline_client.calling.known_model import ATTEMPTS, Knowledge, check_same
+from maskline_client.calling.served_names import not_served, says_unknown
 from maskline_client.connection import Connection
 from maskline_client.contract import EnsembleSpec
 from maskline_client.detections import Detections
@@ -116,7 +116,7 @@ class Endpoint:
     def _not_served(self, spec: EnsembleSpec, start: float, error: ClientError) -> ClientError:
         """What the server serves in place of a model that it does not know."""
         try:
-            index = self._client.get_model_repository_index(client_timeout=self._connection.contract_left_s(start))
-        except triton.InferenceServerException:  # a server may keep its index to itself
+            statistics = self._client.get_inference_statistics(client_timeout=self._connection.contract_left_s(start))
+        except triton.InferenceServerException:  # a server may keep them to itself
             return error
-        return not_served(self._connection.url, self._name, spec, index)
+        return not_served(self._connection.url, self._name, spec, statistics)

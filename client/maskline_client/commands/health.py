@@ -13,7 +13,7 @@ import numpy.typing as npt
 import tritonclient.grpc as triton
 from PIL import Image
 
-from maskline_client.calling.index import never_heard_of, served_names
+from maskline_client.calling.served_names import says_unknown, served_names
 from maskline_client.connection import Connection
 from maskline_client.contract import DEFAULT_MODEL, ENSEMBLES, MASKRCNN_BOXES, STEPS, EnsembleSpec, word_of
 from maskline_client.detections import Detections
@@ -88,17 +88,17 @@ def _has(client: triton.InferenceServerClient, connection: Connection, spec: Ens
     try:
         client.get_model_config(spec.name, client_timeout=connection.deadline_s)
     except triton.InferenceServerException as failure:
-        return not never_heard_of(failure)
+        return not says_unknown(failure)
     return True
 
 
 def _names(client: triton.InferenceServerClient, connection: Connection) -> tuple[str, ...]:
     """The models of a server; the usual one where the server does not tell, or has none."""
     try:
-        index = client.get_model_repository_index(client_timeout=connection.deadline_s)
-    except triton.InferenceServerException:  # a server may keep its index to itself, and answer all the same
+        statistics = client.get_inference_statistics(client_timeout=connection.deadline_s)
+    except triton.InferenceServerException:  # a server may keep them to itself, and answer all the same
         return (DEFAULT_MODEL,)
-    return served_names(index) or (DEFAULT_MODEL,)
+    return served_names(statistics) or (DEFAULT_MODEL,)
 
 
 def _ask(name: str, connection: Connection, question: Callable[[], str]) -> Check:

@@ -40,7 +40,7 @@ def update(repository: Path, server: TritonServer) -> str:
 def versions_in(server: TritonServer) -> set[str]:
     """The tags of the models that the server has, loaded or on the disk."""
     with triton.InferenceServerClient(server.grpc_url) as client:
-        index = client.get_model_repository_index()
+        index = client.get_model_repository_index(headers=server.front_door.headers)
     assert server.live is not None
     loaded = {model.name for model in index.models if model.state != "UNAVAILABLE"}
     return {name.partition("-")[2] for name in loaded | {path.name for path in server.live.models.iterdir()}} - {""}

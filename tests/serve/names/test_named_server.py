@@ -62,7 +62,7 @@ def test_all_its_ensembles_answer(nuclei: triton.InferenceServerClient) -> None:
 
 
 def test_the_server_has_these_models_and_no_other(nuclei: triton.InferenceServerClient) -> None:
-    found = {model.name for model in nuclei.get_model_repository_index().models}
+    found = {model.name for model in nuclei.get_inference_statistics().model_stats}  # of all that are loaded
     revision = nuclei.get_model_config("nuclei").config.parameters["revision"].string_value
     steps = found - {*ensembles("nuclei")}
     assert {*ensembles("nuclei")} <= found

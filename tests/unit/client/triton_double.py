@@ -42,6 +42,7 @@ class Script:
     size: tuple[int, int] = SIZE  # what the server says of every image
     points_shift: float = 0.0  # added to all three numbers of each keypoint
     ensembles: tuple[contract.EnsembleSpec, ...] = contract.ENSEMBLES  # of each model
+    away: str = ""  # what it says of every model, where none is loaded
     models: tuple[str, ...] = (contract.DEFAULT_MODEL,)  # their names
     identity: dict[str, str] = dataclasses.field(default_factory=dict)  # further parameters of the ensembles
     labels: str = json.dumps(CLASSES)
@@ -58,7 +59,7 @@ class Script:
     shapes: dict[str, list[int]] = dataclasses.field(default_factory=dict)  # of outputs that are answered reshaped
     left_out: str = ""  # an output that is offered and not answered
     steps: tuple[str, ...] = contract.STEPS  # what the configuration of every ensemble says that it runs
-    tells_index: bool = True  # False: refuses to say which models it has
+    tells_statistics: bool = True  # False: refuses to say which models it has
 
 
 def mask_of(row: int) -> np.ndarray:
@@ -156,17 +157,19 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.script.after_question()
         return response
 
-    def RepositoryIndex(self, request, context):  # noqa: N802
-        if not self.script.tells_index:
+    def ModelStatistics(self, request, context):  # noqa: N802
+        if not self.script.tells_statistics:
             context.abort(grpc.StatusCode.UNAVAILABLE, "This protocol is restricted, expecting header 'admin'")
-        response = service_pb2.RepositoryIndexResponse()
+        response = service_pb2.ModelStatisticsResponse()
         ensembles = (spec.named(model).name for model in self.script.models for spec in self.script.ensembles)
         for name in (*self.script.steps, *ensembles):
-            response.models.add(name=name, state="READY")
+            response.model_stats.add(name=name)
         return response
 
     def _spec(self, name, context):
         """The ensemble of that name; Triton's own words where there is none."""
+        if self.script.away:
+            context.abort(grpc.StatusCode.NOT_FOUND, self.script.away)
         found = [
             spec for model in self.script.models for spec in self.script.ensembles if spec.named(model).name == name
         ]

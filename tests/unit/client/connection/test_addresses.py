@@ -184,7 +184,7 @@ def test_an_address_where_nobody_is_costs_no_answer(server: Server) -> None:
 def test_a_server_that_hangs_costs_one_call_its_patience_and_then_none(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("maskline_client.connection.CONTRACT_S", 0.5)
+    monkeypatch.setattr("maskline_client.connection.CONTRACT_S", 2.0)
     with serving(Script(metadata_sleep_s=60.0)) as hung, Detector(f"{hung.url},{server.url}") as detector:
         start = time.monotonic()
         assert [len(found) for found in detector.detect_many([file_with(2)] * 20, in_flight=1)] == [2] * 20

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from maskline_client import AsyncDetector, ContractMismatch, Detector, ServerUnavailable
-from maskline_client.calling.index import not_served, served_names
 from maskline_client.calling.known_model import TRUST_S
+from maskline_client.calling.served_names import not_served, served_names
 from maskline_client.commands.health import check_server
 from maskline_client.commands.predict import Shards
 from maskline_client.connection import Connection
@@ -25,11 +25,11 @@ SAID = {"precision": "int8-cpu", "maskline": "0.2.0", "revision": "1f0c6b3ad2e9"
 IDENTITY = ModelIdentity("maskrcnn", "a" * 64, *SAID.values())
 
 
-def index(**states: str) -> service_pb2.RepositoryIndexResponse:
-    """A repository index: name -> state."""
-    response = service_pb2.RepositoryIndexResponse()
-    for name, state in states.items():
-        response.models.add(name=name.replace("__", "-"), state=state, reason="" if state == "READY" else "unloaded")
+def statistics(*names: str) -> service_pb2.ModelStatisticsResponse:
+    """What a server with these models says."""
+    response = service_pb2.ModelStatisticsResponse()
+    for name in names:
+        response.model_stats.add(name=name)
     return response
 
 
@@ -58,7 +58,7 @@ def test_a_name_that_is_not_served_is_told_those_that_are(server: Server) -> Non
 
     with pytest.raises(ContractMismatch, match=said):
         asyncio.run(call())
-    server.script.tells_index = False
+    server.script.tells_statistics = False
     with Detector(server.url) as detector, pytest.raises(ContractMismatch, match="unknown model"):
         detector.detect(file_with(1))
 
@@ -79,14 +79,16 @@ def test_every_command_takes_a_name(server: Server, tmp_path: Path, command: str
     assert "cells" in refused.stderr
 
 
-def test_only_loaded_models_under_public_names_are_served() -> None:
-    loaded = {f"{name}{kind}": "READY" for name in ("b", "a", "a__1f0c6b3ad2e9") for kind in ("", "_raw", "_engines")}
-    away = {f"c{kind}": "UNAVAILABLE" for kind in ("", "_raw", "_engines")}
-    assert served_names(index(**loaded, **away, backbone__1f0c6b3ad2e9="READY")) == ("a", "b")
-    error = not_served("host:1", "c", MASKRCNN, index(**loaded, **away))
-    assert isinstance(error, ServerUnavailable)
-    assert "the model c is not loaded (unloaded)" in str(error)
-    assert "it serves: none of ours" in str(not_served("host:1", "c", MASKRCNN, index(resnet="READY")))
+def test_only_public_names_are_served() -> None:
+    loaded = [f"{name}{kind}" for name in ("b", "a", "a-1f0c6b3ad2e9") for kind in ("", "_raw", "_engines")]
+    assert served_names(statistics(*loaded, "backbone-1f0c6b3ad2e9", "resnet")) == ("a", "b")
+    assert "it serves: none of ours" in str(not_served("host:1", "c", MASKRCNN, statistics("resnet")))
+
+
+def test_a_model_that_is_not_loaded_is_unavailable(server: Server) -> None:
+    server.script.away = "Request for unknown model: 'maskrcnn' has no available versions"  # Triton's own words
+    with Detector(server.url, retries=0) as detector, pytest.raises(ServerUnavailable, match="no available versions"):
+        detector.detect(file_with(1))
 
 
 def test_an_answer_says_which_model_gave_it(server: Server) -> None:
