@@ -101,6 +101,7 @@ type: $(READY) ## mypy, strict
 	@rm -rf $(SERVED)
 	@for model in $(MODELS); do mkdir -p $(SERVED)/$$model && \
 		ln -s $(CURDIR)/triton_repo/models/$$model/1/*.py $(CURDIR)/plugins/maskline_host $(SERVED)/$$model; done
+	@ln -s $(CURDIR)/triton_repo/models/preprocess/1/decoder $(SERVED)/preprocess
 	@MYPYPATH=$(SERVED) $(BIN)/mypy --explicit-package-bases $(SERVED)
 	@for backend in triton_repo/backends/*/; do $(BIN)/mypy $$backend || exit 1; done
 
@@ -190,11 +191,11 @@ fuzzers: $(READY) ## build the fuzzers of our C++ into build/fuzz, where clang w
 		-DMASKLINE_ONNXRUNTIME_INCLUDE=$(ONNXRUNTIME_INCLUDE) && \
 		$(BIN)/cmake --build build/fuzz --target maskline_fuzzers; fi
 
-# ONLY=KIND makes one of them; the results go into docs/benchmarks/faults.json and docs/faults.md.
+# ONLY=KIND makes one of them; the results go into docs/benchmarks/faults and docs/faults.md.
 faults: plugins ## the fault campaign: real servers killed, hung, starved, flooded; some 20 minutes
 	@PYTHONPATH=tests $(BIN)/python -m faults.run $(addprefix --only ,$(ONLY))
 
-faults-page: $(READY) ## write docs/faults.md, of docs/benchmarks/faults.json and soak.json
+faults-page: $(READY) ## write docs/faults.md, of docs/benchmarks/faults
 	@PYTHONPATH=tests $(BIN)/python -m faults.run --page
 
 MINUTES ?= 30

@@ -198,22 +198,26 @@ def test_preprocess_carries_the_baselines_geometry_and_the_documented_limits() -
     parameters = {key: value.string_value for key, value in CONFIGS["preprocess"].parameters.items()}
     geometry = SPEC.preprocessing
     limits = re.search(
-        r"Limits \(parameters of `preprocess`\): (\d+) MiB a file, (\d+) megapixels, ([\d ]+) px",
+        r"Limits \(parameters of `preprocess`\): (\d+) MiB a file, (\d+) megapixels, ([\d ]+) px a side; "
+        r"(\d+) MiB of memory and (\d+) s to decode it",
         ARCHITECTURE.read_text(),
     )
     assert limits is not None
-    mib, megapixels, side = (int(text.replace(" ", "")) for text in limits.groups())
+    mib, megapixels, side, memory_mib, seconds = (int(text.replace(" ", "")) for text in limits.groups())
     assert parameters == {
         "shorter_side_px": str(geometry.shorter_side_px),
         "longer_side_px": str(geometry.longer_side_px),
         "canvases": ",".join(f"{height}x{width}" for height, width in geometry.canvases),
         "decode": "host",
+        "decode_isolation": "process",
         "canvas_multiple": "",  # the baseline has a list
         "size_rule": geometry.size_rule,
         "resize_filter": geometry.resize_filter,
         "max_image_bytes": str(mib * 2**20),
         "max_image_pixels": str(megapixels * 10**6),
         "max_image_side_px": str(side),
+        "max_decode_bytes": str(memory_mib * 2**20),
+        "max_decode_seconds": str(seconds),
         "artifact_sha256": "",  # `maskline-serve assemble` fills it
     }
 

@@ -128,12 +128,9 @@ def served_files(folder: str) -> list[Path]:
     """The files of the checkout, through links, without bytecode."""
     found = []
     for model in sorted((ROOT / "triton_repo" / folder).iterdir()):
-        for path in [model, *model.iterdir()]:
-            if path.is_dir() and path != model:
-                found += [p for p in path.iterdir() if p.is_file()]
-            elif path.is_file():
-                found.append(path)
-    return [path for path in found if path.suffix != ".pyc"]
+        for path in model.iterdir():
+            found += path.rglob("*") if path.is_dir() else [path]
+    return [path for path in found if path.is_file() and path.suffix != ".pyc"]
 
 
 def test_the_four_commands_are_declared(wheel: Path) -> None:

@@ -19,7 +19,7 @@ FILES = {
     "model-code": "models/preprocess*/1/model.py",
     "own-ops": "backends/onnxruntime/libmaskline_ort.so",
     "own-backend": "backends/onnxruntime/libtriton_onnxruntime.so",
-    "host-library": "models/postprocess/1/maskline_host/libmaskline_host.so",
+    "host-library": "models/postprocess*/1/maskline_host/libmaskline_host.so",
     "description": "repository.json",
 }
 

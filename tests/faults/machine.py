@@ -99,7 +99,9 @@ def shm_full(scene: Scene) -> str:
 
 def memory_limit_at_start(scene: Scene) -> str:
     """A limit of address space, as `ulimit -v` and batch systems set it."""
-    return scene.refused(wrapper=["sh", "-c", 'ulimit -v 900000; exec "$@"', "sh"])
+    line = scene.refused(wrapper=["sh", "-c", 'ulimit -v 900000; exec "$@"', "sh"])
+    assert "under a limit of 878 MiB of address space (`ulimit -v`)" in line, line
+    return line
 
 
 def out_of_memory(scene: Scene) -> str:
@@ -182,7 +184,12 @@ KINDS = (
         "an error or a right answer, none wrong; serves once there is room",
         shm_full,
     ),
-    Kind("memory-limit", "`ulimit -v` of 900 MB", "status 1, one line in bounded time", memory_limit_at_start),
+    Kind(
+        "memory-limit",
+        "`ulimit -v` of 900 MB",
+        "status 1, one line with the limit, in bounded time",
+        memory_limit_at_start,
+    ),
     Kind(
         "out-of-memory",
         "the kernel kills `preprocess` at the limit of its control group, with `--restart`",

@@ -11,7 +11,7 @@ from faults.kind import Kind
 
 HEAD = """# Faults
 
-*`make faults` makes them and writes this page, of [docs/benchmarks/faults.json](benchmarks/faults.json);
+*`make faults` makes them and writes this page, of [docs/benchmarks/faults](benchmarks/faults);
 `make faults ONLY=server-killed` makes one.*
 
 Each is made on a real server with real clients; what was expected of it stands in `tests/faults` and was written before

@@ -22,7 +22,7 @@ from faults.scene import Scene
 from maskline_client.bench.machine import describe_machine
 
 ROOT = Path(__file__).parents[2]
-RESULTS, PAGE = ROOT / "docs" / "benchmarks" / "faults.json", ROOT / "docs" / "faults.md"
+RESULTS, PAGE = ROOT / "docs" / "benchmarks" / "faults" / "kinds.json", ROOT / "docs" / "faults.md"
 KINDS = (*processes.KINDS, *requests.KINDS, *machine.KINDS, *files.KINDS, *starting.KINDS)
 
 
@@ -37,6 +37,9 @@ def tried(kind: Kind, shared: Path) -> dict[str, Any]:
         except Exception as error:
             outcome, seen = "differs", f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"
             traceback.print_exc()
+    # The page names no path of this machine.
+    for path, word in ((folder, "FOLDER"), (sys.prefix, "ENVIRONMENT"), (str(shared), "SHARED")):
+        seen = seen.replace(path, word)
     return {"name": kind.name, "outcome": outcome, "seen": seen, "seconds": round(time.monotonic() - start, 1)}
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from faults.kind import CannotRunError, Kind
 from faults.scene import BOUNDED_S, Load, Scene, in_namespace, possible
+from maskline_serve.server.supervise import children
 from serve.test_server import COMMAND, wait_until
-from support.serving.watched import PORTS, own_line
+from support.serving.watched import PORTS, headers, own_line
 from tritonclient import grpc as triton
 
 DEAD_PROXY = "http://127.0.0.1:9"
@@ -69,7 +70,9 @@ def no_exec(scene: Scene) -> str:
     if not possible(*in_namespace("--mount", "mount -t tmpfs none /mnt"), "true"):
         raise CannotRunError("mounting a file system in a namespace of its own needs root")
     wrapper = in_namespace("--mount", f"mount -t tmpfs -o noexec none {scene.folder}")
-    return scene.refused(wrapper=wrapper, environ={**os.environ, "TMPDIR": str(scene.folder)})
+    line = scene.refused(wrapper=wrapper, environ={**os.environ, "TMPDIR": str(scene.folder)})
+    assert f"{scene.folder} forbids execution" in line, line
+    return line
 
 
 def no_tmpdir(scene: Scene) -> str:
@@ -95,7 +98,8 @@ def log_reader_stops(scene: Scene) -> str:
                 break
         url = re.search(r"gRPC +(\S+)", text)[1]
         with triton.InferenceServerClient(url) as client:
-            client.update_log_settings({"log_verbose_level": 1})
+            (supervisor,) = children(process.pid)
+            client.update_log_settings({"log_verbose_level": 1}, headers=headers(children(supervisor)[0]))
         with Load(url) as load:
             load.until(500)
         assert process.poll() is None

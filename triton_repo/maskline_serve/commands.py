@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from maskline_serve import intact
 from maskline_serve.doctor import Level, examine
 from maskline_serve.errors import RepositoryError, ServeError
-from maskline_serve.repository import intact, names
+from maskline_serve.repository import names
 from maskline_serve.repository.assemble import Target
 from maskline_serve.repository.assemble import assemble as assemble_repository
 from maskline_serve.repository.config import parse
@@ -180,7 +181,9 @@ def run(
             )
             named = ", ".join(map(str, repositories))
             say(f"starting tritonserver ({server.installation.origin}) with {named}")
-            with answering(host, health_port, status) as health_url, server:
+            for line in server.front_door.warnings():
+                say(f"warning: {line}; docs/security.md")
+            with answering(server.front_door.plain_host, health_port, status) as health_url, server:
                 _announce(server, health_url)
                 keep(server, Watch(canary_s, canary_deadline_s, restart), status, say)
     except Stopped:

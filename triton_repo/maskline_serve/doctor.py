@@ -12,9 +12,9 @@ from typing import Any
 
 from maskline_serve import gpu_checks, installed
 from maskline_serve.errors import RepositoryError, ServerNotFoundError
+from maskline_serve.intact import differences
 from maskline_serve.repository import config, names
 from maskline_serve.repository.external_data import refuse_external_data
-from maskline_serve.repository.intact import differences
 from maskline_serve.repository.libraries import BACKEND_PLACE
 from maskline_serve.repository.on_disk import STAGES, Repository
 from maskline_serve.repository.tensorrt import check_engines

@@ -1,9 +1,10 @@
 """How long the steps of a served model compute: decoder, ONNX Runtime and encoder alone, request by request.
 
-Copies, conversions and the ways between processes are not in it. Our backend in the server's process tells Triton when
-ONNX Runtime began and ended: Triton's `compute_infer` of its models is this very time. Of a model of the Python backend
-`compute_infer` has the way to its process and back too. There the code itself is timed: to the copy of a repository
-that is served for the measurement, lines are appended that write how long each call took.
+Copies, conversions and the ways between processes are not in it, but for the one to the process that decodes. Our
+backend in the server's process tells Triton when ONNX Runtime began and ended: Triton's `compute_infer` of its models
+is this very time. Of a model of the Python backend `compute_infer` has the way to its process and back too. There the
+code itself is timed: to the copy of a repository that is served for the measurement, lines are appended that write how
+long each call took.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ def _timed(call, file):
     return run
 
 """
-_DECODER = "\nprepare, compose = _timed(prepare, {file!r}), _timed(compose, {file!r})\n"
+_DECODER = """
+TritonPythonModel._prepare = _timed(TritonPythonModel._prepare, {file!r})
+images.compose = _timed(images.compose, {file!r})
+"""
 _ENCODER = """
 TritonPythonModel._at_original_size = _timed(TritonPythonModel._at_original_size, {file!r})
 """
@@ -67,7 +71,7 @@ class OwnTimes:
         self._folder, served = folder, Repository.load(repository)
         self._stages = {name: served.model(name).name for name in STAGES if served.model(name).is_dir()}
         self._counted = dict.fromkeys(self._stages, 0)
-        _append(served.model("preprocess") / "1" / "images.py", _DECODER, f"{folder}/preprocess")
+        _append(served.model("preprocess") / "1" / "model.py", _DECODER, f"{folder}/preprocess")
         _append(served.model("postprocess") / "1" / "model.py", _ENCODER, f"{folder}/postprocess")
         _append(repository / "backends" / "onnxruntime" / "onnx_session.py", _ENGINE, f"{folder}/")
 

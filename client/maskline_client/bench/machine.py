@@ -22,7 +22,7 @@ class ProcessMemory:
 
     Attributes:
         pid: process id.
-        name: `tritonserver`, or the model instance a Python stub runs.
+        name: `tritonserver`, the model instance a Python stub runs, or `decoder`.
         peak_mib: largest resident set since the process started (VmHWM), shared memory included.
         resident_mib: resident set now (VmRSS).
     """
@@ -108,9 +108,11 @@ def process_memory(process: psutil.Process) -> ProcessMemory | None:
 
 
 def _process_name(command: Sequence[str]) -> str:
-    """`tritonserver`, or `stub <model instance>` for Triton's Python stub."""
+    """`tritonserver`, `stub <model instance>` for Triton's Python stub, `decoder` for what decodes its files."""
     if not command:
         return ""
+    if any(argument.endswith("/decoder/worker.py") for argument in command):
+        return "decoder"
     program = Path(command[0]).name
     if "python_backend_stub" not in program:
         return program

@@ -29,6 +29,8 @@ def test_limits_are_those_of_the_configs() -> None:
         f"{limits['bytes'] >> 20} MiB a file, {limits['pixels'] // 10**6} megapixels, {limits['side_px']:,} px a side"
     )
     assert sizes.replace(",000", " 000") in PAGE
+    seconds, size = (preprocess.parameters[f"max_decode_{key}"].string_value for key in ("seconds", "bytes"))
+    assert f"| {seconds} s and {int(size) >> 20} MiB to decode a file" in PAGE
     assert f"| {preprocess.max_batch_size} images a request" in PAGE
     for name in ("preprocess", "backbone"):
         policy = config(name).dynamic_batching.default_queue_policy

@@ -38,7 +38,7 @@ def test_each_step_is_timed_alone(python: bool, repository: Path, images: Path) 
     # What Triton counts of a model in Python holds what its code computes, and more: the way there and back.
     for step in STEPS if python else ("preprocess", "postprocess"):
         assert sum(request[step] for request in result["requests"]) / 6 < infer[step], step
-    assert "_timed" not in (model_of(repository, "preprocess") / "1" / "images.py").read_text(encoding="utf-8")
+    assert "_timed" not in (model_of(repository, "preprocess") / "1" / "model.py").read_text(encoding="utf-8")
 
 
 def test_a_folder_without_images_is_named(repository: Path, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def image(repository: Path) -> Iterator[Path]:
         program, backends = find_server.prepare(installation, folder / "backends", folder / "work")
         server = folder / "bin" / "tritonserver"
         server.parent.mkdir()
-        stages = in_process.flags(backends, folder / "models")  # where the image's own backend needs nothing
+        stages = in_process.flags(backends, [folder / "models"])  # where the image's own backend needs nothing
         words = shlex.join([str(program), f"--backend-directory={backends}", *stages])
         server.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
         server.chmod(0o755)

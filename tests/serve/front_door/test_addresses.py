@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from maskline_serve.server.front_door.front_door import FrontDoor
+from maskline_serve.server.front_door.tls import ServerTls
 from maskline_serve.server.process import Ports, listening
 
 
@@ -24,6 +27,21 @@ from maskline_serve.server.process import Ports, listening
 )
 def test_http_and_metrics_stay_on_loopback(host: str, http_host: str | None, plain: str) -> None:
     assert FrontDoor(host, http_host).plain_host == plain
+
+
+@pytest.mark.parametrize(
+    ("door", "said"),
+    [
+        (FrontDoor(), []),
+        (FrontDoor("::1"), []),
+        (FrontDoor("0.0.0.0"), ["gRPC on 0.0.0.0 without TLS"]),
+        (FrontDoor("0.0.0.0", tls=ServerTls(Path("certificate"), Path("key"))), []),
+        (FrontDoor("127.0.0.1", "0.0.0.0"), ["HTTP and metrics on 0.0.0.0"]),
+        (FrontDoor("10.1.2.3", "10.1.2.3"), ["gRPC on 10.1.2.3 without TLS", "HTTP and metrics on 10.1.2.3"]),
+    ],
+)
+def test_a_door_that_is_open_wide_is_warned_of(door: FrontDoor, said: list[str]) -> None:
+    assert [warning.partition(":")[0] for warning in door.warnings()] == said
 
 
 def test_the_servers_flags_have_both_addresses() -> None:

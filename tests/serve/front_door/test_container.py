@@ -22,6 +22,7 @@ from serve import standin
 from serve.front_door import box
 from serve.front_door.http import ask
 from serve.test_server import START_S, STOP_S, processes_of, wait_until, work_folder
+from support.served_models import model_of
 
 pytestmark = pytest.mark.triton
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+(?==)")
@@ -198,10 +199,9 @@ def test_what_is_closed_there_stays_closed(contained: Served) -> None:
 
 def test_it_is_ill_once_a_models_process_has_died(contained: Served) -> None:
     """The last test of this server. It stays ready (release 24.10)."""
-    (stub,) = processes_of(f"{contained.folder}/models/postprocess/1/model.py")
+    step = model_of(contained.folder, "postprocess")
+    (stub,) = processes_of(f"{step}/1/model.py")
     os.kill(stub, signal.SIGKILL)
-    wait_until(
-        lambda: not processes_of(f"{contained.folder}/models/postprocess/1/model.py"), STOP_S, "the stub's death"
-    )
+    wait_until(lambda: not processes_of(f"{step}/1/model.py"), STOP_S, "the death of the stub")
     assert contained.is_ready()
     assert_ill(health(contained.http_url), "status 500: ")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from maskline_client import Detector, ServerUnavailable
+from maskline_client.cli import main
 from maskline_client.connection import Tls
 from maskline_serve.server.front_door.front_door import FrontDoor
 from maskline_serve.server.front_door.tls import ServerTls
@@ -14,6 +15,8 @@ from maskline_serve.server.triton_server import TritonServer
 from serve import standin
 from serve.front_door.certificates import SERVER, Authority
 from serve.front_door.http import ask
+from serve.test_server import Run, end
+from support.processes.in_process import call
 
 pytestmark = pytest.mark.triton
 DEADLINE_S = 30.0  # two loaded cores
@@ -100,3 +103,22 @@ def test_tls_without_a_certificate_of_the_client_and_nothing_listens_for_vertex_
             assert len(detector.detect(standin.picture(2))) == 2
         with socket.socket() as caller, pytest.raises(ConnectionRefusedError):
             caller.connect(("127.0.0.1", port))
+
+
+def test_the_commands_meet_over_mutual_tls(
+    repository: Path, ours: Authority, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As docs/security.md has them: the server's certificate serves its own calls too."""
+    pair, mine = ours.issue("served"), ours.issue("mine")
+    server_files = ["--tls-certificate", str(pair.certificate), "--tls-key", str(pair.key)]
+    run = Run(repository, "--drain-s", "1", *server_files, "--tls-ca", str(ours.certificate))
+    try:
+        said = run.wait_until_serving()
+        url = next(line.split()[1] for line in said.splitlines() if line.startswith("  gRPC"))
+        trusting = ["--tls-ca", str(ours.certificate)]
+        showing = ["--tls-certificate", str(mine.certificate), "--tls-key", str(mine.key)]
+        assert call(main, "health", "--deep", "--url", url, *trusting, *showing) == 0
+        assert call(main, "health", "--url", url, *trusting) == 3
+        assert "canary" in capsys.readouterr().out
+    finally:
+        end(run)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 
 def picture(height: int = 37, width: int = 53, seed: int = 0) -> Image.Image:
@@ -70,6 +71,26 @@ def odd_exif() -> bytes:
 def broken_exif() -> bytes:
     """A JPEG whose EXIF block is noise after its signature."""
     return encoded(picture(), "JPEG", exif=b"Exif\x00\x00" + bytes(range(60)))
+
+
+def turned_by_xmp(image_format: str) -> bytes:
+    """A file whose orientation, 6, is in its XMP alone."""
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    if image_format != "PNG":
+        return encoded(picture(), image_format, xmp=xmp)
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    return encoded(picture(), image_format, pnginfo=info)
+
+
+def endless_jpeg(scans: int, side: int = 7000) -> bytes:
+    """A progressive JPEG within every limit that takes minutes: each scan of 98 bytes goes over all its 49 megapixels.
+
+    Some 8 ms a scan on one core of a server.
+    """
+    file = encoded(Image.new("L", (side, side), 128), "JPEG", progressive=True)
+    starts = [match.start() for match in re.finditer(rb"\xff\xda", file)]  # of scans; the second has no table behind it
+    return file[: starts[1]] + file[starts[1] : starts[2]] * scans + file[starts[1] :]
 
 
 def good_files() -> dict[str, bytes]:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
+from maskline_serve.server.front_door.restricted import grpc_headers
 from maskline_serve.server.supervise import children
 from serve import standin
 from serve.conftest import send
@@ -135,6 +136,12 @@ def cmdline(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def headers(server: int) -> dict[str, str]:
+    """What opens every call of a server, of its process id."""
+    (text,) = (word for word in cmdline(server).decode().split("\0") if word.startswith("--grpc-restricted-protocol="))
+    return grpc_headers(text.rpartition("=")[2])
 
 
 def own_line(err: Sequence[str]) -> str:

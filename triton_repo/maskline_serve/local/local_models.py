@@ -184,6 +184,9 @@ def _load(repository: Repository, name: str, device: Device) -> PythonModel:
         for group in config.instance_group:
             group.kind = _KINDS[device]
         config.parameters.pop("batch_sizes", None)  # one image at a time: a batch is never filled up
+    elif "decode_isolation" in config.parameters:
+        # A library starts no processes in its caller's name.
+        config.parameters["decode_isolation"].string_value = "none"
     try:
         return PythonModel(code.resolve(), name, config, folder)
     except (TritonModelException, ValueError) as error:

@@ -31,6 +31,7 @@ SHM_BYTES = 16 << 20
 OPEN_FILES = 1024  # a server with the three ensembles has some 150 open; each connection and request takes more
 DRAIN_MARGIN_SECONDS = 5  # unloading takes a few seconds after the last request is through
 STOP_MARGIN_SECONDS = DRAIN_MARGIN_SECONDS + 10.0  # the supervisor's own ending: stubs, shared memory, files
+SIGNALLED = 128  # what the supervisor adds to the signal that ended the server
 NO_SERVICES = ("--allow-grpc=false", "--allow-http=false", "--allow-metrics=false")  # for a server that only starts
 
 
@@ -172,9 +173,27 @@ def work_folder(prefix: str = "maskline-serve-") -> Path:
     """A new private folder. Its name, unique on this machine, prefixes the shared-memory regions too.
 
     It lies in $TMPDIR, or in /tmp when a shell would take that path apart (see `plain_path`).
+
+    Raises:
+        ServerFailedError: what lies there may not be executed, and the server's libraries cannot be loaded.
     """
     place = tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix=prefix, dir=place if shlex.quote(place) == place else "/tmp"))
+    place = place if shlex.quote(place) == place else "/tmp"
+    if os.statvfs(place).f_flag & os.ST_NOEXEC:
+        raise ServerFailedError(f"{place} forbids execution (mounted noexec); set TMPDIR to a folder that allows it")
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+
+
+def ending(status: int) -> str:
+    """How the server ended, in words: its status, the signal behind it, a limit that may be the reason."""
+    said = f"status {status}"
+    if status > SIGNALLED:
+        with contextlib.suppress(ValueError):
+            said += f" ({signal.Signals(status - SIGNALLED).name})"
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY:
+        said += f", under a limit of {limit >> 20} MiB of address space (`ulimit -v`)"
+    return said
 
 
 class ServerProcess:

@@ -20,7 +20,7 @@ from maskline_serve.server.live.control import ModelControl
 from maskline_serve.server.live.folder import LiveFolder
 from maskline_serve.server.live.leaving import leave
 from maskline_serve.server.logs import tail
-from maskline_serve.server.process import Ports, ServerProcess, claim_open_files, listening, work_folder
+from maskline_serve.server.process import Ports, ServerProcess, claim_open_files, ending, listening, work_folder
 from maskline_serve.server.several import load_together
 from maskline_serve.server.watch.stubs import stubs
 
@@ -197,7 +197,7 @@ class TritonServer:
             raise ServerFailedError(
                 f"the supervisor of tritonserver was killed by signal {-status}, the server with it"
             )
-        raise ServerFailedError(f"tritonserver ended with status {status}; {self._said()}")
+        raise ServerFailedError(f"tritonserver ended with {ending(status)}; {self._said()}")
 
     def _said(self) -> str:
         """The server's last words."""
@@ -248,7 +248,7 @@ class TritonServer:
 
         Args:
             client: of this server.
-            timeout_s: deadline of the call.
+            timeout_s: deadline of each call.
 
         Raises:
             ServerFailedError: no answer, or one that the wire contract rules out.

@@ -51,6 +51,15 @@ class FrontDoor:
         """`headers` of a call by tritonclient over gRPC that may use what is closed, model control among it."""
         return restricted.grpc_headers(self.key)
 
+    def warnings(self) -> list[str]:
+        """What a person should know before others reach the server, a line each."""
+        found = []
+        if not is_loopback(self.host) and self.tls is None:
+            found.append(f"gRPC on {self.host} without TLS: whoever reaches it may call, and what is sent can be read")
+        if not is_loopback(self.plain_host):
+            found.append(f"HTTP and metrics on {self.plain_host}: they have no TLS, and ask nobody")
+        return found
+
     def flags(self) -> list[str]:
         """Flags for the server, but for its addresses."""
         tls = [] if self.tls is None else self.tls.flags()

@@ -1,6 +1,7 @@
 """Finds a running server on this machine by its port: which folder it serves, and how it is told what to load.
 
-What a server was started with stands in its command line, which the kernel shows to its own user and to root.
+What a server was started with stands in its command line, which the kernel shows to its own user and to root, and to
+all others too unless /proc hides it from them.
 """
 
 from __future__ import annotations

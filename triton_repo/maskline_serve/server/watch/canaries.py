@@ -7,7 +7,7 @@ import time
 
 from tritonclient import grpc as triton
 
-from maskline_serve.errors import ServerFailedError
+from maskline_serve.errors import ServeError
 from maskline_serve.server.triton_server import TritonServer
 from maskline_serve.server.watch.status import Status
 
@@ -42,6 +42,13 @@ class Canaries(threading.Thread):
 
     def run(self) -> None:
         """The thread's work."""
+        try:
+            self._send()
+        except Exception as error:  # a watch that ended unseen would call everything well for ever
+            self.dead = f"no canary image can be sent: {type(error).__name__}: {error}"
+
+    def _send(self) -> None:
+        """Send canary images until `stop`, or until so many failed."""
         pause, wrong = self._every_s, 0
         with self._server.client() as client:
             while not self._over.wait(pause):
@@ -53,6 +60,7 @@ class Canaries(threading.Thread):
                 if reason is None:
                     wrong, pause = 0, max(self._every_s, LARGEST_SHARE * seconds)
                     self._status.right(seconds)
+                    self._status.serves(served(self._server))
                 elif reason:
                     wrong, pause = wrong + 1, AGAIN_SECONDS
                     self._status.wrong(reason)
@@ -66,7 +74,7 @@ class Canaries(threading.Thread):
         while True:
             try:
                 self._server.check(client, max(FULL_QUEUE_SECONDS, deadline - time.monotonic()))
-            except ServerFailedError as error:
+            except ServeError as error:
                 text = str(error)
             else:
                 return None
@@ -78,6 +86,20 @@ class Canaries(threading.Thread):
         if _any_ensemble(client, {name for name, count in _answered(client).items() if count != before.get(name)}):
             return ""
         return f"{text}; nor was another request answered in {self._deadline_s:g} s"
+
+
+def served(server: TritonServer) -> list[dict[str, str]]:
+    """What `/health` and the metric `maskline_info` say of each repository that a server has now."""
+    return [
+        {
+            "name": repository.name,
+            "revision": repository.revision,
+            "artifact_sha256": repository.artifact["manifest_sha256"],
+            "precision": repository.precision,
+            "maskline": repository.maskline,
+        }
+        for repository in server.served()
+    ]
 
 
 def _answered(client: triton.InferenceServerClient) -> dict[str, int]:

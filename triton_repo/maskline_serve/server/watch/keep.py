@@ -9,10 +9,9 @@ from collections.abc import Callable
 from tritonclient import grpc as triton
 
 from maskline_serve.errors import ServeError, ServerFailedError
-from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server.triton_server import TritonServer
 from maskline_serve.server.watch import restarts
-from maskline_serve.server.watch.canaries import QUESTION_SECONDS, Canaries
+from maskline_serve.server.watch.canaries import QUESTION_SECONDS, Canaries, served
 from maskline_serve.server.watch.status import Status
 from maskline_serve.server.watch.stubs import Stubs, stubs
 
@@ -46,6 +45,14 @@ def keep(server: TritonServer, watch: Watch, status: Status, say: Callable[[str]
     Raises:
         ServeError: the server is dead and is not, or no more, to be started again.
     """
+    try:
+        _keep(server, watch, status, say)
+    finally:
+        status.stops()
+
+
+def _keep(server: TritonServer, watch: Watch, status: Status, say: Callable[[str], None]) -> None:
+    """`keep`, without its last word."""
     allowed = restarts.Restarts()
     reason = _until_dead(server, watch, status)
     while watch.restart:
@@ -65,13 +72,13 @@ def keep(server: TritonServer, watch: Watch, status: Status, say: Callable[[str]
             continue
         say(f"{_now()} serving again, {time.monotonic() - start:.1f} s after the start")
         reason = _until_dead(server, watch, status)
-    status.wrong(reason)
+    server.stop(at_once=True)
     raise ServerFailedError(f"{reason}; `run --restart` would start it again")
 
 
 def _until_dead(server: TritonServer, watch: Watch, status: Status) -> str:
     """Watch one start of the server; returns why it counts as dead."""
-    status.serves([_labels(repository) for repository in server.served()])
+    status.serves(served(server))
     status.right(server.canary_seconds)
     canaries = Canaries(server, status, watch.every_s, watch.deadline_s)
     with server.client() as client:
@@ -86,17 +93,6 @@ def _until_dead(server: TritonServer, watch: Watch, status: Status) -> str:
                     return f"model {model}: a process of it is gone, and release 24.10 starts no other"
         finally:
             canaries.stop()
-
-
-def _labels(repository: Repository) -> dict[str, str]:
-    """What the metric `maskline_info` says of a repository."""
-    return {
-        "name": repository.name,
-        "revision": repository.revision,
-        "artifact_sha256": repository.artifact["manifest_sha256"],
-        "precision": repository.precision,
-        "maskline": repository.maskline,
-    }
 
 
 def _ended(server: TritonServer) -> str | None:

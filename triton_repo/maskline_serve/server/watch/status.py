@@ -19,7 +19,8 @@ _METRICS = (
 class Status:
     """Counts and the state of one `run`; any thread may call anything.
 
-    The state is `starting`, `serving`, `failing` (the last canary image did not come back right) or `restarting`.
+    The state is `starting`, `serving`, `failing` (the last canary image did not come back right), `restarting` or
+    `stopping`.
     """
 
     def __init__(self) -> None:
@@ -52,6 +53,11 @@ class Status:
         with self._lock:
             self._state, self._reason = "restarting", reason
             self._restarts += 1
+
+    def stops(self) -> None:
+        """`run` ends: requests in flight are finished, new ones are better sent elsewhere."""
+        with self._lock:
+            self._state = "stopping"
 
     def describe(self) -> dict[str, Any]:
         """The answer of `/health`, without anything that JSON lacks."""

@@ -30,15 +30,19 @@ def by_numpy(image: Image.Image, size: resizing.Size, resize_filter: str) -> res
     return resize(np.asarray(image), size)
 
 
-def by_library(image: Image.Image, size: resizing.Size, resize_filter: str) -> resizing.UInt8:
+def by_library(image: Image.Image, size: resizing.Size, resize_filter: str, threads: int) -> resizing.UInt8:
     """The same, by libmaskline_host.so."""
     from .maskline_host.resize import resize
 
-    return resize(np.asarray(image), size, resize_filter)
+    return resize(np.asarray(image), size, resize_filter, threads)
 
 
-def choose(resize_filter: str) -> tuple[Resizer, str]:
+def choose(resize_filter: str, threads: int = 0) -> tuple[Resizer, str]:
     """What resizes by a filter, and one line for the log that says which it is.
+
+    Args:
+        resize_filter: one of FILTERS.
+        threads: of the library, at most; 0: as many as the process may use.
 
     Raises:
         ValueError: there is no filter of that name.
@@ -57,7 +61,9 @@ def choose(resize_filter: str) -> tuple[Resizer, str]:
         library.load()
     except library.HostLibraryError as error:
         return slower, _slower(str(error))
-    return functools.partial(by_library, resize_filter=resize_filter), "libmaskline_host.so resizes pictures"
+    return functools.partial(
+        by_library, resize_filter=resize_filter, threads=threads
+    ), "libmaskline_host.so resizes pictures"
 
 
 def _slower(reason: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from typing import NamedTuple
 
@@ -44,6 +44,11 @@ class Limits:
     max_image_bytes: int
     max_image_pixels: int
     max_image_side_px: int
+
+
+def limits_of(parameters: Mapping[str, str]) -> Limits:
+    """The limits that the parameters of config.pbtxt say; ValueError names one that is missing or wrong."""
+    return Limits(*(whole_number(parameters, field.name) for field in dataclasses.fields(Limits)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +104,7 @@ def _first_that_holds(ordered: Iterable[Size], resized: Sequence[Size]) -> Size 
     return next((canvas for canvas in ordered if canvas[0] >= height and canvas[1] >= width), None)
 
 
-def geometry_of(parameters: dict[str, str]) -> Geometry:
+def geometry_of(parameters: Mapping[str, str]) -> Geometry:
     """The sizes that the parameters of config.pbtxt say.
 
     Raises:
@@ -120,7 +125,7 @@ def geometry_of(parameters: dict[str, str]) -> Geometry:
     return Geometry(*sides, (), whole_number(parameters, "canvas_multiple"), rule)
 
 
-def whole_number(parameters: dict[str, str], key: str) -> int:
+def whole_number(parameters: Mapping[str, str], key: str) -> int:
     """A parameter that is a whole number above zero; ValueError names it when it is not."""
     value = parameters.get(key, "")
     if not value.isascii() or not value.isdigit() or int(value) == 0:
@@ -168,12 +173,7 @@ def opened(data: bytes, limits: Limits) -> Image.Image:
     Raises:
         InvalidImageError: too large, or not a JPEG, PNG or WebP file.
     """
-    if not data:
-        raise InvalidImageError("image: got 0 bytes, expected a JPEG, PNG or WebP file; check that it was read")
-    if len(data) > limits.max_image_bytes:
-        raise InvalidImageError(
-            f"image: got {len(data)} bytes, expected at most {limits.max_image_bytes}; compress it or scale it down"
-        )
+    refuse_by_length(data, limits)
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:  # Pillow's own limit, should ours be set higher
@@ -197,6 +197,16 @@ def opened(data: bytes, limits: Limits) -> Image.Image:
             "scale it down or cut it into tiles"
         )
     return image
+
+
+def refuse_by_length(data: bytes, limits: Limits) -> None:
+    """Raise InvalidImageError for a file that is empty or too long."""
+    if not data:
+        raise InvalidImageError("image: got 0 bytes, expected a JPEG, PNG or WebP file; check that it was read")
+    if len(data) > limits.max_image_bytes:
+        raise InvalidImageError(
+            f"image: got {len(data)} bytes, expected at most {limits.max_image_bytes}; compress it or scale it down"
+        )
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -13,10 +13,11 @@ from PIL import Image
 
 from . import filters, images
 
-# Pillow gives the interpreter free while it decodes and resizes. More threads than this would only raise the peak
-# of memory: a picture of 48 megapixels takes 210 (JPEG) to 740 MiB (WebP) while it is decoded.
+# More files at a time than this would only raise the peak of memory: docs/operations.md, "Memory".
 _MAX_THREADS = 4
 _DECODE = ("host", "device")
+_ISOLATION = ("process", "none")
+_JPEG = b"\xff\xd8\xff"
 _ARTIFACT = "artifact_sha256"  # parameter of the model, and of requests that are meant for one model alone
 
 
@@ -28,15 +29,16 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         text = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
         self._artifact = text.get(_ARTIFACT, "")
-        limits = ("max_image_bytes", "max_image_pixels", "max_image_side_px")
         try:
-            self._geometry = images.geometry_of(text)
-            self._limits = images.Limits(*(images.whole_number(text, key) for key in limits))
+            self._geometry, self._limits = images.geometry_of(text), images.limits_of(text)
             self._resize, resizer = filters.choose(text.get("resize_filter", ""))
-            decodes_on_device = _on_device(text)
+            decodes_on_device = _one_of("decode", _DECODE, text) == "device"
+            self._pool = _processes(text) if _one_of("decode_isolation", _ISOLATION, text) == "process" else None
         except ValueError as error:
             raise pb_utils.TritonModelException(f"preprocess: config.pbtxt: parameter {error}") from error
         pb_utils.Logger.log_info(f"preprocess: {resizer}")
+        if self._pool is None:
+            pb_utils.Logger.log_info("preprocess: files are decoded in this process")
         self._decoder: Any = None
         self._canvas: Any = None
         if decodes_on_device:
@@ -54,8 +56,10 @@ class TritonPythonModel:
         return [answer or self._respond(pictures) for answer, pictures in answers]
 
     def finalize(self) -> None:
-        """Stop the decoding threads."""
+        """Stop the decoding threads, then the processes that they ask."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+        if self._pool is not None:
+            self._pool.close()
 
     def _other_model(self, request: Any) -> Any:
         """The refusal of a request that is meant for another model: its client would read our answer by old names."""
@@ -83,7 +87,9 @@ class TritonPythonModel:
         return [None if picture is None else (picture, tuple(picture.shape[1:])) for picture in found]
 
     def _header(self, file: bytes) -> Any:
-        """A file as Pillow opens it; None where it is refused, which the host says once more."""
+        """A JPEG as Pillow opens it, by Python alone; None for the host's: another format, and what is refused."""
+        if not file.startswith(_JPEG):
+            return None
         try:
             return images.opened(file, self._limits)
         except images.InvalidImageError:
@@ -91,6 +97,8 @@ class TritonPythonModel:
 
     def _prepare(self, file: bytes) -> Any:
         try:
+            if self._pool is not None:
+                return self._pool.decode(file)
             return images.prepare(file, self._geometry, self._limits, self._resize)
         except Exception as error:  # whatever it is, it must not fail the other images
             return error
@@ -124,11 +132,38 @@ class TritonPythonModel:
         return pb_utils.Tensor.from_dlpack("canvas", canvas.__dlpack__()), placed.info, placed.sizes
 
 
-def _on_device(text: dict[str, str]) -> bool:
-    """What the parameter `decode` says; ValueError where it is neither."""
-    if text.get("decode", "") not in _DECODE:
-        raise ValueError(f"decode: got {text.get('decode', '')!r}, expected one of {', '.join(_DECODE)}")
-    return text["decode"] == "device"
+def _one_of(key: str, values: tuple[str, ...], text: dict[str, str]) -> str:
+    """A parameter that is a word; ValueError where it is no word of these."""
+    if text.get(key, "") not in values:
+        raise ValueError(f"{key}: got {text.get(key, '')!r}, expected one of {', '.join(values)}")
+    return text[key]
+
+
+def _processes(text: dict[str, str]) -> Any:
+    """What decodes outside of this process; the log gets a line of how well it is confined.
+
+    Raises:
+        ValueError: a parameter is wrong, or no process can be started.
+    """
+    from .decoder import pool, process  # for Linux alone; a client's process may run elsewhere
+
+    _, seconds = (images.whole_number(text, f"max_decode_{key}") for key in ("bytes", "seconds"))
+    warn = pb_utils.Logger.log_warn
+    try:
+        found = pool.DecoderPool(_threads(), text, lambda line: warn(f"preprocess: {line}"))
+    except process.DecoderError as error:
+        raise ValueError(
+            f"decode_isolation: {error}; set it to 'none' to decode in the model's own process, where a file that "
+            "crashes the decoder ends the model"
+        ) from error
+    said = found.said
+    pb_utils.Logger.log_info(
+        f"preprocess: files are decoded in up to {_threads()} processes of their own, {seconds} s a file; "
+        f"in force there: {', '.join(said['in_force'])}"
+    )
+    if said["refused"]:
+        warn(f"preprocess: refused by this platform where files are decoded: {', '.join(said['refused'])}")
+    return found
 
 
 def _device(args: dict[str, str], resize_filter: str) -> tuple[Any, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from maskline_serve import intact
 from maskline_serve.errors import RepositoryError
-from maskline_serve.repository import intact
 from maskline_serve.repository.assemble import assemble
 from maskline_serve.repository.on_disk import Repository
 from serve import standin
