@@ -104,7 +104,15 @@ def with_names(text: str, names: Mapping[str, str], where: Path | str) -> str:
 
 
 def with_parameter(text: str, key: str, value: str, where: Path | str) -> str:
-    """The config's text with `parameters[key]` set to the string `value`, appended when there is none."""
+    """The config's text with `parameters[key]` set to the string `value`, appended when there is none.
+
+    Raises:
+        RepositoryError: the key or the value holds half of a surrogate pair, which no file can.
+    """
+    try:
+        (key + value).encode()
+    except UnicodeEncodeError as error:
+        raise RepositoryError(f"{where}: parameter {key!r}: {error}; expected text that UTF-8 can write") from error
     meant = parse(text, where)
     if key in meant.parameters and meant.parameters[key].string_value == value:
         return text

@@ -33,3 +33,9 @@ def test_a_dimension_beyond_64_bits_is_refused() -> None:
 def test_a_mistake_is_told_in_one_line() -> None:
     with pytest.raises(RepositoryError, match=r"^here: [^\n]*expected Triton's model configuration$"):
         config.parse('name: "a\x17\r"\n}', "here")
+
+
+@pytest.mark.parametrize(("key", "value"), [("labels", "\ud800"), ("\udfff", "1")])
+def test_half_of_a_surrogate_pair_is_refused(key: str, value: str) -> None:
+    with pytest.raises(RepositoryError, match=r"^here: parameter [^\n]*surrogates not allowed; expected text"):
+        config.with_parameter(TEXT, key, value, "here")
