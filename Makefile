@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out/demo
 
-.PHONY: help env plugins pycuda wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-pycuda test-machines test-gpu test-tensorrt test-tensorrt-headers faults faults-page soak lint type pytest format bench-timeline bench-train bench-data bench-serve bench-steps bench-ops bench-engines bench-device owed ran-where compare compare-page clean
+.PHONY: help env plugins pycuda wheels wheels-of demo test test-long test-compilers test-settings test-wheel test-onnxruntime test-pycuda test-machines test-gpu test-tensorrt test-tensorrt-headers test-sanitizers fuzz fuzzers faults faults-page soak lint type pytest format bench-timeline bench-train bench-data bench-serve bench-steps bench-ops bench-engines bench-device owed ran-where compare compare-page clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,13 +42,15 @@ GPU_SM = $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev
 SM ?= $(if $(filter test pytest test-% owed compare,$(MAKECMDGOALS)),$(or $(GPU_SM),90),$(EVERY_SM))
 # ON: a warning of the C++ compiler is an error, as in CI. A compiler that nobody here has seen may warn of anything.
 WERROR ?= OFF
+# ON: everything under AddressSanitizer and UndefinedBehaviorSanitizer, in a folder of its own; test-sanitizers does.
+SANITIZE := OFF
 
 # CUDA_CUDART: the packages bring no libcudart.so without a version, which CMake looks for and nothing links.
 plugins: $(READY) ## build the TensorRT plugins and the host library into build/plugins
 	@LIBRARY_PATH=$(CUDA_LIB) $(BIN)/cmake -S plugins -B $(PLUGINS) -G Ninja --log-level=WARNING \
 		-DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_CUDA_COMPILER=$(NVCC) \
 		$(addprefix -DCUDA_CUDART=,$(firstword $(wildcard $(CUDA_LIB)/libcudart.so.*))) \
-		"-DMASKLINE_SM=$(SM)" -DMASKLINE_WERROR=$(WERROR) -DMASKLINE_TENSORRT_INCLUDE=$(TENSORRT_INCLUDE) \
+		"-DMASKLINE_SM=$(SM)" -DMASKLINE_WERROR=$(WERROR) -DMASKLINE_SANITIZE=$(SANITIZE) -DMASKLINE_TENSORRT_INCLUDE=$(TENSORRT_INCLUDE) \
 		-DMASKLINE_ONNXRUNTIME_INCLUDE=$(ONNXRUNTIME_INCLUDE)
 	@LIBRARY_PATH=$(CUDA_LIB) $(BIN)/cmake --build $(PLUGINS) $(addprefix --target ,$(PARTS))
 
@@ -161,6 +163,33 @@ with-%: $(READY)
 	@$(MAKE) --no-print-directory plugins "SM=$(SM)" PLUGINS=build/with/$* CXX=$* CXXFLAGS=$(call CXX_OPTIONS,$*)
 	@MASKLINE_PLUGINS_BUILD=$(CURDIR)/build/with/$* MASKLINE_HOST_LIBRARY=$(CURDIR)/build/with/$*/libmaskline_host.so \
 		$(PYTEST) -q -m 'not long' tests/plugins
+
+# Python itself is not built with the sanitizers: their runtime has to be there before it, and the C++ runtime whose
+# exceptions it looks for. Leaks are those of Python, which keeps what it has until it ends; stacks are switched by the
+# emulator's fibers, which the check of returned stacks takes for errors. clang's suppressions: none are needed.
+SANITIZED := build/sanitized
+RUNTIMES = $(foreach name,libasan.so libubsan.so libstdc++.so,$(shell g++ -print-file-name=$(name)))
+test-sanitizers: $(READY) ## the op tests with everything of ours in C++ under AddressSanitizer and UBSan (g++)
+	@$(MAKE) --no-print-directory plugins "SM=$(SM)" PLUGINS=$(SANITIZED) SANITIZE=ON CXX=g++
+	@LD_PRELOAD="$(RUNTIMES)" ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 \
+		UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 MASKLINE_PLUGINS_BUILD=$(CURDIR)/$(SANITIZED) \
+		MASKLINE_HOST_LIBRARY=$(CURDIR)/$(SANITIZED)/libmaskline_host.so OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest -q -p no:cacheprovider -m 'not long and not gpu' tests/plugins
+
+# make fuzz TARGET="files masks.decode" SECONDS=60 SEED=3; RUNS=1000 in place of SECONDS; INPUT=FILE repeats one input.
+fuzz: fuzzers ## fuzz what reads files, requests and answers: a table, into out/fuzz; docs/fuzzing.md
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.run $(TARGET) $(addprefix --seconds ,$(SECONDS)) \
+		$(addprefix --runs ,$(RUNS)) $(addprefix --seed ,$(SEED)) $(addprefix --repeat ,$(INPUT))
+
+FUZZ_CXX ?= clang++-19
+fuzzers: $(READY) ## build the fuzzers of our C++ into build/fuzz, where clang with its runtimes is
+	@if ! command -v $(FUZZ_CXX) >/dev/null; then \
+		echo "fuzzers: no $(FUZZ_CXX), so the native targets are left out; FUZZ_CXX names another clang++"; \
+	else $(BIN)/cmake -S plugins -B build/fuzz -G Ninja --log-level=WARNING -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+		-DCMAKE_CXX_COMPILER=$(FUZZ_CXX) -DMASKLINE_CUDA=OFF -DMASKLINE_SANITIZE=ON -DMASKLINE_FUZZ=ON \
+		-DMASKLINE_TENSORRT_INCLUDE=$(TENSORRT_INCLUDE) -DMASKLINE_CUDA_INCLUDE=$(abspath $(dir $(NVCC))/../include) \
+		-DMASKLINE_ONNXRUNTIME_INCLUDE=$(ONNXRUNTIME_INCLUDE) && \
+		$(BIN)/cmake --build build/fuzz --target maskline_fuzzers; fi
 
 # ONLY=KIND makes one of them; the results go into docs/benchmarks/faults and docs/faults.md.
 faults: plugins ## the fault campaign: real servers killed, hung, starved, flooded; some 20 minutes

@@ -17,13 +17,14 @@ Mask = npt.NDArray[np.bool_]
 
 _OFFSET, _MORE, _SIGN, _BITS = 48, 0x20, 0x10, 5
 _MAX_GROUPS = 7  # 35 bits hold any run of an image; sums of such numbers stay far inside int64
+MAX_PIXELS = 2**31 - 1  # of an image, and so of a run: what the server's encoders take; sums of runs stay inside int64
 
 
 def decode_counts(rle: bytes) -> Counts:
     """Run lengths of a compressed RLE, zeros first; an empty string has none.
 
     Raises:
-        ValueError: a character outside the code, a number cut off at the end, or a negative run.
+        ValueError: a character outside the code, a number cut off at the end, or a run of no image.
     """
     if not rle:
         return np.zeros(0, np.int64)
@@ -41,8 +42,9 @@ def decode_counts(rle: bytes) -> Counts:
     numbers -= np.where(groups[ends] & _SIGN, np.int64(1) << (_BITS * lengths), 0)
     numbers[1::2] = np.cumsum(numbers[1::2])
     numbers[2::2] = np.cumsum(numbers[2::2])
-    if numbers.min() < 0:
-        raise ValueError(f"RLE: got a run of {numbers.min()} pixels, expected runs of 0 or more")
+    if numbers.min() < 0 or numbers.max() > MAX_PIXELS:
+        wrong = numbers.min() if numbers.min() < 0 else numbers.max()
+        raise ValueError(f"RLE: got a run of {wrong} pixels, expected runs of 0 to {MAX_PIXELS}")
     return numbers
 
 
@@ -73,10 +75,12 @@ def to_mask(rle: bytes, size: tuple[int, int]) -> Mask:
         [H, W] bool.
 
     Raises:
-        ValueError: not a compressed RLE, or one of another image size.
+        ValueError: not a compressed RLE, one of another image size, or a size of no image; before anything is made.
     """
-    counts = decode_counts(rle)
     height, width = size
+    if min(size) < 0 or height * width > MAX_PIXELS:
+        raise ValueError(f"RLE: got an image of {height}x{width}, expected at most {MAX_PIXELS} pixels")
+    counts = decode_counts(rle)
     if counts.sum() != height * width:
         raise ValueError(f"RLE: got {counts.sum()} pixels, expected {height * width} for an image of {height}x{width}")
     values = np.arange(len(counts)) % 2 == 1

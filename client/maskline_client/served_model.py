@@ -197,7 +197,7 @@ def class_names(config: Any) -> tuple[str, ...]:
     text = _parameter(config, LABELS_PARAMETER)
     try:
         names = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, or lists a thousand deep in each other
         names = None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise ContractMismatch(
@@ -224,7 +224,7 @@ def keypoint_names(config: Any) -> KeypointNames:
             tuple((_text(left), _text(right)) for left, right in found["flip_pairs"]),
             tuple(float(sigma) for sigma in found["sigmas"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ContractMismatch(
             f"parameter {KEYPOINTS_PARAMETER}: got {text[:60]!r} ({error}), expected a JSON object with names, "
             "flip_pairs and sigmas; assemble the repository with `maskline-serve assemble`"

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from maskline_train.files import replace_file
 from maskline_train.spec import ModelSpec
@@ -20,6 +20,7 @@ from maskline_export.errors import ContractError
 FORMAT = "maskline-artifact/1"
 FILE = "manifest.json"
 PARITY_FILE = "parity.json"  # what `maskline-export verify` found of this artifact; not there until it has run
+_SHOWN = 500  # characters of a mistake in a message
 _PARITY = "parity"  # where releases before PARITY_FILE kept that: an entry of the manifest, null until then
 Bodies = Literal["ort", "dense"]
 # int8: an int8 trunk and the rest fp16, for TensorRT; int8-cpu: trunk and heads, for ONNX Runtime.
@@ -54,6 +55,9 @@ class LabelsInfo:
     sha256: str
 
 
+_Entry = TypeVar("_Entry", StageInfo, LabelsInfo)
+
+
 @dataclasses.dataclass(frozen=True)
 class Manifest:
     """All of `manifest.json`."""
@@ -85,27 +89,45 @@ class Manifest:
         rest = {name: entry for name, entry in data.items() if name != _PARITY}
         found = rest.pop("format", None)
         if found != FORMAT:
-            raise ContractError(f"manifest: got format {found!r}, expected {FORMAT!r}; export the checkpoint again")
+            raise ContractError(
+                f"manifest: got format {one_line(repr(found))}, expected {FORMAT!r}; export the checkpoint again"
+            )
         try:
             rest["spec"] = ModelSpec.from_dict(rest["spec"])
-            rest["labels"] = LabelsInfo(**rest["labels"])
+            rest["labels"] = _checked(LabelsInfo(**rest["labels"]))
             rest["stages"] = {name: _stage(stage) for name, stage in rest["stages"].items()}
             return Manifest(**rest)
         except KeyError as error:
-            raise ContractError(f"manifest: missing entry {error}; export the checkpoint again") from error
+            raise ContractError(f"manifest: missing entry {one_line(error)}; export the checkpoint again") from error
         except (TypeError, ValueError, AttributeError) as error:
-            raise ContractError(f"manifest: malformed ({error}); export the checkpoint again") from error
+            raise ContractError(f"manifest: malformed ({one_line(error)}); export the checkpoint again") from error
 
     def save(self, folder: Path) -> None:
         """Write `manifest.json` into the folder, at once or not at all."""
         replace_file(folder / FILE, _text(self.to_dict()))
 
 
+def one_line(error: object) -> str:
+    """What is wrong, on one line, cut where it quotes much of the file."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
 def _stage(data: dict[str, Any]) -> StageInfo:
     rest = dict(data)
     for side in ("inputs", "outputs"):
         rest[side] = tuple(TensorInfo(**{**tensor, "shape": tuple(tensor["shape"])}) for tensor in rest[side])
-    return StageInfo(**rest)
+    return _checked(StageInfo(**rest))
+
+
+def _checked(entry: _Entry) -> _Entry:
+    """An entry whose file lies in the folder; ValueError for a name that leads out of it, or is none."""
+    is_name = isinstance(entry.file, str) and entry.file.isprintable() and entry.file == Path(entry.file).name
+    if not is_name or entry.file in ("", ".", ".."):
+        raise ValueError(f"got file name {entry.file!r}, expected a plain name inside the artifact")
+    if not isinstance(entry.sha256, str) or not entry.sha256.isalnum():
+        raise ValueError(f"{entry.file}: got sha256 {entry.sha256!r}, expected a hash in hexadecimal")
+    return entry
 
 
 def sha256(path: Path) -> str:
@@ -154,7 +176,7 @@ def load_artifact(folder: Path) -> Manifest:
         raise ContractError(
             f"{folder}: cannot read {FILE} ({error.strerror}); expected a folder written by `maskline-export onnx`"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the second: lists a thousand deep in each other
         raise ContractError(f"{folder / FILE}: not JSON ({error}); export the checkpoint again") from error
     if not isinstance(data, dict):
         raise ContractError(f"{folder / FILE}: got a JSON {type(data).__name__}, expected an object")

@@ -122,6 +122,12 @@ void Signature::checkShapes(std::vector<Shape> const& shapes) const
         {
             fail(i, "got shape " + describe(shapes[i]) + ", expected rank " + std::to_string(mInputs[i].dims.size()));
         }
+        // Of all inputs before any two lengths are multiplied: a product of larger ones would overflow.
+        if (std::any_of(shapes[i].begin(), shapes[i].end(), [](std::int64_t length) { return length > kMAX_LENGTH; }))
+        {
+            fail(
+                i, "got shape " + describe(shapes[i]) + ", expected lengths of at most " + std::to_string(kMAX_LENGTH));
+        }
     }
     auto const bindings = bindLetters(mInputs, shapes);
     for (std::size_t i = 0; i < mInputs.size(); ++i)
@@ -130,12 +136,6 @@ void Signature::checkShapes(std::vector<Shape> const& shapes) const
         {
             Dim const& dim = mInputs[i].dims[axis];
             std::int64_t const length = shapes[i][axis];
-            if (length > kMAX_LENGTH)
-            {
-                fail(i,
-                    "got shape " + describe(shapes[i]) + ", expected lengths of at most "
-                        + std::to_string(kMAX_LENGTH));
-            }
             auto const* const first = dim.isConstant() ? nullptr : find(bindings, dim.first());
             auto const* const second = dim.isProduct() ? find(bindings, dim.second()) : nullptr;
             if (length < 0 || (!dim.isConstant() && first == nullptr) || (dim.isProduct() && second == nullptr))

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from maskline_export.engine.plugin_library import PluginFile
 from maskline_export.engine.profiles import Profile
 from maskline_export.errors import EngineBuildError
-from maskline_export.manifest import Precision, TensorInfo
+from maskline_export.manifest import Precision, TensorInfo, one_line
 
 FORMAT = "maskline-engines/1"
 FILE = "engines.json"
@@ -87,14 +87,16 @@ def load_engines(folder: Path) -> EngineManifest:
         data = json.loads(path.read_text(encoding="utf-8"))
         found = data.pop("format", None)
         if found != FORMAT:
-            raise EngineBuildError(f"{path}: got format {found!r}, expected {FORMAT!r}; build the engines again")
+            raise EngineBuildError(
+                f"{path}: got format {one_line(repr(found))}, expected {FORMAT!r}; build the engines again"
+            )
         return _build(data)
     except OSError as error:
         raise EngineBuildError(
             f"{folder}: cannot read {FILE} ({error.strerror}); expected a folder written by `maskline-export engine`"
         ) from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise EngineBuildError(f"{path}: malformed ({error}); build the engines again") from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise EngineBuildError(f"{path}: malformed ({one_line(error)}); build the engines again") from error
 
 
 def _build(data: dict[str, Any]) -> EngineManifest:

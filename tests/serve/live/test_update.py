@@ -58,7 +58,7 @@ def test_three_updates_under_load_lose_and_mix_nothing(versions, wanted):
         assert calls.total() >= wanted
         assert set(calls.answers) == {0, 1, 2, 3}  # each was asked, the last too
         assert versions_in(server) == {Repository.load(versions[-1]).revision}
-        assert not processes_of(f"-{Repository.load(versions[0]).revision}/")
+        assert not processes_of(f"{server.live.models}/preprocess-{Repository.load(versions[0]).revision}/")
 
 
 def test_the_command_says_what_it_did_and_does_nothing_twice(running, versions):

@@ -1,5 +1,7 @@
 """COCO's compressed run lengths against pycocotools, and against the loops of the oracle."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -65,3 +67,30 @@ def test_a_mask_of_another_image_size_is_refused() -> None:
 def test_no_counts_are_an_empty_string() -> None:
     assert rle.encode_counts([]) == b""
     assert rle.decode_counts(b"").size == 0
+
+
+HUGE = rle.encode_counts([2**34 - 1])  # 7 characters
+
+
+@pytest.mark.parametrize("text", [HUGE, HUGE + HUGE, b"0" + HUGE])
+def test_a_run_of_more_pixels_than_an_image_has_is_refused(text: bytes) -> None:
+    with pytest.raises(ValueError, match=r"^RLE: got a run of \d+ pixels, expected runs of 0 to 2147483647$"):
+        rle.decode_counts(text)
+
+
+def test_runs_whose_sum_would_wrap_around_are_refused() -> None:
+    # The counts of every second character grow by 2^33 each: their sum is beyond 64 bits after some 65 000 of them.
+    growing = rle.encode_counts([0, 0, 0]) + rle.encode_counts([2**33]) * (1 << 17)
+    with pytest.raises(ValueError, match="expected runs of 0 to"):
+        rle.to_mask(growing, (2, 3))
+
+
+@pytest.mark.parametrize("size", [(2**17, 2**17), (1, 2**40), (2**31 - 1, 2**31 - 1), (-3, -4)])
+def test_a_size_of_no_image_is_refused_before_a_mask_is_made(size: tuple[int, int]) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"^RLE: got an image of -?\d+x-?\d+, expected at most 2147483647 pixels$"):
+            rle.to_mask(rle.encode_counts([12]), size)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()

@@ -155,3 +155,38 @@ def test_a_file_that_is_no_manifest(artifact: Path, text: str, words: str) -> No
 def test_a_folder_that_is_no_artifact(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=re.escape(f"{tmp_path}: cannot read manifest.json (No such file")):
         load_artifact(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../mask.onnx", "/etc/passwd", "", "..", "a\nb", 5, None])
+@pytest.mark.parametrize("part", ["labels", "mask"])
+def test_a_file_outside_the_artifact(artifact: Path, name: object, part: str) -> None:
+    data = json.loads((artifact / "manifest.json").read_text())
+    (data["labels"] if part == "labels" else data["stages"]["mask"])["file"] = name
+    with pytest.raises(ContractError, match=r"got file name .*, expected a plain name inside the artifact"):
+        edit_all(artifact, data)
+
+
+def edit_all(artifact: Path, data: object) -> None:
+    (artifact / "manifest.json").write_text(json.dumps(data))
+    load_artifact(artifact)
+
+
+@pytest.mark.parametrize("wrong", [7, None, "", "a\nb"])
+def test_a_hash_that_is_none(artifact: Path, wrong: object) -> None:
+    data = json.loads((artifact / "manifest.json").read_text())
+    data["stages"]["mask"]["sha256"] = wrong
+    with pytest.raises(ContractError, match=r"^[^\n]*mask\.onnx: got sha256 [^\n]*, expected a hash in hexadecimal"):
+        edit_all(artifact, data)
+
+
+def test_lists_thousands_deep_in_each_other(artifact: Path) -> None:
+    (artifact / "manifest.json").write_text("[" * 5000)
+    with pytest.raises(ContractError, match=r"^[^\n]*not JSON[^\n]*$"):
+        load_artifact(artifact)
+
+
+def test_a_value_as_long_as_the_file_is_cut_in_the_message(artifact: Path) -> None:
+    data = json.loads((artifact / "manifest.json").read_text())
+    data["spec"]["mask_head"]["paste"] = ["x" * 100_000]
+    with pytest.raises(ContractError, match=r"^[^\n]{1,700}$"):
+        edit_all(artifact, data)

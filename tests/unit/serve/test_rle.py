@@ -10,6 +10,7 @@ import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from maskline_host import mask_rle
 from pycocotools import mask as coco
 from support.serving import model_files
 
@@ -155,3 +156,15 @@ def test_a_hundred_objects_on_twelve_megapixels_take_little_memory() -> None:
     # The value is one half on an ellipse through the centres of the outermost cells: 27 / 28 of the box in diameter.
     expected = np.pi / 4 * (27 / 28) ** 2 * 12e6
     assert coco.area({"size": list(size), "counts": counts[0]}) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("paste", ["aligned", "detectron"])
+@pytest.mark.parametrize(
+    "box", [[1e20, 0, 2e20, 9], [0, 1e30, 9, 3e38], [-3e38, 0, -1e30, 9], [-3e38, -3e38, 3e38, 3e38]]
+)
+def test_boxes_however_far_away_are_those_of_the_library(box: list[float], paste: str) -> None:
+    mask = np.ones((7, 7), np.float32)
+    single = np.array([box], np.float32)
+    assert (
+        rle.encode_mask(mask, single[0], (9, 9), paste) == mask_rle.encode(mask[None], single, (9, 9), paste=paste)[0]
+    )

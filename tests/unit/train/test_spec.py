@@ -362,3 +362,15 @@ def test_one_of_list_and_multiple_decides():
         PreprocessingSpec(canvas_multiple=32)
     with pytest.raises(ValueError, match=r"canvases: got \(\), expected at least one .*or a canvas_multiple"):
         PreprocessingSpec(canvases=())
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, '{"format": ' + "9" * 5000 + "}"])
+def test_what_breaks_a_reader_of_json_is_a_value_error(tmp_path, text):
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(ValueError, match=r"^[^\n]*not JSON[^\n]*$"):
+        ModelSpec.load(tmp_path / "model.json")
+
+
+def test_a_long_value_is_cut_in_the_message():
+    with pytest.raises(ValueError, match=r"^[^\n]{1,400}$"):
+        ModelSpec.from_dict({**ModelSpec(("a",)).to_dict(), "backbone": ["x" * 100_000]})

@@ -118,7 +118,7 @@ class ModelSpec:
         """
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number of thousands of digits; too deep
             raise ValueError(f"{path}: not JSON ({error}); expected a model.json written by maskline-train") from error
         if not isinstance(data, dict):
             raise ValueError(f"{path}: got a JSON {type(data).__name__}, expected an object")

@@ -31,7 +31,8 @@ def parse(text: str, where: Path | str) -> Any:
     try:
         text_format.Parse(text, config)
     except text_format.ParseError as error:
-        raise RepositoryError(f"{where}: {error}; expected Triton's model configuration") from None
+        mistake = " ".join(str(error).split())  # it quotes the line, control characters included
+        raise RepositoryError(f"{where}: {mistake}; expected Triton's model configuration") from None
     return config
 
 
@@ -50,7 +51,7 @@ def with_dims(text: str, dims: Mapping[str, tuple[int, ...]], where: Path | str)
     """The config's text with the dims of its inputs and outputs set by tensor name where they differ.
 
     Raises:
-        RepositoryError: a tensor has another number of dimensions than `dims` says.
+        RepositoryError: a tensor has another number of dimensions than `dims` says, or a dimension beyond 64 bits.
     """
     meant = parse(text, where)
     wanted: dict[str, tuple[int, ...]] = {}
@@ -60,7 +61,10 @@ def with_dims(text: str, dims: Mapping[str, tuple[int, ...]], where: Path | str)
             raise RepositoryError(f"{where}: {tensor.name} has dims {list(tensor.dims)}, the artifact has {list(new)}")
         if new != tuple(tensor.dims):
             wanted[tensor.name] = new
-            tensor.dims[:] = new
+            try:
+                tensor.dims[:] = new
+            except ValueError as error:  # protobuf's, of a number that 64 bits do not hold
+                raise RepositoryError(f"{where}: {tensor.name}: got dims {list(new)} ({error})") from error
     for start, end, name in reversed(list(_dims_spans(text))):
         if name in wanted:
             text = f"{text[:start]}[ {', '.join(map(str, wanted[name]))} ]{text[end:]}"
@@ -106,13 +110,23 @@ def with_parameter(text: str, key: str, value: str, where: Path | str) -> str:
         return text
     there = key in meant.parameters
     meant.parameters[key].string_value = value
-    quoted = '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    quoted = _quoted(value)
     if there:
-        pattern = rf'(key:\s*"{re.escape(key)}"\s*,?\s*value:?\s*\{{\s*string_value:\s*)"(?:\\.|[^"\\])*"'
+        pattern = rf'(key:\s*{re.escape(_quoted(key))}\s*,?\s*value:?\s*\{{\s*string_value:\s*)"(?:\\.|[^"\\])*"'
         text = re.sub(pattern, lambda match: match.group(1) + quoted, text)
     else:
-        text = f'{text.rstrip()}\nparameters {{ key: "{key}" value: {{ string_value: {quoted} }} }}\n'
+        text = f"{text.rstrip()}\nparameters {{ key: {_quoted(key)} value: {{ string_value: {quoted} }} }}\n"
     return checked(text, meant, where, _PROBLEM)
+
+
+def _quoted(text: str) -> str:
+    """A string as config.pbtxt has it: what would end it, or the line, is escaped; letters of all languages stay."""
+    named = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
+    return '"' + "".join(named.get(c, c if c.isprintable() else _octal(c)) for c in text) + '"'
+
+
+def _octal(character: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8"))
 
 
 def checked(text: str, meant: Any, where: Path | str, problem: str) -> str:

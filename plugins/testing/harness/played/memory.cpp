@@ -12,6 +12,14 @@ namespace harness
 {
 namespace
 {
+//! An empty array may have no address, and memcpy takes none, not even for no bytes.
+void copy(void* to, void const* from, std::size_t bytes)
+{
+    if (bytes > 0)
+    {
+        std::memcpy(to, from, bytes);
+    }
+}
 
 constexpr std::size_t kGUARD = 1024; // a multiple of the alignment; wide enough for a row that runs over
 constexpr unsigned char kCANARY = 0xA5;
@@ -36,12 +44,12 @@ public:
 
     void write(void* to, void const* from, std::size_t bytes) override
     {
-        std::memcpy(to, from, bytes);
+        copy(to, from, bytes);
     }
 
     void read(void* to, void const* from, std::size_t bytes) override
     {
-        std::memcpy(to, from, bytes);
+        copy(to, from, bytes);
     }
 
     bool isCuda() const noexcept override

@@ -71,8 +71,10 @@ def _centres_within(low: float, high: float, limit: int) -> Int:
     """Pixels of 0..limit-1 whose centre lies in [low, high]; none when the interval has no finite length."""
     if not 0 < high - low < np.inf:  # NaN has no length either
         return np.empty(0, np.int64)
-    first, last = np.ceil(low - 0.5 - _EDGE_PX), np.floor(high - 0.5 + _EDGE_PX)
-    return np.arange(max(first, 0), min(last, limit - 1) + 1, dtype=np.int64)
+    first, last = max(np.ceil(low - 0.5 - _EDGE_PX), 0), min(np.floor(high - 0.5 + _EDGE_PX), limit - 1)
+    if last < first:  # arange would raise for a box that lies too far outside
+        return np.empty(0, np.int64)
+    return np.arange(first, last + 1, dtype=np.int64)
 
 
 class _Axis(NamedTuple):

@@ -1,0 +1,27 @@
+# Fuzzers of the host ops, of the plugins' fields and of the backend's config: clang's libFuzzer under the sanitizers.
+if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  message(FATAL_ERROR "MASKLINE_FUZZ: got the compiler ${CMAKE_CXX_COMPILER_ID}, expected clang, which brings libFuzzer")
+endif()
+
+function(add_fuzzer NAME)
+  add_executable(maskline_fuzz_${NAME} testing/fuzz/${NAME}.cpp ${ARGN})
+  target_include_directories(maskline_fuzz_${NAME} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_compile_options(maskline_fuzz_${NAME} PRIVATE ${WARNINGS})
+  target_link_options(maskline_fuzz_${NAME} PRIVATE -fsanitize=fuzzer)
+  target_link_libraries(maskline_fuzz_${NAME} PRIVATE Threads::Threads)
+  add_dependencies(maskline_fuzzers maskline_fuzz_${NAME})
+endfunction()
+
+add_custom_target(maskline_fuzzers)
+foreach(op IN LISTS OPS)
+  add_fuzzer(${op} $<TARGET_OBJECTS:maskline_host_ops>)
+endforeach()
+if(MASKLINE_ONNXRUNTIME_INCLUDE)
+  add_fuzzer(backend_config triton/config.cpp triton/json.cpp)
+  target_include_directories(maskline_fuzz_backend_config SYSTEM PRIVATE ${MASKLINE_ONNXRUNTIME_INCLUDE})
+endif()
+if(MASKLINE_TENSORRT_INCLUDE AND MASKLINE_CUDA_INCLUDE)
+  add_fuzzer(fields framework/fields.cpp framework/field_list.cpp $<TARGET_OBJECTS:maskline_nodes>)
+  target_include_directories(
+    maskline_fuzz_fields SYSTEM PRIVATE ${MASKLINE_TENSORRT_INCLUDE} ${MASKLINE_CUDA_INCLUDE})
+endif()
