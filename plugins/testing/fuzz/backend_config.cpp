@@ -4,7 +4,10 @@
 #include "triton/config.h"
 #include "triton/json.h"
 
+#include <cstddef>
+#include <cstdint>
 #include <stdexcept>
+#include <string>
 
 extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size)
 {

@@ -4,6 +4,11 @@
 #include "common/status.h"
 #include "testing/fuzz/choices.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
 extern "C" int maskline_host_classwise_nms(MasklineClasswiseNMS const* config, float const* classLogits,
     float const* boxDeltas, float const* proposals, std::int32_t const* numProposals, float const* imageInfo,
     float* boxes, float* scores, std::int32_t* labels, std::int32_t* numDetections, int threads);

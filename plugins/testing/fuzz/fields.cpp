@@ -8,6 +8,14 @@
 #include "roi_align/node.h"
 #include "testing/fuzz/choices.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
+
 namespace
 {
 using namespace maskline::fuzz;

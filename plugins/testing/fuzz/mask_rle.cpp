@@ -4,6 +4,11 @@
 #include "mask_rle/c_config.h"
 #include "testing/fuzz/choices.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
 extern "C" int maskline_host_encode_masks(float const* masks, float const* boxes, std::int32_t const* sizes,
     std::int64_t number, std::int32_t side, std::int32_t paste, std::int32_t threads, char* text, std::int64_t capacity,
     std::int64_t* offsets);

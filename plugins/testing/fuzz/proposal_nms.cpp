@@ -4,6 +4,11 @@
 #include "proposal_nms/c_config.h"
 #include "testing/fuzz/choices.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
 extern "C" int maskline_host_proposal_nms(MasklineProposalNMS const* config, float const* imageInfo,
     float const* const* logits, float const* const* deltas, float* proposals, std::int32_t* numProposals, int threads);
 

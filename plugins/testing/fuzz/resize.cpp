@@ -4,6 +4,10 @@
 #include "resize/c_config.h"
 #include "testing/fuzz/choices.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
 extern "C" int maskline_host_resize(
     MasklineResize const* config, std::uint8_t const* image, std::uint8_t* resized, int threads);
 

@@ -4,6 +4,11 @@
 #include "roi_align/c_config.h"
 #include "testing/fuzz/choices.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
 extern "C" int maskline_host_multiscale_roi_align(MasklineMultiscaleRoIAlign const* config, void const* const* features,
     float const* boxes, void* output, int threads);
 

@@ -124,8 +124,8 @@ def library_problem(**environ: str) -> str:
 
 def test_the_server_is_told_to_reserve_memory_on_each_card(made: Path, repository: Path) -> None:
     size = Repository.load(made).gpu["pool_bytes"]
-    assert pools(Repository.load(made)) == [f"--cuda-memory-pool-byte-size={card}:{size}" for card in (0, 1)]
-    assert pools(Repository.load(repository)) == pools(None) == []
+    assert pools([Repository.load(made)]) == [f"--cuda-memory-pool-byte-size={card}:{size}" for card in (0, 1)]
+    assert pools([Repository.load(repository)]) == pools([]) == []
 
 
 def edit(repository: Path, model: str, old: str, new: str) -> None:
