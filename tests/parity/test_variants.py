@@ -59,7 +59,7 @@ CASES = [
     pytest.param(("resnext_keypoints_alone", "dense"), marks=pytest.mark.long),
     pytest.param(("boxes_alone", "dense"), marks=pytest.mark.long),
     pytest.param(("agnostic_softmax", "ort"), marks=pytest.mark.long),
-    ("convolutional_heads", "dense"),
+    pytest.param(("convolutional_heads", "dense"), marks=pytest.mark.long),
     ("pixel_boxes", "ort"),
     pytest.param(("pixel_boxes", "dense"), marks=pytest.mark.long),
     pytest.param(("dilated_c5", "dense"), marks=pytest.mark.long),

@@ -69,7 +69,7 @@ def in_background(call: Callable[[], None]) -> Callable[[], None]:
     return lambda: threading.Thread(target=call, daemon=True).start()
 
 
-@pytest.mark.parametrize("end", [kill, stop])
+@pytest.mark.parametrize("end", [kill, pytest.param(stop, marks=pytest.mark.long)])
 def test_a_server_that_goes_away_costs_no_answer(repository: Path, server: TritonServer, end) -> None:
     with TritonServer(repository, drain_s=5) as doomed:
         urls = f"{doomed.grpc_url},{server.grpc_url}"

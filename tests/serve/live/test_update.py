@@ -111,7 +111,7 @@ def test_another_backend_needs_another_server(running, versions, tmp_path):
         update(tmp_path / "other", running)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.long)])
 def test_an_update_that_is_stopped_leaves_nothing_that_the_next_one_minds(running, versions, number):
     before = served(running)
     command = [sys.executable, "-m", "maskline_serve.cli", "update", str(versions[3]), "--url", running.grpc_url]

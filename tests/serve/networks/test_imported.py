@@ -23,7 +23,7 @@ from support.models import foreign
 @pytest.mark.parametrize(
     "network",
     [
-        "detectron2/mask_fpn_bgr",
+        pytest.param("detectron2/mask_fpn_bgr", marks=pytest.mark.long),
         pytest.param("detectron2/mask_c4", marks=pytest.mark.long),
         pytest.param("detectron2/keypoint_fpn", marks=pytest.mark.long),
         "mmdetection/mask_fpn",

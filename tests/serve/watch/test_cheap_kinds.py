@@ -9,7 +9,11 @@ from faults.run import KINDS
 from faults.scene import Scene
 
 pytestmark = pytest.mark.triton
-CHEAP = ("network-flipped", "few-open-files", "tmpdir-missing", "log-reader-stops")
+CHEAP = (
+    "network-flipped",
+    "few-open-files",
+    *(pytest.param(name, marks=pytest.mark.long) for name in ("tmpdir-missing", "log-reader-stops")),
+)
 
 
 @pytest.mark.parametrize("name", CHEAP)

@@ -79,6 +79,7 @@ def test_on_the_same_pixels_it_is_the_same_network(model: MaskRCNN, network: str
     assert compared(model, network, same_pixels=True).same
 
 
+@pytest.mark.long
 def test_pixels_are_the_difference_that_is_named(model: MaskRCNN, network: str) -> None:
     """Should they become Detectron's, the page and the report have to say so."""
     pixels, same = (compared(model, network, same_pixels=same) for same in (False, True))
