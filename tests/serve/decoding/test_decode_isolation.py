@@ -24,7 +24,7 @@ from maskline_serve.server.triton_server import TritonServer
 from serve import standin
 from serve.conftest import Pending, send
 from serve.test_faults import outcome
-from serve.test_server import STOP_S, processes_of, wait_until
+from serve.test_server import STOP_S, wait_until
 from support.data.image_files import endless_jpeg
 from support.served_models import model_of
 from tritonclient import grpc as triton
@@ -78,9 +78,11 @@ def caller(victim):
 
 
 def stub(server):
-    """The process of `preprocess`."""
-    (pid,) = processes_of(f"{server.repository.model('preprocess').resolve()}/1/model.py")
-    return psutil.Process(pid)
+    """The process of `preprocess`; another server may serve the same repository at that time."""
+    (found,) = (
+        child for child in psutil.Process(server.server_pid).children() if "/preprocess-" in " ".join(child.cmdline())
+    )
+    return found
 
 
 def decoders(server):
