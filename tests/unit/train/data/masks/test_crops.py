@@ -132,11 +132,14 @@ def assert_margin(whole: np.ndarray, edges: tuple[int, int, int, int]) -> None:
     assert edges == (*low, *high)
 
 
-@given(st.lists(st.integers(0, 2**27), max_size=40))
+@given(st.lists(st.integers(0, 2**23), min_size=1, max_size=40))
 @example([0, 0, 0, 5, 0, 1])
 @MANY
 def test_run_lengths_are_read_as_one_reads_them_character_by_character(lengths: list[int]) -> None:
-    """Up to 2**27: pycocotools writes beyond its buffer for differences of about 2**29."""
+    """Up to 2**23, five characters: pycocotools has six for each length and none for the end of the text.
+
+    Where all lengths take six, or there is none, it writes a byte beyond its buffer, which ended another test.
+    """
     text = coco_mask.frPyObjects({"size": [1, sum(lengths)], "counts": lengths}, 1, 1)["counts"]
     assert run_lengths(text).tolist() == decode_counts(text.decode()) == lengths
     assert run_lengths(text.decode()).tolist() == lengths
