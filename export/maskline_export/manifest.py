@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from maskline_command.one_line import one_line
 from maskline_train.files import replace_file
 from maskline_train.spec import ModelSpec
 
@@ -20,7 +21,6 @@ from maskline_export.errors import ContractError
 FORMAT = "maskline-artifact/1"
 FILE = "manifest.json"
 PARITY_FILE = "parity.json"  # what `maskline-export verify` found of this artifact; not there until it has run
-_SHOWN = 500  # characters of a mistake in a message
 _PARITY = "parity"  # where releases before PARITY_FILE kept that: an entry of the manifest, null until then
 Bodies = Literal["ort", "dense"]
 # int8: an int8 trunk and the rest fp16, for TensorRT; int8-cpu: trunk and heads, for ONNX Runtime.
@@ -105,12 +105,6 @@ class Manifest:
     def save(self, folder: Path) -> None:
         """Write `manifest.json` into the folder, at once or not at all."""
         replace_file(folder / FILE, _text(self.to_dict()))
-
-
-def one_line(error: object) -> str:
-    """What is wrong, on one line, cut where it quotes much of the file."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _stage(data: dict[str, Any]) -> StageInfo:

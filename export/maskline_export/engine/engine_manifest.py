@@ -11,10 +11,12 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from maskline_command.one_line import one_line
+
 from maskline_export.engine.plugin_library import PluginFile
 from maskline_export.engine.profiles import Profile
 from maskline_export.errors import EngineBuildError
-from maskline_export.manifest import Precision, TensorInfo, one_line
+from maskline_export.manifest import Precision, TensorInfo
 
 FORMAT = "maskline-engines/1"
 FILE = "engines.json"

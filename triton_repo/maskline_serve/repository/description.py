@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from maskline_serve.errors import ServeError
+from maskline_command.one_line import one_line
 
-_SHOWN = 500  # characters of a mistake in a message
+from maskline_serve.errors import ServeError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Description:
             make = self.make.format(folder=folder)
             raise self.error(f"{folder} {self.absent} (no {self.file}); {make}") from None
         except (ValueError, RecursionError) as error:  # the second: lists a thousand deep in each other
-            raise self.error(f"{path}: not JSON ({_line(error)}); {self.again}") from None
+            raise self.error(f"{path}: not JSON ({one_line(error)}); {self.again}") from None
         found = data.get("format") if isinstance(data, dict) else None
         if found != self.format:
             raise self.error(
-                f"{path}: got format {_line(repr(found))}, expected {self.format!r}; with this release, {self.again}"
+                f"{path}: got format {one_line(repr(found))}, expected {self.format!r}; with this release, {self.again}"
             )
         return dict(data)
 
@@ -63,16 +63,10 @@ class Description:
         try:
             yield
         except KeyError as error:
-            raise self.error(f"{path}: missing key {_line(error)}; {self.again}") from None
+            raise self.error(f"{path}: missing key {one_line(error)}; {self.again}") from None
         # The latter three: a text where an object should be, an infinite number, a name longer than a file's can be.
         except (TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
-            raise self.error(f"{path}: {_line(error)}; {self.again}") from None
-
-
-def _line(error: object) -> str:
-    """What is wrong, on one line, cut where it quotes much of the file."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+            raise self.error(f"{path}: {one_line(error)}; {self.again}") from None
 
 
 def plain(name: object, where: str) -> str:
