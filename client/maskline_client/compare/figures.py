@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,12 +107,22 @@ class Comparison:
 
     def classes(self) -> list[ClassFigures]:
         """Figures of each class that either side found, in alphabetical order."""
-        sure = [
-            {name for name, score in zip(found.names, found.scores, strict=True) if score >= self.score_thresh}
-            for image in self.images
-            for found in (image.a, image.b)
+        sure_a = Counter(name for image in self.images for name in _sure(image.a, self.score_thresh))
+        sure_b = Counter(name for image in self.images for name in _sure(image.b, self.score_thresh))
+        pairs: dict[str, list[Pair]] = defaultdict(list)
+        for pair in self.pairs:
+            pairs[pair.name].append(pair)
+        return [
+            ClassFigures(
+                name,
+                sure_a[name],
+                sure_b[name],
+                len(pairs[name]),
+                _mean([pair.box_iou for pair in pairs[name]]),
+                _mean(_mask_ious(pairs[name])),
+            )
+            for name in sorted(sure_a.keys() | sure_b.keys())
         ]
-        return [self._class(name) for name in sorted(set().union(*sure))]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: which models, the figures, each image."""
@@ -129,19 +140,20 @@ class Comparison:
 
     def figures(self) -> dict[str, Any]:
         """Name -> number; None where there is nothing that it could be of."""
-        changes = [pair.score_change for pair in self.pairs]
+        pairs = self.pairs
+        changes = [pair.score_change for pair in pairs]
         counts = [image.pairs.count_b - image.pairs.count_a for image in self.images]
         return {
             "images": len(self.images),
             "objects_a": sum(image.pairs.count_a for image in self.images),
             "objects_b": sum(image.pairs.count_b for image in self.images),
-            "both": len(self.pairs),
+            "both": len(pairs),
             "only_a": self.only_a,
             "only_b": self.only_b,
             "label_flips": self.flips,
             "agreement": self.agreement,
-            **_spread("box_iou", [pair.box_iou for pair in self.pairs]),
-            **_spread("mask_iou", [pair.mask_iou for pair in self.pairs if pair.mask_iou is not None]),
+            **_spread("box_iou", [pair.box_iou for pair in pairs]),
+            **_spread("mask_iou", _mask_ious(pairs)),
             "score_change_mean": _mean(changes),
             "score_change_largest": max(changes, key=abs, default=None),
             "count_change_mean": _mean(counts),
@@ -149,16 +161,6 @@ class Comparison:
             "latency_ms_a": _median([image.ms_a for image in self.images]),
             "latency_ms_b": _median([image.ms_b for image in self.images]),
         }
-
-    def _class(self, name: str) -> ClassFigures:
-        pairs = [pair for pair in self.pairs if pair.name == name]
-        masks = [pair.mask_iou for pair in pairs if pair.mask_iou is not None]
-        counts = [
-            sum(_sure(found, name, self.score_thresh) for found in side)
-            for side in ([image.a for image in self.images], [image.b for image in self.images])
-        ]
-        boxes = [pair.box_iou for pair in pairs]
-        return ClassFigures(name, counts[0], counts[1], len(pairs), _mean(boxes), _mean(masks))
 
 
 def _image(image: ImageResult) -> dict[str, Any]:
@@ -177,20 +179,22 @@ def _image(image: ImageResult) -> dict[str, Any]:
     }
 
 
-def _sure(found: Detections, name: str, score_thresh: float) -> int:
-    """How many objects of a class an answer is sure of."""
-    return sum(
-        one == name and bool(score >= score_thresh) for one, score in zip(found.names, found.scores, strict=True)
-    )
+def _sure(found: Detections, score_thresh: float) -> list[str]:
+    """The class of each object that an answer is sure of."""
+    return [name for name, score in zip(found.names, found.scores, strict=True) if score >= score_thresh]
+
+
+def _mask_ious(pairs: Iterable[Pair]) -> list[float]:
+    """Of the pairs with masks on both sides."""
+    return [pair.mask_iou for pair in pairs if pair.mask_iou is not None]
 
 
 def _spread(name: str, values: Sequence[float]) -> dict[str, float | None]:
     return {f"{name}_mean": _mean(values), f"{name}_least": min(values, default=None)}
 
 
-def _mean(values: Iterable[float]) -> float | None:
-    found = list(values)
-    return float(np.mean(found)) if found else None
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def _median(values: Sequence[float]) -> float | None:

@@ -71,9 +71,10 @@ def _image(comparison: Comparison, image: ImageResult) -> str:
 
 def _drawn(picture: Image.Image, found: Detections, score_thresh: float) -> str:
     """The picture with what was found, as an <img> that holds its bytes."""
-    drawn = draw(picture, found.filter(min_score=score_thresh), scale=viewing_scale(found.image_size))
+    sure = found.filter(min_score=score_thresh)
+    drawn = draw(picture, sure, scale=viewing_scale(found.image_size))
     drawn.thumbnail((LARGEST_SIDE_PX, LARGEST_SIDE_PX))
     file = io.BytesIO()
     drawn.save(file, "JPEG", quality=JPEG_QUALITY)
     data = base64.b64encode(file.getvalue()).decode("ascii")
-    return f'<img alt="{len(found.filter(min_score=score_thresh))} objects" src="data:image/jpeg;base64,{data}">'
+    return f'<img alt="{len(sure)} objects" src="data:image/jpeg;base64,{data}">'
