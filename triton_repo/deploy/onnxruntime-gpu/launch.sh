@@ -17,12 +17,12 @@ for card in @CARDS@; do
     set -- --cuda-memory-pool-byte-size="$card:${CUDA_POOL_BYTES:-@POOL_BYTES@}" "$@"
 done
 
-# `official`: configs with the library of our ops and the warm-up for that backend.
 # Nobody is told the key, so what it closes stays closed.
 key=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 closed=shared-memory,model-repository,trace,logging
 
 # HTTP and metrics have no TLS and ask nobody: they are for the inside of the container.
+# `official`: configs with the library of our ops and the warm-up for that backend.
 exec tritonserver \
     --model-repository="$here/models" \
     --model-config-name=official \

@@ -26,7 +26,7 @@ from maskline_serve.server.watch.stubs import stubs
 
 POLL_SECONDS = 0.1
 CONTROL_SECONDS = 10.0  # of one word to a server that is about to stop; one that hangs is not waited for longer
-LEAST_CANARY_SECONDS = 1.0  # for the next model's, when the first has taken the time of all
+LEAST_CANARY_SECONDS = 1.0  # for the next canary image, when what came before has taken the time of all
 PORT_ATTEMPTS = 3  # another process may take a free port in the moment between finding and using it
 
 
@@ -171,7 +171,7 @@ class TritonServer:
                     raise ServerFailedError(f"not ready after {self._timeout_s:.0f} s; {self._said()}")
                 time.sleep(POLL_SECONDS)
             start = time.monotonic()
-            self.check(client, max(1.0, deadline - start))
+            self.check(client, deadline - start)
             self.canary_seconds = time.monotonic() - start
             self.processes = stubs(self.server_pid)
 
@@ -248,7 +248,7 @@ class TritonServer:
 
         Args:
             client: of this server.
-            timeout_s: deadline of each call.
+            timeout_s: deadline of all of them together; each is given LEAST_CANARY_SECONDS even so.
 
         Raises:
             ServerFailedError: no answer, or one that the wire contract rules out.

@@ -69,7 +69,7 @@ class LiveFolder:
             text = (repository.models / ensemble / _CONFIG).read_text(encoding="utf-8")
             candidate = names.tagged(ensemble, repository.revision)
             steps = {step.model_name: step.model_name for step in config.parse(text, ensemble).ensemble_scheduling.step}
-            self._write(candidate, config.with_names(text, {**steps, ensemble: candidate}, candidate))
+            self.write_config(candidate, config.with_names(text, {**steps, ensemble: candidate}, candidate))
             made.append(candidate)
         return made
 
@@ -78,9 +78,16 @@ class LiveFolder:
         paths = {ensemble: self.models / ensemble / _CONFIG for ensemble in names.ensembles(name)}
         return {ensemble: path.read_text(encoding="utf-8") for ensemble, path in paths.items() if path.is_file()}
 
-    def publish(self, ensemble: str, text: str) -> None:
-        """Make this the config of a public ensemble, for its next load."""
-        self._write(ensemble, text)
+    def write_config(self, model: str, text: str) -> None:
+        """Write the config of a model without files of its own, whole, and the version folder that Triton wants of it.
+
+        It counts from the model's next load on.
+        """
+        folder = self.models / model
+        (folder / "1").mkdir(parents=True, exist_ok=True)
+        new = folder / f".{_CONFIG}"
+        new.write_text(text, encoding="utf-8")
+        new.replace(folder / _CONFIG)
 
     def describe(self, repository: Repository) -> None:
         """Note what is public under the name of a repository from now on."""
@@ -101,7 +108,7 @@ class LiveFolder:
             check_tagged(repository)
             self.add_steps(repository)
             for ensemble in names.ensembles(repository.name):
-                self.publish(ensemble, (repository.models / ensemble / _CONFIG).read_text(encoding="utf-8"))
+                self.write_config(ensemble, (repository.models / ensemble / _CONFIG).read_text(encoding="utf-8"))
             self.describe(repository)
 
     def left_over(self) -> list[str]:
@@ -136,11 +143,3 @@ class LiveFolder:
 
     def _is_step(self, model: str) -> bool:
         return not (self.models / model / "1").is_dir() or any((self.models / model / "1").glob("model.*"))
-
-    def _write(self, ensemble: str, text: str) -> None:
-        """Write an ensemble's config whole, and the version folder that Triton wants of it."""
-        folder = self.models / ensemble
-        (folder / "1").mkdir(parents=True, exist_ok=True)
-        new = folder / f".{_CONFIG}"
-        new.write_text(text, encoding="utf-8")
-        new.replace(folder / _CONFIG)

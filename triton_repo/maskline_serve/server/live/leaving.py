@@ -55,7 +55,7 @@ def leave(
 
 
 def _say_not_ready(live: LiveFolder, control: ModelControl) -> None:
-    live.publish(LEAVING, _CONFIG)
+    live.write_config(LEAVING, _CONFIG)
     try:
         control.load(LEAVING)
     except ModelNotLoadedError:

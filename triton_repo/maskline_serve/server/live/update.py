@@ -110,14 +110,14 @@ def _switch(repository: Repository, live: LiveFolder, control: ModelControl) -> 
     try:
         for ensemble in names.ensembles(repository.name):
             changed.append(ensemble)
-            live.publish(ensemble, (repository.models / ensemble / "config.pbtxt").read_text(encoding="utf-8"))
+            live.write_config(ensemble, (repository.models / ensemble / "config.pbtxt").read_text(encoding="utf-8"))
             control.load(ensemble)
         live.describe(repository)
     except BaseException:
         for ensemble in changed:
             with contextlib.suppress(ServeError):
                 if ensemble in before:
-                    live.publish(ensemble, before[ensemble])
+                    live.write_config(ensemble, before[ensemble])
                     control.load(ensemble)
                 else:
                     control.unload(ensemble)
@@ -154,7 +154,7 @@ def _forget_failures(live: LiveFolder, control: ModelControl) -> None:
     failed = {model for model, state in control.states().items() if state == "UNAVAILABLE"}
     for model in failed & set(live.left_over()):
         live.remove(model)
-        live.publish(model, config.with_names(text, {**steps, public: model}, model))
+        live.write_config(model, config.with_names(text, {**steps, public: model}, model))
         control.load(model)
 
 
