@@ -25,6 +25,7 @@ from maskline_serve.repository.names import word_of
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import canary
 from maskline_serve.server.front_door.front_door import FrontDoor
+from maskline_serve.server.process import Ports
 from maskline_serve.server.triton_server import TritonServer
 from serve import standin
 from serve.conftest import Pending, send
@@ -232,6 +233,16 @@ def test_port_taken_is_named(repository):
                 TritonServer(repository, **{name: port}),
             ):
                 pass
+
+
+def test_another_server_that_took_the_port_first_is_not_taken_for_this_one(repository, server, monkeypatch):
+    """The other answers on that port, says that it is ready, and would answer the canary."""
+    other = Ports(*(int(url.rpartition(":")[2]) for url in (server.grpc_url, server.http_url, server.metrics_url)))
+    free, first = Ports.claim, iter((other,))
+    monkeypatch.setattr(Ports, "claim", lambda *places: next(first, None) or free(*places))
+    with TritonServer(repository, drain_s=5) as running:
+        assert next(first, None) is None
+        assert running.grpc_url != server.grpc_url
 
 
 @pytest.fixture

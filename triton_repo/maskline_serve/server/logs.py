@@ -11,6 +11,7 @@ _LOADED = re.compile(r"successfully loaded '([^']+)'")
 _FAILED = re.compile(r"failed to load '([^']+)'(?: version \d+)?: (.*)")
 _POLL_FAILED = re.compile(r"Poll failed for model directory '([^']+)': (.*)")
 _PORT = re.compile(r"failed to start (\w+) service: .*Socket '[^']*:(\d+)' already in use")
+_STARTED = re.compile(r"^Started (?:GRPCInferenceService|HTTPService|Metrics Service) at .*:(\d+)$")
 _VERSION = re.compile(r"^\| server_version\s*\| (\S+)")
 
 # Said by every server on a machine without a GPU; nothing to act on.
@@ -36,6 +37,7 @@ class LogReader:
         loaded: names of models that loaded, in order.
         failed: model name -> its own error line, first one wins.
         port_taken: the port the server could not get, or None.
+        listening: the ports that it says it has got.
         version: the server's version, once it said so.
         last_error: the latest error line.
     """
@@ -43,6 +45,7 @@ class LogReader:
     loaded: list[str] = dataclasses.field(default_factory=list)
     failed: dict[str, str] = dataclasses.field(default_factory=dict)
     port_taken: int | None = None
+    listening: set[int] = dataclasses.field(default_factory=set)
     version: str | None = None
     last_error: str = ""
     _pending: str | None = None
@@ -73,6 +76,8 @@ class LogReader:
                 self.failed.setdefault(found.group(1), one_line(found.group(2)))
         if found := _PORT.search(text):
             self.port_taken = int(found.group(2))
+        if found := _STARTED.search(text):
+            self.listening.add(int(found.group(1)))
 
 
 def _information(source: str, text: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import shutil
 import time
@@ -165,7 +166,7 @@ class TritonServer:
     def _wait_until_right(self, deadline: float) -> None:
         """Wait for readiness, then for the canary."""
         with self.client() as client:
-            while not _ready(client):
+            while not (self._listens() and _ready(client)):
                 self.raise_if_ended()
                 if time.monotonic() > deadline:
                     raise ServerFailedError(f"not ready after {self._timeout_s:.0f} s; {self._said()}")
@@ -174,6 +175,10 @@ class TritonServer:
             self.check(client, deadline - start)
             self.canary_seconds = time.monotonic() - start
             self.processes = stubs(self.server_pid)
+
+    def _listens(self) -> bool:
+        """Whether the ports are this server's: between choosing and taking them, another may have got them."""
+        return self._process is not None and set(dataclasses.astuple(self._ports)) <= self._process.log.listening
 
     def raise_if_ended(self) -> None:
         """Raise what ended the server, if it ended.
