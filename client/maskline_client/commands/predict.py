@@ -189,7 +189,7 @@ def _begin(folder: Path, model: ServedModel, shard_lines: int) -> int:
         older = {"masks": True, "keypoints": [], "artifact": model.artifact, "model": expected["model"]}
         found = {**older, **{key: header[key] for key in expected if key in header}}
         different = [key for key in expected if found[key] != expected[key]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: not a header of predictions ({error!r}); use another --out") from error
     if different:
         key = different[0]
@@ -219,7 +219,7 @@ def _repair(path: Path) -> list[str]:
     for number, line in enumerate(whole.splitlines(), 1):
         try:
             names.append(json.loads(line)["file"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(
                 f"{path}:{number}: not a prediction ({error!r}); delete the file to make it anew"
             ) from error

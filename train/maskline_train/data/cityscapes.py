@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from maskline_coco.errors import ImageError
+from maskline_coco.image_limits import LIMITS, check_pixels
 from maskline_command.console import progress
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
@@ -128,7 +130,9 @@ def draw_polygons(path: Path) -> IdMap:
     """
     try:
         data = json.loads(path.read_bytes())
-        image = Image.new("I", (data["imgWidth"], data["imgHeight"]), LABELS["unlabeled"])
+        size = (data["imgWidth"], data["imgHeight"])
+        check_pixels(str(path), size, LIMITS)
+        image = Image.new("I", size, LABELS["unlabeled"])
         drawer, numbers = ImageDraw.Draw(image), dict.fromkeys(WITH_INSTANCES, 0)
         for thing in data["objects"]:
             label, is_group = _label_of(thing["label"], path)
@@ -141,7 +145,10 @@ def draw_polygons(path: Path) -> IdMap:
             drawer.polygon([tuple(point) for point in thing["polygon"]], fill=value)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file, nor instanceIds.png beside it; unpack gtFine again") from error
-    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (DataError, ImageError) as error:  # they say what it is themselves
+        raise DataError(str(error)) from error
+    # ValueError: no JSON, no UTF-8, or a point of one number; RecursionError: lists a thousand deep in each other.
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path}: not a Cityscapes annotation ({error!r}); unpack it again") from error
     return np.asarray(image).astype(np.int32)
 

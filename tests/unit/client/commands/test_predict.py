@@ -151,9 +151,10 @@ def test_a_folder_of_another_model_is_refused(server: Server, folder: Path, tmp_
         Shards(tmp_path / "out", dataclasses.replace(MODEL, classes=("cat", "dog")))
 
 
-def test_a_line_that_is_no_prediction_is_named(server: Server, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["nonsense", "[" * 100_000])
+def test_a_line_that_is_no_prediction_is_named(server: Server, folder: Path, tmp_path: Path, line: str) -> None:
     run(server, folder, tmp_path / "out")
-    (tmp_path / "out" / "predictions-00001.jsonl").write_text('{"file": "x"}\nnonsense\n')
+    (tmp_path / "out" / "predictions-00001.jsonl").write_text('{"file": "x"}\n' + line + "\n")
     with pytest.raises(ValueError, match=r"predictions-00001\.jsonl:2: not a prediction"):
         Shards(tmp_path / "out", MODEL)
 

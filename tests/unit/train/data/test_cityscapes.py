@@ -94,6 +94,25 @@ def test_the_command_converts_and_says_how_many_objects_there_are(tmp_path, caps
     assert CocoDataset(tmp_path / "out", "train").classes == CLASSES
 
 
+NO_ANNOTATION = "not a Cityscapes annotation"
+WRONG_JSON = {
+    "no fields": ("{}", NO_ANNOTATION),
+    "too deep": ("[" * 100_000, NO_ANNOTATION),
+    "no object": ('{"imgWidth": 8, "imgHeight": 8, "objects": ["car"]}', NO_ANNOTATION),
+    "a size in words": ('{"imgWidth": "8", "imgHeight": "8", "objects": []}', NO_ANNOTATION),
+    "a side below 1": ('{"imgWidth": -8, "imgHeight": 8, "objects": []}', "got -8x8 pixels, expected at least 1x1"),
+    "16 TB": ('{"imgWidth": 2000000, "imgHeight": 2000000, "objects": []}', "expected at most 50000000 pixels"),
+    "a point of one number": (
+        '{"imgWidth": 8, "imgHeight": 8, "objects": [{"label": "car", "polygon": [[1]]}]}',
+        NO_ANNOTATION,
+    ),
+    "a label of nobody's": (
+        '{"imgWidth": 8, "imgHeight": 8, "objects": [{"label": "cat", "polygon": [[1, 1]]}]}',
+        r"polygons\.json: unknown label 'cat', expected one",
+    ),
+}
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -108,15 +127,18 @@ def test_the_command_converts_and_says_how_many_objects_there_are(tmp_path, caps
             lambda root: [Image.new("L", (8, 8)).save(p) for p in root.rglob("*instanceIds.png")],
             "got an image of mode L, expected 16-bit IDs",
         ),
-        (
-            lambda root: [
-                (p.unlink(), Path(str(p).replace("instanceIds.png", "polygons.json")).write_text("{}"))
-                for p in root.rglob("*instanceIds.png")
-            ],
-            "not a Cityscapes annotation",
+        *(
+            (
+                lambda root, text=text: [
+                    (p.unlink(), Path(str(p).replace("instanceIds.png", "polygons.json")).write_text(text))
+                    for p in root.rglob("*instanceIds.png")
+                ],
+                message,
+            )
+            for text, message in WRONG_JSON.values()
         ),
     ],
-    ids=["no split", "no annotation", "broken", "a TIFF", "wrong file", "wrong json"],
+    ids=["no split", "no annotation", "broken", "a TIFF", "wrong file", *WRONG_JSON],
 )
 def test_a_broken_tree_is_refused_and_nothing_is_written(tmp_path, spoil, message):
     root = write_cityscapes(tmp_path / "cityscapes", {"val": [STREET]})
