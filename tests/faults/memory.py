@@ -15,11 +15,10 @@ from support.serving.watched import Watched, cmdline
 RULE = (
     "Memory is what a process has resident without pages of files, which others share (RssAnon and RssShmem of "
     "/proc/PID/status; regions in `/dev/shm` count for each process that maps them). Warm-up is the first fifth of the "
-    "time: by then every size and load has come several times, and an update. Growth compares the medians of the "
-    "first and the last quarter of what follows: 3 % at most, for tritonserver 1 MiB an update more: it keeps some of "
-    "what it unloads, up to 0.8 MiB an update with no request at all."
+    "time: by then every size and load has come several times, and several updates. Growth compares the medians of the "
+    "first and the last quarter of what follows: 3 % at most."
 )
-LARGEST_GROWTH, UPDATE_MIB = 0.03, 1.0
+LARGEST_GROWTH = 0.03
 WARM_UP, PART = 0.2, 0.25
 WIDTH, HEIGHT, LEFT, BOTTOM, LEGEND = 900, 360, 60, 40, 220
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b")
@@ -47,7 +46,10 @@ def sample(run: Watched, seconds: float) -> Sample:
         arguments = cmdline(pid).decode(errors="replace").split("\0")
         if Path(arguments[0]).name == STUB:
             model = Path(arguments[1]).parent.parent.name
-            found[model.rpartition("-")[0] or model] += own_mib(pid)
+            name = model.rpartition("-")[0] or model
+            found[name] += own_mib(pid)
+            for confined in children(pid):
+                found[f"{name}: decoding"] += own_mib(confined)
     return Sample(seconds, {name: round(mib, 2) for name, mib in found.items()})
 
 
@@ -78,10 +80,9 @@ def growth(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
     return found
 
 
-def limit_mib(name: str, row: dict[str, float], updates: int) -> float:
-    """What a process may have at the end, of its row of `growth`."""
-    kept = UPDATE_MIB * updates if name == "tritonserver" else 0.0
-    return (1 + LARGEST_GROWTH) * row["before_mib"] + kept
+def has_grown(row: dict[str, float]) -> bool:
+    """Whether a row of `growth` is beyond RULE."""
+    return row["after_mib"] > (1 + LARGEST_GROWTH) * row["before_mib"]
 
 
 def picture(samples: Sequence[Sample]) -> str:

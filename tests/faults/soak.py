@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from faults.memory import RULE, Sample, growth, limit_mib, picture, sample
+from faults.memory import RULE, Sample, growth, has_grown, picture, sample
 from faults.scene import BOUNDED_S, Scene, right
 from maskline_client.bench.machine import describe_machine
 from maskline_serve.repository.assemble import assemble
@@ -102,7 +102,7 @@ def main(
     json_file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps({key: found[key] for key in ("outcomes", "clients", "updates", "memory")}, indent=1))  # noqa: T201
     wrong = {name: count for name, count in found["outcomes"].items() if name not in ("right", "refused")}
-    grown = [name for name, row in found["memory"].items() if row["after_mib"] > limit_mib(name, row, found["updates"])]
+    grown = [name for name, row in found["memory"].items() if has_grown(row)]
     if wrong or grown:
         print(f"not as expected: outcomes {wrong}, memory of {grown}", file=sys.stderr)  # noqa: T201
     sys.exit(1 if wrong or grown else 0)
