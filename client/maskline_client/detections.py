@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskline_client import rle as rle_codec
+from maskline_client.draw.preview import preview_png
 from maskline_client.served_model import UNKNOWN_MODEL, ModelIdentity
 
 PIXEL_CENTRE = 0.5  # from a pixel's index, as COCO writes keypoints, to continuous pixels
@@ -130,6 +131,13 @@ class Detections:
         kinds = [*(["masks"] if self.rle is not None else []), *(["keypoints"] if self.keypoints is not None else [])]
         of = f" with {' and '.join(kinds)}" if kinds else ""
         return f"Detections({len(self)} objects{of}{f': {counts}' if counts else ''}{best}; image {width}x{height})"
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows where an answer is a cell's last line: a PNG of the objects, on plain ground.
+
+        The image itself is not here; `maskline_client.draw.picture.draw` draws on it.
+        """
+        return preview_png(self)
 
     def __getitem__(self, index: int) -> Detection:
         return Detection(
