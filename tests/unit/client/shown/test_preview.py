@@ -66,7 +66,7 @@ def test_boxes_and_keypoints_are_thinned_with_the_rest() -> None:
     found = dataclasses.replace(two_squares(size), rle=None, keypoints=keypoints, keypoint_names=("middle",))
     picture = shown(found)
     for left, middle, colour in ((100, 250, PALETTE[0]), (600, 750, PALETTE[1])):
-        assert np.abs(picture[400, left] - colour).max() <= 15  # the line of a box is not quite opaque
+        assert np.abs(picture[400, left] - colour).max() <= 20  # the line of a box is opaque but for 20 of 255
         assert tuple(picture[450, middle]) == PALETTE[0]  # the dot of the first keypoint
 
 
