@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from maskline_client import Detections, Detector, rle
 from maskline_serve.server.triton_server import TritonServer
+from PIL import Image
 from serve import standin
 
 pytestmark = pytest.mark.triton
@@ -208,7 +209,12 @@ def test_a_proxy_passes_nothing_on_but_the_model(origin: str) -> None:
 
 @BROWSER
 def test_javascript_in_a_browser(origin: str, folder: Path, expected: Detections) -> None:
-    assert_same(html.unescape(in_browser(f"http://{origin}/", folder)["pre"]), expected)
+    assert_same(text_in_browser(f"http://{origin}/", folder), expected)
+    shot = folder / "screenshot.png"
+    browse(folder, f"--screenshot={shot}", "--force-device-scale-factor=1", f"http://{origin}/")
+    pixels = np.asarray(Image.open(shot).convert("RGB"))
+    red = (pixels == (255, OBJECTS, OBJECTS)).all(axis=2)  # the picture is gray, of as many as there are objects
+    assert red.sum() == sum(one.area() for one in expected)
 
 
 @BROWSER
@@ -221,7 +227,7 @@ def test_a_page_of_another_origin_cannot_call(server: TritonServer, folder: Path
     )
     text = text.replace('await (await fetch("/photo.jpg")).blob()', 'new Blob(["any"])')
     (folder / "elsewhere.html").write_text(text, encoding="utf-8")
-    assert in_browser((folder / "elsewhere.html").as_uri(), folder)["pre"] == "Failed to fetch"
+    assert text_in_browser((folder / "elsewhere.html").as_uri(), folder) == "Failed to fetch"
 
 
 def test_triton_answers_no_question_of_a_browser(server: TritonServer) -> None:
@@ -244,12 +250,15 @@ def ask(url: str, method: str, path: str, headers: dict[str, str] | None = None)
         connection.close()
 
 
-def in_browser(url: str, folder: Path) -> dict[str, Any]:
-    """Text of each element that a page has once its scripts and calls have ended, by the element's name."""
-    profile = folder / "profile"
+def text_in_browser(url: str, folder: Path) -> str:
+    """What the page's `pre` says once its scripts and calls have ended."""
+    (text,) = re.findall(r"<pre>(.*?)</pre>", browse(folder, "--dump-dom", url), flags=re.DOTALL)
+    return html.unescape(text)
+
+
+def browse(folder: Path, *words: str) -> str:
+    """What Chromium prints; its clock is the page's, and stands still while a call is under way."""
     assert CHROMIUM is not None
     # Its sandbox cannot be had as root, nor in most containers; the pages are ours.
-    options = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}")
-    # Time of the page, which stands still while a call is under way.
-    page = printed(folder, CHROMIUM, *options, "--virtual-time-budget=20000", "--dump-dom", url)
-    return dict(re.findall(r"<(pre|title)>(.*?)</\1>", page, flags=re.DOTALL))
+    options = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}")
+    return printed(folder, CHROMIUM, *options, "--virtual-time-budget=20000", *words)
