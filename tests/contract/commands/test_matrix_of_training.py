@@ -19,6 +19,7 @@ COMMANDS = (
     "maskline-train data digits",
     "maskline-train data figures",
     "maskline-train data check",
+    "maskline-train data convert",
 )
 
 

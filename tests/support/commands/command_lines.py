@@ -83,6 +83,7 @@ COMMANDS = [
     CommandLine("maskline-train data figures", "OUT/set --train-images 1 --val-images 1"),
     CommandLine("maskline-train data check", "IN/shapes", ("shapes",)),
     CommandLine("maskline-train data cityscapes", "IN/cityscapes OUT/set", ("cityscapes",)),
+    CommandLine("maskline-train data convert", "masks IN/masks OUT/set --class blob", ("masks",)),
     CommandLine("maskline-export onnx", "IN/checkpoint OUT/artifact", ("checkpoint",)),
     CommandLine("maskline-export typed", "IN/dense OUT/artifact", ("dense",)),
     CommandLine(

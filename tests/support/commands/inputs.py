@@ -15,6 +15,7 @@ from maskline_train.checkpoint import save_model
 from PIL import Image
 from serve.standin import write_artifact
 from support.data.cityscapes_files import STREET, write_cityscapes
+from support.data.mask_files import write_masks
 from support.data.shapes_data import write_shapes
 from support.export.exported import decided_tiny_model
 from support.export.kept_traces import kept_traces
@@ -30,6 +31,7 @@ class Inputs:
         self._make: dict[str, Callable[[Path], object]] = {
             "shapes": lambda path: write_shapes(path, {"train": 4, "val": 2}),
             "cityscapes": lambda path: write_cityscapes(path, {"train": [STREET], "val": [STREET]}),
+            "masks": write_masks,
             "photos": write_photo,
             "calibration": write_calibration,
             "photo_set": write_photo_set,

@@ -1,0 +1,67 @@
+"""`maskline-train data convert`: data that were labelled elsewhere become a COCO-format data set."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from maskline_train.data.convert.labelled import Labelled, Notes
+
+
+class Kind(StrEnum):
+    """The formats."""
+
+    MASKS = "masks"
+
+
+def convert_command(
+    kind: Annotated[Kind, typer.Argument(help="The format of SOURCE.")],
+    source: Annotated[Path, typer.Argument(help="Folder of the labelled pictures.")],
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    name: Annotated[str, typer.Option("--class", help="Of masks, which have no names: the class of all objects.")] = "",
+    val_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the pictures for val where SOURCE has no splits.")
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed chooses other pictures for val.")] = 0,
+) -> None:
+    """Make a COCO-format data set of pictures that were labelled elsewhere; pictures are copied.
+
+    Says what was left out or assumed, and why. A mistake in a file ends it, and nothing is written.
+
+    Example: maskline-train data convert masks nuclei out/nuclei --class nucleus
+    """
+    from maskline_train.data.convert.write import write
+    from maskline_train.data.errors import DataError
+    from maskline_train.files import refuse_existing
+
+    refuse_existing(out, DataError)
+    notes: Notes = Counter()
+    labelled = _read(kind, source, name, notes)
+    counts = write(labelled, out, val_share, seed)
+    for line in summary(labelled.classes, counts, notes):
+        typer.echo(line)
+    splits = "" if set(counts) == {"train", "val"} else "".join(f" --split {split}" for split in counts)
+    typer.echo(f"Next: maskline-train data check {shlex.quote(str(out))}{splits}")
+
+
+def summary(classes: tuple[str, ...], counts: dict[str, Counter[str]], notes: Notes) -> list[str]:
+    """Pictures and objects of each split, then a line for each kind of thing that was left out or assumed."""
+    lines = []
+    for split, found in counts.items():
+        objects = ", ".join(f"{found[name]} {name}" for name in classes)
+        lines.append(f"{split}: {found['']} pictures, objects: {objects}")
+    return lines + [f"{text}: {count}" for text, count in sorted(notes.items()) if count]
+
+
+def _read(kind: Kind, source: Path, name: str, notes: Notes) -> Labelled:
+    from maskline_train.data.convert.id_masks import read_masks
+
+    if not name:
+        raise ValueError(f"--class: got none, expected the name of the objects' class, which {kind} do not have")
+    return read_masks(source, name, notes)

@@ -1,0 +1,134 @@
+"""The files of a data set that somebody else wrote: found, kept inside their folder, looked at before they are read."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PureWindowsPath
+from typing import Any, TypeVar
+
+from maskline_coco.fields import short
+from maskline_coco.image_headers import ORIENTATION_TAG, upright_size
+from maskline_coco.image_limits import LIMITS, check_bytes, check_pixels
+from maskline_command.console import progress
+from PIL import Image
+
+from maskline_train.data.convert.labelled import Notes
+from maskline_train.data.errors import DataError, ImageError
+from maskline_train.data.images import FORMATS
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+TURNED = "pictures with an EXIF orientation; their labels were taken as those of the upright picture"
+# A label file with its picture in base64 (4 bytes for 3) of the largest picture that is taken, and shapes beside it.
+MAX_LABEL_BYTES = 2 * LIMITS.max_bytes
+
+Item = TypeVar("Item")
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """The pictures in a folder and below it, by their endings, ordered by name.
+
+    Raises:
+        DataError: none.
+    """
+    found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
+    if not found:
+        raise DataError(f"{folder}: got no picture, expected files ending in {', '.join(SUFFIXES)}; check the folder")
+    return found
+
+
+def by_stem(paths: Sequence[Path]) -> dict[str, Path]:
+    """Name without folder and ending -> path.
+
+    Raises:
+        DataError: two with the same.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in found:
+            raise DataError(f"{path}: got the name of {found[path.stem]} too, expected each name once; rename one")
+        found[path.stem] = path
+    return found
+
+
+def inside(root: Path, folder: Path, name: Any, where: object) -> Path:
+    """The path that a label file names, from `folder` on; a backslash is read as a slash.
+
+    Raises:
+        DataError: no text, or it leaves `root`.
+    """
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise DataError(f"{where}: got the path {short(name)}, expected the name of a file; correct it")
+    path = folder / PureWindowsPath(name).as_posix()
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise DataError(f"{where}: got the path {short(name)}, expected one inside {root}; correct it")
+    return path
+
+
+def header_size(source: Path | bytes, name: object, notes: Notes) -> tuple[int, int]:
+    """(height, width) of an upright picture, by its header; notes one that has an EXIF orientation.
+
+    Raises:
+        DataError: no picture, or beyond the limits.
+        OSError: it cannot be opened.
+    """
+    num_bytes = len(source) if isinstance(source, bytes) else source.stat().st_size
+    check_bytes(str(name), num_bytes, LIMITS)
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+            check_pixels(str(name), image.size, LIMITS)
+            width, height = upright_size(image)
+            notes.update({TURNED: 1} if _is_turned(image) else {})
+    except ImageError:
+        raise
+    except OSError as error:
+        if error.errno is not None:  # no permission; Pillow's own have none
+            raise
+        raise DataError(f"{name}: not a {', '.join(FORMATS)} file; replace it") from error
+    except Exception as error:  # Pillow's readers raise anything on a broken header
+        raise DataError(f"{name}: not a whole {', '.join(FORMATS)} file ({error}); replace it") from error
+    return height, width
+
+
+def read_label(path: Path) -> bytes:
+    """The bytes of a label file.
+
+    Raises:
+        DataError: larger than any is.
+        OSError: it cannot be read.
+    """
+    if (num_bytes := path.stat().st_size) > MAX_LABEL_BYTES:
+        raise DataError(f"{path}: got {num_bytes} bytes, expected at most {MAX_LABEL_BYTES}; is it a label file?")
+    return path.read_bytes()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        DataError: not whole, no JSON, or no object.
+        OSError: it cannot be read.
+    """
+    try:
+        value = json.loads(read_label(path))
+    except DataError:
+        raise
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, lists a thousand deep
+        raise DataError(f"{path}: not a whole JSON file ({error}); copy it again") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: got {short(value)}, expected a JSON object; is it a label file?")
+    return value
+
+
+def tracked(items: Sequence[Item], doing: str) -> Iterator[Item]:
+    """The items, under a bar."""
+    with progress() as bar:
+        yield from bar.track(items, description=doing)
+
+
+def _is_turned(image: Image.Image) -> bool:
+    try:
+        return image.getexif().get(ORIENTATION_TAG, 1) in range(2, 9)
+    except Exception:  # any error of its parser; such a block counts as none, as in training
+        return False

@@ -1,0 +1,138 @@
+"""Plain instance masks: a PNG of IDs a picture, or one PNG an object.
+
+`SOURCE/images/STEM.*` with `SOURCE/masks/STEM.png`, whose pixels are 0 for the background and a number of its own for
+each object; or, as the 2018 Data Science Bowl has it, `SOURCE/NAME/images/*` with `SOURCE/NAME/masks/*.png`, one an
+object, 0 outside and one other value inside.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from maskline_coco.image_limits import LIMITS, check_bytes, check_pixels
+from PIL import Image
+
+from maskline_train.data.convert.files import by_stem, find_pictures, header_size, tracked
+from maskline_train.data.convert.labelled import (
+    UNLABELLED,
+    Labelled,
+    Notes,
+    Object,
+    Picture,
+    check_number,
+    class_name,
+    of_mask,
+)
+from maskline_train.data.errors import DataError, ImageError
+
+Ids = npt.NDArray[np.int32]
+
+
+def read_masks(source: Path, name: str, notes: Notes) -> Labelled:
+    """The pictures, all objects of one class.
+
+    Args:
+        source: in one of the two layouts.
+        name: of the class.
+        notes: filled.
+
+    Raises:
+        DataError: neither layout, a mask without a picture, or one of another size or kind.
+    """
+    class_name(name, "--class")
+    images, masks = source / "images", source / "masks"
+    if images.is_dir() and masks.is_dir():
+        return Labelled((name,), tuple(_of_maps(images, masks, name, notes)))
+    folders = sorted(folder.parent for folder in source.glob("*/images"))
+    if not folders:
+        source.stat()  # says itself that it is not there
+        raise DataError(
+            f"{source}: got neither images/ and masks/ nor folders with these, expected one of the two; "
+            "see docs/data/convert.md"
+        )
+    return Labelled((name,), tuple(_of_folder(folder, name, notes) for folder in tracked(folders, "Reading")))
+
+
+def _of_maps(images: Path, masks: Path, name: str, notes: Notes) -> list[Picture]:
+    pictures = by_stem(find_pictures(images))
+    maps = by_stem(sorted(masks.rglob("*.png")))
+    if lonely := sorted(set(maps) - set(pictures)):
+        raise DataError(f"{maps[lonely[0]]}: got no picture {lonely[0]}.* in {images}, expected one; add or remove it")
+    notes.update({UNLABELLED: len(pictures) - len(maps)} if len(pictures) > len(maps) else {})
+    found = []
+    for stem in tracked(list(pictures), "Reading"):
+        path = pictures[stem]
+        size = header_size(path, path, notes)
+        objects = _objects_of_ids(read_ids(maps[stem], size), maps[stem], name, notes) if stem in maps else ()
+        found.append(Picture(path.relative_to(images).as_posix(), path, size, objects))
+    return found
+
+
+def _objects_of_ids(ids: Ids, path: Path, name: str, notes: Notes) -> tuple[Object, ...]:
+    values = [value for value in np.unique(ids).tolist() if value != 0]
+    check_number(len(values), path)
+    found = [of_mask(name, ids == value, notes) for value in values]
+    return tuple(entry for entry in found if entry is not None)
+
+
+def _of_folder(folder: Path, name: str, notes: Notes) -> Picture:
+    pictures = find_pictures(folder / "images")
+    if len(pictures) > 1:
+        raise DataError(f"{folder / 'images'}: got {len(pictures)} pictures, expected one a folder; move the others")
+    path = pictures[0]
+    size = header_size(path, path, notes)
+    masks = sorted((folder / "masks").glob("*.png"))
+    check_number(len(masks), folder)
+    notes.update({} if masks else {UNLABELLED: 1})
+    objects = [of_mask(name, _read_binary(mask, size), notes) for mask in masks]
+    return Picture(path.name, path, size, tuple(entry for entry in objects if entry is not None))
+
+
+def _read_binary(path: Path, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    ids = read_ids(path, size)
+    values = [value for value in np.unique(ids).tolist() if value != 0]
+    if len(values) > 1:
+        raise DataError(
+            f"{path}: got {len(values)} values beside 0, expected one, as of a mask of one object; "
+            "is it smoothed, or a map of IDs (images/ and masks/ in one folder)?"
+        )
+    return np.not_equal(ids, 0)
+
+
+def read_ids(path: Path, size: tuple[int, int]) -> Ids:
+    """The numbers in a PNG of one channel, [H, W] int32; of a palette the index.
+
+    Args:
+        path: of the PNG.
+        size: (height, width) that it must have.
+
+    Raises:
+        DataError: no such PNG, colours, or another size.
+    """
+    try:
+        check_bytes(str(path), path.stat().st_size, LIMITS)
+        with Image.open(path, formats=("PNG",)) as image:
+            check_pixels(str(path), image.size, LIMITS)
+            mode, found = image.mode, (image.height, image.width)
+            if mode in ("1", "L", "P", "I") or mode.startswith("I;16"):
+                _check_size(path, found, size)
+                return np.asarray(image).astype(np.int32)
+    except (DataError, ImageError):
+        raise
+    except OSError as error:
+        if error.errno is not None:  # no permission; Pillow's own have none
+            raise
+        raise DataError(f"{path}: cannot be read ({error}); expected a whole PNG file; copy it again") from error
+    except Exception as error:  # Pillow's readers raise anything on a broken file
+        raise DataError(f"{path}: cannot be read ({error}); expected a whole PNG file; copy it again") from error
+    raise DataError(f"{path}: got a PNG of mode {mode}, expected one channel of IDs; save it as gray or with a palette")
+
+
+def _check_size(path: Path, found: tuple[int, int], size: tuple[int, int]) -> None:
+    if found != size:
+        raise DataError(
+            f"{path}: got {found[1]}x{found[0]} pixels, expected {size[1]}x{size[0]} as of the upright picture "
+            "(EXIF orientation applied); make it anew"
+        )

@@ -1,0 +1,139 @@
+"""What every format is read into: pictures with their objects, and what was noticed on the way.
+
+H W an image, upright (its EXIF orientation applied): training reads pictures so, and masks are of that frame.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from maskline_coco.annotation_file import MAX_OBJECTS
+from maskline_coco.fields import text_line
+from maskline_coco.segmentation import Segmentation, area_px, parse_segmentation, to_rle
+from pycocotools import mask as coco_mask
+
+from maskline_train.data.errors import DataError
+
+Mask = npt.NDArray[np.bool_]
+Notes = Counter[str]  # what was left out or assumed -> how often; printed at the end
+
+BEYOND = "shapes beyond the picture, cut off at its border"
+EMPTY = "objects without a pixel, left out"
+FEW_POINTS = "polygons of less than 3 points, left out"
+UNLABELLED = "pictures without a label file, kept as pictures without objects"
+
+
+@dataclasses.dataclass(frozen=True)
+class Object:
+    """One object.
+
+    Attributes:
+        name: of its class.
+        segmentation: polygons [[x0, y0, x1, y1, ...], ...] in pixels, or a compressed RLE of the picture's size.
+    """
+
+    name: str
+    segmentation: Segmentation
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """One picture with its objects.
+
+    Attributes:
+        file_name: in the split's folder, with "/" between folders.
+        source: the file, or its bytes where a label file holds them.
+        size: (height, width) upright.
+        objects: in the order of the label file.
+        split: what the format says; "" where it says nothing.
+    """
+
+    file_name: str
+    source: Path | bytes
+    size: tuple[int, int]
+    objects: tuple[Object, ...]
+    split: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """A data set: class names in the order of their indices, and the pictures."""
+
+    classes: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+
+
+def class_name(value: Any, where: str) -> str:
+    """A name as a COCO file may hold it.
+
+    Raises:
+        DataError: no text of one line.
+    """
+    try:
+        return text_line(value, "class", where)
+    except ValueError as error:
+        raise DataError(f"{error}; correct it") from error
+
+
+def of_polygons(
+    name: str, polygons: list[list[float]], size: tuple[int, int], where: str, notes: Notes
+) -> Object | None:
+    """An object of polygons, all of its own; None, and a note, where nothing of it is left.
+
+    Raises:
+        DataError: a number that is no coordinate, or an outline of millions of pixels.
+    """
+    few = sum(len(polygon) < 6 for polygon in polygons)
+    try:
+        segmentation, _ = parse_segmentation(polygons, *size)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}; correct it") from error
+    notes.update({FEW_POINTS: few} if few else {})
+    if not segmentation:
+        return None
+    height, width = size
+    kept = [polygon for polygon in polygons if len(polygon) >= 6]
+    notes[BEYOND] += sum(
+        min(polygon) < 0 or max(polygon[0::2]) > width or max(polygon[1::2]) > height for polygon in kept
+    )
+    return _unless_empty(Object(name, segmentation), size, notes)
+
+
+def of_mask(name: str, mask: Mask, notes: Notes) -> Object | None:
+    """An object of pixels, [H, W] bool; None, and a note, where there are none."""
+    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    segmentation = {"size": list(mask.shape), "counts": rle["counts"].decode("ascii")}
+    return _unless_empty(Object(name, segmentation), (mask.shape[0], mask.shape[1]), notes)
+
+
+def check_number(count: int, where: object) -> None:
+    """Refuse a picture of more objects than training takes, before their masks are made.
+
+    Raises:
+        DataError: too many.
+    """
+    if count > MAX_OBJECTS:
+        raise DataError(f"{where}: got {count} objects, expected at most {MAX_OBJECTS} a picture; cut it into tiles")
+
+
+def annotation(entry: Object, size: tuple[int, int]) -> dict[str, Any]:
+    """Box, area and segmentation as COCO has them; box and area are those of the mask's pixels."""
+    rle = to_rle(entry.segmentation, *size)
+    return {
+        "bbox": [float(value) for value in coco_mask.toBbox(rle)],
+        "area": int(coco_mask.area(rle)),
+        "iscrowd": 0,
+        "segmentation": entry.segmentation,
+    }
+
+
+def _unless_empty(entry: Object, size: tuple[int, int], notes: Notes) -> Object | None:
+    if area_px(entry.segmentation, *size):
+        return entry
+    notes[EMPTY] += 1
+    return None
