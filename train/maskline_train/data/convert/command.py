@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class Kind(StrEnum):
     """The formats."""
 
+    LABELME = "labelme"
     MASKS = "masks"
 
 
@@ -61,7 +62,12 @@ def summary(classes: tuple[str, ...], counts: dict[str, Counter[str]], notes: No
 
 def _read(kind: Kind, source: Path, name: str, notes: Notes) -> Labelled:
     from maskline_train.data.convert.id_masks import read_masks
+    from maskline_train.data.convert.labelme import read_labelme
 
+    if kind is Kind.LABELME:
+        if name:
+            raise ValueError(f"--class: got {name}, expected none; {kind} names the class of each object itself")
+        return read_labelme(source, notes)
     if not name:
         raise ValueError(f"--class: got none, expected the name of the objects' class, which {kind} do not have")
     return read_masks(source, name, notes)

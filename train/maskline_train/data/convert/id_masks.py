@@ -7,6 +7,7 @@ object, 0 outside and one other value inside.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -101,38 +102,41 @@ def _read_binary(path: Path, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     return np.not_equal(ids, 0)
 
 
-def read_ids(path: Path, size: tuple[int, int]) -> Ids:
+def read_ids(source: Path | bytes, size: tuple[int, int], name: object = None) -> Ids:
     """The numbers in a PNG of one channel, [H, W] int32; of a palette the index.
 
     Args:
-        path: of the PNG.
+        source: the PNG, or its bytes.
         size: (height, width) that it must have.
+        name: begins the error's text, where there is no path.
 
     Raises:
-        DataError: no such PNG, colours, or another size.
+        DataError: no whole PNG, colours, or another size.
+        OSError: it cannot be opened.
     """
+    name = source if name is None else name
     try:
-        check_bytes(str(path), path.stat().st_size, LIMITS)
-        with Image.open(path, formats=("PNG",)) as image:
-            check_pixels(str(path), image.size, LIMITS)
+        check_bytes(str(name), len(source) if isinstance(source, bytes) else source.stat().st_size, LIMITS)
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=("PNG",)) as image:
+            check_pixels(str(name), image.size, LIMITS)
             mode, found = image.mode, (image.height, image.width)
             if mode in ("1", "L", "P", "I") or mode.startswith("I;16"):
-                _check_size(path, found, size)
+                _check_size(name, found, size)
                 return np.asarray(image).astype(np.int32)
     except (DataError, ImageError):
         raise
     except OSError as error:
         if error.errno is not None:  # no permission; Pillow's own have none
             raise
-        raise DataError(f"{path}: cannot be read ({error}); expected a whole PNG file; copy it again") from error
+        raise DataError(f"{name}: cannot be read ({error}); expected a whole PNG file; make it anew") from error
     except Exception as error:  # Pillow's readers raise anything on a broken file
-        raise DataError(f"{path}: cannot be read ({error}); expected a whole PNG file; copy it again") from error
-    raise DataError(f"{path}: got a PNG of mode {mode}, expected one channel of IDs; save it as gray or with a palette")
+        raise DataError(f"{name}: cannot be read ({error}); expected a whole PNG file; make it anew") from error
+    raise DataError(f"{name}: got a PNG of mode {mode}, expected one channel of IDs; save it as gray or with a palette")
 
 
-def _check_size(path: Path, found: tuple[int, int], size: tuple[int, int]) -> None:
+def _check_size(name: object, found: tuple[int, int], size: tuple[int, int]) -> None:
     if found != size:
         raise DataError(
-            f"{path}: got {found[1]}x{found[0]} pixels, expected {size[1]}x{size[0]} as of the upright picture "
-            "(EXIF orientation applied); make it anew"
+            f"{name}: got {found[1]}x{found[0]} pixels, expected {size[1]}x{size[0]}, a picture's once its EXIF "
+            "orientation is applied; make it anew"
         )

@@ -36,6 +36,7 @@ def write(labelled: Labelled, out: Path, val_share: float, seed: int) -> dict[st
     """
     if not 0 < len(labelled.classes) <= MAX_CATEGORIES:
         raise DataError(f"{out}: got {len(labelled.classes)} classes, expected 1 to {MAX_CATEGORIES}; is it labelled?")
+    _check_names(labelled.pictures)
     pictures = in_splits(labelled.pictures, val_share, seed)
     with whole_folder(out, DataError) as scratch:
         (scratch / "annotations").mkdir()
@@ -61,6 +62,14 @@ def in_splits(pictures: Sequence[Picture], val_share: float, seed: int) -> dict[
         "train": [picture for index, picture in enumerate(pictures) if index not in val],
         "val": [picture for index, picture in enumerate(pictures) if index in val],
     }
+
+
+def _check_names(pictures: Sequence[Picture]) -> None:
+    """Refuse a picture that is there twice: drawn splits would learn from what they are judged by."""
+    (((split, name), times),) = Counter((entry.split, entry.file_name) for entry in pictures).most_common(1)
+    if times > 1:
+        place = f" in {split}" if split else ""
+        raise DataError(f"{name}: got {times} pictures of that name{place}, expected one; rename or remove one")
 
 
 def _write_split(scratch: Path, split: str, pictures: list[Picture], classes: tuple[str, ...]) -> Counter[str]:
@@ -90,8 +99,6 @@ def _copy(picture: Picture, folder: Path) -> None:
     except ValueError as error:
         raise DataError(f"{error}; rename it") from error
     target = folder / picture.file_name
-    if target.exists():
-        raise DataError(f"{picture.file_name}: got two pictures of that name in a split, expected one; rename one")
     target.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(picture.source, bytes):
         target.write_bytes(picture.source)

@@ -157,8 +157,9 @@ def test_one_picture_cannot_be_divided_but_a_split_of_the_format_may_hold_one():
     assert list(in_splits(pictures(1, "test"), 0.1, 0)) == ["test"]
 
 
-def test_two_pictures_of_a_name_in_a_split_are_refused(tmp_path):
-    twice = Labelled(("blob",), pictures(1, "train") * 2)
-    with pytest.raises(DataError, match=r"0\.png: got two pictures of that name"):
+@pytest.mark.parametrize("split", ["", "train"])
+def test_two_pictures_of_a_name_are_refused(tmp_path, split):
+    twice = Labelled(("blob",), pictures(1, split) * 2)
+    with pytest.raises(DataError, match=r"0\.png: got 2 pictures of that name"):
         write(twice, tmp_path / "out", 0.1, 0)
     assert not list(tmp_path.iterdir())
