@@ -19,6 +19,7 @@ class Kind(StrEnum):
 
     LABELME = "labelme"
     MASKS = "masks"
+    YOLO = "yolo"
 
 
 def convert_command(
@@ -63,11 +64,12 @@ def summary(classes: tuple[str, ...], counts: dict[str, Counter[str]], notes: No
 def _read(kind: Kind, source: Path, name: str, notes: Notes) -> Labelled:
     from maskline_train.data.convert.id_masks import read_masks
     from maskline_train.data.convert.labelme import read_labelme
+    from maskline_train.data.convert.yolo import read_yolo
 
-    if kind is Kind.LABELME:
-        if name:
-            raise ValueError(f"--class: got {name}, expected none; {kind} names the class of each object itself")
-        return read_labelme(source, notes)
-    if not name:
+    if kind is Kind.MASKS and not name:
         raise ValueError(f"--class: got none, expected the name of the objects' class, which {kind} do not have")
-    return read_masks(source, name, notes)
+    if kind is not Kind.MASKS and name:
+        raise ValueError(f"--class: got {name}, expected none; {kind} names the class of each object itself")
+    if kind is Kind.LABELME:
+        return read_labelme(source, notes)
+    return read_yolo(source, notes) if kind is Kind.YOLO else read_masks(source, name, notes)
