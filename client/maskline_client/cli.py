@@ -27,6 +27,7 @@ from maskline_client.compare.cli import compare
 from maskline_client.connection import Connection
 from maskline_client.contract import DEFAULT_MODEL
 from maskline_client.detector import IN_FLIGHT, Detector, ImageDetector
+from maskline_client.draw.picture import ColourBy
 from maskline_client.errors import ClientError
 from maskline_client.files import write_json
 from maskline_client.images import list_images
@@ -79,6 +80,9 @@ def detect(
         bool, typer.Option("--json", help="Print a line of JSON an image, as `predict` writes.")
     ] = False,
     no_masks: NoMasks = False,
+    colours: Annotated[
+        ColourBy, typer.Option(help="What has a colour of its own in a drawn picture: a class, or an object.")
+    ] = "class",
     model: Model = DEFAULT_MODEL,
     local: Local = None,
     device: Device = "cpu",
@@ -96,7 +100,14 @@ def detect(
         served = detector.model.boxes_alone() if no_masks else detector.model
         task = progress.add_task("detect", total=len(jobs))
         report = run(
-            detector, served, jobs, score_thresh, in_flight, lambda: progress.advance(task), masks=not no_masks
+            detector,
+            served,
+            jobs,
+            score_thresh,
+            in_flight,
+            lambda: progress.advance(task),
+            masks=not no_masks,
+            colour_by=colours,
         )
     written = out if report.answers else None  # of nothing but refused images there is nothing to write
     if written is not None:  # first, so that the file is there whatever becomes of what is printed

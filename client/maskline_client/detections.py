@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskline_client import rle as rle_codec
+from maskline_client.draw.preview import preview_png
 from maskline_client.served_model import UNKNOWN_MODEL, ModelIdentity
 
 PIXEL_CENTRE = 0.5  # from a pixel's index, as COCO writes keypoints, to continuous pixels
@@ -131,6 +132,13 @@ class Detections:
         of = f" with {' and '.join(kinds)}" if kinds else ""
         return f"Detections({len(self)} objects{of}{f': {counts}' if counts else ''}{best}; image {width}x{height})"
 
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows where an answer is a cell's last line: a PNG of the objects, on plain ground.
+
+        The image itself is not here; `maskline_client.draw.picture.draw` draws on it.
+        """
+        return preview_png(self)
+
     def __getitem__(self, index: int) -> Detection:
         return Detection(
             self.boxes[index],
@@ -208,3 +216,37 @@ class Detections:
                 result["keypoints"] = found.coco_keypoints()
             results.append(result)
         return results
+
+    def to_supervision(self) -> Any:
+        """The objects as `supervision.Detections`, same order, for its annotators, trackers and counters.
+
+        Returns:
+            xyxy [N, 4] float32, confidence [N] float32, class_id [N] int, `data["class_name"]` [N] of str, and
+            `mask`: a `CompactMask`, which reads as [N, H, W] bool; None where the model has no masks. It keeps each
+            mask in the mask's own bounds, not in those of the box, which may be tighter and would cut it. Keypoints
+            have no place there.
+
+        Raises:
+            ImportError: the package is not installed.
+        """
+        try:
+            from supervision import CompactMask
+            from supervision import Detections as Supervision
+        except ImportError as error:
+            raise ImportError(
+                f"to_supervision: got {error}, expected the package supervision; `pip install 'supervision>=0.31'`"
+            ) from error
+        masks = None
+        if self.rle is not None:
+            whole = [{"size": list(self.image_size), "counts": counts} for counts in self.rle]
+            edges = [rle_codec.bounds(counts, self.image_size) for counts in self.rle]
+            # Its last row and column are part of a box, and a box holds one pixel at least.
+            inclusive = [(x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)) for x0, y0, x1, y1 in edges]
+            masks = CompactMask.from_coco_rle(whole, np.reshape(inclusive, (-1, 4)), self.image_size)
+        return Supervision(
+            xyxy=self.boxes.copy(),
+            mask=masks,
+            confidence=self.scores.copy(),
+            class_id=self.labels.astype(np.intp),
+            data={"class_name": np.array(self.names, np.str_)},
+        )

@@ -103,6 +103,38 @@ def area(rle: bytes) -> int:
     return int(decode_counts(rle)[1::2].sum())
 
 
+def bounds(rle: bytes, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The smallest box that holds the whole mask, from its runs alone: no pixel is made.
+
+    A detection's own box need not hold it.
+
+    Args:
+        rle: compressed counts.
+        size: (height, width) of the image.
+
+    Returns:
+        x0 y0 x1 y1 in whole pixels, x1 and y1 one past the last; four zeros of an empty mask.
+
+    Raises:
+        ValueError: not a compressed RLE, or one of another image size.
+    """
+    height, width = size
+    ends = np.cumsum(decode_counts(rle))
+    total = int(ends[-1]) if len(ends) else 0
+    if total != height * width:
+        raise ValueError(f"RLE: got {total} pixels, expected {height * width} for an image of {height}x{width}")
+    firsts, lasts = ends[:-1:2], ends[1::2] - 1
+    there = lasts >= firsts
+    if not there.any():
+        return 0, 0, 0, 0
+    left, top = np.divmod(firsts[there], height)
+    right, bottom = np.divmod(lasts[there], height)
+    x0, x1 = int(left.min()), int(right.max()) + 1
+    if (right > left).any():  # a run that goes on in the next column holds the last row and the first
+        return x0, 0, x1, height
+    return x0, int(top.min()), x1, int(bottom.max()) + 1
+
+
 def iou(a: bytes, b: bytes) -> float:
     """Intersection over union of two masks of one image, without decoding them to pixels; 1 of two empty ones.
 

@@ -52,12 +52,12 @@ ModelConfig readConfig(Json const& config)
 {
     auto const setting = [&](char const* key, int otherwise) {
         Json const& value = config["parameters"][key]["string_value"];
-        return static_cast<int>(value.number(std::string("config.pbtxt: parameter ") + key, otherwise));
+        return value.count(std::string("config.pbtxt: parameter ") + key, otherwise);
     };
-    if (config["max_batch_size"].number("max_batch_size", 0) < 1)
+    if (long long const size = config["max_batch_size"].number("max_batch_size", 0); size < 1)
     {
-        throw std::runtime_error(
-            "config.pbtxt: max_batch_size: got 0, expected 1 or more: tensors have a batch dimension");
+        throw std::runtime_error("config.pbtxt: max_batch_size: got " + std::to_string(size)
+            + ", expected 1 or more: tensors have a batch dimension");
     }
     std::string const& file = config["default_model_filename"].text();
     ModelConfig found{};
@@ -74,7 +74,7 @@ ModelConfig readConfig(Json const& config)
     found.queueLimits = policy["max_queue_size"].number("max_queue_size", 0) != 0
         || policy["default_timeout_microseconds"].number("default_timeout_microseconds", 0) != 0
         || policy["allow_timeout_override"].text() == "true";
-    found.graphLevel = static_cast<int>(config["optimization"]["graph"]["level"].number("optimization.graph.level", 0));
+    found.graphLevel = config["optimization"]["graph"]["level"].number("optimization.graph.level", 0);
     return found;
 }
 

@@ -42,8 +42,8 @@ struct ModelConfig
     bool parallel;
     bool memoryArena;
     bool memoryPattern;
-    bool queueLimits; //!< Whether `dynamic_batching` says how many requests may wait, or how long.
-    int graphLevel;   //!< As `optimization { graph { level } }` has it.
+    bool queueLimits;     //!< Whether `dynamic_batching` says how many requests may wait, or how long.
+    long long graphLevel; //!< As `optimization { graph { level } }` has it.
 };
 
 //! Reads a config as Triton's JSON has it.

@@ -22,7 +22,7 @@ bool isFile(std::string const& path)
     return ::stat(path.c_str(), &found) == 0 && S_ISREG(found.st_mode);
 }
 
-GraphOptimizationLevel graphLevel(int level)
+GraphOptimizationLevel graphLevel(long long level)
 {
     switch (level)
     {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <stdexcept>
 
 namespace maskline::triton
@@ -231,6 +232,18 @@ long long Json::number(std::string const& what, long long otherwise) const
         throw std::runtime_error(what + ": got '" + mText + "', expected a whole number");
     }
     return value;
+}
+
+int Json::count(std::string const& what, int otherwise) const
+{
+    constexpr long long kMOST = std::numeric_limits<int>::max();
+    long long const value = number(what, otherwise);
+    if (value < 0 || value > kMOST)
+    {
+        throw std::runtime_error(
+            what + ": got '" + mText + "', expected a whole number from 0 to " + std::to_string(kMOST));
+    }
+    return static_cast<int>(value);
 }
 
 } // namespace maskline::triton

@@ -30,6 +30,11 @@ public:
     //! @throws std::runtime_error: no whole number; `what` names it.
     long long number(std::string const& what, long long otherwise) const;
 
+    //! The same of what is counted, e.g. threads: from 0 to the largest int.
+    //!
+    //! @throws std::runtime_error: no such number; `what` names it.
+    int count(std::string const& what, int otherwise) const;
+
     //! Of an array.
     std::vector<Json> const& items() const
     {

@@ -21,7 +21,7 @@ RULE = (
 LARGEST_GROWTH = 0.03
 WARM_UP, PART = 0.2, 0.25
 WIDTH, HEIGHT, LEFT, BOTTOM, LEGEND = 900, 360, 60, 40, 220
-COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b")
+COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b", "#e377c2", "#17becf")
 
 
 @dataclasses.dataclass(frozen=True)

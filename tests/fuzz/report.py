@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 _EXECUTED = re.compile(r"^stat::number_of_executed_units: (\d+)", re.MULTILINE)
@@ -40,19 +41,18 @@ class Result:
         return self.executions / max(self.seconds, 1e-9)
 
 
-def read_result(target: str, log: Path, status: int, seconds: float, complaints: list[str]) -> Result:
-    """A run's result.
+def read_result(target: str, log: Path, status: int, seconds: float) -> Result:
+    """The result of one process.
 
     Args:
         target: its name.
         log: what libFuzzer printed.
         status: of its process.
         seconds: it took.
-        complaints: what else was found wrong afterwards.
     """
     text = log.read_text(errors="replace")
     executed, peak, kept = (pattern.search(text) for pattern in (_EXECUTED, _PEAK, _KEPT))
-    findings = list(complaints)
+    findings = []
     if status != 0:
         reason = _REASON.search(text)
         said = (reason["python"] or reason["other"]) if reason else f"status {status}, see {log}"
@@ -64,6 +64,22 @@ def read_result(target: str, log: Path, status: int, seconds: float, complaints:
         round(seconds, 1),
         int(peak[1]) if peak else 0,
         tuple(findings),
+    )
+
+
+def added_up(parts: Sequence[Result], complaints: Sequence[str]) -> Result:
+    """The result of a target, of its processes one after the other.
+
+    Args:
+        parts: one at least.
+        complaints: what else was found wrong afterwards.
+    """
+    return Result(
+        parts[0].target,
+        sum(part.executions for part in parts),
+        round(sum(part.seconds for part in parts), 1),
+        max(part.peak_mib for part in parts),
+        (*complaints, *(finding for part in parts for finding in part.findings)),
     )
 
 

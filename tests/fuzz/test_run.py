@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from fuzz import oracle
 from fuzz.made.faulty import INPUTS, LONGEST
 from fuzz.report import Result, table
-from fuzz.run import BUILD, Budget, available, fuzz
+from fuzz.run import BUILD, CORPUS, Budget, available, fuzz
 from fuzz.targets import TARGETS, Target, named
 
 FAULTY = Target("made.faulty", 100, 100)
@@ -24,7 +25,7 @@ FAULTY = Target("made.faulty", 100, 100)
 def test_a_target_finds_nothing(target: Target, tmp_path: Path) -> None:
     if not available(target):
         pytest.skip(f"{target.name}: no {BUILD / str(target.program)}; `make fuzzers` builds it where clang++ is")
-    found = fuzz(target, Budget(runs=target.short).options(target.runs), tmp_path)
+    found = fuzz(target, Budget(runs=target.short).portions(target), tmp_path)
     assert not found.findings, found.findings
     assert found.executions >= target.short
 
@@ -33,7 +34,7 @@ def test_the_same_seed_gives_the_same_inputs(tmp_path: Path, monkeypatch: pytest
     noted = []
     for name, seed in (("first", 3), ("second", 3), ("other", 4)):
         monkeypatch.setenv(INPUTS, str(tmp_path / name))
-        assert not fuzz(FAULTY, Budget(runs=100, seed=seed).options(100), tmp_path).findings
+        assert not fuzz(FAULTY, Budget(runs=100, seed=seed).portions(FAULTY), tmp_path).findings
         noted.append((tmp_path / name).read_text())
     assert noted[0] == noted[1]
     assert noted[0] != noted[2]
@@ -42,14 +43,28 @@ def test_the_same_seed_gives_the_same_inputs(tmp_path: Path, monkeypatch: pytest
 def test_a_finding_is_kept_and_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(INPUTS, str(tmp_path / "inputs"))
     monkeypatch.setenv(LONGEST, "100")
-    found = fuzz(FAULTY, Budget(runs=100).options(100), tmp_path)
+    found = fuzz(FAULTY, Budget(runs=100).portions(FAULTY), tmp_path)
     (text,) = found.findings
     assert text.startswith("AssertionError: a fault that was put there; repeat: make fuzz TARGET=made.faulty INPUT=")
     kept = Path(text.rpartition("INPUT=")[2])
     assert len(kept.read_bytes()) > 100
-    assert fuzz(FAULTY, [str(kept)], tmp_path).findings
+    assert fuzz(FAULTY, [[str(kept)]], tmp_path).findings
     monkeypatch.setenv(LONGEST, "100000")
-    assert not fuzz(FAULTY, [str(kept)], tmp_path).findings
+    assert not fuzz(FAULTY, [[str(kept)]], tmp_path).findings
+
+
+def test_many_executions_are_those_of_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each begins with what the ones before found worth keeping."""
+    monkeypatch.setattr("fuzz.run.PORTION_RUNS", 400)
+    (target,) = named("masks.decode")
+    portions = Budget(runs=900, seed=7).portions(target)
+    assert portions == [["-runs=400", "-seed=7"], ["-runs=400", "-seed=8"], ["-runs=100", "-seed=9"]]
+    found = fuzz(target, portions, tmp_path)
+    assert not found.findings
+    assert found.executions >= 900
+    logs = [(tmp_path / target.name / f"log_{number}.txt").read_text() for number in range(3)]
+    begun_with = [int(re.findall(rf"INFO: +(\d+) files found in \S+{CORPUS}", log)[0]) for log in logs]
+    assert begun_with[0] == 0 < begun_with[1] <= begun_with[2]
 
 
 def test_a_target_that_is_not_there_is_named() -> None:

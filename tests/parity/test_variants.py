@@ -52,7 +52,7 @@ ELSEWHERE = {"boxes of the box head", "scores of the box head", "placing", "past
 
 # Exporting is slow, so what has the same nodes with either body is exported once.
 CASES = [
-    ("c4_warp_softmax", "dense"),
+    pytest.param(("c4_warp_softmax", "dense"), marks=pytest.mark.long),
     pytest.param(("c5_max_mlp_agnostic", "dense"), marks=pytest.mark.long),
     pytest.param(("c5_pool_mlp_softmax", "dense"), marks=pytest.mark.long),
     pytest.param(("resnext_group_non_local_keypoints", "ort"), marks=pytest.mark.long),

@@ -14,7 +14,7 @@ from maskline_client.commands.predict import as_record
 from maskline_client.detections import Detections
 from maskline_client.detector import ImageDetector
 from maskline_client.draw.coco_person import lines_between
-from maskline_client.draw.picture import draw, viewing_scale
+from maskline_client.draw.picture import ColourBy, draw, viewing_scale
 from maskline_client.errors import ClientError, InvalidImage, of_file
 from maskline_client.files import write_png
 from maskline_client.images import decode_rgb, list_images, read_file
@@ -146,6 +146,7 @@ def run(
     advance: Callable[[], None] = lambda: None,
     *,
     masks: bool = True,
+    colour_by: ColourBy = "class",
 ) -> Report:
     """Send every file, draw what was found; a refused image is noted and the others go on.
 
@@ -157,6 +158,7 @@ def run(
         in_flight: requests under way at a time.
         advance: called after each image.
         masks: False: boxes alone.
+        colour_by: what the colours of a drawn picture follow.
 
     Raises:
         ClientError: the server failed; pictures drawn so far stay.
@@ -170,7 +172,8 @@ def run(
             found = outcome.unwrap().filter(min_score=score_thresh)
             if job.picture is not None:
                 image = decode_rgb(read_file(job.path))
-                write_png(job.picture, draw(image, found, scale=viewing_scale(found.image_size)))
+                scale = viewing_scale(found.image_size)
+                write_png(job.picture, draw(image, found, colour_by=colour_by, scale=scale))
             report.answers.append(Answer(job.path, found))
         advance()
     return report

@@ -18,6 +18,7 @@ from maskline_client.pages.frame import whole_page
 
 LARGEST_SIDE_PX = 1000  # of a picture on the page: labels stay readable, and a page of eight images below a few MB
 JPEG_QUALITY = 85
+AGREED = "<section><p>No image differs: both find the same objects, of the same classes and outlines.</p></section>"
 
 
 def to_html(comparison: Comparison, shown: int) -> str:
@@ -28,13 +29,14 @@ def to_html(comparison: Comparison, shown: int) -> str:
         shown: how many of the images that differ, worst first.
     """
     a, b = comparison.a, comparison.b
+    differing = [_image(comparison, image) for image in comparison.worst(shown)]
     body = "\n".join(
         [
             f"<h1>maskline compare: {_text(a.title)} and {_text(b.title)}</h1>",
             *(f'<p class="soft">{_text(side.title)}: {_text(side.model.identity)}</p>' for side in (a, b)),
             _table("What both find", ("", a.title, b.title), rows(comparison)),
             _table("By class", ("class", a.title, b.title, "both", "box IoU", "mask IoU"), class_rows(comparison)),
-            *(_image(comparison, image) for image in comparison.worst(shown)),
+            *(differing or [AGREED]),
         ]
     )
     return whole_page(f"maskline compare: {a.title} and {b.title}", body)

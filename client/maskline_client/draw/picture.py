@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from maskline_client.detections import Detections
 from maskline_client.draw.coco_person import lines_between
+from maskline_client.draw.drawable import Drawable
 from maskline_client.draw.keypoints import draw_keypoints
 from maskline_client.draw.labels import LabelStyle, place_label
 
@@ -66,12 +66,12 @@ def viewing_scale(size: tuple[int, int]) -> int:
     return max(1, min(math.ceil(480 / min(size)), 1999 // max(size)))
 
 
-def draw(image: Image.Image, detections: Detections, *, colour_by: ColourBy = "class", scale: int = 1) -> Image.Image:
+def draw(image: Image.Image, detections: Drawable, *, colour_by: ColourBy = "class", scale: int = 1) -> Image.Image:
     """Draw the objects on a copy of their image.
 
     Args:
         image: the upright picture, of the size `detections.image_size`.
-        detections: what was found in it; none gives the picture as it is.
+        detections: what was found in it, `Detections`; none gives the picture as it is.
         colour_by: "class" gives all objects of a class one colour, "instance" each object its own.
         scale: whole number to enlarge a small picture by before anything is drawn; see `viewing_scale`.
 
@@ -89,8 +89,8 @@ def draw(image: Image.Image, detections: Detections, *, colour_by: ColourBy = "c
         )
     canvas = image.convert("RGB").resize((width * scale, height * scale), Image.Resampling.BICUBIC)
     boxes = detections.boxes * scale
-    colours = [colour_of(i if colour_by == "instance" else found.label) for i, found in enumerate(detections)]
-    largest_first = sorted(range(len(detections)), key=lambda i: -_area(boxes[i]))
+    colours = [colour_of(i if colour_by == "instance" else int(label)) for i, label in enumerate(detections.labels)]
+    largest_first = sorted(range(len(boxes)), key=lambda i: -_area(boxes[i]))
     line = max(2, round(min(canvas.size) / 280))
     for i in largest_first if detections.rle is not None else ():
         _paint_mask(canvas, detections.mask(i), scale, colours[i], line)
@@ -103,7 +103,7 @@ def draw(image: Image.Image, detections: Detections, *, colour_by: ColourBy = "c
         for i in largest_first:
             size_px = min(line, round(math.sqrt(_area(boxes[i])) / _KEYPOINT_SHARE))
             draw_keypoints(canvas, points[i], lines, colours[i], dots, size_px)
-    texts = [(found.name, f"{100 * found.score:.0f}%") for found in detections]
+    texts = [(name, f"{100 * score:.0f}%") for name, score in zip(detections.names, detections.scores, strict=True)]
     _draw_labels(canvas, boxes, texts, colours)
     return canvas
 

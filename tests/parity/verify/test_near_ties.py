@@ -123,6 +123,7 @@ def amplified(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return root / "checkpoint", root / "fp16"
 
 
+@pytest.mark.long
 def test_amplified_random_weights_are_no_deviation(amplified: tuple[Path, Path]) -> None:
     """Every stage is in order; some detections are there on one side alone, and each says why."""
     from maskline_train.checkpoint import load_model

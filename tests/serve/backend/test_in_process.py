@@ -237,6 +237,8 @@ def mask_alone(artifact: Path, tmp_path: Path) -> Path:
         ),
         (MASKS, MASKS.replace("FP32", "STRING"), "masks: got TYPE_STRING, expected TYPE_UINT8"),
         ('"0" } }', '"all" } }', "parameter intra_op_thread_count: got 'all', expected a whole number"),
+        # Cut to 32 bits it is -2, which ONNX Runtime takes.
+        ('"0" } }', '"4294967294" } }', "got '4294967294', expected a whole number from 0 to 2147483647"),
         ("max_batch_size: 8", "max_batch_size: 0", "max_batch_size: got 0, expected 1 or more"),
     ],
 )

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from maskline_client import ContractMismatch, Detections, Detector, rle
 from maskline_client.compare.figures import Comparison, ImageResult, Side
+from maskline_client.compare.page import AGREED, to_html
 from maskline_client.compare.pairs import pair_objects
 from maskline_client.compare.run import Asked, compare
 from maskline_client.served_model import ServedModel
@@ -59,6 +60,13 @@ def test_the_same_answers_agree() -> None:
         (1, 1, 1.0, 1.0, 0.0),
     ]
     assert (pairs.flips, pairs.only_a, pairs.only_b, pairs.likeness) == ((), (), (), 1.0)
+
+
+def test_a_page_says_so_where_no_image_differs() -> None:
+    answer = found((square(0, 0), 0.9, "circle"))
+    page = to_html(compared((answer, answer)), 8)
+    assert page.count(AGREED) == 1
+    assert "<img" not in page
 
 
 def test_each_difference_is_told_by_its_kind() -> None:
@@ -161,6 +169,7 @@ def test_two_servers_that_differ(server: Server, photos: Path, tmp_path: Path) -
     assert (figures["both"], figures["label_flips"], figures["only_a"], figures["only_b"]) == (2, 4, 0, 0)
     assert_one_line(refused, 1, "got an agreement of 0.3333, expected at least 0.5")
     page = (tmp_path / "c.html").read_text()
+    assert AGREED not in page
     assert len(re.findall('<img alt="3 objects" src="data:image/jpeg;base64,', page)) == 4  # two images, both sides
     assert not re.search(r'(src|href)="(?!data:)', page)
 

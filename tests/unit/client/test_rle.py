@@ -31,6 +31,19 @@ def test_decoding_what_pycocotools_wrote_gives_the_mask_and_its_area(mask: np.nd
     assert rle.area(text) == mask.sum()
 
 
+@settings(max_examples=150, deadline=None)
+@given(masks)
+def test_bounds_are_the_first_and_the_last_row_and_column_of_the_mask(mask: np.ndarray) -> None:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    expected = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) if len(rows) else (0, 0, 0, 0)
+    assert rle.bounds(rle.from_mask(mask), mask.shape) == expected
+
+
+def test_bounds_in_another_image_size_are_refused() -> None:
+    with pytest.raises(ValueError, match="got 15 pixels, expected 16 for an image of 4x4"):
+        rle.bounds(coco_rle(np.eye(3, 5)), (4, 4))
+
+
 @pytest.mark.parametrize(
     "mask",
     [

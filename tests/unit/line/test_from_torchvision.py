@@ -14,6 +14,7 @@ from maskline_client import Detections
 from maskline_train.convert.options import ImportOptions
 from maskline_train.convert.torchvision_module import import_torchvision_module
 from support.export.kept_traces import kept_traces
+from support.models.small_recipes import BLOCKS, few_blocks
 from support.models.torchvision_models import random_images, randomise
 from torch import nn
 from torchvision.models import resnet18
@@ -26,9 +27,10 @@ from torchvision.models.detection import (
     maskrcnn_resnet50_fpn_v2,
 )
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.detection.backbone_utils import BackboneWithFPN, resnet_fpn_backbone
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import MultiScaleRoIAlign, box_iou
+from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign, box_iou
 
 CLASSES = ("a", "b", "c")
 NO_WEIGHTS = {"weights": None, "weights_backbone": None}
@@ -43,7 +45,9 @@ OWN = {
     "box_nms_thresh": 0.45,
     "box_detections_per_img": 30,
 }
+FEW = "resnet18 of few blocks"
 MADE: dict[str, Callable[[], nn.Module]] = {
+    FEW: lambda: MaskRCNN(BackboneWithFPN(few_blocks_of_18(), READ, CHANNELS, 256), num_classes=4, **OWN),
     "resnet18": lambda: MaskRCNN(resnet_fpn_backbone(backbone_name="resnet18", weights=None), num_classes=4, **OWN),
     "maskrcnn": lambda: maskrcnn_resnet50_fpn(**NO_WEIGHTS, num_classes=4, **OWN),
     "maskrcnn_v2": lambda: maskrcnn_resnet50_fpn_v2(**NO_WEIGHTS, num_classes=4, **OWN),
@@ -58,6 +62,14 @@ KEYPOINT_PX, KEYPOINT_SCORE = 2 * BOX_PX, 0.02  # from the box on both sides; a 
 # Our resized pixels are whole levels of 255, torchvision's are floats. Boxes move by some hundredths of a pixel for
 # that, and of two that overlap by about the threshold the other one may stay: random networks are full of such pairs.
 SMALLEST_IOU, SMALLEST_SHARE = 0.98, 0.9
+
+
+READ, CHANNELS = {f"layer{stage}": str(stage - 1) for stage in (1, 2, 3, 4)}, [64, 128, 256, 512]
+
+
+def few_blocks_of_18() -> ResNet:
+    """ResNet-18 as `few_blocks` has it: exporting takes half of the time."""
+    return ResNet(BasicBlock, list(BLOCKS[18]), norm_layer=FrozenBatchNorm2d)
 
 
 class InWholeLevels(GeneralizedRCNNTransform):
@@ -76,10 +88,10 @@ def made(name: str) -> Any:
     return network
 
 
-@pytest.mark.parametrize(
-    "name", [name if name == "resnet18" else pytest.param(name, marks=pytest.mark.long) for name in MADE]
-)
-def test_it_finds_in_pictures_what_torchvision_finds(name: str) -> None:
+@pytest.mark.parametrize("name", [name if name == FEW else pytest.param(name, marks=pytest.mark.long) for name in MADE])
+def test_it_finds_in_pictures_what_torchvision_finds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == FEW:
+        few_blocks(monkeypatch)
     network = made(name)
     classes = None if name == "keypointrcnn" else CLASSES
     with kept_traces():
@@ -195,9 +207,10 @@ def test_a_text_is_no_list_of_names() -> None:
         maskline.from_torchvision("nowhere.pth", classes="a,b,c")
 
 
-def test_what_differs_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_differs_is_logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_blocks(monkeypatch)
     with caplog.at_level(logging.INFO, "maskline"), kept_traces():
-        maskline.from_torchvision(made("resnet18"), classes=CLASSES).close()
+        maskline.from_torchvision(made(FEW), classes=CLASSES).close()
     assert any(record.levelno == logging.INFO and "torchvision" in record.message for record in caplog.records)
     assert any(
         record.levelno == logging.WARNING and "rounded to whole levels" in record.message for record in caplog.records

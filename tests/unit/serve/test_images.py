@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import re
@@ -189,6 +190,15 @@ LARGE = image_files.encoded(image_files.picture(200, 300), "JPEG")
 )
 def test_what_is_no_whole_image_is_refused_by_name(data: bytes, text: str) -> None:
     assert re.search(text, refusal(data)), refusal(data)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("before", [b"", b"data:image/any;base64,"], ids=["base64", "data URL"])
+def test_base64_of_an_image_is_called_so(image_format: str, before: bytes) -> None:
+    data = before + base64.b64encode(image_files.encoded(image_files.picture(), image_format))
+    start = re.escape(repr(data[:8]))
+    expected = rf"start with {start}, as base64 of one does\); send the file's own bytes, over HTTP as binary data: "
+    assert re.search(expected, refusal(data)), refusal(data)
 
 
 @pytest.mark.parametrize("name", ["jpeg", "png", "lossy webp", "16-bit gray png", "animated webp"])

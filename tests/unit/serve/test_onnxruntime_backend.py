@@ -5,6 +5,7 @@ tests/serve runs the same code inside the real Triton server.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +149,11 @@ def test_without_settings_onnx_runtime_chooses() -> None:
     assert options.graph_optimization_level == ort.GraphOptimizationLevel.ORT_ENABLE_ALL
 
 
-def test_a_setting_that_is_no_number_is_named(file: Path) -> None:
-    with pytest.raises(ValueError, match="parameter intra_op_thread_count: got 'all', expected a whole number"):
-        backend.load(file, config(intra_op_thread_count="all"))
+@pytest.mark.parametrize("text", ["all", "1.5", "-1", str(2**31), "8" * 40])
+def test_a_setting_that_is_no_count_is_named(file: Path, text: str) -> None:
+    said = f"parameter intra_op_thread_count: got '{text}', expected a whole number"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        backend.load(file, config(intra_op_thread_count=text))
 
 
 @pytest.mark.parametrize(

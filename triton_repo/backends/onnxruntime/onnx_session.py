@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ import int8_products
 import onnxruntime as ort
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_LARGEST_COUNT = 2**31 - 1  # an int in ONNX Runtime
 Arrays = dict[str, npt.NDArray[Any]]
 _Input = TypeVar("_Input")
 _Answer = TypeVar("_Answer")
@@ -177,26 +179,26 @@ def session_options(config: dict[str, Any]) -> ort.SessionOptions:
     """Session options from the keys of config.pbtxt that the C++ backend knows.
 
     Raises:
-        ValueError: a value that is no whole number.
+        ValueError: a value that is no such number.
     """
     parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
 
-    def number(key: str, default: int) -> int:
-        try:
-            return int(parameters.get(key, default))
-        except ValueError:
+    def count(key: str, default: int) -> int:
+        text = parameters.get(key) or str(default)
+        if not re.fullmatch(r"\s*[+-]?[0-9]+", text) or not 0 <= int(text) <= _LARGEST_COUNT:
             raise ValueError(
-                f"config.pbtxt: parameter {key}: got {parameters[key]!r}, expected a whole number"
-            ) from None
+                f"config.pbtxt: parameter {key}: got {text!r}, expected a whole number from 0 to {_LARGEST_COUNT}"
+            )
+        return int(text)
 
     options = ort.SessionOptions()
     int8_products.keep_exact(options)
-    options.intra_op_num_threads = number("intra_op_thread_count", 0)
-    options.inter_op_num_threads = number("inter_op_thread_count", 0)
-    if number("execution_mode", 0) == 1:
+    options.intra_op_num_threads = count("intra_op_thread_count", 0)
+    options.inter_op_num_threads = count("inter_op_thread_count", 0)
+    if count("execution_mode", 0) == 1:
         options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
-    options.enable_cpu_mem_arena = number("enable_mem_arena", 1) != 0
-    options.enable_mem_pattern = number("enable_mem_pattern", 1) != 0
+    options.enable_cpu_mem_arena = count("enable_mem_arena", 1) != 0
+    options.enable_mem_pattern = count("enable_mem_pattern", 1) != 0
     level = int(config.get("optimization", {}).get("graph", {}).get("level", 0))
     # A session's threads else spin after each run, on the cores that the next step wants: half of these were lost.
     options.add_session_config_entry("session.force_spinning_stop", "1")

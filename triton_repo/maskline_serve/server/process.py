@@ -33,8 +33,14 @@ DRAIN_MARGIN_SECONDS = 5  # unloading takes a few seconds after the last request
 STOP_MARGIN_SECONDS = DRAIN_MARGIN_SECONDS + 10.0  # the supervisor's own ending: stubs, shared memory, files
 SIGNALLED = 128  # what the supervisor adds to the signal that ended the server
 # Where models come and go: glibc gives threads heaps of their own, and what a model that went has left in them is not
-# used for the next one. Twelve updates of a small model took 15 MiB, and 1 MiB with two heaps.
-_FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}
+# used for the next one; and a freed tensor makes it put those of that size there too. With two heaps, tensors apart and
+# what is free given back, a dozen updates under load leave no trace, and a request takes no longer (docs/faults.md).
+_NOTHING_KEPT = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "131072",  # bytes: where glibc begins, and stays once it is said
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+    "MALLOC_TOP_PAD_": "65536",
+}
 NO_SERVICES = ("--allow-grpc=false", "--allow-http=false", "--allow-metrics=false")  # for a server that only starts
 
 
@@ -263,7 +269,7 @@ class ServerProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env=({} if live is None else _FEW_ARENAS) | find_server.environment(installation),
+            env=({} if live is None else _NOTHING_KEPT) | find_server.environment(installation),
             text=True,
             errors="replace",
             start_new_session=True,  # Ctrl-C reaches us alone, and we end it in order

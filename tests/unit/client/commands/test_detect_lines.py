@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 from maskline_client.cli import main
+from maskline_client.draw.picture import colour_of
+from PIL import Image
 from support.processes.in_process import call
+from unit.client.commands.test_cli import photo
 from unit.client.triton_double import Server, file_with
 
 
@@ -22,3 +25,15 @@ def test_each_object_has_one_line_of_as_many_columns(
         *("[red]g.png", r"a\nb.png", r"c\td.png", r"e\x1b[31m.png", r"f\u2028.png", "h\u00f6.png"),
     ]
     assert {len(row) for row in rows} == {5}
+
+
+def test_colours_of_a_drawn_picture_follow_the_class_or_the_object(server: Server, tmp_path: Path) -> None:
+    path = photo(tmp_path / "a.png")  # in which five objects of three classes are found
+    drawn = {}
+    for colours in ("class", "instance"):
+        out = tmp_path / colours
+        words = ("--url", server.url, "--out", str(out), "--colours", colours, "--score-thresh", "0")
+        assert call(main, "detect", str(path), *words) == 0
+        drawn[colours] = {colour for _, colour in Image.open(out / "a.png").getcolors(1 << 20)}
+    fourth = colour_of(3)  # of the fourth object; a fourth class there is not
+    assert fourth in drawn["instance"] - drawn["class"]

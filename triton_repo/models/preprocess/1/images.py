@@ -20,6 +20,8 @@ from .resizing import SIZE_RULES, Size, SizeRule, UInt8, scaled_size
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 _STRIP_ROWS = 64  # of at most 20 000 px: 10 MB as float64
+# How a file of each format begins in base64, and a data URL: JSON cannot carry bytes, so people send these.
+_AS_TEXT = (b"/9j/", b"iVBORw0KGgo", b"UklGR", b"data:image/")
 # EXIF tag 0x0112, orientation -> how Pillow turns the stored picture upright. 1, and anything unknown: as it is.
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -181,7 +183,7 @@ def opened(data: bytes, limits: Limits) -> Image.Image:
     except Exception as error:  # headers too raise many types
         raise InvalidImageError(
             f"image: not a JPEG, PNG or WebP file that can be read (got {len(data)} bytes that start with "
-            f"{bytes(data[:8])!r}); send the whole file as it is on disk, or convert it"
+            f"{bytes(data[:8])!r}{_next_step(data)}"
         ) from error
     width, height = image.size
     if min(width, height) < 1:
@@ -197,6 +199,13 @@ def opened(data: bytes, limits: Limits) -> Image.Image:
             "scale it down or cut it into tiles"
         )
     return image
+
+
+def _next_step(data: bytes) -> str:
+    """How the refusal of a file that cannot be opened goes on."""
+    if data.startswith(_AS_TEXT):
+        return ", as base64 of one does); send the file's own bytes, over HTTP as binary data: base64 is not decoded"
+    return "); send the whole file as it is on disk, or convert it"
 
 
 def refuse_by_length(data: bytes, limits: Limits) -> None:
