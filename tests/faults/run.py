@@ -53,7 +53,8 @@ def main(
 
     Example: `make faults ONLY=server-killed`
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, as its children would
+    # A shell's background job ignores SIGINT, and so would the servers that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     known = {kind.name: kind for kind in KINDS}
     if unknown := set(only or ()) - known.keys():
         raise typer.BadParameter(f"got {', '.join(sorted(unknown))}, expected of {', '.join(known)}")
