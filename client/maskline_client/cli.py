@@ -1,4 +1,4 @@
-"""The command `maskline-client`: detect, evaluate, predict, bench, compare, health.
+"""The command `maskline-client`: detect, evaluate, predict, bench, compare, page, health.
 
 A failure is one line on stderr; exit codes: 1 the server failed, 2 wrong usage or bad input, 3 server unavailable or
 full, 4 another contract, 5 deadline.
@@ -31,6 +31,7 @@ from maskline_client.draw.picture import ColourBy
 from maskline_client.errors import ClientError
 from maskline_client.files import write_json
 from maskline_client.images import list_images
+from maskline_client.page.cli import page
 
 app = typer.Typer(
     name="maskline-client",
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 app.command()(bench)
 app.command()(compare)
+app.command()(page)
 
 
 @app.callback()

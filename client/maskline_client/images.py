@@ -136,6 +136,19 @@ def decode_rgb(data: bytes) -> Image.Image:
         raise InvalidImage(f"the image does not decode ({error}), expected a whole JPEG, PNG or WebP file") from error
 
 
+def is_turned(data: bytes) -> bool:
+    """Whether a file is stored otherwise than upright, so that its EXIF turns it.
+
+    Raises:
+        InvalidImage: it does not decode.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        return _upright(image) is not image
+    except _BROKEN as error:
+        raise InvalidImage(f"the image does not decode ({error}), expected a whole JPEG, PNG or WebP file") from error
+
+
 def _encode_array(array: npt.NDArray[Any]) -> bytes:
     """A PNG of an array."""
     gray = array.ndim == 2 and array.dtype in (np.uint8, np.uint16)

@@ -29,36 +29,70 @@ std::vector<Value> read(Ort::ConstKernelInfo& info, char const* name, std::vecto
     return info.GetAttributes<Value>(name);
 }
 
+//! A node whose shapes are inferred: ONNX Runtime's class, and what is in it.
+struct InferredNode : Ort::ShapeInferContext
+{
+    explicit InferredNode(OrtShapeInferContext* given)
+        : Ort::ShapeInferContext(&Ort::GetApi(), given)
+        , context(given)
+    {}
+
+    OrtShapeInferContext* context;
+};
+
+//! The values of an attribute. Not by the class, whose texts are read beyond their end: they have no zero there.
+template <typename Value>
+std::vector<Value> valuesOf(InferredNode& node, char const* name, OrtOpAttrType type)
+{
+    OrtApi const& api = Ort::GetApi();
+    OrtOpAttr const* attribute = nullptr;
+    Ort::ThrowOnError(api.ShapeInferContext_GetAttribute(node.context, name, &attribute));
+    std::size_t bytes = 0;
+    Value none{};
+    // Without room for any it fails, and says how much there has to be; of another type it says nothing.
+    Ort::Status asked(api.ReadOpAttr(attribute, type, &none, 0, &bytes));
+    if (bytes == 0)
+    {
+        Ort::ThrowOnError(asked.release());
+    }
+    std::vector<Value> values(bytes / sizeof(Value));
+    if (!values.empty())
+    {
+        Ort::ThrowOnError(api.ReadOpAttr(attribute, type, values.data(), bytes, &bytes));
+    }
+    return values;
+}
+
 //! The same where shapes are inferred.
-inline std::int64_t read(Ort::ShapeInferContext& context, char const* name, std::int64_t)
+inline std::int64_t read(InferredNode& node, char const* name, std::int64_t)
 {
-    return context.GetAttrInt(name);
+    return node.GetAttrInt(name);
 }
 
-inline float read(Ort::ShapeInferContext& context, char const* name, float)
+inline float read(InferredNode& node, char const* name, float)
 {
-    return context.GetAttrFloat(name);
+    return node.GetAttrFloat(name);
 }
 
-inline std::string read(Ort::ShapeInferContext& context, char const* name, std::string const&)
+inline std::string read(InferredNode& node, char const* name, std::string const&)
 {
-    return context.GetAttrString(name);
+    std::vector<char> const characters = valuesOf<char>(node, name, ORT_OP_ATTR_STRING);
+    return {characters.begin(), characters.end()};
 }
 
-inline std::vector<std::int64_t> read(
-    Ort::ShapeInferContext& context, char const* name, std::vector<std::int64_t> const&)
+inline std::vector<std::int64_t> read(InferredNode& node, char const* name, std::vector<std::int64_t> const&)
 {
-    return context.GetAttrInts(name);
+    return valuesOf<std::int64_t>(node, name, ORT_OP_ATTR_INTS);
 }
 
-inline std::vector<float> read(Ort::ShapeInferContext& context, char const* name, std::vector<float> const&)
+inline std::vector<float> read(InferredNode& node, char const* name, std::vector<float> const&)
 {
-    return context.GetAttrFloats(name);
+    return valuesOf<float>(node, name, ORT_OP_ATTR_FLOATS);
 }
 
 //! Reads attributes of a node, one by one, as a node's `visit` names them.
 //!
-//! @tparam Source Ort::ConstKernelInfo, when a kernel is made; Ort::ShapeInferContext, when shapes are inferred.
+//! @tparam Source Ort::ConstKernelInfo, when a kernel is made; InferredNode, when shapes are inferred.
 template <typename Source>
 class NodeReader
 {

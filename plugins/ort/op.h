@@ -176,7 +176,7 @@ private:
     static OrtStatusPtr inferShapes(OrtShapeInferContext* given) noexcept
     {
         return guarded(Op::kNAME, [&] {
-            Ort::ShapeInferContext context(&Ort::GetApi(), given);
+            InferredNode context(given);
             auto const attributes = readAttributes<Op>(context);
             Signature const signature = Op::signature(attributes);
             signature.checkCounts(static_cast<std::int32_t>(context.GetInputCount()),

@@ -54,6 +54,15 @@ def test_the_wheel_holds_our_packages_and_nothing_else_at_the_top(wheel: Path) -
     assert packages == commands | {"maskline_coco", "maskline_command", "maskline_host"}
 
 
+def test_the_wheel_holds_the_web_page(wheel: Path) -> None:
+    """Every file of `maskline-client page`, and the style that it shares with the reports."""
+    static = ROOT / "client" / "maskline_client" / "page" / "static"
+    held = {name.removeprefix("maskline_client/") for name in zipfile.ZipFile(wheel).namelist()}
+    files = {f"page/static/{path.name}" for path in static.iterdir()}
+    assert {"page/static/index.html", "page/static/main.js", "page/static/page.css"} <= files
+    assert files | {"pages/page.css"} <= held
+
+
 def test_a_wheel_with_libraries_is_found_to_have_them(libraries: Path, tmp_path: Path) -> None:
     """Beside the pure wheel's files, under a tag for one platform; found by the packages without a word."""
     result = build(tmp_path, MASKLINE_WHEEL_LIBRARIES=str(libraries))

@@ -16,7 +16,8 @@ HEAD = """# Faults
 
 Each is made on a real server with real clients; what was expected of it stands in `tests/faults` and was written before
 it was tried. The stand-in artifact answers what can be foreseen, so every answer is checked. Under load: 4 clients that
-call without a pause. After each, nothing of the server may be left: processes, regions in `/dev/shm`, work folder.
+call without a pause. After each, nothing of the server may be left: processes, regions in `/dev/shm`, work folder. A
+killed tritonserver leaves an empty folder `/tmp/python_env_*`, whose name its Python backend tells nobody.
 Seconds are those of a loaded machine. Not made: a step of the wall clock, which is the whole machine's (a library
 before libc moves `clock_gettime` alone, and what waits in the kernel then ends at another time than it would).
 """

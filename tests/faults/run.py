@@ -6,6 +6,7 @@ Run: make faults, or PYTHONPATH=tests python -m faults.run --only server-killed
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -52,6 +53,8 @@ def main(
 
     Example: `make faults ONLY=server-killed`
     """
+    # A shell's background job ignores SIGINT, and so would the servers that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     known = {kind.name: kind for kind in KINDS}
     if unknown := set(only or ()) - known.keys():
         raise typer.BadParameter(f"got {', '.join(sorted(unknown))}, expected of {', '.join(known)}")

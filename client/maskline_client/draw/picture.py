@@ -37,7 +37,7 @@ PALETTE: tuple[Colour, ...] = (
     (130, 200, 255),
     (170, 120, 70),
 )
-_FILL = 0.42  # share of the colour inside a mask: the object stays recognisable
+FILL = 0.42  # share of the colour inside a mask: the object stays recognisable
 _KEYPOINT_SHARE = 60  # a line is that part of its object's side: the dots of a small person do not run together
 _SHADE = 0.55  # share of black in the dark line around a contour, which parts it from a background of like colour
 
@@ -51,6 +51,11 @@ def colour_of(index: int) -> Colour:
     wheel = (np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1) * 0.75 + 0.25) * value
     red, green, blue = (int(255 * part) for part in wheel)
     return red, green, blue
+
+
+def ink_on(colour: Colour) -> Colour:
+    """Black or white, whichever a text on that colour is read better in."""
+    return (0, 0, 0) if _luminance(colour) > 0.32 else (255, 255, 255)
 
 
 def viewing_scale(size: tuple[int, int]) -> int:
@@ -124,7 +129,7 @@ def _paint_mask(canvas: Image.Image, mask: npt.NDArray[np.bool_], scale: int, co
     eroded = np.asarray(solid.filter(ImageFilter.MinFilter(2 * line + 1)))
     dilated = np.asarray(solid.filter(ImageFilter.MaxFilter(2 * max(1, line // 2) + 1)))
     shade = np.where((dilated > 0) & (inside == 0), int(255 * _SHADE), 0).astype(np.uint8)
-    tint = np.where(inside > 0, np.where(eroded > 0, int(255 * _FILL), 255), 0).astype(np.uint8)
+    tint = np.where(inside > 0, np.where(eroded > 0, int(255 * FILL), 255), 0).astype(np.uint8)
     canvas.paste((0, 0, 0), (int(left), int(top)), Image.fromarray(shade))
     canvas.paste(colour, (int(left), int(top)), Image.fromarray(tint))
 
@@ -153,9 +158,8 @@ def _draw_labels(
         place = place_label(box, style.size(text), canvas.size, taken)
         taken.append(place)
         pen.rounded_rectangle(place, radius=style.padding_px, fill=colour)
-        ink = (0, 0, 0) if _luminance(colour) > 0.32 else (255, 255, 255)
         middle = (place[1] + place[3] + 1) / 2
-        pen.text((place[0] + style.padding_px, middle), text, fill=ink, font=style.font, anchor="lm")
+        pen.text((place[0] + style.padding_px, middle), text, fill=ink_on(colour), font=style.font, anchor="lm")
 
 
 def _luminance(colour: Colour) -> float:

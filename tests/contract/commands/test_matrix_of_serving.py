@@ -19,6 +19,7 @@ COMMANDS = (
     "maskline-serve doctor",
     "maskline-client bench",
     "maskline-client compare",
+    "maskline-client page",
     "maskline-client detect",
     "maskline-client evaluate",
     "maskline-client health",

@@ -112,6 +112,7 @@ COMMANDS = [
         "maskrcnn nuclei --images IN/photos --json OUT/compare.json --page OUT/compare.html --url URL",
         ("photos",),
     ),
+    CommandLine("maskline-client page", "--url URL --port 0"),
     CommandLine("maskline-client detect", "IN/photos --out OUT/pictures --url URL", ("photos",)),
     CommandLine(
         "maskline-client evaluate",

@@ -28,6 +28,9 @@ TALKING = (
 )  # on stderr, while they work
 
 
+SERVING = ("maskline-serve run", "maskline-client page")  # until Ctrl-C
+
+
 def table() -> dict[str, dict[str, str]]:
     """The page's table: command, condition, what it says."""
     lines = [line.strip("| ").split(" | ") for line in PAGE.read_text(encoding="utf-8").splitlines()]
@@ -110,7 +113,7 @@ def all_of_these(place: Place) -> Answer:
     elsewhere.mkdir()
     reads = Path(os.path.relpath(place.copied(), elsewhere))
     place.out = Path(os.path.relpath(place.out, elsewhere))
-    options = {"while_it_runs": stop_once_it_serves} if place.command.name == "maskline-serve run" else {}
+    options = {"while_it_runs": stop_once_it_serves} if place.command.name in SERVING else {}
     return place.run(reads, environ, cwd=elsewhere, **options)
 
 
