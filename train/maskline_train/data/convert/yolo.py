@@ -1,6 +1,6 @@
 """Ultralytics' segmentation labels: `data.yaml`, and a text file a picture with a polygon an object.
 
-`data.yaml` has `names`, and `train`, `val`, `test`: folders of pictures, from `path` on, which is from its own folder on.
+`data.yaml` has `names`, and `train`, `val`, `test`: folders of pictures, from `path` on, which is from its folder on.
 The labels of `.../images/.../STEM.*` are in `.../labels/.../STEM.txt`: lines `class x0 y0 x1 y1 ...`, the class a
 number, x and y as shares of the upright picture's width and height.
 
