@@ -88,14 +88,16 @@ def test_a_group_is_one_object_of_a_class(tmp_path):
         shape("rectangle", [[40, 30], [50, 35]], group_id=2),
         shape("rectangle", [[20, 0], [25, 5]], "dog", group_id=1),
         shape("rectangle", [[0, 20], [5, 25]]),
+        shape("rectangle", [[0, 30], [5, 35]]),
     ]
     found = converted(tmp_path, parts)
-    assert [name for name, _ in found] == ["cat", "cat", "dog", "cat"]
+    assert [name for name, _ in found] == ["cat", "cat", "dog", "cat", "cat"]
     wanted = [
         box(0, 0, 5, 5) | box(10, 0, 15, 5),
         circle(30, 20, 5) | box(40, 30, 50, 35),
         box(20, 0, 25, 5),
         box(0, 20, 5, 25),
+        box(0, 30, 5, 35),
     ]
     assert all(np.array_equal(mask, want) for (_, mask), want in zip(found, wanted, strict=True))
 

@@ -89,7 +89,7 @@ HOSTILE = {
     "a map cut off": (lambda s: (s / "masks" / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n"), "masks/b.png: cannot be"),
     "a size that lies, of 64 megapixels": (
         lambda s: too_large(s / "masks" / "b.png"),
-        "masks/b.png: got 8000x8000 pixels",
+        "masks/b.png: got 8000x8000 pixels, expected at most",
     ),
     "an empty picture": (lambda s: (s / "images" / "b.png").write_bytes(b""), "images/b.png: got an empty file"),
     "no picture": (lambda s: (s / "images" / "b.png").write_bytes(b"GIF89a"), "images/b.png: not a "),
