@@ -11,11 +11,13 @@ from collections import Counter
 
 import pytest
 from maskline_serve.errors import PortTakenError
+from maskline_serve.server.watch.canaries import Canaries
 from maskline_serve.server.watch.endpoint import answering
 from maskline_serve.server.watch.log_pump import MOST_LINES, pumping
 from maskline_serve.server.watch.restarts import MOST, WINDOW_SECONDS, Restarts
 from maskline_serve.server.watch.status import Status
 from maskline_serve.server.watch.stubs import Stubs
+from tritonclient import grpc as triton
 
 
 def test_pauses_grow_and_restarts_end() -> None:
@@ -98,6 +100,56 @@ def test_health_follows_the_state() -> None:
         status.stops()
         assert health() == (503, "stopping")
         assert get(f"http://{url}/else") == (404, "got /else, expected /health or /metrics\n")
+
+
+class Silent:
+    """A client of a server that has nothing to tell."""
+
+    def __enter__(self) -> Silent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close."""
+
+    def get_inference_statistics(self, client_timeout: float) -> None:
+        raise triton.InferenceServerException("none")
+
+
+class Well:
+    """A server whose canary image comes back right."""
+
+    client = Silent
+
+    def check(self, client: Silent, timeout_s: float) -> None:
+        """Right."""
+
+    def served(self) -> tuple[()]:
+        return ()
+
+
+class Slow(Status):
+    """Takes its time over a right canary image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came, self.goes_on = threading.Event(), threading.Event()
+
+    def right(self, seconds: float) -> None:
+        self.came.set()
+        self.goes_on.wait(0.5)
+        super().right(seconds)
+
+
+def test_a_canary_image_of_before_does_not_call_a_server_well_that_is_being_started_again() -> None:
+    status = Slow()
+    canaries = Canaries(Well(), status, 0.01, 1.0)
+    canaries.start()
+    assert status.came.wait(30)
+    canaries.stop()
+    status.restarts("it ended")
+    status.goes_on.set()
+    canaries.join(30)
+    assert status.describe()["status"] == "restarting"
 
 
 def test_metrics_are_prometheus_text() -> None:

@@ -35,10 +35,12 @@ class Canaries(threading.Thread):
         self._server, self._status = server, status
         self._every_s, self._deadline_s = every_s, deadline_s
         self._over = threading.Event()
+        self._telling = threading.Lock()
 
     def stop(self) -> None:
-        """Send no more; one that is on its way is not waited for."""
-        self._over.set()
+        """Send and tell no more: one that is on its way is not waited for, and what it finds is of the past."""
+        with self._telling:
+            self._over.set()
 
     def run(self) -> None:
         """The thread's work."""
@@ -54,19 +56,28 @@ class Canaries(threading.Thread):
             while not self._over.wait(pause):
                 start = time.monotonic()
                 reason = self._once(client)
-                if self._over.is_set():
-                    return
                 seconds = time.monotonic() - start
+                if not self._tell(reason, seconds):
+                    return
                 if reason is None:
                     wrong, pause = 0, max(self._every_s, LARGEST_SHARE * seconds)
-                    self._status.right(seconds)
-                    self._status.serves(served(self._server))
                 elif reason:
                     wrong, pause = wrong + 1, AGAIN_SECONDS
-                    self._status.wrong(reason)
                 if wrong >= IN_A_ROW:
                     self.dead = f"{reason} ({wrong} in a row)"
                     return
+
+    def _tell(self, reason: str | None, seconds: float) -> bool:
+        """Tell the status of one that took so long, as `_once` has it; False after `stop`."""
+        with self._telling:
+            if self._over.is_set():
+                return False
+            if reason is None:
+                self._status.right(seconds)
+                self._status.serves(served(self._server))
+            elif reason:
+                self._status.wrong(reason)
+            return True
 
     def _once(self, client: triton.InferenceServerClient) -> str | None:
         """None: it came back right; a text: what was wrong; an empty text: the server was busy with other requests."""
