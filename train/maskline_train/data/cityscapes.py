@@ -25,7 +25,7 @@ from maskline_command.console import progress
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
-from maskline_train.data.errors import DataError
+from maskline_train.data.errors import DataError, broken_files
 from maskline_train.files import refuse_existing, whole_folder
 
 IdMap = npt.NDArray[np.int32]
@@ -108,15 +108,11 @@ def read_id_map(frame: Frame) -> IdMap:
     path = frame.annotations.with_name(f"{frame.annotations.name}_instanceIds.png")
     if not path.is_file():
         return draw_polygons(frame.annotations.with_name(f"{frame.annotations.name}_polygons.json"))
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            mode, ids = image.mode, np.asarray(image)
-    except OSError as error:
-        if error.errno is not None:  # no permission; Pillow's own have none
-            raise
-        raise DataError(f"{path}: cannot be read ({error}); unpack it again") from error
-    except Exception as error:  # Pillow's readers raise anything on a broken file
-        raise DataError(f"{path}: cannot be read ({error}); unpack it again") from error
+    with (
+        broken_files(lambda error: f"{path}: cannot be read ({error}); unpack it again"),
+        Image.open(path, formats=("PNG",)) as image,
+    ):
+        mode, ids = image.mode, np.asarray(image)
     if mode != "I" and not mode.startswith("I;16"):
         raise DataError(f"{path}: got an image of mode {mode}, expected 16-bit IDs; is it labelIds or color?")
     return ids.astype(np.int32)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from maskline_command.console import progress
 from PIL import Image
 
 from maskline_train.data.convert.labelled import Notes
-from maskline_train.data.errors import DataError, ImageError
+from maskline_train.data.errors import DataError, broken_files
 from maskline_train.data.images import FORMATS
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
@@ -66,6 +67,32 @@ def inside(root: Path, folder: Path, name: Any, where: object) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def opened(
+    source: Path | bytes, name: object, formats: tuple[str, ...], say: Callable[[Exception], str]
+) -> Iterator[Image.Image]:
+    """A picture of a file or of its bytes, within the limits; nothing of it is decoded yet.
+
+    Args:
+        source: the file, or its bytes.
+        name: begins the text of an error.
+        formats: of Pillow.
+        say: as of `broken_files`, in which the picture may be decoded too.
+
+    Raises:
+        DataError: no picture.
+        ImageError: beyond the limits.
+        OSError: it cannot be opened.
+    """
+    check_bytes(str(name), len(source) if isinstance(source, bytes) else source.stat().st_size, LIMITS)
+    with (
+        broken_files(say),
+        Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image,
+    ):
+        check_pixels(str(name), image.size, LIMITS)
+        yield image
+
+
 def header_size(source: Path | bytes, name: object, notes: Notes) -> tuple[int, int]:
     """(height, width) of an upright picture, by its header; notes one that has an EXIF orientation.
 
@@ -73,21 +100,16 @@ def header_size(source: Path | bytes, name: object, notes: Notes) -> tuple[int, 
         DataError: no picture, or beyond the limits.
         OSError: it cannot be opened.
     """
-    num_bytes = len(source) if isinstance(source, bytes) else source.stat().st_size
-    check_bytes(str(name), num_bytes, LIMITS)
-    try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-            check_pixels(str(name), image.size, LIMITS)
-            width, height = upright_size(image)
-            notes.update({TURNED: 1} if _is_turned(image) else {})
-    except ImageError:
-        raise
-    except OSError as error:
-        if error.errno is not None:  # no permission; Pillow's own have none
-            raise
-        raise DataError(f"{name}: not a {', '.join(FORMATS)} file; replace it") from error
-    except Exception as error:  # Pillow's readers raise anything on a broken header
-        raise DataError(f"{name}: not a whole {', '.join(FORMATS)} file ({error}); replace it") from error
+    kinds = ", ".join(FORMATS)
+
+    def say(error: Exception) -> str:
+        if isinstance(error, OSError):
+            return f"{name}: not a {kinds} file; replace it"
+        return f"{name}: not a whole {kinds} file ({error}); replace it"
+
+    with opened(source, name, FORMATS, say) as image:
+        width, height = upright_size(image)
+        notes.update({TURNED: 1} if _is_turned(image) else {})
     return height, width
 
 

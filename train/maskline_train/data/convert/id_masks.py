@@ -7,15 +7,12 @@ object, 0 outside and one other value inside.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from maskline_coco.image_limits import LIMITS, check_bytes, check_pixels
-from PIL import Image
 
-from maskline_train.data.convert.files import by_stem, find_pictures, header_size, tracked
+from maskline_train.data.convert.files import by_stem, find_pictures, header_size, opened, tracked
 from maskline_train.data.convert.labelled import (
     UNLABELLED,
     Labelled,
@@ -26,7 +23,7 @@ from maskline_train.data.convert.labelled import (
     class_name,
     of_mask,
 )
-from maskline_train.data.errors import DataError, ImageError
+from maskline_train.data.errors import DataError
 
 Ids = npt.NDArray[np.int32]
 
@@ -115,22 +112,15 @@ def read_ids(source: Path | bytes, size: tuple[int, int], name: object = None) -
         OSError: it cannot be opened.
     """
     name = source if name is None else name
-    try:
-        check_bytes(str(name), len(source) if isinstance(source, bytes) else source.stat().st_size, LIMITS)
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=("PNG",)) as image:
-            check_pixels(str(name), image.size, LIMITS)
-            mode, found = image.mode, (image.height, image.width)
-            if mode in ("1", "L", "P", "I") or mode.startswith("I;16"):
-                _check_size(name, found, size)
-                return np.asarray(image).astype(np.int32)
-    except (DataError, ImageError):
-        raise
-    except OSError as error:
-        if error.errno is not None:  # no permission; Pillow's own have none
-            raise
-        raise DataError(f"{name}: cannot be read ({error}); expected a whole PNG file; make it anew") from error
-    except Exception as error:  # Pillow's readers raise anything on a broken file
-        raise DataError(f"{name}: cannot be read ({error}); expected a whole PNG file; make it anew") from error
+
+    def say(error: Exception) -> str:
+        return f"{name}: cannot be read ({error}); expected a whole PNG file; make it anew"
+
+    with opened(source, name, ("PNG",), say) as image:
+        mode, found = image.mode, (image.height, image.width)
+        if mode in ("1", "L", "P", "I") or mode.startswith("I;16"):
+            _check_size(name, found, size)
+            return np.asarray(image).astype(np.int32)
     raise DataError(f"{name}: got a PNG of mode {mode}, expected one channel of IDs; save it as gray or with a palette")
 
 
