@@ -34,7 +34,7 @@ STOP_MARGIN_SECONDS = DRAIN_MARGIN_SECONDS + 10.0  # the supervisor's own ending
 SIGNALLED = 128  # what the supervisor adds to the signal that ended the server
 # Where models come and go: glibc gives threads heaps of their own, and what a model that went has left in them is not
 # used for the next one; and a freed tensor makes it put those of that size there too. With two heaps, tensors apart and
-# what is free given back, a dozen updates under load leave no trace, and a request takes no longer (docs/faults.md).
+# what is free given back, a dozen updates under load leave no trace (docs/faults.md, Soak).
 _NOTHING_KEPT = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": "131072",  # bytes: where glibc begins, and stays once it is said
