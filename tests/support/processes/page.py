@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+from support.processes.browser import CHROMIUM, MISSING
 
 END_S = 30.0  # of a process that has nothing under way, on two loaded cores
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FINDS_MS = 60_000  # until what must appear is there: a loaded machine computes
 
 
@@ -40,12 +39,11 @@ def paging(url: str, *words: str) -> Iterator[str]:
 @contextlib.contextmanager
 def browsing() -> Iterator[Browser]:
     """The machine's own Chromium, with a camera that shows a test picture."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on PATH; apt-get install chromium")
+    if CHROMIUM is None:
+        pytest.skip(MISSING)
     flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--no-proxy-server"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=flags, chromium_sandbox=False)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags, chromium_sandbox=False)
         yield browser
         browser.close()
 
