@@ -18,6 +18,7 @@ from rich.console import Console
 from maskline_train.convert.command import import_command
 from maskline_train.data.check import check_command
 from maskline_train.data.convert.command import convert_command
+from maskline_train.new.command import new_command
 from maskline_train.options import Data, Kind, RecipeName, TotalBatch, TrainSplit, ValSplit
 from maskline_train.paper.commands import (
     ablate_command,
@@ -219,6 +220,7 @@ def recipes_command() -> None:
         typer.echo(f"{name:{width}} {line}")
 
 
+app.command("new")(new_command)
 app.command("import")(import_command)
 app.command("ablate")(ablate_command)
 app.command("tables")(tables_command)

@@ -52,6 +52,11 @@ COMMANDS = [
         "--images IN/photos --keep OUT/kept",
         ("foreign", "photos"),
     ),
+    CommandLine(
+        "maskline-train new",
+        "IN/shapes --out OUT/recipe.py --init IN/checkpoint --minutes 0.1",
+        ("checkpoint", "shapes"),
+    ),
     CommandLine("maskline-train fit", f"{RECIPE} --data IN/shapes --out OUT/run --steps 2", ("shapes",)),
     CommandLine(
         "maskline-train evaluate",
