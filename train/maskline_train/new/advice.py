@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 
+import numpy as np
+
+from maskline_train.data.check import said_of_dark
+from maskline_train.data.coco import CocoDataset
+from maskline_train.data.images import is_nearly_black
 from maskline_train.new.choose import Chosen
 from maskline_train.new.schedule import LEAST_STEPS, times
 from maskline_train.new.survey import Survey
 
 _FEW_OBJECTS = 20  # of a class: its score then hangs on single objects
+_LOOKED_AT = 16  # pictures
 _COUNTED = 100  # detections of an image that the COCO metric counts
 
 
-def advice(chosen: Chosen, found: Survey, data: Path) -> Iterator[str]:
+def advice(chosen: Chosen, found: Survey, dataset: CocoDataset) -> Iterator[str]:
     """A line for each thing that is better done before training, or known."""
+    looked_at = np.unique(np.linspace(0, len(dataset) - 1, _LOOKED_AT).round().astype(int)).tolist()
+    dark = sum(is_nearly_black(dataset.image(index)) for index in looked_at)
+    if dark:
+        yield said_of_dark(dark, len(looked_at))
+    data = dataset.root
     if chosen.tile_px is not None:
         tiles = f"{data}-tiles"
         yield (

@@ -64,11 +64,12 @@ def new_command(
     with progress(SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()) as shown:
         shown.add_task(f"time a few steps on {machine.describe()}")
         chosen = choose(start, found, train_set, machine, minutes, len(val_set))
+    notes = list(advice(chosen, found, train_set))
     places = Places(data, train_split, val_split, annotations, out, start.init, run or Path("runs") / name)
     out.parent.mkdir(parents=True, exist_ok=True)
     replace_file(out, recipe_text(chosen, found, machine, places).encode())
     typer.echo(seen(found))
     typer.echo(f"{out}: {chosen.reasons['training.steps']}")
-    for line in advice(chosen, found, data):
+    for line in notes:
         typer.echo(f"note: {line}")
     typer.echo(f"Next: {places.fit()}")

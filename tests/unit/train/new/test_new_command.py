@@ -4,8 +4,10 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from maskline_train.cli import main
+from PIL import Image
 from support.data.shapes_data import write_shapes
 from support.processes.in_process import call
 
@@ -79,3 +81,21 @@ def test_splits_of_other_classes_are_refused(
     monkeypatch.chdir(tmp_path)
     assert call(main, "new", str(folder)) == 1
     assert "both splits need the same categories" in " ".join(capsys.readouterr().err.split())
+
+
+def test_pictures_of_16_bits_that_use_the_lowest_alone_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_shapes(tmp_path / "dark", {"train": 2, "val": 1})
+    for file in (folder / "train").iterdir():
+        values = np.asarray(Image.open(file).convert("L")).astype(np.uint16)  # 0..255 of 65535
+        Image.fromarray(values).save(file)
+    monkeypatch.chdir(tmp_path)
+    assert call(main, "new", str(folder), "--minutes", "0.1") == 0
+    assert "note: nearly black, as 2 of 2 pictures; values of 16 bits are divided by 257" in capsys.readouterr().out
+    assert call(main, "data", "check", str(folder)) == 0
+    warnings = capsys.readouterr().err.splitlines()
+    assert [line for line in warnings if "nearly black" in line] == [
+        f"warning: {folder / 'train' / '0001.png'}: nearly black, as 2 of 2 pictures; values of 16 bits are divided by "
+        "257, so stretch them to the whole range, by one factor for all that is trained on and asked about"
+    ]
