@@ -34,11 +34,13 @@ class Object:
 
     Attributes:
         name: of its class.
-        segmentation: polygons [[x0, y0, x1, y1, ...], ...] in pixels, or a compressed RLE of the picture's size.
+        segmentation: polygons [[x0, y0, x1, y1, ...], ...] in pixels, or an RLE of the picture's size.
+        iscrowd: a region of several objects, which training leaves out.
     """
 
     name: str
     segmentation: Segmentation
+    iscrowd: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,14 +103,14 @@ def of_polygons(
     notes[BEYOND] += sum(
         min(polygon) < 0 or max(polygon[0::2]) > width or max(polygon[1::2]) > height for polygon in kept
     )
-    return _unless_empty(Object(name, segmentation), size, notes)
+    return unless_empty(Object(name, segmentation), size, notes)
 
 
 def of_mask(name: str, mask: Mask, notes: Notes) -> Object | None:
     """An object of pixels, [H, W] bool; None, and a note, where there are none."""
     rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
     segmentation = {"size": list(mask.shape), "counts": rle["counts"].decode("ascii")}
-    return _unless_empty(Object(name, segmentation), (mask.shape[0], mask.shape[1]), notes)
+    return unless_empty(Object(name, segmentation), (mask.shape[0], mask.shape[1]), notes)
 
 
 def check_number(count: int, where: object) -> None:
@@ -127,12 +129,13 @@ def annotation(entry: Object, size: tuple[int, int]) -> dict[str, Any]:
     return {
         "bbox": [float(value) for value in coco_mask.toBbox(rle)],
         "area": int(coco_mask.area(rle)),
-        "iscrowd": 0,
+        "iscrowd": int(entry.iscrowd),
         "segmentation": entry.segmentation,
     }
 
 
-def _unless_empty(entry: Object, size: tuple[int, int], notes: Notes) -> Object | None:
+def unless_empty(entry: Object, size: tuple[int, int], notes: Notes) -> Object | None:
+    """The object; None, and a note, where it has no pixel."""
     if area_px(entry.segmentation, *size):
         return entry
     notes[EMPTY] += 1
