@@ -48,6 +48,7 @@ def dataset(subsets):
 def write(folder):
     """All formats."""
     one = {"default": ("a", "city/b", "none")}
+    dataset(SUBSETS).export(folder / "voc", "voc_segmentation", save_media=True, label_map="source")
     dataset(SUBSETS).export(folder / "coco", "coco_instances", save_media=True)
     dataset(one).export(folder / "coco_default", "coco_instances", save_media=True)
 

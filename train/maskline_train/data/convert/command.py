@@ -20,6 +20,7 @@ class Kind(StrEnum):
     COCO = "coco"
     LABELME = "labelme"
     MASKS = "masks"
+    VOC = "voc"
     YOLO = "yolo"
 
 
@@ -77,6 +78,7 @@ def _read(kind: Kind, source: Path, name: str, no_crowds: bool, notes: Notes) ->
     from maskline_train.data.convert.coco import read_coco
     from maskline_train.data.convert.id_masks import read_masks
     from maskline_train.data.convert.labelme import read_labelme
+    from maskline_train.data.convert.voc import read_voc
     from maskline_train.data.convert.yolo import read_yolo
 
     if kind is Kind.MASKS and not name:
@@ -89,4 +91,5 @@ def _read(kind: Kind, source: Path, name: str, no_crowds: bool, notes: Notes) ->
         return read_masks(source, name, notes)
     if kind is Kind.COCO:
         return read_coco(source, no_crowds, notes)
-    return read_labelme(source, notes) if kind is Kind.LABELME else read_yolo(source, notes)
+    readers = {Kind.LABELME: read_labelme, Kind.VOC: read_voc, Kind.YOLO: read_yolo}
+    return readers[kind](source, notes)
