@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from datumaro import AnnotationType, Dataset, DatasetItem, Image, LabelCategories, Mask, Polygon
+from datumaro import AnnotationType, Bbox, Dataset, DatasetItem, Image, LabelCategories, Mask, Polygon
 from support.data.mask_files import HEIGHT, IDS, WIDTH, id_map
 
 CLASSES = ("cat", "dog")
@@ -22,8 +22,13 @@ def masks():
     return [id_map() == value for value in IDS]
 
 
-def objects():
-    """The annotations of a picture."""
+def objects(kind):
+    """The annotations of a picture: masks and the polygon, or the polygon and a box."""
+    if kind == "shapes":
+        return [
+            Polygon(CORNERS, label=0, attributes={"occluded": True}),
+            Bbox(20, 5, 10, 8, label=1, z_order=1),
+        ]
     found = [
         Mask(mask, label=label, group=number)
         for number, (mask, label) in enumerate(zip(masks(), LABELS, strict=True), 1)
@@ -31,14 +36,14 @@ def objects():
     return [*found, Polygon(CORNERS, label=0, group=4)]
 
 
-def dataset(subsets):
+def dataset(subsets, kind="masks"):
     """Pictures of noise in these subsets; `none` has no object."""
     items = []
     for subset, names in subsets.items():
         for name in names:
             pixels = np.random.default_rng(len(items)).integers(0, 256, (HEIGHT // 8, WIDTH // 4, 3))
             pixels = np.kron(pixels, np.ones((8, 4, 1))).astype(np.uint8)  # blocks: a few kB
-            annotations = [] if name == "none" else objects()
+            annotations = [] if name == "none" else objects(kind)
             media = Image.from_numpy(pixels, ext=".png")
             items.append(DatasetItem(id=name, subset=subset, media=media, annotations=annotations))
     categories = {AnnotationType.label: LabelCategories.from_iterable(CLASSES)}
@@ -51,6 +56,8 @@ def write(folder):
     dataset(SUBSETS).export(folder / "voc", "voc_segmentation", save_media=True, label_map="source")
     dataset(SUBSETS).export(folder / "coco", "coco_instances", save_media=True)
     dataset(one).export(folder / "coco_default", "coco_instances", save_media=True)
+    dataset({"default": ("a", "none")}).export(folder / "cvat_masks", "cvat", save_media=True)
+    dataset({"default": ("city/b", "none")}, "shapes").export(folder / "cvat_shapes", "cvat", save_media=True)
 
 
 if __name__ == "__main__":

@@ -34,10 +34,11 @@ def same(found: Objects, want: Objects) -> bool:
 
 
 def within_a_pixel(found: npt.NDArray[np.bool_], mask: npt.NDArray[np.bool_]) -> bool:
-    """Whether an outline of supervision is a mask, as far as it can be.
+    """Whether what is found has all of a mask but its border, and nothing beyond the pixels beside.
 
-    Its outlines run through the numbers of the outermost pixels, which are these pixels' upper left corners: the last
-    row and column of an object are lacking, and a slanted outline passes through centres of pixels beside.
+    The outlines of supervision run through the numbers of the outermost pixels, which are these pixels' upper left
+    corners: the last row and column of an object are lacking, and a slanted outline passes through centres of pixels
+    beside.
     """
     inner, outer = (
         change(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) for change in (cv2.erode, cv2.dilate)

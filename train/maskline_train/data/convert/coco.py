@@ -18,10 +18,9 @@ from maskline_coco.annotation_file import ImageRecord, load_instances, parse_ins
 from maskline_coco.fields import short
 
 from maskline_train.data.convert.files import header_size, inside, tracked
-from maskline_train.data.convert.labelled import Labelled, Notes, Object, Picture, of_polygons, unless_empty
+from maskline_train.data.convert.labelled import Labelled, Notes, Object, Picture, of_polygons, split_of, unless_empty
 from maskline_train.data.errors import DataError
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}  # how a split's name begins, and ours
 PREFIX = "instances_"
 
 BOXES = "objects without a mask (boxes alone), left out"
@@ -87,13 +86,9 @@ def _placed(path: Path, source: Path) -> File:
     """The split by the file's name, or else by its folder's, as Roboflow has it."""
     name = path.stem.removeprefix(PREFIX)
     folder = path.parent.name if path.parent != source else ""
-    split = _split_of(name) or _split_of(folder)
+    split = split_of(name) or split_of(folder)
     roots = (source / "images" / name, source / name, path.parent, source / "images", source)
     return File(path, split, roots)
-
-
-def _split_of(name: str) -> str:
-    return next((ours for start, ours in SPLITS.items() if name.startswith(start)), "")
 
 
 def _read_file(file: File, source: Path, no_crowds: bool, notes: Notes) -> tuple[list[str], list[Picture]]:

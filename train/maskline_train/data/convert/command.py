@@ -18,6 +18,7 @@ class Kind(StrEnum):
     """The formats."""
 
     COCO = "coco"
+    CVAT = "cvat"
     LABELME = "labelme"
     MASKS = "masks"
     VOC = "voc"
@@ -76,6 +77,7 @@ def pictures(count: int) -> str:
 
 def _read(kind: Kind, source: Path, name: str, no_crowds: bool, notes: Notes) -> Labelled:
     from maskline_train.data.convert.coco import read_coco
+    from maskline_train.data.convert.cvat import read_cvat
     from maskline_train.data.convert.id_masks import read_masks
     from maskline_train.data.convert.labelme import read_labelme
     from maskline_train.data.convert.voc import read_voc
@@ -91,5 +93,5 @@ def _read(kind: Kind, source: Path, name: str, no_crowds: bool, notes: Notes) ->
         return read_masks(source, name, notes)
     if kind is Kind.COCO:
         return read_coco(source, no_crowds, notes)
-    readers = {Kind.LABELME: read_labelme, Kind.VOC: read_voc, Kind.YOLO: read_yolo}
+    readers = {Kind.CVAT: read_cvat, Kind.LABELME: read_labelme, Kind.VOC: read_voc, Kind.YOLO: read_yolo}
     return readers[kind](source, notes)

@@ -18,6 +18,7 @@ from maskline_coco.fields import short
 
 from maskline_train.data.convert.files import SUFFIXES, header_size, opened, read_label, tracked
 from maskline_train.data.convert.labelled import (
+    SPLITS,
     UNLABELLED,
     Labelled,
     Notes,
@@ -34,7 +35,6 @@ CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 BACKGROUND, VOID = 0, 0xE0E0C0  # colours
-SPLITS = ("train", "val", "test")
 
 MIXED = "objects with pixels of another colour than their class's (void apart); the class of most was taken"
 ELSEWHERE = "pictures in no split, left out"
