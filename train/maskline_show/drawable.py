@@ -5,7 +5,6 @@ Letters: N objects, J keypoints, H W the picture.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -32,8 +31,8 @@ class Drawable(Protocol):
         """N class names."""
 
     @property
-    def rle(self) -> Sequence[object] | None:
-        """None where there are no masks; what it holds is not looked at."""
+    def rle(self) -> object:
+        """None where there are no masks; nothing looks at what else it is."""
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -13,6 +13,7 @@ import typer
 from maskline_command.console import results
 from maskline_command.ending import ending
 from maskline_command.version import version_option
+from maskline_show.picture import ColourBy
 from rich.console import Console
 
 from maskline_train.convert.command import import_command
@@ -190,8 +191,11 @@ def predict_command(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders with images.")],
     out: Annotated[Path, typer.Option(help="Folder for the drawn pictures.")],
     score: Annotated[float, typer.Option(min=0, max=1, help="Draw detections from this score on.")] = 0.5,
+    colours: Annotated[
+        ColourBy, typer.Option(help="What has a colour of its own in a drawn picture: a class, or an object.")
+    ] = "class",
 ) -> None:
-    """Draw what a checkpoint finds in images.
+    """Draw what a checkpoint finds in images, as `maskline-client detect` draws.
 
     Example: maskline-train predict out/run/best photo.jpg --out out/pictures
     """
@@ -201,7 +205,7 @@ def predict_command(
 
     with process_group() as processes:
         model = load_model(checkpoint).to(processes.device)
-        for line in predict_files(model, images, out, score, processes.device):
+        for line in predict_files(model, images, out, score, processes.device, colours):
             typer.echo(line)
 
 
