@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from maskline_command.console import results
+from maskline_command.console import results, waiting
 from maskline_command.ending import ending
 from maskline_command.version import version_option
 from maskline_show.picture import ColourBy
@@ -86,7 +86,8 @@ def fit_command(
     from maskline_train.training.interruption import Interrupted
 
     build = load_recipe(recipe)
-    train_set, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
+    with waiting(f"reading {data}"):
+        train_set, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
     chosen = build(train_set.classes).adjusted(steps, total_batch)
     if keep_network:
         chosen = dataclasses.replace(chosen, model=network_of(init, train_set.classes))
@@ -143,8 +144,9 @@ def evaluate_command(
 
     if tta and rpn is not None:
         raise ValueError("--tta: got --rpn too, expected one of them; test-time augmentation takes a whole model")
-    dataset = CocoDataset(data, split, annotations)
-    dataset.check_headers(range(len(dataset))[:max_images])
+    with waiting(f"reading {data}"):
+        dataset = CocoDataset(data, split, annotations)
+        dataset.check_headers(range(len(dataset))[:max_images])
     model = load_model(checkpoint)
     with process_group() as processes:
         model = model.to(processes.device)

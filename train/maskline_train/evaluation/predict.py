@@ -26,6 +26,7 @@ from maskline_train.model.mask_rcnn import MaskRCNN
 MIN_SCORE = 0.5  # of what a sheet shows: below, an untrained model would hide the picture
 SHEET_IMAGES = 8
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")  # of the images in a folder
+COMPRESSION = 2  # of PNGs: a third of the time that the usual 6 takes, for a fifth more bytes
 TILE_PX = 640  # longest side of a picture on the sheet: its labels can be read, and eight pairs are a few MB
 
 
@@ -116,5 +117,5 @@ def _jobs(path: Path, out: Path) -> list[tuple[Path, Path]]:
 
 def _save_png(path: Path, picture: Image.Image) -> None:
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    picture.save(buffer, "PNG", compress_level=COMPRESSION)
     replace_file(path, buffer.getvalue())
