@@ -15,6 +15,7 @@ import typer
 from maskline_command.console import results as results_console
 from maskline_command.ending import ending
 from maskline_command.version import version_option
+from maskline_show.picture import ColourBy
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -27,7 +28,6 @@ from maskline_client.compare.cli import compare
 from maskline_client.connection import Connection
 from maskline_client.contract import DEFAULT_MODEL
 from maskline_client.detector import IN_FLIGHT, Detector, ImageDetector
-from maskline_client.draw.picture import ColourBy
 from maskline_client.errors import ClientError
 from maskline_client.files import write_json
 from maskline_client.images import list_images

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from maskline_command.console import results
+from maskline_command.console import results, waiting
 from maskline_command.ending import ending
 from maskline_command.version import version_option
+from maskline_show.picture import ColourBy
 from rich.console import Console
 
 from maskline_train.convert.command import import_command
@@ -86,7 +87,8 @@ def fit_command(
     from maskline_train.training.interruption import Interrupted
 
     build = load_recipe(recipe)
-    train_set, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
+    with waiting(f"reading {data}"):
+        train_set, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
     chosen = build(train_set.classes).adjusted(steps, total_batch)
     if keep_network:
         chosen = dataclasses.replace(chosen, model=network_of(init, train_set.classes))
@@ -143,8 +145,9 @@ def evaluate_command(
 
     if tta and rpn is not None:
         raise ValueError("--tta: got --rpn too, expected one of them; test-time augmentation takes a whole model")
-    dataset = CocoDataset(data, split, annotations)
-    dataset.check_headers(range(len(dataset))[:max_images])
+    with waiting(f"reading {data}"):
+        dataset = CocoDataset(data, split, annotations)
+        dataset.check_headers(range(len(dataset))[:max_images])
     model = load_model(checkpoint)
     with process_group() as processes:
         model = model.to(processes.device)
@@ -191,8 +194,11 @@ def predict_command(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders with images.")],
     out: Annotated[Path, typer.Option(help="Folder for the drawn pictures.")],
     score: Annotated[float, typer.Option(min=0, max=1, help="Draw detections from this score on.")] = 0.5,
+    colours: Annotated[
+        ColourBy, typer.Option(help="What has a colour of its own in a drawn picture: a class, or an object.")
+    ] = "class",
 ) -> None:
-    """Draw what a checkpoint finds in images.
+    """Draw what a checkpoint finds in images, as `maskline-client detect` draws.
 
     Example: maskline-train predict out/run/best photo.jpg --out out/pictures
     """
@@ -202,7 +208,7 @@ def predict_command(
 
     with process_group() as processes:
         model = load_model(checkpoint).to(processes.device)
-        for line in predict_files(model, images, out, score, processes.device):
+        for line in predict_files(model, images, out, score, processes.device, colours):
             typer.echo(line)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from maskline_command.console import waiting
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
@@ -87,7 +88,8 @@ def fit(
     """
     training = recipe.training
     state = set_up(recipe, processes, stage)
-    _check(recipe, train_set, val_set, out, processes, resume=resume)
+    with waiting("looking at the headers of all images", shown=processes.is_main):
+        _check(recipe, train_set, val_set, out, processes, resume=resume)
     beginning = "started from random weights"
     if resume and has_checkpoint(out):
         restore(out, state)
@@ -124,8 +126,7 @@ def fit(
                 saves = due or state.step % training.checkpoint_every == 0
                 if logs or saves or reports.due(signals.received):  # nothing is saved before it is known to be finite
                     values, stop = reports.read(signals.received)
-                    if logs:
-                        log.train(state.step, values)
+                    log.train(state.step, values, record=logs)
                 state.evaluation_due = evaluates and due
                 _save(out, state, processes, log, needed=saves or stop > 0)
             if state.evaluation_due and not stop:
