@@ -101,6 +101,8 @@ def fit_command(
             raise typer.Exit(stop.exit_code) from None
     if processes.is_main and metrics is None:
         _say(f"{out}: this run is finished; its checkpoints are {out / 'last'} and {out / 'best'}")
+    if processes.is_main:
+        _say(f"Next: maskline ship {shlex.quote(str(out / 'best'))} repository, then maskline-serve run repository")
 
 
 @app.command("evaluate")
