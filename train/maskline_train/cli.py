@@ -19,6 +19,7 @@ from rich.console import Console
 from maskline_train.convert.command import import_command
 from maskline_train.data.check import check_command
 from maskline_train.data.convert.command import convert_command
+from maskline_train.data.tiles.command import tiles_command
 from maskline_train.new.command import new_command
 from maskline_train.options import Data, Kind, RecipeName, TotalBatch, TrainSplit, ValSplit
 from maskline_train.paper.commands import (
@@ -271,6 +272,7 @@ def figures_command(
 data_app.command("check")(check_command)
 data_app.command("cityscapes")(cityscapes_command)
 data_app.command("convert")(convert_command)
+data_app.command("tiles")(tiles_command)
 app.command("four-step")(four_step_command)
 app.command("distil")(distil_command)
 

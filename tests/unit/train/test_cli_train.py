@@ -35,7 +35,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "command",
     [
         *(("fit",), ("four-step",), ("evaluate",), ("predict",), ("distil",), ("recipes",), ("ablate",), ("new",)),
-        *(("data", "digits"), ("data", "figures"), ("data", "cityscapes"), ("data", "check")),
+        *(("data", "digits"), ("data", "figures"), ("data", "cityscapes"), ("data", "check"), ("data", "tiles")),
     ],
     ids=" ".join,
 )

@@ -8,7 +8,7 @@ from maskline_train.new.reasons import Choice
 from maskline_train.new.survey import Survey
 
 _SIDED = re.compile(r"(^|[^a-z])(left|right)([^a-z]|$)", re.IGNORECASE)
-_NUMBERS = frozenset("zero one two three four five six seven eight nine ten".split())
+_NUMBERS = frozenset(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"])
 _MOST_EMPTY = 0.5  # of the pictures: with more, most of a step would see no object
 _SMALLEST = 0.7  # of the network's size, as the paper's appendix draws scales from [640, 800]: 0.8, and a little more
 
