@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Literal
 
-# Where it has no home to keep its list of fonts in, it says so while it is imported: no concern of who asked for a page.
+# Where it has no home to keep its list of fonts in, it says so while it is imported: no concern of who wants a page.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 import matplotlib  # noqa: E402
