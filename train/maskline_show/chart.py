@@ -7,13 +7,17 @@ the SVG's text.
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable
 from typing import Any, Literal
 
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+# Where it has no home to keep its list of fonts in, it says so while it is imported: no concern of who wants a page.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
+
+import matplotlib  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.ticker import MaxNLocator  # noqa: E402
 
 # Colours that occur nowhere else in matplotlib's output, and the CSS variable each is replaced by.
 INK, _GRID = "#010203", "#010204"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from maskline_command.console import results, waiting
 from maskline_command.ending import ending
+from maskline_command.streams import ReaderGone
 from maskline_command.version import version_option
 from maskline_show.picture import ColourBy
 from rich.console import Console
@@ -85,6 +88,8 @@ def fit_command(
     from maskline_train.distributed import process_group
     from maskline_train.fit import fit
     from maskline_train.recipes import load_recipe
+    from maskline_train.report.run import read_run
+    from maskline_train.report.write import write_report
     from maskline_train.starting_weights import network_of
     from maskline_train.training.interruption import Interrupted
 
@@ -94,6 +99,7 @@ def fit_command(
     chosen = build(train_set.classes).adjusted(steps, total_batch)
     if keep_network:
         chosen = dataclasses.replace(chosen, model=network_of(init, train_set.classes))
+    started = time.perf_counter()
     with process_group() as processes:
         try:
             metrics = fit(chosen, train_set, val_set, out, processes, init=init, resume=resume)
@@ -102,7 +108,16 @@ def fit_command(
                 _say(f"{stop}; {out / 'last'} holds it. {_how_to_resume(processes.world)}")
             raise typer.Exit(stop.exit_code) from None
     if processes.is_main and metrics is None:
-        _say(f"{out}: this run is finished; its checkpoints are {out / 'last'} and {out / 'best'}")
+        _say(
+            f"{out}: this run is finished; its checkpoints are {out / 'last'} and {out / 'best'}; "
+            f"`maskline-train evaluate {out / 'last'} --data {data} --report FILE` makes its report anew"
+        )
+    if processes.is_main and metrics is not None:
+        run = read_run(out, recipe, time.perf_counter() - started)
+        with waiting("drawing the report"):
+            write_report(out / "report.html", val_set, metrics, run, str(out / "last"), numbers_too=True)
+        with contextlib.suppress(ReaderGone):  # the run is whole without a reader
+            typer.echo(f"report: {out / 'report.html'}")
     if processes.is_main:
         _say(f"Next: maskline ship {shlex.quote(str(out / 'best'))} repository, then maskline-serve run repository")
 
@@ -115,6 +130,9 @@ def evaluate_command(
     annotations: Kind = "instances",
     json_out: Annotated[
         Path | None, typer.Option("--json", help="Also write the metrics and all COCO results to this file.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write a page here: figures by class, confusions, worst images, misses.")
     ] = None,
     max_images: Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images of one forward pass; one with canvas_multiple.")] = 4,
@@ -148,6 +166,8 @@ def evaluate_command(
     from maskline_train.evaluation.shown import evaluate_shown
     from maskline_train.paper.overlaps import as_rich as overlaps_as_rich
     from maskline_train.paper.overlaps import draw_overlaps, score_overlaps
+    from maskline_train.report.run import run_of
+    from maskline_train.report.write import write_report
     from maskline_train.training.stage import detect_with
 
     if sum((tta, rpn is not None, tiles is not None)) > 1:
@@ -187,6 +207,10 @@ def evaluate_command(
         results().print(overlaps_as_rich(groups))
         content["overlaps"] = {name: dataclasses.asdict(group) for name, group in groups.items()}
     _write_metrics(json_out, content)
+    if report is not None:
+        with waiting("drawing the report"):
+            write_report(report, dataset, metrics, run_of(checkpoint), str(checkpoint))
+        typer.echo(f"report: {report}")
 
 
 def _write_metrics(path: Path | None, content: dict[str, Any]) -> None:

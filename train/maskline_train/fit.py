@@ -1,6 +1,7 @@
 """The training loop, to be read from top to bottom: setup, then steps, each with its evaluation and checkpoint.
 
-OUT/recipe.json, metrics.jsonl, train.log, tensorboard/, pictures/, and the checkpoints last and best.
+OUT/recipe.json, metrics.jsonl, train.log, tensorboard/, pictures/, and the checkpoints last and best; the command adds
+report.html and report.json.
 Under torchrun the same function runs in every process; process 0 writes.
 """
 
