@@ -6,10 +6,7 @@ It holds no number of its own: each comes from a file that a command of the demo
 from __future__ import annotations
 
 import base64
-import html
 import json
-from collections.abc import Iterable, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,8 @@ from maskline_client.bench.charts import latency_chart, steps_chart
 from maskline_client.bench.results import Measured, Run
 from maskline_client.bench.settings import Scenario
 from maskline_client.bench.statistics import StepTimes
+from maskline_show.page import whole_page
+from maskline_show.parts import section, table, text, tiles
 
 STATISTICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
@@ -41,7 +40,7 @@ def write_report(out: Path, seconds: dict[str, float], base: Path) -> Path:
             "<h1>maskline demo</h1>",
             '<p class="soft">Handwritten digits, found by a Mask R-CNN that was trained, exported, served by a real '
             "Triton Inference Server and called over gRPC on this machine.</p>",
-            _tiles(sides, bench),
+            _figures(sides, bench),
             _pictures(sorted((out / "detections").glob("*.png"))),
             _ap_table(sides, pytorch["num_images"]),
             _training(_read(base / "training.json"), seconds["fit"]),
@@ -50,15 +49,8 @@ def write_report(out: Path, seconds: dict[str, float], base: Path) -> Path:
             _steps(seconds),
         ]
     )
-    style = files("maskline_client.pages").joinpath("page.css").read_text(encoding="utf-8")
     path = out / "report.html"
-    path.write_text(
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>maskline demo</title>\n'
-        f"<style>\n{style}img {{ width: 100%; border-radius: 8px; display: block; }}\n</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n",
-        encoding="utf-8",
-    )
+    path.write_text(whole_page("maskline demo", body), encoding="utf-8")
     return path
 
 
@@ -71,38 +63,30 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.2f}"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    cells = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>\n" for row in rows)
-    return f"<table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>\n{cells}</table>"
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{title}</h2>\n{content}\n</section>"
-
-
-def _tiles(sides: dict[str, dict[str, Any]], bench: dict[str, Any]) -> str:
+def _figures(sides: dict[str, dict[str, Any]], bench: dict[str, Any]) -> str:
     """The four figures that a reader looks for first."""
     served, trained = sides["served by Triton, over gRPC"]["mask"], sides["PyTorch"]["mask"]
     loops = [run for run in _runs(bench) if not run.void]
     fastest = max((run.images_per_second for run in loops), default=0.0)
     median = f"{loops[0].latency.p50_ms:.0f} ms" if loops else "–"
-    tiles = (
-        (_percent(served["AP50"]), "mask AP50, served, on held-out images"),
-        (f"{abs(100 * (served['AP'] - trained['AP'])):.2f}", "points of mask AP between served and PyTorch"),
-        (median, "median latency, JPEG in, masks out, one request at a time"),
-        (f"{fastest:.1f}", "images a second at the best concurrency tried"),
+    return tiles(
+        (
+            (_percent(served["AP50"]), "mask AP50, served, on held-out images"),
+            (f"{abs(100 * (served['AP'] - trained['AP'])):.2f}", "points of mask AP between served and PyTorch"),
+            (median, "median latency, JPEG in, masks out, one request at a time"),
+            (f"{fastest:.1f}", "images a second at the best concurrency tried"),
+        )
     )
-    return f'<div class="tiles">{"".join(f"<div class=tile><b>{a}</b><span>{b}</span></div>" for a, b in tiles)}</div>'
 
 
 def _pictures(paths: list[Path]) -> str:
     """The drawn scenes, inside the page."""
     images = "".join(
-        f'<div><img alt="detections in {html.escape(path.stem)}" '
+        f'<div><img alt="detections in {text(path.stem)}" '
         f'src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"></div>'
         for path in paths
     )
-    return _section("Found in photographs and scans that training never saw", f'<div class="pair">{images}</div>')
+    return section("Found in photographs and scans that training never saw", f'<div class="pair">{images}</div>')
 
 
 def _ap_table(sides: dict[str, dict[str, Any]], num_images: int) -> str:
@@ -112,17 +96,17 @@ def _ap_table(sides: dict[str, dict[str, Any]], num_images: int) -> str:
         for name, values in sides.items()
     ]
     note = f'<p class="soft">Points of 100, COCO metric, the same {num_images} held-out images for each row.</p>'
-    return _section("Average precision along the line", note + _table(["", *STATISTICS], rows))
+    return section("Average precision along the line", note + table(["", *STATISTICS], rows))
 
 
 def _training(base: dict[str, Any], seconds: float) -> str:
     """What the model rests on, said plainly."""
     nothing = base["from_nothing"]
-    return _section(
+    return section(
         "How it was trained",
         f"<p>This run fine-tuned a base checkpoint for {seconds:.0f} s. The base comes with the repository "
-        f"(<code>demo/base</code>); the recipes {html.escape(base['recipe'])}, one after the other, made it from "
-        f"random weights in {base['minutes']:.0f} minutes, {html.escape(base['machine'])}, on the training split "
+        f"(<code>demo/base</code>); the recipes {text(base['recipe'])}, one after the other, made it from "
+        f"random weights in {base['minutes']:.0f} minutes, {text(base['machine'])}, on the training split "
         "alone: mask AP50 "
         f"{_percent(base['mask']['AP50'])}.</p>"
         f"<p>The demo's recipe from nothing, without the base, reached mask AP50 {_percent(nothing['mask']['AP50'])} "
@@ -145,7 +129,7 @@ def _parity_table(parity: dict[str, Any]) -> str:
     ]
     note = f'<p class="soft">{parity["images"]} images, {parity["detections"]} detections.</p>'
     head = ("stage", "max error", "p99 error", "limit", "unit", "matched", "")
-    return _section("PyTorch against ONNX Runtime, stage by stage", note + _table(head, rows))
+    return section("PyTorch against ONNX Runtime, stage by stage", note + table(head, rows))
 
 
 def _runs(bench: dict[str, Any]) -> list[Run]:
@@ -173,13 +157,13 @@ def _runs(bench: dict[str, Any]) -> list[Run]:
 def _latency(bench: dict[str, Any]) -> str:
     loops = [run for run in _runs(bench) if not run.void]
     if not loops:
-        return _section("Latency", '<p class="bad">Every run was void; see bench/report.html.</p>')
-    machine = ", ".join(f"{html.escape(str(key))} {html.escape(str(value))}" for key, value in bench["machine"].items())
+        return section("Latency", '<p class="bad">Every run was void; see bench/report.html.</p>')
+    machine = ", ".join(f"{text(str(key))} {text(str(value))}" for key, value in bench["machine"].items())
     charts = f'<div class="pair"><div>{latency_chart(loops)}</div><div>{steps_chart(loops[0])}</div></div>'
     link = '<p class="soft">More in <a href="bench/report.html">bench/report.html</a>.</p>'
-    return _section("Latency, and where a request's time goes", f'{charts}<p class="soft">{machine}</p>{link}')
+    return section("Latency, and where a request's time goes", f'{charts}<p class="soft">{machine}</p>{link}')
 
 
 def _steps(seconds: dict[str, float]) -> str:
     rows = [[name, f"{value:.0f} s"] for name, value in seconds.items()]
-    return _section("Time of each step", _table(["step", ""], rows))
+    return section("Time of each step", table(["step", ""], rows))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskline_client import rle as rle_codec
-from maskline_client.draw.preview import preview_png
+from maskline_client.preview import preview_png
 from maskline_client.served_model import UNKNOWN_MODEL, ModelIdentity
 
 PIXEL_CENTRE = 0.5  # from a pixel's index, as COCO writes keypoints, to continuous pixels
@@ -135,7 +135,7 @@ class Detections:
     def _repr_png_(self) -> bytes:
         """What a notebook shows where an answer is a cell's last line: a PNG of the objects, on plain ground.
 
-        The image itself is not here; `maskline_client.draw.picture.draw` draws on it.
+        The image itself is not here; `maskline_show.picture.draw` draws on it.
         """
         return preview_png(self)
 

@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("triton_repo", "client", "plugins/maskline_host", "train/maskline_coco", "train/maskline_command")
+FOLDERS = (
+    "triton_repo",
+    "client",
+    "plugins/maskline_host",
+    "train/maskline_coco",
+    "train/maskline_command",
+    "train/maskline_show",
+    "train/maskline_tiles",
+)
 MODULES = {"pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "jsonpickle", "pty", "commands"}
 BUILTINS = {"eval", "exec", "compile", "__import__"}
 CALLS = {

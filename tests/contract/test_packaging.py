@@ -51,7 +51,13 @@ def test_the_wheel_holds_our_packages_and_nothing_else_at_the_top(wheel: Path) -
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     packages = {top for top in tops if not top.endswith(".dist-info")}
     commands = {"maskline", "maskline_train", "maskline_export", "maskline_serve", "maskline_client"}
-    assert packages == commands | {"maskline_coco", "maskline_command", "maskline_host"}
+    assert packages == commands | {
+        "maskline_coco",
+        "maskline_command",
+        "maskline_show",
+        "maskline_tiles",
+        "maskline_host",
+    }
 
 
 def test_the_wheel_holds_the_web_page(wheel: Path) -> None:
@@ -60,7 +66,7 @@ def test_the_wheel_holds_the_web_page(wheel: Path) -> None:
     held = {name.removeprefix("maskline_client/") for name in zipfile.ZipFile(wheel).namelist()}
     files = {f"page/static/{path.name}" for path in static.iterdir()}
     assert {"page/static/index.html", "page/static/main.js", "page/static/page.css"} <= files
-    assert files | {"pages/page.css"} <= held
+    assert files | {"maskline_show/page.css"} <= held
 
 
 def test_a_wheel_with_libraries_is_found_to_have_them(libraries: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which of two lists of boxes are the same objects. Letters: N and G boxes."""
+"""Which of two lists of objects are the same ones. Letters: N and G boxes, or masks."""
 
 from __future__ import annotations
 
@@ -36,11 +36,28 @@ def match_boxes(
     """
     if pixel_boxes:
         boxes, others = boxes + BEYOND_LAST_PIXEL, others + BEYOND_LAST_PIXEL
-    partner = np.full(len(boxes), -1, np.int64)
     overlaps = np.where(allowed, iou_matrix(boxes, others), -1.0)
     rows, columns = np.nonzero(overlaps >= min_iou)
+    return _each_once(rows, columns, np.argsort(-overlaps[rows, columns], kind="stable"), len(boxes))
+
+
+def match_in_order(overlaps: npt.NDArray[np.float64], min_iou: float) -> npt.NDArray[np.int64]:
+    """For each row of `overlaps` [N, G] the index of its own column, or -1, as COCOeval pairs detections.
+
+    The rows choose in their order, best score first: each the free column with the best IoU >= min_iou. So what the
+    first n rows have does not depend on those behind them.
+    """
+    rows, columns = np.nonzero(overlaps >= min_iou)
+    return _each_once(rows, columns, np.lexsort((-overlaps[rows, columns], rows)), len(overlaps))
+
+
+def _each_once(
+    rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], order: npt.NDArray[np.int64], count: int
+) -> npt.NDArray[np.int64]:
+    """[count] partners of the rows: pairs are made in an order, as far as neither has one yet."""
+    partner = np.full(count, -1, np.int64)
     taken: set[int] = set()
-    for k in np.argsort(-overlaps[rows, columns], kind="stable"):
+    for k in order:
         i, j = int(rows[k]), int(columns[k])
         if partner[i] < 0 and j not in taken:
             partner[i] = j

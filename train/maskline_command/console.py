@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from rich.console import Console
-from rich.progress import Progress, ProgressColumn
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 WIDE = 4096  # columns of what is no terminal: a table is never cut there
 
@@ -24,3 +24,10 @@ def progress(*columns: ProgressColumn, shown: bool = True) -> Progress:
         transient=True,
         disable=not (shown and console.is_terminal and not console.is_dumb_terminal),
     )
+
+
+def waiting(text: str, *, shown: bool = True) -> Progress:
+    """What is done meanwhile, and for how long, on a terminal's stderr, while the `with` block works."""
+    line = progress(SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(), shown=shown)
+    line.add_task(text, total=None)
+    return line

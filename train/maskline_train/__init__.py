@@ -1,4 +1,4 @@
 """Train Mask R-CNN: model, data, training loop, evaluation, recipes.
 
-Of our packages it imports `maskline_coco` and `maskline_command` alone.
+Of our packages it imports `maskline_coco`, `maskline_command`, `maskline_show` and `maskline_host` alone.
 """

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import json
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from maskline_command.console import results
+from maskline_command.console import results, waiting
 from maskline_command.ending import ending
+from maskline_command.streams import ReaderGone
 from maskline_command.version import version_option
+from maskline_show.picture import ColourBy
 from rich.console import Console
 
 from maskline_train.convert.command import import_command
 from maskline_train.data.check import check_command
 from maskline_train.data.convert.command import convert_command
+from maskline_train.data.tiles.command import tiles_command
 from maskline_train.new.command import new_command
-from maskline_train.options import Data, Kind, RecipeName, TotalBatch, TrainSplit, ValSplit
+from maskline_train.options import Data, Kind, Overlap, RecipeName, Tiles, TotalBatch, TrainSplit, ValSplit
 from maskline_train.paper.commands import (
     ablate_command,
     cityscapes_command,
@@ -82,14 +88,18 @@ def fit_command(
     from maskline_train.distributed import process_group
     from maskline_train.fit import fit
     from maskline_train.recipes import load_recipe
+    from maskline_train.report.run import read_run
+    from maskline_train.report.write import write_report
     from maskline_train.starting_weights import network_of
     from maskline_train.training.interruption import Interrupted
 
     build = load_recipe(recipe)
-    train_set, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
+    with waiting(f"reading {data}"):
+        train_set, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
     chosen = build(train_set.classes).adjusted(steps, total_batch)
     if keep_network:
         chosen = dataclasses.replace(chosen, model=network_of(init, train_set.classes))
+    started = time.perf_counter()
     with process_group() as processes:
         try:
             metrics = fit(chosen, train_set, val_set, out, processes, init=init, resume=resume)
@@ -98,7 +108,18 @@ def fit_command(
                 _say(f"{stop}; {out / 'last'} holds it. {_how_to_resume(processes.world)}")
             raise typer.Exit(stop.exit_code) from None
     if processes.is_main and metrics is None:
-        _say(f"{out}: this run is finished; its checkpoints are {out / 'last'} and {out / 'best'}")
+        _say(
+            f"{out}: this run is finished; its checkpoints are {out / 'last'} and {out / 'best'}; "
+            f"`maskline-train evaluate {out / 'last'} --data {data} --report FILE` makes its report anew"
+        )
+    if processes.is_main and metrics is not None:
+        run = read_run(out, recipe, time.perf_counter() - started)
+        with waiting("drawing the report"):
+            write_report(out / "report.html", val_set, metrics, run, str(out / "last"), numbers_too=True)
+        with contextlib.suppress(ReaderGone):  # the run is whole without a reader
+            typer.echo(f"report: {out / 'report.html'}")
+    if processes.is_main:
+        _say(f"Next: maskline ship {shlex.quote(str(out / 'best'))} repository, then maskline-serve run repository")
 
 
 @app.command("evaluate")
@@ -109,6 +130,9 @@ def evaluate_command(
     annotations: Kind = "instances",
     json_out: Annotated[
         Path | None, typer.Option("--json", help="Also write the metrics and all COCO results to this file.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write a page here: figures by class, confusions, worst images, misses.")
     ] = None,
     max_images: Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images of one forward pass; one with canvas_multiple.")] = 4,
@@ -124,6 +148,8 @@ def evaluate_command(
     overlaps: Annotated[
         Path | None, typer.Option(help="Compare masks of objects that overlap others with those alone; draw some here.")
     ] = None,
+    tiles: Tiles = None,
+    overlap: Overlap = None,
 ) -> None:
     """Print the average precision of a checkpoint, by pycocotools.
 
@@ -134,20 +160,26 @@ def evaluate_command(
     from maskline_train.checkpoint import load_model
     from maskline_train.data.coco import CocoDataset
     from maskline_train.distributed import process_group
+    from maskline_train.evaluation.by_tiles import detect_by_tiles, tiling_of
     from maskline_train.evaluation.cityscapes_metric import score_cityscapes
     from maskline_train.evaluation.many_views import PAPER_VIEWS
     from maskline_train.evaluation.shown import evaluate_shown
     from maskline_train.paper.overlaps import as_rich as overlaps_as_rich
     from maskline_train.paper.overlaps import draw_overlaps, score_overlaps
+    from maskline_train.report.run import run_of
+    from maskline_train.report.write import write_report
     from maskline_train.training.stage import detect_with
 
-    if tta and rpn is not None:
-        raise ValueError("--tta: got --rpn too, expected one of them; test-time augmentation takes a whole model")
-    dataset = CocoDataset(data, split, annotations)
-    dataset.check_headers(range(len(dataset))[:max_images])
+    if sum((tta, rpn is not None, tiles is not None)) > 1:
+        raise ValueError("got more than one of --tta, --rpn and --tiles, expected one of them; each is a way to look")
+    with waiting(f"reading {data}"):
+        dataset = CocoDataset(data, split, annotations)
+        dataset.check_headers(range(len(dataset))[:max_images])
     model = load_model(checkpoint)
     with process_group() as processes:
         model = model.to(processes.device)
+        tiling = tiling_of(tiles, overlap)
+        by_tiles = tiling and functools.partial(detect_by_tiles, model, tiling, dataset.category_ids)
         detect = None if rpn is None else detect_with(load_model(rpn).to(processes.device), model)
         metrics = evaluate_shown(
             model,
@@ -158,6 +190,7 @@ def evaluate_command(
             max_images=max_images,
             detect=detect,
             views=PAPER_VIEWS if tta else (),
+            results_in=by_tiles,
         )
     if not processes.is_main:
         return
@@ -174,6 +207,10 @@ def evaluate_command(
         results().print(overlaps_as_rich(groups))
         content["overlaps"] = {name: dataclasses.asdict(group) for name, group in groups.items()}
     _write_metrics(json_out, content)
+    if report is not None:
+        with waiting("drawing the report"):
+            write_report(report, dataset, metrics, run_of(checkpoint), str(checkpoint))
+        typer.echo(f"report: {report}")
 
 
 def _write_metrics(path: Path | None, content: dict[str, Any]) -> None:
@@ -191,18 +228,25 @@ def predict_command(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders with images.")],
     out: Annotated[Path, typer.Option(help="Folder for the drawn pictures.")],
     score: Annotated[float, typer.Option(min=0, max=1, help="Draw detections from this score on.")] = 0.5,
+    colours: Annotated[
+        ColourBy, typer.Option(help="What has a colour of its own in a drawn picture: a class, or an object.")
+    ] = "class",
+    tiles: Tiles = None,
+    overlap: Overlap = None,
 ) -> None:
-    """Draw what a checkpoint finds in images.
+    """Draw what a checkpoint finds in images, as `maskline-client detect` draws.
 
     Example: maskline-train predict out/run/best photo.jpg --out out/pictures
     """
     from maskline_train.checkpoint import load_model
     from maskline_train.distributed import process_group
+    from maskline_train.evaluation.by_tiles import tiling_of
     from maskline_train.evaluation.predict import predict_files
 
+    tiling = tiling_of(tiles, overlap)
     with process_group() as processes:
         model = load_model(checkpoint).to(processes.device)
-        for line in predict_files(model, images, out, score, processes.device):
+        for line in predict_files(model, images, out, score, processes.device, colours, tiling):
             typer.echo(line)
 
 
@@ -263,6 +307,7 @@ def figures_command(
 data_app.command("check")(check_command)
 data_app.command("cityscapes")(cityscapes_command)
 data_app.command("convert")(convert_command)
+data_app.command("tiles")(tiles_command)
 app.command("four-step")(four_step_command)
 app.command("distil")(distil_command)
 

@@ -1,6 +1,7 @@
 """The training loop, to be read from top to bottom: setup, then steps, each with its evaluation and checkpoint.
 
-OUT/recipe.json, metrics.jsonl, train.log, tensorboard/, pictures/, and the checkpoints last and best.
+OUT/recipe.json, metrics.jsonl, train.log, tensorboard/, pictures/, and the checkpoints last and best; the command adds
+report.html and report.json.
 Under torchrun the same function runs in every process; process 0 writes.
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from maskline_command.console import waiting
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
@@ -87,7 +89,8 @@ def fit(
     """
     training = recipe.training
     state = set_up(recipe, processes, stage)
-    _check(recipe, train_set, val_set, out, processes, resume=resume)
+    with waiting("looking at the headers of all images", shown=processes.is_main):
+        _check(recipe, train_set, val_set, out, processes, resume=resume)
     beginning = "started from random weights"
     if resume and has_checkpoint(out):
         restore(out, state)
@@ -124,8 +127,7 @@ def fit(
                 saves = due or state.step % training.checkpoint_every == 0
                 if logs or saves or reports.due(signals.received):  # nothing is saved before it is known to be finite
                     values, stop = reports.read(signals.received)
-                    if logs:
-                        log.train(state.step, values)
+                    log.train(state.step, values, record=logs)
                 state.evaluation_due = evaluates and due
                 _save(out, state, processes, log, needed=saves or stop > 0)
             if state.evaluation_due and not stop:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from maskline_show.page import whole_page
+from maskline_show.parts import facts, section, table, text, tiles
 
 from maskline_client.bench.canvas.helps import helps
 from maskline_client.bench.charts import latency_chart, steps_chart, throughput_chart
 from maskline_client.bench.results import BenchResults, Run
 from maskline_client.bench.settings import Scenario
 from maskline_client.files import write_text
-from maskline_client.pages.frame import whole_page
-
-LONG_TEXT = 24  # characters of a cell that stay on one line
 
 
 def write_report(path: Path, results: BenchResults) -> None:
@@ -27,13 +26,13 @@ def to_html(results: BenchResults) -> str:
     settings = results.settings
     body = "\n".join(
         [
-            f"<h1>maskline bench: {_text(settings['model'])}</h1>",
-            f'<p class="soft">{_text(results.when)} at {_text(settings["url"])}. {_text(_image_line(results))}</p>',
-            *(f'<p class="bad">VOID, do not use: {_text(line)}</p>' for line in results.voids),
+            f"<h1>maskline bench: {text(settings['model'])}</h1>",
+            f'<p class="soft">{text(results.when)} at {text(settings["url"])}. {text(_image_line(results))}</p>',
+            *(f'<p class="bad">VOID, do not use: {text(line)}</p>' for line in results.voids),
             _tiles(results),
             *_charts(results),
             _latency_table(results.runs),
-            *(f"<p>{_text(line)}</p>" for line in helps(results.runs)),
+            *(f"<p>{text(line)}</p>" for line in helps(results.runs)),
             _steps_tables(results.runs),
             _loadgen_table(results.runs),
             _memory_table(results),
@@ -55,11 +54,6 @@ def levels_of(results: BenchResults) -> list[Run]:
     return sorted(usable, key=lambda run: run.concurrency)
 
 
-def _text(value: object) -> str:
-    """Escaped text of a value; floats short."""
-    return html.escape(f"{value:.4g}" if isinstance(value, float) else str(value))
-
-
 def _image_line(results: BenchResults) -> str:
     """One sentence on what was sent."""
     images = results.images
@@ -72,20 +66,19 @@ def _image_line(results: BenchResults) -> str:
 def _tiles(results: BenchResults) -> str:
     """The few figures that a reader looks for first."""
     levels = levels_of(results)
-    tiles: list[tuple[str, str]] = []
+    shown: list[tuple[str, str]] = []
     if levels:
         first, best = levels[0], max(levels, key=lambda run: run.images_per_second)
-        tiles += [
+        shown += [
             (f"{first.latency.p50_ms:.4g} ms", f"median latency, {first.concurrency} in flight"),
             (f"{first.latency.p99_ms:.4g} ms", f"99th percentile, {first.concurrency} in flight"),
             (f"{best.images_per_second:.3g} / s", f"most images a second, {best.concurrency} in flight"),
         ]
-    tiles.append((str(sum(run.num_errors for run in results.runs)), "failed requests"))
+    shown.append((str(sum(run.num_errors for run in results.runs)), "failed requests"))
     if results.server_processes:
         peak = sum(process.peak_mib for process in results.server_processes)
-        tiles.append((f"{peak:.0f} MiB", f"peaks of {len(results.server_processes)} server processes, added"))
-    cells = "".join(f'<div class="tile"><b>{_text(value)}</b><span>{_text(name)}</span></div>' for value, name in tiles)
-    return f'<div class="tiles">{cells}</div>'
+        shown.append((f"{peak:.0f} MiB", f"peaks of {len(results.server_processes)} server processes, added"))
+    return tiles(shown)
 
 
 def _charts(results: BenchResults) -> list[str]:
@@ -107,18 +100,8 @@ def _charts(results: BenchResults) -> list[str]:
 
 def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> str:
     """A section with a table; nothing when there are no rows."""
-    lines = ["<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows]
-    if not lines:
-        return ""
-    heading = "".join(f"<th>{_text(name)}</th>" for name in head)
-    under = f'<p class="soft">{_text(note)}</p>' if note else ""
-    return f"<section><h2>{_text(title)}</h2>{under}<table><tr>{heading}</tr>{''.join(lines)}</table></section>"
-
-
-def _cell(value: object) -> str:
-    """A cell; long text may break into lines, or it would be cut where the page ends."""
-    kind = ' class="words"' if isinstance(value, str) and len(value) > LONG_TEXT else ""
-    return f"<td{kind}>{_text(value)}</td>"
+    lines = list(rows)
+    return section(title, table(head, lines), note) if lines else ""
 
 
 def _latency_table(runs: Sequence[Run]) -> str:
@@ -173,9 +156,6 @@ def _memory_table(results: BenchResults) -> str:
     return _table("Server memory", ["process", "peak", "now"], rows, note)
 
 
-def _facts(title: str, facts: dict[str, Any]) -> str:
+def _facts(title: str, values: dict[str, Any]) -> str:
     """Names and values."""
-    rows = "".join(
-        f'<tr><td>{_text(name)}</td><td class="words">{_text(value)}</td></tr>' for name, value in facts.items()
-    )
-    return f"<section><h2>{_text(title)}</h2><table>{rows}</table></section>"
+    return section(title, facts(values))

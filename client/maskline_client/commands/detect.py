@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from maskline_show.coco_person import lines_between
+from maskline_show.picture import ColourBy, draw, viewing_scale
+
 from maskline_client.commands.predict import as_record
 from maskline_client.detections import Detections
 from maskline_client.detector import ImageDetector
-from maskline_client.draw.coco_person import lines_between
-from maskline_client.draw.picture import ColourBy, draw, viewing_scale
 from maskline_client.errors import ClientError, InvalidImage, of_file
 from maskline_client.files import write_png
 from maskline_client.images import decode_rgb, list_images, read_file

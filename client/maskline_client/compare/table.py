@@ -32,6 +32,11 @@ def rows(comparison: Comparison) -> list[Row]:
     ]
 
 
+def class_head(comparison: Comparison) -> Row:
+    """What stands above `class_rows`."""
+    return "class", comparison.a.title, comparison.b.title, "both", "box IoU", "mask IoU"
+
+
 def class_rows(comparison: Comparison) -> list[Row]:
     """Name, objects of each side, of both, mean IoU of boxes and masks; a class a row."""
     return [
@@ -54,7 +59,7 @@ def print_tables(console: Console, comparison: Comparison) -> None:
         console.print(f"{side.title}: {side.model.identity}", soft_wrap=True)
     for head, lines in (
         (("", a.title, b.title), rows(comparison)),
-        (("class", a.title, b.title, "both", "box IoU", "mask IoU"), class_rows(comparison)),
+        (class_head(comparison), class_rows(comparison)),
     ):
         table = Table()
         for position, name in enumerate(head):

@@ -7,9 +7,10 @@ import io
 from pathlib import Path
 from typing import Any
 
+from maskline_show.picture import FILL, Colour, colour_of, ink_on, viewing_scale
+
 from maskline_client.commands.detect import Answer, Report
 from maskline_client.detections import Detections
-from maskline_client.draw.picture import FILL, Colour, colour_of, ink_on, viewing_scale
 from maskline_client.images import decode_rgb, is_turned
 from maskline_client.served_model import ServedModel
 

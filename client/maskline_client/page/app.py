@@ -130,7 +130,7 @@ def application(asked: Asked, door: Door) -> Starlette:
 
 async def _report_css(_: Request) -> Response:
     """The colours and the type of our reports, which the page shares."""
-    return FileResponse(Path(str(files("maskline_client.pages").joinpath("page.css"))), media_type="text/css")
+    return FileResponse(Path(str(files("maskline_show").joinpath("page.css"))), media_type="text/css")
 
 
 async def _body(request: Request) -> bytes:

@@ -21,6 +21,7 @@ COMMANDS = (
     "maskline-train data figures",
     "maskline-train data check",
     "maskline-train data convert",
+    "maskline-train data tiles",
 )
 
 

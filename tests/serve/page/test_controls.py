@@ -11,7 +11,7 @@ import json
 
 import numpy as np
 import pytest
-from maskline_client.draw.picture import FILL, colour_of
+from maskline_show.picture import FILL, colour_of
 from PIL import Image
 from serve import standin
 from support.processes.page import Desk

@@ -89,6 +89,7 @@ COMMANDS = [
     CommandLine("maskline-train data check", "IN/shapes", ("shapes",)),
     CommandLine("maskline-train data cityscapes", "IN/cityscapes OUT/set", ("cityscapes",)),
     CommandLine("maskline-train data convert", "masks IN/masks OUT/set --class blob", ("masks",)),
+    CommandLine("maskline-train data tiles", "IN/shapes OUT/set --size 64", ("shapes",)),
     CommandLine("maskline-export onnx", "IN/checkpoint OUT/artifact", ("checkpoint",)),
     CommandLine("maskline-export typed", "IN/dense OUT/artifact", ("dense",)),
     CommandLine(

@@ -35,7 +35,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "command",
     [
         *(("fit",), ("four-step",), ("evaluate",), ("predict",), ("distil",), ("recipes",), ("ablate",), ("new",)),
-        *(("data", "digits"), ("data", "figures"), ("data", "cityscapes"), ("data", "check")),
+        *(("data", "digits"), ("data", "figures"), ("data", "cityscapes"), ("data", "check"), ("data", "tiles")),
     ],
     ids=" ".join,
 )
@@ -81,8 +81,10 @@ def test_predict_draws_each_image(
     drawn = sorted((tmp_path / "out").iterdir())
     assert [path.name for path in drawn] == ["0001.png", "0002.png", "0003.png"]
     with Image.open(drawn[0]) as picture, Image.open(images[0]) as original:
-        assert picture.size == original.size == (128, 96)
-        assert picture.tobytes() != original.convert("RGB").tobytes()  # something was found and drawn
+        assert picture.size == (5 * 128, 5 * 96)  # enlarged, so that names can be read
+        assert original.size == (128, 96)
+        bare = original.convert("RGB").resize(picture.size, Image.Resampling.BICUBIC)
+        assert picture.tobytes() != bare.tobytes()  # something was found and drawn
     assert f"{drawn[0]}: " in capsys.readouterr().out
 
 

@@ -8,6 +8,8 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
+from maskline_command.wording import counted
+
 from maskline_train import recipe as recipes
 from maskline_train import spec
 from maskline_train.data import transforms
@@ -76,7 +78,7 @@ def seen(found: Survey) -> str:
     named = ", ".join(f"{count} {name}" for name, count in counts[:_MOST_CLASSES])
     more = f", {len(counts) - _MOST_CLASSES} classes more" if len(counts) > _MOST_CLASSES else ""
     empty = f", {found.num_empty} of them without an object" if found.num_empty else ""
-    return f"{len(found.sizes)} pictures of {pictures} px{empty}. Objects: {named}{more}."
+    return f"{counted(len(found.sizes), 'picture')} of {pictures} px{empty}. Objects: {named}{more}."
 
 
 def _area(size: tuple[int, int]) -> int:

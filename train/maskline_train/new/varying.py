@@ -8,6 +8,7 @@ from maskline_train.new.reasons import Choice
 from maskline_train.new.survey import Survey
 
 _SIDED = re.compile(r"(^|[^a-z])(left|right)([^a-z]|$)", re.IGNORECASE)
+_NUMBERS = frozenset(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"])
 _MOST_EMPTY = 0.5  # of the pictures: with more, most of a step would see no object
 _SMALLEST = 0.7  # of the network's size, as the paper's appendix draws scales from [640, 800]: 0.8, and a little more
 
@@ -35,7 +36,7 @@ def _flip(classes: tuple[str, ...]) -> tuple[float, str]:
     sided = [name for name in classes if _SIDED.search(name)]
     if sided:
         return 0.0, f"The class {sided[0]!r} names a side, which a mirrored picture would have wrong."
-    signs = [name for name in classes if len(name) == 1]
+    signs = [name for name in classes if len(name) == 1 or name.lower() in _NUMBERS]
     if signs:
-        return 0.0, f"The class {signs[0]!r} looks like a sign, which is another one in a mirror."
+        return 0.0, f"The class {signs[0]!r} is a sign, most likely, and another one in a mirror."
     return 0.5, "Mirrored pictures too. Set 0 where a mirrored object is of another class, or none."

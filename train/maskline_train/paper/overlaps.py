@@ -22,8 +22,7 @@ from rich.table import Table
 
 from maskline_train.data.coco import CocoDataset, Objects
 from maskline_train.evaluation.evaluate import Result, percent
-from maskline_train.evaluation.pictures import contact_sheet, draw_objects
-from maskline_train.evaluation.predict import MIN_SCORE, TILE_PX, draw_results
+from maskline_train.evaluation.predict import MIN_SCORE, pairs_sheet
 from maskline_train.files import save_image
 
 GROUPS = ("alone", "overlaps another class", "overlaps its own class")
@@ -104,15 +103,9 @@ def draw_overlaps(path: Path, dataset: CocoDataset, results: Sequence[Result], n
         num_images: so many of the data set's images were looked at, from the first.
     """
     counts = [[group_of(dataset.objects(i)).count(name) for name in reversed(GROUPS)] for i in range(num_images)]
-    pictures = []
-    for index in sorted(range(num_images), key=counts.__getitem__, reverse=True)[:4]:
-        image, truth = dataset.image(index), dataset.objects(index)
-        mine = [result for result in results if result["image_id"] == dataset.image_ids[index]]
-        pictures.append(draw_objects(image, truth.boxes, truth.labels.tolist(), dataset.classes, truth.each_mask))
-        pictures.append(draw_results(image, mine, dataset.classes, dataset.category_ids, MIN_SCORE))
-    height, width = (min(TILE_PX, max(getattr(picture, side) for picture in pictures)) for side in ("height", "width"))
+    chosen = sorted(range(num_images), key=counts.__getitem__, reverse=True)[:4]
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_image(path, contact_sheet(pictures, columns=4, tile=(height, width)), "PNG")
+    save_image(path, pairs_sheet(dataset, results, chosen), "PNG")
 
 
 def as_rich(found: dict[str, Overlap]) -> Table:

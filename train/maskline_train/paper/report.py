@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from maskline_show.thinned import draw_within
 from PIL import Image, ImageDraw, ImageFont
 from rich import box
 from rich.console import Group
@@ -17,14 +18,16 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from maskline_train.data.coco import CocoDataset
+from maskline_train.evaluation.drawn import known
 from maskline_train.evaluation.evaluate import percent
-from maskline_train.evaluation.pictures import contact_sheet, draw_objects
-from maskline_train.evaluation.predict import MIN_SCORE, draw_results
+from maskline_train.evaluation.predict import sure_of
+from maskline_train.evaluation.sheet import contact_sheet
 from maskline_train.files import replace_file, save_image
 from maskline_train.paper.row import SHEET_IMAGES, RowResult
 from maskline_train.paper.table import METRICS, Table
 
-SHEET_PX = 1600  # width that a sheet of many rows is shrunk to
+SHEET_PX = 1600  # width of a sheet; with many columns it is wider:
+LEAST_PX = 240  # a picture whose labels can be read
 HEADING_PX = 15  # size of the letters above its columns
 NOTE = (
     "In %. paper: its own network, data and schedule, to compare the direction with, not the figures. "
@@ -102,22 +105,13 @@ def _left_out(table: Table, found: Found) -> list[str]:
 
 def _sheet(found: Sequence[RowResult], val_set: CocoDataset) -> Image.Image:
     """One line of pictures an image under the names of the rows."""
+    columns = 1 + len(found)
     pictures = []
     for index in range(min(SHEET_IMAGES, len(val_set))):
-        image, truth = val_set.image(index), val_set.objects(index)
-        labels = truth.labels.tolist()
-        pictures.append(
-            draw_objects(image, truth.boxes, labels, val_set.classes, truth.each_mask, keypoints=truth.keypoints)
-        )
-        for result in found:
-            mine = [entry for entry in result.results if entry["image_id"] == val_set.image_ids[index]]
-            pictures.append(draw_results(image, mine, val_set.classes, val_set.category_ids, MIN_SCORE))
-    columns = 1 + len(found)
-    widest = SHEET_PX // columns
-    height = min(widest, max(picture.height for picture in pictures))
-    width = min(widest, max(picture.width for picture in pictures))
-    sheet = contact_sheet(pictures, columns=columns, tile=(height, width))
-    return _with_headings(sheet, ["truth", *(result.name for result in found)])
+        image = Image.fromarray(val_set.image(index))
+        drawn = [known(val_set, index), *(sure_of(val_set, result.results, index) for result in found)]
+        pictures += [draw_within(image, objects, max(LEAST_PX, SHEET_PX // columns)) for objects in drawn]
+    return _with_headings(contact_sheet(pictures, columns), ["truth", *(result.name for result in found)])
 
 
 def _with_headings(sheet: Image.Image, names: Sequence[str]) -> Image.Image:

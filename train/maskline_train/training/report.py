@@ -41,6 +41,7 @@ class Reports:
     def __init__(self, training: TrainingSpec, processes: Processes) -> None:
         self._training, self._processes = training, processes
         self._unread: list[Report] = []
+        self._none_read = True
 
     def add(self, report: Report) -> None:
         """One more, of the step behind the last one."""
@@ -49,11 +50,13 @@ class Reports:
     def due(self, received: int) -> bool:
         """Whether it is time to read: each step on a CPU; on a GPU after some, or where a signal came to the only one.
 
+        The first step is read in any case, so that whoever began the run sees it go.
+
         Args:
             received: the signal's number, 0 before one came; other processes cannot know of it.
         """
         at_once = self._processes.device.type == "cpu" or (received and self._processes.world == 1)
-        return bool(at_once) or len(self._unread) >= STEPS_UNREAD
+        return bool(at_once) or len(self._unread) >= (1 if self._none_read else STEPS_UNREAD)
 
     def read(self, received: int) -> tuple[dict[str, float], int]:
         """Read what is unread, in one transfer and one reduction.
@@ -71,7 +74,7 @@ class Reports:
         numbers = torch.stack([report.numbers for report in self._unread])
         flag = numbers.new_full((1,), float(received > 0))
         *means, stopped = mean_over_processes(torch.cat([numbers.flatten(), flag])).tolist()
-        reports, self._unread = self._unread, []
+        reports, self._unread, self._none_read = self._unread, [], False
         values: dict[str, float] = {}
         for report in reports:
             values = dict(zip(report.names, means, strict=False))

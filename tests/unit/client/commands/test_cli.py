@@ -13,9 +13,9 @@ import pytest
 from maskline_client import Detections, rle
 from maskline_client.cli import main
 from maskline_client.commands.detect import Answer, Report, plan
-from maskline_client.draw.picture import PALETTE
 from maskline_client.files import write_json, write_png
 from maskline_client.served_model import ServedModel
+from maskline_show.picture import PALETTE
 from PIL import Image
 from support.processes import in_process
 from unit.client.commands.test_evaluate import write_keypoint_data

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from maskline_client.cli import main
-from maskline_client.draw.picture import colour_of
+from maskline_show.picture import colour_of
 from PIL import Image
 from support.processes.in_process import call
 from unit.client.commands.test_cli import photo

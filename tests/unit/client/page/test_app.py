@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from maskline_client import Detector
 from maskline_client.detector import IN_FLIGHT
-from maskline_client.draw.picture import colour_of
+from maskline_show.picture import colour_of
 from PIL import Image
 from unit.client.page.conftest import Opened, picture_with
 from unit.client.page.test_guard import ask, origin

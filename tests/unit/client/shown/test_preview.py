@@ -6,7 +6,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 from maskline_client import Detections, rle
-from maskline_client.draw.picture import PALETTE
+from maskline_show.picture import PALETTE
 from PIL import Image
 
 

@@ -3,17 +3,16 @@
 import dataclasses
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from maskline_show.picture import colour_of, draw
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.errors import DataError
 from maskline_train.distributed import Processes
+from maskline_train.evaluation import drawn
 from maskline_train.evaluation.evaluate import Metrics, evaluate, score, to_results
-from maskline_train.evaluation.pictures import colour_of, draw_objects
-from maskline_train.evaluation.predict import draw_results, write_sheet
 from maskline_train.model.mask_rcnn import Detections, MaskRCNN
 from maskline_train.spec import KeypointHeadSpec
 from PIL import Image
@@ -170,22 +169,14 @@ def test_a_model_is_evaluated_on_its_keypoints(dataset: CocoDataset) -> None:
         evaluate(MaskRCNN(other), dataset, ALONE)
 
 
-def test_pictures_show_a_dot_where_each_keypoint_is() -> None:
-    image = np.full((60, 80, 3), 200, np.uint8)
-    points = np.array([[[20.5, 30.5, 2], [60.5, 10.5, 1], [5.5, 55.5, 0]]])
-    picture = np.asarray(draw_objects(image, [[1, 1, 79, 59]], [0], ["person"], keypoints=points))
+def test_results_and_truth_are_drawn_with_a_dot_where_each_keypoint_is(dataset: CocoDataset) -> None:
+    truth = drawn.known(dataset, 0)
+    results = drawn.found(truth_as_results(dataset)[:1], SIZE, ["person"], (1,), dataset.keypoint_names)
+    assert truth.keypoints is not None
+    assert np.allclose(results.keypoints[0, :, :2], truth.keypoints[0, :, :2])  # a file has pixel indices
+    points = np.array([[[20.5, 30.5, 2], [60.5, 50.5, 1], [5.5, 55.5, 0], [90.5, 80.5, 0]]], np.float32)
+    one = dataclasses.replace(results, boxes=np.array([[10, 20, 80, 70]], np.float32), rle=None, keypoints=points)
+    picture = np.asarray(draw(Image.new("RGB", (SIZE[1], SIZE[0]), (200, 200, 200)), one))
     assert tuple(picture[30, 20]) == colour_of(0)
-    assert tuple(picture[10, 60]) == colour_of(1)
-    assert tuple(picture[55, 5]) == (200, 200, 200)  # not labelled
-    assert not np.array_equal(picture[28:33, 18:23], image[28:33, 18:23])
-
-
-def test_results_without_masks_are_drawn_with_their_keypoints(dataset: CocoDataset, tmp_path: Path) -> None:
-    results = truth_as_results(dataset)[:1]
-    image = dataset.image(0)
-    picture = np.asarray(draw_results(image, results, ["person"], (1,), 0.5))
-    x, y = (int(value) for value in results[0]["keypoints"][:2])
-    assert tuple(picture[y, x]) == colour_of(0)
-    write_sheet(tmp_path / "sheet.png", dataset, results, 2)
-    with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.width > SIZE[1]
+    assert tuple(picture[50, 60]) == colour_of(1)
+    assert tuple(picture[55, 5]) == tuple(picture[80, 90]) == (200, 200, 200)  # not labelled

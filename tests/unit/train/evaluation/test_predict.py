@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from maskline_show.picture import PALETTE
 from maskline_train.data.errors import ImageError
 from maskline_train.evaluation.predict import predict_files
 from PIL import Image
@@ -52,3 +53,17 @@ def test_an_image_that_is_none_leaves_no_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"bad\.jpg: cannot be decoded"):
         list(predict_files(tiny_model().eval(), [tmp_path / "bad.jpg"], tmp_path / "out", 0.5, CPU))
     assert not (tmp_path / "out").exists()
+
+
+def test_colours_follow_classes_or_instances(folder: Path, tmp_path: Path) -> None:
+    """A model that finds one class everywhere: one colour of boxes for all, or one for each."""
+    model = tiny_model().eval()
+    model.box_head.class_logits.bias.data[:] = torch.tensor([0.0, 9.0, *[0.0] * (len(model.spec.classes) - 1)])
+    colours = {}
+    for colour_by in ("class", "instance"):
+        out = tmp_path / colour_by
+        (said,) = predict_files(model, [folder / "a.png"], out, 0.5, CPU, colour_by)
+        assert int(said.split(": ")[1].split()[0]) >= 3
+        picture = np.asarray(Image.open(out / "a.png")).reshape(-1, 3).astype(int)
+        colours[colour_by] = {i for i in range(3) if (np.abs(picture - PALETTE[i]).max(axis=1) <= 25).any()}
+    assert colours == {"class": {1}, "instance": {0, 1, 2}}

@@ -30,6 +30,7 @@ def test_the_printed_command_trains(
     program, *words = shlex.split(printed[-1].removeprefix("Next: "))
     assert program == "maskline-train"
     assert call(main, *words, "--steps", "1") == 0
+    assert "Next: maskline ship runs/shapes/best repository" in capsys.readouterr().err
     assert "tensors fit" in (tmp_path / "runs" / "shapes" / "train.log").read_text()
     assert json.loads((tmp_path / "runs" / "shapes" / "recipe.json").read_text())["training"]["steps"] == 1
 

@@ -77,6 +77,8 @@ def test_the_batch_is_what_set_and_machine_hold(
         (("shoe_LEFT",), 0.0),
         (("0", "1", "7"), 0.0),
         (("a", "stamp"), 0.0),
+        (("Seven", "stamp"), 0.0),
+        (("phone", "weight"), 0.5),
     ],
 )
 def test_what_a_mirror_would_make_another_class_is_not_mirrored(classes: tuple[str, ...], probability: float) -> None:

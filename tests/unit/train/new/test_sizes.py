@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from maskline_train.new.anchors import anchor_choices
 from maskline_train.new.numbers import number_choices
@@ -50,6 +50,7 @@ def test_the_middle_object_gets_its_cells_within_the_room(
     assert size.object_px == pytest.approx(object_px, rel=1e-6)
 
 
+@settings(deadline=None)  # a loaded machine has none
 @given(
     height=st.integers(1, 9000),
     width=st.integers(1, 9000),

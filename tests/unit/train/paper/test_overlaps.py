@@ -10,6 +10,7 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.data.made.digits import make_digits
 from maskline_train.distributed import Processes
 from maskline_train.evaluation.evaluate import evaluate
+from maskline_train.evaluation.sheet import CAPTION_PX, GAP_PX
 from maskline_train.paper.overlaps import GROUPS, draw_overlaps, score_overlaps
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -78,10 +79,13 @@ def test_the_picture_shows_the_image_with_most_overlaps_first(blocks, tmp_path):
     draw_overlaps(tmp_path / "new" / "overlaps.png", blocks, [result(1, 1, block(0, 40, 0, 30), [0, 0, 30, 40])], 2)
     with Image.open(tmp_path / "new" / "overlaps.png") as picture:
         pixels = np.asarray(picture)
-    assert pixels.shape == (SIDE, 4 * SIDE + 3 * 4, 3)  # two pairs in a row, gaps of 4 px
-    truths, detections = (pixels[:, i * (SIDE + 4) :][:, :SIDE] for i in (0, 2)), (pixels[:, 68:132], pixels[:, 204:])
-    assert all((truth != 128).any() for truth in truths)
-    assert [bool((found != 128).any()) for found in detections] == [True, False]  # the image with own-class overlap
+    side = 480 // SIDE * SIDE + (480 % SIDE > 0) * SIDE  # enlarged, so that labels can be read
+    above = CAPTION_PX + GAP_PX
+    assert pixels.shape == (above + side, 4 * side + 3 * GAP_PX, 3)  # two pairs in a row
+    truth, detected, *others = (pixels[above:, i * (side + GAP_PX) :][:, :side] for i in range(4))
+    assert all((shown != 128).any() for shown in (truth, others[0]))
+    assert (detected != 128).any()  # of the image with own-class overlap
+    assert (others[1] == 128).all()
 
 
 def test_results_without_masks_are_refused(blocks):

@@ -12,6 +12,7 @@ from margins import SEED, Margins
 from maskline_train.checkpoint import load_model, save_model
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes
+from maskline_train.evaluation.sheet import CAPTION_PX, GAP_PX
 from maskline_train.fit import fit
 from maskline_train.model.mask_rcnn import MaskRCNN
 from maskline_train.recipe import AdamW, Recipe
@@ -106,8 +107,8 @@ def test_every_evaluation_leaves_a_picture_with_predictions_beside_the_truth(fin
     pictures = sorted((finished / "pictures").iterdir())
     assert [path.name for path in pictures] == ["step-00000015.png", "step-00000030.png"]
     with Image.open(pictures[0]) as picture:
-        assert picture.width == 4 * 128 + 3 * 4  # two pairs a row of images 96 x 128, with gaps of 4 px
-        assert picture.height == 2 * 96 + 4
+        assert picture.width == 4 * 5 * 128 + 3 * GAP_PX  # two pairs a row of images 96 x 128, enlarged to be read
+        assert picture.height == 2 * (CAPTION_PX + GAP_PX + 5 * 96) + GAP_PX
 
 
 def test_best_is_the_evaluation_with_the_highest_mask_ap(finished: Path) -> None:

@@ -25,9 +25,13 @@ def report(step: int, loss: float = 1.0, norm: float = 2.0) -> Report:
     return Report(step, ("loss", "box", "grad_norm"), torch.tensor([loss, loss / 2, norm]), 0.1 * step)
 
 
-def test_a_cpu_reads_each_step_and_a_gpu_some_at_once() -> None:
+def test_a_cpu_reads_each_step_and_a_gpu_the_first_then_some_at_once() -> None:
     for processes, steps in ((CPU, 1), (GPU, STEPS_UNREAD)):
         reports = Reports(TRAINING, processes)
+        assert not reports.due(0) or processes is CPU
+        reports.add(report(0))
+        assert reports.due(0)
+        reports.read(0)
         for step in range(1, steps + 1):
             assert not reports.due(0) or processes is CPU
             reports.add(report(step, loss=float(step)))
@@ -41,10 +45,15 @@ def test_a_cpu_reads_each_step_and_a_gpu_some_at_once() -> None:
 def test_a_signal_is_heard_at_once_by_a_process_that_is_alone() -> None:
     reports = Reports(TRAINING, GPU)
     reports.add(report(1))
+    reports.read(0)
+    reports.add(report(2))
+    assert not reports.due(0)
     assert reports.due(signal.SIGINT)
     assert reports.read(signal.SIGINT)[1] == signal.SIGINT
     shared = Reports(TRAINING, Processes(0, 2, torch.device("cuda")))
     shared.add(report(1))
+    shared.read(0)
+    shared.add(report(2))
     assert not shared.due(signal.SIGINT)  # the other one would wait for a reduction that never comes
 
 

@@ -22,16 +22,16 @@ class RleMasks:
     """
 
     def __init__(self, rles: Sequence[Any], size: tuple[int, int]) -> None:
-        self._rles = rles
+        self.rles = rles
         self.size = size
 
     def __len__(self) -> int:
         """G."""
-        return len(self._rles)
+        return len(self.rles)
 
     def __getitem__(self, index: int) -> Mask:
         """One mask, drawn anew."""
-        return np.asarray(coco_mask.decode(self._rles[index]))
+        return np.asarray(coco_mask.decode(self.rles[index]))
 
     def __iter__(self) -> Iterator[Mask]:
         """One after another; what is not kept costs the memory of one."""
@@ -47,7 +47,7 @@ class RleMasks:
     @property
     def crops(self) -> Iterator[Crop]:
         """One after another what lies in the bounding boxes; no whole mask is drawn."""
-        return (_crop(run_lengths(rle["counts"]), self.size[0]) for rle in self._rles)
+        return (_crop(run_lengths(rle["counts"]), self.size[0]) for rle in self.rles)
 
 
 def _crop(runs: npt.NDArray[np.int64], height: int) -> Crop:

@@ -1,4 +1,4 @@
-"""What a picture is drawn of: `Detections` has it, and so has a smaller view of them.
+"""What a picture is drawn of: the client's `Detections` has it, and so have ground truth and a smaller view of either.
 
 Letters: N objects, J keypoints, H W the picture.
 """
@@ -12,18 +12,18 @@ import numpy.typing as npt
 
 
 class Drawable(Protocol):
-    """Objects of one picture, best first; the fields are those of `Detections`, which says what each holds."""
+    """Objects of one picture, best first; the fields are those of the client's `Detections`."""
 
     @property
     def boxes(self) -> npt.NDArray[np.float32]:
         """[N, 4] xyxy, px."""
 
     @property
-    def scores(self) -> npt.NDArray[np.float32]:
-        """[N]."""
+    def scores(self) -> npt.NDArray[np.float32] | None:
+        """[N]; None of ground truth, whose labels are names alone."""
 
     @property
-    def labels(self) -> npt.NDArray[np.int32]:
+    def labels(self) -> npt.NDArray[np.int32] | npt.NDArray[np.int64]:
         """[N]."""
 
     @property
@@ -31,8 +31,8 @@ class Drawable(Protocol):
         """N class names."""
 
     @property
-    def rle(self) -> tuple[bytes, ...] | None:
-        """None where there are no masks."""
+    def rle(self) -> object:
+        """None where there are no masks; nothing looks at what else it is."""
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -13,7 +13,7 @@ def whole_page(title: str, body: str) -> str:
         title: plain text.
         body: HTML.
     """
-    style = files("maskline_client.pages").joinpath("page.css").read_text(encoding="utf-8")
+    style = files("maskline_show").joinpath("page.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

@@ -36,9 +36,10 @@ class LabelStyle:
         ascent, descent = self.font.getmetrics() if hasattr(self.font, "getmetrics") else (_MIN_FONT_PX, 0)
         return round(self.font.getlength(text)) + 2 * self.padding_px, ascent + descent + self.padding_px
 
-    def fit(self, name: str, score: str, width: int) -> str:
+    def fit(self, name: str, score: str | None, width: int) -> str:
         """Name and score, or as much of them as a picture of this width holds: the name goes before the score."""
-        for text in (f"{name} · {score}", name, *(f"{name[:length]}…" for length in range(len(name) - 1, 0, -1))):
+        both = name if score is None else f"{name} · {score}"
+        for text in (both, name, *(f"{name[:length]}…" for length in range(len(name) - 1, 0, -1))):
             if self.size(text)[0] <= width:
                 return text
         return ""

@@ -1,4 +1,4 @@
-"""A picture of what was found: translucent masks, boxes, keypoints, labels that stay inside the picture."""
+"""A picture of objects: translucent masks, boxes, keypoints, labels that stay inside the picture."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from maskline_client.draw.coco_person import lines_between
-from maskline_client.draw.drawable import Drawable
-from maskline_client.draw.keypoints import draw_keypoints
-from maskline_client.draw.labels import LabelStyle, place_label
+from maskline_show.coco_person import lines_between
+from maskline_show.drawable import Drawable
+from maskline_show.keypoints import draw_keypoints
+from maskline_show.labels import LabelStyle, place_label
 
 Colour = tuple[int, int, int]
 ColourBy = Literal["class", "instance"]
@@ -71,7 +71,7 @@ def draw(image: Image.Image, detections: Drawable, *, colour_by: ColourBy = "cla
 
     Args:
         image: the upright picture, of the size `detections.image_size`.
-        detections: what was found in it, `Detections`; none gives the picture as it is.
+        detections: what was found in it, or is known to be there; none gives the picture as it is.
         colour_by: "class" gives all objects of a class one colour, "instance" each object its own.
         scale: whole number to enlarge a small picture by before anything is drawn; see `viewing_scale`.
 
@@ -103,9 +103,15 @@ def draw(image: Image.Image, detections: Drawable, *, colour_by: ColourBy = "cla
         for i in largest_first:
             size_px = min(line, round(math.sqrt(_area(boxes[i])) / _KEYPOINT_SHARE))
             draw_keypoints(canvas, points[i], lines, colours[i], dots, size_px)
-    texts = [(name, f"{100 * score:.0f}%") for name, score in zip(detections.names, detections.scores, strict=True)]
-    _draw_labels(canvas, boxes, texts, colours)
+    _draw_labels(canvas, boxes, _texts(detections), colours)
     return canvas
+
+
+def _texts(detections: Drawable) -> list[tuple[str, str | None]]:
+    """Name and score of each object, as its label says them."""
+    if detections.scores is None:
+        return [(name, None) for name in detections.names]
+    return [(name, f"{100 * score:.0f}%") for name, score in zip(detections.names, detections.scores, strict=True)]
 
 
 def _area(box: npt.NDArray[np.float32]) -> float:
@@ -146,7 +152,7 @@ def _draw_box(canvas: Image.Image, box: npt.NDArray[np.float32], colour: Colour,
 def _draw_labels(
     canvas: Image.Image,
     boxes: npt.NDArray[np.float32],
-    texts: Sequence[tuple[str, str]],
+    texts: Sequence[tuple[str, str | None]],
     colours: Sequence[Colour],
 ) -> None:
     """Draw name and score of each object, best first, each where it hides no label drawn before it."""

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 from maskline_client import Detections, rle
-from maskline_client.draw.coco_person import KEYPOINTS as COCO_PERSON
-from maskline_client.draw.coco_person import lines_between
-from maskline_client.draw.labels import LabelStyle, place_label
-from maskline_client.draw.picture import PALETTE, colour_of, draw, viewing_scale
+from maskline_show.coco_person import KEYPOINTS as COCO_PERSON
+from maskline_show.coco_person import lines_between
+from maskline_show.labels import LabelStyle, place_label
+from maskline_show.picture import PALETTE, colour_of, draw, viewing_scale
 from PIL import Image
 
 SIZE = (240, 320)  # height, width

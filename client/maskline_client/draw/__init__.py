@@ -1,1 +1,0 @@
-"""Pictures of detections: masks, boxes, captions, skeletons."""

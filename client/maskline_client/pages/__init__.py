@@ -1,1 +1,0 @@
-"""Pages that a browser opens: what all reports have around them."""
