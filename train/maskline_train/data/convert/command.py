@@ -30,6 +30,9 @@ def convert_command(
     source: Annotated[Path, typer.Argument(help="Folder of the labelled pictures.")],
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
     name: Annotated[str, typer.Option("--class", help="Of masks, which have no names: the class of all objects.")] = "",
+    classes: Annotated[
+        Path | None, typer.Option(help="Of masks, in the place of --class: a JSON file, value of a map to class.")
+    ] = None,
     val_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the pictures for val where SOURCE has no splits.")
     ] = 0.1,
@@ -53,7 +56,7 @@ def convert_command(
 
     refuse_existing(out, DataError)
     notes: Notes = Counter()
-    labelled = _read(kind, source, name, no_crowds, notes)
+    labelled = _read(kind, source, name, classes, no_crowds, notes)
     counts = write(labelled, out, val_share, seed)
     for line in summary(labelled.classes, counts, notes):
         typer.echo(line)
@@ -75,22 +78,27 @@ def pictures(count: int) -> str:
     return f"{count} picture" if count == 1 else f"{count} pictures"
 
 
-def _read(kind: Kind, source: Path, name: str, no_crowds: bool, notes: Notes) -> Labelled:
+def _read(kind: Kind, source: Path, name: str, classes: Path | None, no_crowds: bool, notes: Notes) -> Labelled:
     from maskline_train.data.convert.coco import read_coco
     from maskline_train.data.convert.cvat import read_cvat
     from maskline_train.data.convert.id_masks import read_masks
     from maskline_train.data.convert.labelme import read_labelme
+    from maskline_train.data.convert.value_classes import read_value_classes
     from maskline_train.data.convert.voc import read_voc
     from maskline_train.data.convert.yolo import read_yolo
 
-    if kind is Kind.MASKS and not name:
-        raise ValueError(f"--class: got none, expected the name of the objects' class, which {kind} do not have")
-    if kind is not Kind.MASKS and name:
-        raise ValueError(f"--class: got {name}, expected none; {kind} names the class of each object itself")
+    if kind is Kind.MASKS and bool(name) == bool(classes):
+        got = "it beside --classes" if name else "none"
+        raise ValueError(
+            f"--class: got {got}, expected the name of the objects' class, which {kind} do not have, or --classes"
+        )
+    if kind is not Kind.MASKS and (name or classes):
+        option = f"--class: got {name}" if name else f"--classes: got {classes}"
+        raise ValueError(f"{option}, expected none; {kind} names the class of each object itself")
     if kind is not Kind.COCO and no_crowds:
         raise ValueError(f"--no-crowds: got it for {kind}, expected it for coco, the one format that knows crowds")
     if kind is Kind.MASKS:
-        return read_masks(source, name, notes)
+        return read_masks(source, read_value_classes(classes) if classes else name, notes)
     if kind is Kind.COCO:
         return read_coco(source, no_crowds, notes)
     readers = {Kind.CVAT: read_cvat, Kind.LABELME: read_labelme, Kind.VOC: read_voc, Kind.YOLO: read_yolo}
