@@ -41,6 +41,9 @@ POLYGONS = ("polygon", "rectangle", "oriented_rectangle")
 PIXELS = ("circle", "mask")
 WITHOUT_AREA = ("point", "points", "line", "linestrip")
 NO_AREA = "shapes without area (point, points, line, linestrip), left out"
+# Names that LabelMe's own exporters (examples/instance_segmentation/labelme2coco.py) make no class of.
+NO_CLASSES = ("__ignore__", "_background_")
+IGNORED = "shapes named __ignore__ or _background_, left out as LabelMe's exporters do"
 FROM_DATA = "pictures that only a label file holds, written from its imageData"
 
 Placed = tuple[dict[str, Any], str]  # a shape as it is in the file, and where that is
@@ -107,7 +110,9 @@ def _objects(shapes: Any, size: tuple[int, int], path: Path, notes: Notes) -> tu
         name, group = class_name(entry.get("label"), where), entry.get("group_id")
         if group is not None and not isinstance(group, int):
             raise DataError(f"{where}: got group_id {short(group)}, expected a whole number or null; correct it")
-        if _has_area(entry.get("shape_type", "polygon"), where, notes):
+        if name in NO_CLASSES:
+            notes[IGNORED] += 1
+        elif _has_area(entry.get("shape_type", "polygon"), where, notes):
             groups.setdefault((name, ("alone", index) if group is None else group), []).append((entry, where))
     found = [_object(name, parts, size, notes) for (name, _), parts in groups.items()]
     return tuple(entry for entry in found if entry is not None)
