@@ -3,9 +3,9 @@
 One room of the client, `local`, imports serve, whose models it runs without a server; one of the exporter,
 `verify/lines/served`, imports the client, by which it asks a running server.
 
-coco (what COCO files say), command (how commands end), show (drawn pictures, pages) and host stand alone; the four
-packages with commands import command, train and client import show; `maskline`, the whole line, and the benchmarks
-import all and are imported by none; folder names are no import names.
+coco (what COCO files say), command (how commands end), show (drawn pictures, pages), tiles (large pictures) and host
+stand alone; the four packages with commands import command, train and client import show and tiles; `maskline`, the
+whole line, and the benchmarks import all and are imported by none; folder names are no import names.
 """
 
 import ast
@@ -22,6 +22,7 @@ OURS = {
     "maskline_coco",
     "maskline_command",
     "maskline_show",
+    "maskline_tiles",
     "maskline_export",
     "maskline_serve",
     "maskline_client",
@@ -34,7 +35,15 @@ PACKAGES = {
     "train/maskline_coco": {"maskline_coco"},
     "train/maskline_command": {"maskline_command"},
     "train/maskline_show": {"maskline_show"},
-    "train/maskline_train": {"maskline_train", "maskline_host", "maskline_coco", "maskline_command", "maskline_show"},
+    "train/maskline_tiles": {"maskline_tiles"},
+    "train/maskline_train": {
+        "maskline_train",
+        "maskline_host",
+        "maskline_coco",
+        "maskline_command",
+        "maskline_show",
+        "maskline_tiles",
+    },
     "export/maskline_export": {
         "maskline_export",
         "maskline_host",
@@ -44,7 +53,13 @@ PACKAGES = {
     },
     "export/maskline_export/verify/lines/served": {"maskline_export", "maskline_train", "maskline_client"},
     "triton_repo/maskline_serve": {"maskline_serve", "maskline_host", "maskline_command"},
-    "client/maskline_client": {"maskline_client", "maskline_coco", "maskline_command", "maskline_show"},
+    "client/maskline_client": {
+        "maskline_client",
+        "maskline_coco",
+        "maskline_command",
+        "maskline_show",
+        "maskline_tiles",
+    },
     "client/maskline_client/local": {"maskline_client", "maskline_serve"},
     "bench/maskline_bench": OURS - {"maskline"},
     "line/maskline": OURS - {"maskline_bench"},
@@ -75,7 +90,9 @@ def test_a_package_imports_only_what_its_place_in_the_line_allows(folder: str) -
         assert not foreign, f"{path.relative_to(ROOT)} imports {', '.join(sorted(foreign))}"
 
 
-@pytest.mark.parametrize("folder", ["triton_repo", "client", "train/maskline_coco", "train/maskline_show"])
+@pytest.mark.parametrize(
+    "folder", ["triton_repo", "client", "train/maskline_coco", "train/maskline_show", "train/maskline_tiles"]
+)
 def test_serving_and_client_never_import_torch(folder: str) -> None:
     for path in sorted((ROOT / folder).rglob("*.py")):
         assert not imported_names(path) & TORCH, f"{path.relative_to(ROOT)} imports torch"

@@ -19,6 +19,7 @@ FOLDERS = (
     "train/maskline_coco",
     "train/maskline_command",
     "train/maskline_show",
+    "train/maskline_tiles",
 )
 MODULES = {"pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "jsonpickle", "pty", "commands"}
 BUILTINS = {"eval", "exec", "compile", "__import__"}

@@ -51,7 +51,13 @@ def test_the_wheel_holds_our_packages_and_nothing_else_at_the_top(wheel: Path) -
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     packages = {top for top in tops if not top.endswith(".dist-info")}
     commands = {"maskline", "maskline_train", "maskline_export", "maskline_serve", "maskline_client"}
-    assert packages == commands | {"maskline_coco", "maskline_command", "maskline_show", "maskline_host"}
+    assert packages == commands | {
+        "maskline_coco",
+        "maskline_command",
+        "maskline_show",
+        "maskline_tiles",
+        "maskline_host",
+    }
 
 
 def test_the_wheel_holds_the_web_page(wheel: Path) -> None:

@@ -22,6 +22,8 @@ from rich.console import Console
 from maskline_train.convert.command import import_command
 from maskline_train.data.check import check_command
 from maskline_train.data.convert.command import convert_command
+from maskline_train.data.tiles.command import tiles_command
+from maskline_train.new.command import new_command
 from maskline_train.options import Data, Kind, RecipeName, TotalBatch, TrainSplit, ValSplit
 from maskline_train.paper.commands import (
     ablate_command,
@@ -54,7 +56,7 @@ def _common(
 def fit_command(
     recipe: RecipeName,
     data: Data,
-    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, metrics, pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, metrics, pictures, report.")],
     train_split: TrainSplit = "train",
     val_split: ValSplit = "val",
     annotations: Kind = "instances",
@@ -115,6 +117,8 @@ def fit_command(
             write_report(out / "report.html", val_set, metrics, run, str(out / "last"), numbers_too=True)
         with contextlib.suppress(ReaderGone):  # the run is whole without a reader
             typer.echo(f"report: {out / 'report.html'}")
+    if processes.is_main:
+        _say(f"Next: maskline ship {shlex.quote(str(out / 'best'))} repository, then maskline-serve run repository")
 
 
 @app.command("evaluate")
@@ -249,6 +253,7 @@ def recipes_command() -> None:
         typer.echo(f"{name:{width}} {line}")
 
 
+app.command("new")(new_command)
 app.command("import")(import_command)
 app.command("ablate")(ablate_command)
 app.command("tables")(tables_command)
@@ -291,6 +296,7 @@ def figures_command(
 data_app.command("check")(check_command)
 data_app.command("cityscapes")(cityscapes_command)
 data_app.command("convert")(convert_command)
+data_app.command("tiles")(tiles_command)
 app.command("four-step")(four_step_command)
 app.command("distil")(distil_command)
 

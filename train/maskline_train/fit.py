@@ -7,6 +7,7 @@ Under torchrun the same function runs in every process; process 0 writes.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from maskline_train.distributed import Processes, average_norm_statistics, barri
 from maskline_train.evaluation.evaluate import Metrics
 from maskline_train.files import replace_file
 from maskline_train.model.mask_rcnn import MaskRCNN
-from maskline_train.recipe import Recipe
+from maskline_train.recipe import Recipe, TrainingSpec
 from maskline_train.starting_weights import start_from
 from maskline_train.training.evaluation import evaluate_step
 from maskline_train.training.interruption import Interrupted, Signals
@@ -49,6 +50,8 @@ FREE_TO_CHANGE = (
     *("steps", "workers", "log_every", "checkpoint_every", "evaluate_every", "evaluate_images"),
     *("compile", "cudnn_benchmark", "fused", "graph"),
 )
+
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainingSpec)}
 
 
 def fit(
@@ -85,7 +88,7 @@ def fit(
         Interrupted: a signal came; `out/last` holds the finished step, and whether its evaluation is still due.
     """
     training = recipe.training
-    state = _set_up(recipe, processes, stage)
+    state = set_up(recipe, processes, stage)
     with waiting("looking at the headers of all images", shown=processes.is_main):
         _check(recipe, train_set, val_set, out, processes, resume=resume)
     beginning = "started from random weights"
@@ -109,7 +112,7 @@ def fit(
         log.say(_describe(recipe, state.model, processes))
         network = _distribute(state.model if stage is None else stage.network(state.model), processes)
         gradients = make_gradients(network, state, training, processes)
-        batches = on_device(_batches(recipe, train_set, processes, state.step), processes.device)
+        batches = on_device(batches_from(recipe, train_set, processes, state.step), processes.device)
         reports = Reports(training, processes)
         metrics = None
         while state.step < training.steps or state.evaluation_due:
@@ -151,7 +154,7 @@ def _save(out: Path, state: TrainingState, processes: Processes, log: MetricsLog
     log.pause(time.perf_counter() - started)
 
 
-def _set_up(recipe: Recipe, processes: Processes, stage: Stage | None) -> TrainingState:
+def set_up(recipe: Recipe, processes: Processes, stage: Stage | None) -> TrainingState:
     """Model, optimizer and what goes with them, before the first step; the same weights in every process."""
     training = recipe.training
     torch.manual_seed(training.seed)
@@ -195,6 +198,7 @@ def _check(
 def _check_same_recipe(before: dict[str, Any], recipe: Recipe, out: Path) -> None:
     """Refuse to go on with a run under a recipe that would have made it another run."""
     now = json.loads(json.dumps(recipe.to_dict()))
+    before["training"] = {**_DEFAULTS, **before["training"]}  # an older release wrote without what was not there
     for part in now:
         for name in sorted(set(before[part]) | set(now[part])):
             old, new = before[part].get(name), now[part].get(name)
@@ -225,7 +229,7 @@ def _distribute(network: nn.Module, processes: Processes) -> nn.Module:
     return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
 
 
-def _batches(recipe: Recipe, train_set: CocoDataset, processes: Processes, step: int) -> Iterator[Batch]:
+def batches_from(recipe: Recipe, train_set: CocoDataset, processes: Processes, step: int) -> Iterator[Batch]:
     """This process's share of every batch from step `step` on."""
     return train_loader(
         train_set,
@@ -234,6 +238,7 @@ def _batches(recipe: Recipe, train_set: CocoDataset, processes: Processes, step:
         seed=recipe.training.seed,
         augmentation=recipe.augmentation,
         keypoint_head=recipe.model.keypoint_head,
+        keep_empty=recipe.training.keep_empty,
         workers=recipe.training.workers,
         rank=processes.rank,
         world_size=processes.world,

@@ -69,6 +69,7 @@ class TrainingSpec:
     graph: bool = False
     ema_decay: float | None = None  # evaluation and checkpoints then use the averaged weights
     seed: int = 0
+    keep_empty: bool = False  # images without an object to train on are shown too, as background
     workers: int = 4  # loading processes a training process; 0 loads in the training process itself
     log_every: int = 20
     checkpoint_every: int = 2_000

@@ -11,6 +11,7 @@ from support.commands.matrix import cells, check
 
 pytestmark = pytest.mark.long
 COMMANDS = (
+    "maskline-train new",
     "maskline-train fit",
     "maskline-train recipes",
     "maskline-train ablate",
@@ -20,6 +21,7 @@ COMMANDS = (
     "maskline-train data figures",
     "maskline-train data check",
     "maskline-train data convert",
+    "maskline-train data tiles",
 )
 
 

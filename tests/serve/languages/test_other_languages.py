@@ -189,6 +189,14 @@ def test_plain_grpc_from_the_descriptors(folder: Path, expected: Detections) -> 
     assert "triton" not in FILES["plain_grpc.py"].replace("triton.desc", "").lower()
 
 
+@pytest.mark.skipif(shutil.which("protoc") is None, reason="no protoc on PATH; Debian's protobuf-compiler has it")
+def test_protoc_writes_code_from_the_descriptors(folder: Path) -> None:
+    printed(folder, sys.executable, "descriptors.py")
+    (command,) = re.findall(r"`(protoc [^`]+)`", PAGE.read_text(encoding="utf-8"))
+    subprocess.run(command.split(), cwd=folder, check=True)
+    assert "class ModelInferRequest final" in (folder / "grpc_service.pb.h").read_text()
+
+
 @pytest.fixture(scope="module")
 def origin(folder: Path) -> Iterator[str]:
     """Host and port of the page's own server, in Node."""

@@ -52,6 +52,11 @@ COMMANDS = [
         "--images IN/photos --keep OUT/kept",
         ("foreign", "photos"),
     ),
+    CommandLine(
+        "maskline-train new",
+        "IN/shapes --out OUT/recipe.py --init IN/checkpoint --minutes 0.1",
+        ("checkpoint", "shapes"),
+    ),
     CommandLine("maskline-train fit", f"{RECIPE} --data IN/shapes --out OUT/run --steps 2", ("shapes",)),
     CommandLine(
         "maskline-train evaluate",
@@ -84,6 +89,7 @@ COMMANDS = [
     CommandLine("maskline-train data check", "IN/shapes", ("shapes",)),
     CommandLine("maskline-train data cityscapes", "IN/cityscapes OUT/set", ("cityscapes",)),
     CommandLine("maskline-train data convert", "masks IN/masks OUT/set --class blob", ("masks",)),
+    CommandLine("maskline-train data tiles", "IN/shapes OUT/set --size 64", ("shapes",)),
     CommandLine("maskline-export onnx", "IN/checkpoint OUT/artifact", ("checkpoint",)),
     CommandLine("maskline-export typed", "IN/dense OUT/artifact", ("dense",)),
     CommandLine(

@@ -39,7 +39,7 @@ def write(root: Path, split: str = "train", **changes: object) -> Path:
         **changes,
     }
     for name, colour in (("a.png", 10), ("b.png", 20)):
-        Image.new("RGB", (WIDTH, HEIGHT), (colour, 0, 0)).save(root / split / name)
+        Image.new("RGB", (WIDTH, HEIGHT), (colour, 90, 0)).save(root / split / name)
     file = root / "annotations" / f"instances_{split}.json"
     file.write_text(json.dumps(data))
     return file

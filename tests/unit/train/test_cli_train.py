@@ -34,8 +34,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "command",
     [
-        *(("fit",), ("four-step",), ("evaluate",), ("predict",), ("distil",), ("recipes",), ("ablate",)),
-        *(("data", "digits"), ("data", "figures"), ("data", "cityscapes"), ("data", "check")),
+        *(("fit",), ("four-step",), ("evaluate",), ("predict",), ("distil",), ("recipes",), ("ablate",), ("new",)),
+        *(("data", "digits"), ("data", "figures"), ("data", "cityscapes"), ("data", "check"), ("data", "tiles")),
     ],
     ids=" ".join,
 )

@@ -32,16 +32,25 @@ def check_command(
     for name in split:
         dataset = CocoDataset(data, name, annotations)
         dataset.check_headers()
-        if not headers:
-            _decode(dataset.check_images, len(dataset), name)
+        dark = [] if headers else _decode(dataset.check_images, len(dataset), name)
         typer.echo(dataset.describe())
         for line in dataset.suspicions():
             typer.echo(f"warning: {dataset.annotation_file}: {line}", err=True)
+        if dark:
+            typer.echo(f"warning: {dataset.image_folder / dark[0]}: {said_of_dark(len(dark), len(dataset))}", err=True)
 
 
-def _decode(check: Callable[[Callable[[], None]], None], total: int, split: str) -> None:
-    """Decode all images under a bar."""
+def said_of_dark(count: int, total: int) -> str:
+    """What is wrong with pictures that are nearly black, and what helps."""
+    return (
+        f"nearly black, as {count} of {total} pictures; values of 16 bits are divided by 257, so stretch them to the "
+        "whole range, by one factor for all that is trained on and asked about"
+    )
+
+
+def _decode(check: Callable[[Callable[[], None]], list[str]], total: int, split: str) -> list[str]:
+    """Decode all images under a bar; returns the names of nearly black ones."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with progress(*columns) as bar:
         task = bar.add_task(f"decode {split}", total=total)
-        check(lambda: bar.advance(task))
+        return check(lambda: bar.advance(task))

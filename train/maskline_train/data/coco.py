@@ -12,6 +12,7 @@ Ref: https://cocodataset.org/#format-data
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +32,7 @@ from maskline_coco.truth import ground_truth
 from pycocotools import mask as coco_mask
 
 from maskline_train.data.errors import DataError, ImageError
-from maskline_train.data.images import FORMATS, Pixels, decode_image
+from maskline_train.data.images import FORMATS, Pixels, decode_image, is_nearly_black
 from maskline_train.data.masks.rle_masks import RleMasks
 from maskline_train.data.packed import PackedList
 
@@ -151,16 +152,21 @@ class CocoDataset:
         chosen = range(len(self)) if indices is None else indices
         check_headers(self.image_folder, (self[index] for index in chosen), FORMATS)
 
-    def check_images(self, advance: Callable[[], None] = lambda: None) -> None:
+    def check_images(self, advance: Callable[[], None] = lambda: None) -> list[str]:
         """Decode each image, on all processors, as training will: about 10 ms a file and processor.
 
         Args:
             advance: called after each image.
 
+        Returns:
+            The names of those that are nearly black.
+
         Raises:
             DataError: as `check_headers`, and a file that is cut off.
         """
-        raise_problems(self._image_problems(advance))
+        dark: list[str] = []
+        raise_problems(self._image_problems(advance, dark))
+        return sorted(dark)
 
     def coco_api(self) -> Any:
         """The split as a quiet `pycocotools.coco.COCO`, the ground truth of the reference metric."""
@@ -177,17 +183,18 @@ class CocoDataset:
         """A line for each thing that is no mistake and hardly meant: boxes in another format, a first class unused."""
         return suspicions(self, self._categories)
 
-    def _image_problems(self, advance: Callable[[], None]) -> Iterator[str]:
-        """Of each image, why it cannot be decoded; "" of a good one."""
+    def _image_problems(self, advance: Callable[[], None], dark: list[str]) -> Iterator[str]:
+        """Of each image, why it cannot be decoded; "" of a good one. Names of nearly black ones go into `dark`."""
         workers = min(os.cpu_count() or 1, _DECODING)  # Pillow's decoders let other threads work
         with ThreadPoolExecutor(workers) as threads:
-            for problem in threads.map(self._image_problem, range(len(self))):
+            for problem in threads.map(functools.partial(self._image_problem, dark), range(len(self))):
                 advance()
                 yield problem
 
-    def _image_problem(self, index: int) -> str:
+    def _image_problem(self, dark: list[str], index: int) -> str:
         try:
-            self.image(index)
+            if is_nearly_black(self.image(index)):
+                dark.append(self[index].file_name)
         except PermissionError:
             path = self.image_folder / self[index].file_name
             return f"{path}: permission denied, expected an image that this user may read; change its mode or owner"

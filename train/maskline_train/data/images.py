@@ -27,6 +27,7 @@ FORMATS = (
     "GIF",
 )  # what data sets hold; the server takes the first three
 
+_VISIBLE = 32  # of 255; the darkest photographs of a lit place have brighter pixels
 _STRIP_PIXELS = 1 << 19  # converted at a time: 16-bit gray of 50 megapixels at once takes 1.2 GiB
 
 # Orientation -> how Pillow turns the stored picture upright; 1, and anything unknown: as it is.
@@ -39,6 +40,11 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+def is_nearly_black(pixels: Pixels) -> bool:
+    """Whether a picture [H, W, 3] has nothing to see: mostly one of 16 bits that uses the lowest of them alone."""
+    return int(pixels.max(initial=0)) < _VISIBLE
 
 
 def decode_image(source: bytes | str | Path, limits: ImageLimits = LIMITS) -> Pixels:

@@ -22,7 +22,7 @@ def test_images_come_in_id_order_and_categories_with_gaps_become_classes(tmp_pat
     assert dataset.classes == ("cat", "dog")
     assert dataset.category_ids == (3, 90)
     assert dataset.usable == (True, False)  # b.png is empty, which is no mistake
-    assert dataset.image(0)[0, 0].tolist() == [10, 0, 0]
+    assert dataset.image(0)[0, 0].tolist() == [10, 90, 0]
     objects = dataset.objects(0)
     assert objects.labels.tolist() == [0, 1]
     assert objects.boxes.tolist() == [[4, 5, 10, 11]] * 2

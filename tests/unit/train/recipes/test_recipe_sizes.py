@@ -31,6 +31,7 @@ MILLIONS = {
     **{"cityscapes_r50_fpn": 44.0, "cityscapes_r50_fpn_coco": 44.0},
     **{"digits_base": 3.9, "digits_base_again": 3.9, "digits_base_last": 3.9, "digits_demo": 3.9},
     "digits_full_size": 45.9,
+    "finetune_cpu": 3.9,
 }
 
 

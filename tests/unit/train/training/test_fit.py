@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,25 @@ def finished(data: tuple[CocoDataset, CocoDataset], tmp_path_factory: pytest.Tem
     )
     fit(chosen, *data, out, ALONE)
     return out
+
+
+def test_images_without_objects_are_trained_on_where_the_recipe_says_so(
+    data: tuple[CocoDataset, CocoDataset], tmp_path: Path
+) -> None:
+    root = tmp_path / "empty"
+    shutil.copytree(data[0].root, root)
+    file = root / "annotations" / "instances_train.json"
+    content = json.loads(file.read_text())
+    content["annotations"] = [entry for entry in content["annotations"] if entry["image_id"] > 9]  # one image of ten
+    file.write_text(json.dumps(content))
+    mostly_empty = CocoDataset(root, "train"), data[1]
+    for name, shown in (("all", True), ("one", False)):
+        chosen = recipe(mostly_empty, steps=2, total_batch=2, keep_empty=shown, log_every=1)
+        fit(chosen, *mostly_empty, tmp_path / name, ALONE)
+    of_all, of_one = (entries(tmp_path / name, "train") for name in ("all", "one"))
+    assert all(math.isfinite(entry["loss"]) for entry in of_all)
+    assert any(entry["mask"] == 0 for entry in of_all)  # a batch without a single object
+    assert all(entry["mask"] > 0 for entry in of_one)
 
 
 @pytest.mark.learns

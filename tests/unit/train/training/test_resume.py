@@ -1,5 +1,6 @@
 """Stopping a run and going on: by SIGKILL, by a signal, at a half-written checkpoint."""
 
+import json
 import os
 import signal
 import subprocess
@@ -166,6 +167,19 @@ def test_another_recipe_is_refused_on_resume(
     assert fit(data, uninterrupted, "--resume", "--total-batch", "4", "--steps", "12") == 1
     error = capsys.readouterr().err
     assert "training.decay = {'milestones': [6], 'factor': 0.1}, the recipe now says {'milestones': [3]" in error
+
+
+def test_a_run_of_a_release_that_did_not_know_a_setting_goes_on(
+    data: Path, uninterrupted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = uninterrupted / "recipe.json"
+    written = file.read_text()
+    content = json.loads(written)
+    assert content["training"].pop("keep_empty") is False
+    file.write_text(json.dumps(content))
+    assert fit(data, uninterrupted, "--resume") == 0
+    assert "this run is finished" in capsys.readouterr().err
+    assert file.read_text() == written  # it says so now
 
 
 def test_a_second_signal_is_an_echo_at_first_and_acts_later(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,71 @@
+"""Recipes that a person would try on a set, each for as long as that of `maskline-train new`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+from maskline_train.data.coco import CocoDataset
+from maskline_train.distributed import Processes
+from maskline_train.fit import fit
+from maskline_train.new.choose import with_choices
+from maskline_train.new.machine import this_machine
+from maskline_train.new.probe import probe
+from maskline_train.new.reasons import Choice
+from maskline_train.new.schedule import step_choices
+from maskline_train.new.start import start_for
+from maskline_train.new.survey import survey
+from maskline_train.recipe import Recipe
+from maskline_train.recipes.finetune import finetune_cpu
+
+
+@dataclasses.dataclass(frozen=True)
+class ByHand:
+    """One try.
+
+    Attributes:
+        side_px: the shorter side of pictures for the network.
+        rate: the learning rate.
+    """
+
+    side_px: int
+    rate: float
+
+    @property
+    def name(self) -> str:
+        """E.g. `256 px, rate 0.001`."""
+        return f"{self.side_px} px, rate {self.rate:g}"
+
+
+TRIES = (ByHand(192, 1e-3), ByHand(256, 3e-4), ByHand(256, 1e-3), ByHand(256, 2e-3), ByHand(384, 1e-3))
+
+
+def recipe_by_hand(tried: ByHand, data: Path, minutes: float) -> Recipe:
+    """`finetune_cpu` at that size and rate, with as many steps as the minutes hold on this machine."""
+    train, val = (CocoDataset(data, split) for split in ("train", "val"))
+    found = survey(train)
+    aspect = float(np.median(found.sizes.max(axis=1) / found.sizes.min(axis=1)))
+    longer = round(tried.side_px * aspect / 32) * 32
+    canvases = {(tried.side_px, longer), (longer, tried.side_px), (longer, longer)}
+    recipe = with_choices(
+        finetune_cpu.build(train.classes),
+        [
+            Choice("model.preprocessing.shorter_side_px", tried.side_px, ""),
+            Choice("model.preprocessing.longer_side_px", longer, ""),
+            Choice("model.preprocessing.canvases", tuple(sorted(canvases)), ""),
+            Choice("augmentation.shorter_side_px", (round(0.7 * tried.side_px), tried.side_px), ""),
+            Choice("training.base_lr", tried.rate, ""),
+        ],
+    )
+    machine = this_machine(use_gpu=False)
+    measured = probe(recipe, train, start_for(found, machine, None).init, machine.device)
+    return with_choices(recipe, step_choices(found, recipe.training.total_batch, measured, minutes, len(val)))
+
+
+def train_by_hand(recipe: Recipe, data: Path, out: Path) -> None:
+    """Train by it, from the base checkpoint, on the processor."""
+    train, val = (CocoDataset(data, split) for split in ("train", "val"))
+    init = start_for(survey(train), this_machine(use_gpu=False), None).init
+    fit(recipe, train, val, out, Processes(0, 1, torch.device("cpu")), init=init)

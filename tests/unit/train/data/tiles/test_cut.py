@@ -1,0 +1,141 @@
+"""A set cut into tiles is a set again: every pixel of every object where it was."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from maskline_tiles import Tile, merged, piece_of_mask
+from maskline_train.cli import main
+from maskline_train.data.coco import CocoDataset
+from PIL import Image
+from support.data.shapes_data import SIZE, write_shapes
+from support.processes.in_process import call
+
+SIDE, OVERLAP = 64, 32
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shapes(tmp_path_factory.mktemp("data") / "shapes", {"train": 6, "val": 3}, sides_px=(8, 30))
+
+
+@pytest.fixture(scope="module")
+def cut(data: Path) -> Path:
+    out = data.parent / "tiles"
+    words = ("--size", str(SIDE), "--overlap", str(OVERLAP), "--empty", "99", "--least-share", "0")
+    assert call(main, "data", "tiles", str(data), str(out), *words) == 0
+    return out
+
+
+def tile_of(name: str) -> tuple[str, Tile]:
+    stem, y0, x0 = Path(name).stem.rsplit("_", 2)
+    return stem, Tile(int(y0), int(x0), SIDE, SIDE)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_tiles_put_together_are_the_pictures_and_their_objects(data: Path, cut: Path, split: str) -> None:
+    before, after = CocoDataset(data, split), CocoDataset(cut, split)
+    after.check_images()
+    places = [tile_of(record.file_name) for record in after]
+    for index, record in enumerate(before):
+        mine = [number for number, (stem, _) in enumerate(places) if stem == Path(record.file_name).stem]
+        assert len(mine) == 2 * 3  # 96 x 128 px
+        whole, pieces, tiles = np.zeros((*SIZE, 3), np.uint8), [], []
+        for number in mine:
+            tile, objects = places[number][1], after.objects(number)
+            whole[tile.y0 : tile.y1, tile.x0 : tile.x1] = after.image(number)
+            tiles.append(tile)
+            rows = zip(objects.boxes.tolist(), objects.labels.tolist(), objects.masks.astype(bool), strict=True)
+            pieces.append([piece_of_mask(tile, tuple(box), 1.0, label, mask) for box, label, mask in rows])
+        np.testing.assert_array_equal(whole, before.image(index))
+        truth = before.objects(index)
+        found = merged(pieces, tiles, SIZE)
+        masks = sorted((p.label, p.box, p.within(0, 0, *SIZE).tobytes()) for p in found)
+        expected = zip(truth.labels.tolist(), truth.boxes.tolist(), truth.masks.astype(bool), strict=True)
+        assert masks == sorted((label, tuple(box), mask.tobytes()) for label, box, mask in expected)
+
+
+def write_bar(folder: Path, suffix: str = ".png") -> Path:
+    """A picture of 40 x 200 px with one object from x = 90 to 110, one far left, and a keypoint at each end."""
+    (folder / "annotations").mkdir(parents=True)
+    bars = [[90, 10, 20, 10], [2, 2, 6, 6]]
+    entries = [
+        {
+            "id": number, "image_id": 1, "category_id": 3, "bbox": [x, y, w, h], "iscrowd": int(number == 2),
+            "segmentation": {"size": [40, 200], "counts": runs(x, y, w, h)} if number == 2
+            else [[x, y, x + w, y, x + w, y + h, x, y + h]],
+            "keypoints": [x, y, 2, x + w - 1, y, 1] if number == 1 else [0] * 6,
+        }
+        for number, (x, y, w, h) in enumerate(bars, 1)
+    ]  # fmt: skip
+    categories = [{"id": 3, "name": "bar", "keypoints": ["begin", "end"]}]
+    for split in ("train", "val"):
+        (folder / split / "below").mkdir(parents=True)
+        Image.new("RGB", (200, 40), (90, 120, 60)).save(folder / split / "below" / f"a{suffix}")
+        images = [{"id": 1, "file_name": f"below/a{suffix}", "height": 40, "width": 200}]
+        content = {"images": images, "annotations": entries, "categories": categories}
+        (folder / "annotations" / f"person_keypoints_{split}.json").write_text(json.dumps(content))
+    return folder
+
+
+def runs(x: int, y: int, w: int, h: int) -> list[int]:
+    mask = np.zeros((40, 200), bool)
+    mask[y : y + h, x : x + w] = True
+    flat = np.concatenate([[False], mask.T.ravel()])
+    edges = np.flatnonzero(np.diff(flat))
+    return np.diff([0, *edges, mask.size]).tolist()
+
+
+def cut_bar(folder: Path, *words: str) -> dict:
+    out = folder.parent / "tiles"
+    options = ("--size", "100", "--overlap", "0", "--annotations", "person_keypoints", *words)
+    assert call(main, "data", "tiles", str(folder), str(out), *options) == 0
+    return json.loads((out / "annotations" / "person_keypoints_train.json").read_text())
+
+
+def test_a_cut_object_is_in_both_tiles_with_what_is_seen_of_it(tmp_path: Path) -> None:
+    content = cut_bar(write_bar(tmp_path / "bar"))
+    assert [image["file_name"] for image in content["images"]] == ["below/a_0_0.png", "below/a_0_100.png"]
+    left, crowd, right = content["annotations"]
+    assert (left["image_id"], left["bbox"], left["area"]) == (1, [90, 10, 10, 10], 100)
+    assert (right["image_id"], right["bbox"], right["area"]) == (2, [0, 10, 10, 10], 100)
+    assert left["keypoints"] == [90, 10, 2, 0, 0, 0]
+    assert right["keypoints"] == [0, 0, 0, 9, 10, 1]
+    assert (crowd["iscrowd"], crowd["bbox"]) == (1, [2, 2, 6, 6])
+    assert content["categories"] == [{"id": 3, "name": "bar", "keypoints": ["begin", "end"]}]
+
+
+def test_what_is_hardly_seen_is_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = cut_bar(write_bar(tmp_path / "bar"), "--least-share", "0.51", "--empty", "0")
+    assert [entry["iscrowd"] for entry in content["annotations"]] == [1]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == (
+        "train: 1 picture, 1 tile, 0 of them without objects; 1 object, 0 of them cut by an edge; left out as hardly "
+        "seen: 2; tiles without objects left out: 1"
+    )
+    assert printed[1].startswith("val: 1 picture, 2 tiles, 1 of them without objects")  # all of what is scored
+    assert printed[-1] == f"Next: maskline-train new {tmp_path / 'tiles'}"
+
+
+def test_lossy_pictures_stay_lossy_and_small_ones_whole(tmp_path: Path) -> None:
+    out = tmp_path / "tiles"
+    words = ("--size", "256", "--annotations", "person_keypoints")
+    assert call(main, "data", "tiles", str(write_bar(tmp_path / "bar", ".jpg")), str(out), *words) == 0
+    with Image.open(out / "train" / "below" / "a_0_0.jpg") as image:
+        assert (image.format, image.size) == ("JPEG", (200, 40))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--overlap", "300"), "--overlap: got 300, expected at most half of --size 512"),
+        (("--split", "none"), "instances_none.json"),
+    ],
+)
+def test_what_cannot_be_leaves_nothing(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    assert call(main, "data", "tiles", str(data), str(tmp_path / "out"), *words) == 1
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,100 @@
+"""What follows from the machine, the time, the names and the pictures without objects."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from maskline_train.new.machine import Machine
+from maskline_train.new.probe import Probe
+from maskline_train.new.reasons import Choice
+from maskline_train.new.schedule import LEAST_STEPS, MOST_PASSES, batch_choices, step_choices, times
+from maskline_train.new.survey import Survey
+from maskline_train.new.varying import varying_choices
+
+CPU = Machine(cores=2, memory_gib=24, bf16=False)
+GPU = Machine(cores=16, memory_gib=128, bf16=True, gpu="NVIDIA H100", gpu_memory_gib=80)
+
+
+def survey_of(images: int, empty: int = 0, classes: tuple[str, ...] = ("nucleus",)) -> Survey:
+    """Pictures with one object each, and some without."""
+    return Survey(
+        np.full((images, 2), 256.0), np.full((images - empty, 2), 50.0), np.arange(images - empty),
+        np.zeros(images - empty, np.int64), classes,
+    )  # fmt: skip
+
+
+def values(choices: list[Choice]) -> dict[str, object]:
+    return {choice.field.split(".")[1]: choice.value for choice in choices}
+
+
+def test_steps_fill_the_time_that_evaluations_leave() -> None:
+    choices = step_choices(survey_of(1000), 4, Probe(step_s=0.5, memory_gib=1), minutes=5, num_evaluated=240)
+    found = values(choices)
+    assert found["steps"] == (300 - 3 * 200 * 0.5 / 4 / 3) / 0.5  # 200 images three times, a third of a step each
+    assert found["evaluate_images"] == 200
+    assert found["evaluate_every"] == 184
+    assert "0.5 s each" in choices[0].reason
+    assert "seen 2.2 times" in choices[0].reason
+
+
+def test_a_small_set_is_not_learned_by_heart_for_hours() -> None:
+    choices = step_choices(survey_of(8), 4, Probe(0.5, 1), minutes=600, num_evaluated=2)
+    assert values(choices)["steps"] == MOST_PASSES * 8 / 4
+    assert values(choices)["evaluate_images"] is None  # all
+    assert "by heart" in choices[0].reason
+
+
+def test_new_layers_get_their_steps_however_little_time_there_is() -> None:
+    choices = step_choices(survey_of(8), 4, Probe(step_s=10, memory_gib=1), minutes=1, num_evaluated=2)
+    assert values(choices)["steps"] == LEAST_STEPS
+    assert str(LEAST_STEPS) in choices[0].reason
+
+
+@pytest.mark.parametrize(
+    ("found", "machine", "batch", "workers", "amp"),
+    [
+        (survey_of(100), CPU, 4, 0, "off"),
+        (survey_of(3), CPU, 3, 0, "off"),
+        (survey_of(9, empty=7), CPU, 2, 0, "off"),
+        (survey_of(100), dataclasses.replace(CPU, bf16=True), 4, 0, "bf16"),
+        (survey_of(100), GPU, 8, 8, "bf16"),
+        (survey_of(100), dataclasses.replace(GPU, gpu_memory_gib=10, cores=4), 2, 3, "bf16"),
+    ],
+)
+def test_the_batch_is_what_set_and_machine_hold(
+    found: Survey, machine: Machine, batch: int, workers: int, amp: str
+) -> None:
+    chosen = values(batch_choices(found, machine))
+    assert chosen == {"total_batch": batch, "reference_batch": batch, "workers": workers, "amp": amp}
+
+
+@pytest.mark.parametrize(
+    ("classes", "probability"),
+    [
+        (("cat", "dog"), 0.5),
+        (("copyright", "bright"), 0.5),  # no sides
+        (("left shoe", "right shoe"), 0.0),
+        (("shoe_LEFT",), 0.0),
+        (("0", "1", "7"), 0.0),
+        (("a", "stamp"), 0.0),
+        (("Seven", "stamp"), 0.0),
+        (("phone", "weight"), 0.5),
+    ],
+)
+def test_what_a_mirror_would_make_another_class_is_not_mirrored(classes: tuple[str, ...], probability: float) -> None:
+    chosen = varying_choices(survey_of(5, classes=classes), 256)
+    assert values(chosen)["flip_probability"] == probability
+    assert chosen[0].reason
+
+
+@pytest.mark.parametrize(("empty", "shown"), [(0, None), (1, True), (5, True), (6, False)])
+def test_pictures_without_objects_are_shown_unless_they_are_most(empty: int, shown: bool | None) -> None:
+    chosen = varying_choices(survey_of(10, empty=empty), 256)
+    assert values(chosen).get("keep_empty") is shown
+    if shown is not None:
+        assert f"{empty} of 10" in chosen[-1].reason
+
+
+@pytest.mark.parametrize(("passes", "text"), [(0.2512, "0.25"), (3.44, "3.4"), (104.2, "104")])
+def test_passes_are_written_for_readers(passes: float, text: str) -> None:
+    assert times(passes) == text

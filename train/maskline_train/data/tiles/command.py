@@ -1,0 +1,70 @@
+"""`maskline-train data tiles` as a command."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from maskline_command.wording import counted
+
+
+def tiles_command(
+    data: Annotated[Path, typer.Argument(help="Folder with annotations/instances_SPLIT.json and SPLIT/.")],
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    size: Annotated[int, typer.Option(min=32, help="Side of a tile, px; a smaller picture stays as it is.")] = 512,
+    overlap: Annotated[
+        int | None, typer.Option(min=0, help="What neighbours share at least, px; by default a quarter of --size.")
+    ] = None,
+    split: Annotated[list[str], typer.Option(help="Split to cut; may be given several times.")] = ["train", "val"],  # noqa: B006
+    annotations: Annotated[
+        str, typer.Option("--annotations", help="annotations/KIND_SPLIT.json; with keypoints: person_keypoints.")
+    ] = "instances",
+    least_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave out of a tile an object of which less than this share is in it.")
+    ] = 0.1,
+    empty: Annotated[
+        float, typer.Option(min=0, help="Of train splits: tiles without objects for each tile with one, at most.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed keeps other tiles without objects.")] = 0,
+) -> None:
+    """Cut the pictures of a COCO-format set into tiles: a set again, in which small objects keep their pixels.
+
+    Nothing is resized. An object that an edge cuts is in each tile with what is seen of it there.
+
+    Example: maskline-train data tiles out/street out/street-tiles --size 512
+    Then: maskline-train new out/street-tiles, and maskline-client detect photo.jpg --tiles 512 --out pictures
+    """
+    from maskline_train.data.coco import CocoDataset
+    from maskline_train.data.errors import DataError
+    from maskline_train.data.tiles.cut import Cut, cut_split
+    from maskline_train.files import refuse_existing, whole_folder
+
+    refuse_existing(out, DataError)
+    cut = Cut(size, size // 4 if overlap is None else overlap, least_share, empty, seed)
+    if cut.overlap_px > size // 2:
+        raise ValueError(f"--overlap: got {overlap}, expected at most half of --size {size}; larger tiles hold more")
+    datasets = [CocoDataset(data, name, annotations) for name in split]
+    for dataset in datasets:
+        dataset.check_headers()
+    with whole_folder(out, DataError) as scratch:
+        (scratch / "annotations").mkdir()
+        found = [
+            cut_split(dataset, scratch, cut, annotations, trains=dataset.split.startswith("train"))
+            for dataset in datasets
+        ]
+    for dataset, counts in zip(datasets, found, strict=True):
+        typer.echo(f"{dataset.split}: {summary(counts)}")
+    typer.echo(f"Next: maskline-train new {shlex.quote(str(out))}")
+
+
+def summary(counts: Counter[str]) -> str:
+    """What was made of a split."""
+    line = (
+        f"{counted(counts['pictures'], 'picture')}, {counted(counts['tiles'], 'tile')}, {counts['empty']} of them "
+        f"without objects; {counted(counts['objects'], 'object')}, {counts['parts']} of them cut by an edge"
+    )
+    rest = {"left out as hardly seen": counts["left out"], "tiles without objects left out": counts["empty left out"]}
+    return "; ".join([line, *(f"{text}: {count}" for text, count in rest.items() if count)])

@@ -1,0 +1,45 @@
+"""What a recipe cannot mend: too few pictures, objects that stay too small, time that is too short."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+import numpy as np
+
+from maskline_train.data.check import said_of_dark
+from maskline_train.data.coco import CocoDataset
+from maskline_train.data.images import is_nearly_black
+from maskline_train.new.choose import Chosen
+from maskline_train.new.schedule import LEAST_STEPS, times
+from maskline_train.new.survey import Survey
+
+_FEW_OBJECTS = 20  # of a class: its score then hangs on single objects
+_LOOKED_AT = 16  # pictures
+_COUNTED = 100  # detections of an image that the COCO metric counts
+
+
+def advice(chosen: Chosen, found: Survey, dataset: CocoDataset) -> Iterator[str]:
+    """A line for each thing that is better done before training, or known."""
+    looked_at = np.unique(np.linspace(0, len(dataset) - 1, _LOOKED_AT).round().astype(int)).tolist()
+    dark = sum(is_nearly_black(dataset.image(index)) for index in looked_at)
+    if dark:
+        yield said_of_dark(dark, len(looked_at))
+    data = dataset.root
+    if chosen.tile_px is not None:
+        tiles = f"{data}-tiles"
+        yield (
+            f"a tenth of the objects is below {chosen.size.small_px:.0f} px for the network, the middle one "
+            f"{chosen.size.object_px:.0f} px; cut the pictures: maskline-train data tiles {shlex.quote(str(data))} "
+            f"{shlex.quote(tiles)} --size {chosen.tile_px}, then maskline-train new {shlex.quote(tiles)}"
+        )
+    most = int(found.objects_per_image.max())
+    if most > _COUNTED and chosen.tile_px is None:
+        yield f"the fullest picture has {most} objects; the COCO metric counts {_COUNTED} detections of an image"
+    few = [f"{name} ({count})" for name, count in found.counts.items() if count < _FEW_OBJECTS]
+    if few:
+        yield f"classes with few objects, which may not be learned: {', '.join(few)}"
+    training = chosen.recipe.training
+    passes = training.steps * training.total_batch / len(found.sizes)
+    if passes < 1 or training.steps == LEAST_STEPS:
+        yield f"{training.steps} steps see the set {times(passes)} times; more --minutes make a better model"

@@ -1,0 +1,61 @@
+"""The machine that a recipe is for: what it computes on, and how much of it there is."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import torch
+
+GIB = 1 << 30
+_CPU_INFO = Path("/proc/cpuinfo")
+# Of processors that multiply bfloat16 themselves; on others bf16 is slower than float32.
+_BF16_FLAGS = {"amx_bf16", "avx512_bf16"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """One processor with its memory, or one GPU beside it.
+
+    Attributes:
+        cores: that this process may use.
+        memory_gib: of the host.
+        bf16: whether the device multiplies bfloat16 numbers faster than float32 ones.
+        gpu: its name; "" without one.
+        gpu_memory_gib: 0 without one.
+    """
+
+    cores: int
+    memory_gib: float
+    bf16: bool
+    gpu: str = ""
+    gpu_memory_gib: float = 0.0
+
+    @property
+    def device(self) -> torch.device:
+        """What training computes on."""
+        return torch.device("cuda", 0) if self.gpu else torch.device("cpu")
+
+    def describe(self) -> str:
+        """E.g. `2 CPU cores, 24 GiB of memory`."""
+        host = f"{self.cores} CPU core{'s' if self.cores > 1 else ''}, {self.memory_gib:.0f} GiB of memory"
+        return f"{self.gpu} ({self.gpu_memory_gib:.0f} GiB), {host}" if self.gpu else host
+
+
+def this_machine(*, use_gpu: bool) -> Machine:
+    """The machine that this runs on; `use_gpu`: with its first GPU, where it has one."""
+    cores = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
+    if not use_gpu or not torch.cuda.is_available():
+        return Machine(cores, memory, bool(_BF16_FLAGS & _cpu_flags()))
+    found = torch.cuda.get_device_properties(0)
+    return Machine(cores, memory, torch.cuda.is_bf16_supported(), found.name, found.total_memory / GIB)
+
+
+def _cpu_flags() -> set[str]:
+    """What the first processor says it can; nothing where the system does not say it."""
+    if not _CPU_INFO.is_file():
+        return set()
+    lines = _CPU_INFO.read_text(encoding="utf-8").splitlines()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())

@@ -1,0 +1,72 @@
+"""A few real steps of a recipe, timed."""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from maskline_train.data.coco import CocoDataset
+from maskline_train.distributed import Processes
+from maskline_train.fit import batches_from, set_up
+from maskline_train.new.machine import GIB
+from maskline_train.recipe import Recipe
+from maskline_train.starting_weights import start_from
+from maskline_train.training.prefetch import on_device
+from maskline_train.training.step import make_gradients, train_step
+
+_STEPS = 5
+_UNTIMED = 2  # the first ones allocate
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """What steps took.
+
+    Attributes:
+        step_s: the median of a step, loading included.
+        memory_gib: the most that was held: of the process, or of the GPU where one computes.
+    """
+
+    step_s: float
+    memory_gib: float
+
+
+def probe(recipe: Recipe, train_set: CocoDataset, init: Path, device: torch.device) -> Probe:
+    """Train a few steps and forget them.
+
+    Args:
+        recipe: what is timed; its number of steps plays no part.
+        train_set: what is learned from.
+        init: as `fit` takes it.
+        device: what computes.
+
+    Raises:
+        ValueError: a start that does not fit.
+        torch.OutOfMemoryError: the batch is too large for the GPU.
+    """
+    recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, workers=0))
+    processes = Processes(0, 1, device)
+    state = set_up(recipe, processes, None)
+    start_from(init, state.model)
+    compute = make_gradients(state.model, state, recipe.training, processes)
+    batches = on_device(batches_from(recipe, train_set, processes, 0), device)
+    seconds = []
+    for _ in range(_STEPS):
+        started = time.perf_counter()
+        report = train_step(compute, state, next(batches), recipe.training, processes)
+        state.step += 1
+        report.numbers.tolist()  # waits for the device
+        seconds.append(time.perf_counter() - started)
+    return Probe(statistics.median(seconds[_UNTIMED:]), _memory_gib(device))
+
+
+def _memory_gib(device: torch.device) -> float:
+    """The most that was held so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / GIB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB

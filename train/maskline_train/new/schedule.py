@@ -1,0 +1,76 @@
+"""How many images a step, how many steps: what the machine does in the time that is given."""
+
+from __future__ import annotations
+
+import math
+
+from maskline_train.new.machine import Machine
+from maskline_train.new.probe import Probe
+from maskline_train.new.reasons import Choice
+from maskline_train.new.survey import Survey
+
+LEAST_STEPS = 60  # with fewer, the last layers, which are new, have hardly moved
+MOST_PASSES = 400  # over the set: by then it is known by heart
+_EVALUATIONS = 3
+_MOST_EVALUATED = 200  # images in each
+_GPU_IMAGE_GIB = 4.0  # of ResNet-50-FPN at 800 x 1333 in bf16, with room to spare
+
+
+def times(passes: float) -> str:
+    """How often, as a reader wants it: 0.25, 3.4, 120."""
+    return f"{passes:.0f}" if passes >= 10 else f"{passes:.2g}"
+
+
+def batch_choices(found: Survey, machine: Machine) -> list[Choice]:
+    """Images a step, workers, precision, without any measurement."""
+    shown = len(found.sizes) - found.num_empty
+    fits, reason = 4, "More would make slower steps and fewer of them; fewer make their gradients too different."
+    if machine.gpu:
+        fits = max(1, min(8, int(machine.gpu_memory_gib / _GPU_IMAGE_GIB)))
+        reason = f"What {machine.gpu_memory_gib:.0f} GiB hold, 8 at most."
+    batch = min(fits, shown)
+    if batch < fits:
+        reason = f"There are no more than {shown} pictures with objects."
+    workers = min(8, machine.cores - 1) if machine.gpu else 0
+    loads = "The GPU computes while these load." if machine.gpu else "Loading takes a small part of a step."
+    precision = "The device multiplies bf16 faster." if machine.bf16 else "This device has no fast bf16."
+    return [
+        Choice("training.total_batch", batch, reason),
+        Choice("training.reference_batch", batch, "base_lr is the rate of this batch."),
+        Choice("training.workers", workers, loads),
+        Choice("training.amp", "bf16" if machine.bf16 else "off", precision),
+    ]
+
+
+def step_choices(found: Survey, batch: int, probe: Probe, minutes: float, num_evaluated: int) -> list[Choice]:
+    """Steps, and what counts them.
+
+    Args:
+        found: the set.
+        batch: images a step.
+        probe: seconds a step.
+        minutes: that training may take, its evaluations included.
+        num_evaluated: images of the validation split.
+    """
+    evaluated = min(num_evaluated, _MOST_EVALUATED)
+    # Forward alone, about a third of a step, for each image of each evaluation.
+    evaluations_s = _EVALUATIONS * evaluated * probe.step_s / batch / 3
+    left_s = max(60 * minutes - evaluations_s, 30 * minutes)
+    shown = len(found.sizes) - found.num_empty
+    steps = math.floor(left_s / probe.step_s)
+    most = math.ceil(MOST_PASSES * shown / batch)
+    reason = f"{probe.step_s:.2g} s each on this machine, measured, so about {minutes:g} minutes with the evaluations"
+    if steps > most:
+        steps, reason = most, f"{MOST_PASSES} passes over {shown} pictures, by which it knows them by heart"
+    if steps < LEAST_STEPS:
+        steps, reason = LEAST_STEPS, f"{reason}, were it not for new layers, which need {LEAST_STEPS} at least"
+    passes = steps * batch / shown
+    every = math.ceil(steps / _EVALUATIONS)
+    return [
+        Choice("training.steps", steps, f"{reason}: each picture is seen {times(passes)} times."),
+        Choice("training.warmup_steps", max(5, min(300, steps // 15)), ""),
+        Choice("training.log_every", max(1, min(20, steps // 20)), ""),
+        Choice("training.checkpoint_every", every, ""),
+        Choice("training.evaluate_every", every, f"{_EVALUATIONS} times, each with a checkpoint."),
+        Choice("training.evaluate_images", evaluated if evaluated < num_evaluated else None, ""),
+    ]
