@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from maskline_client.local.detector import LocalDetector
     from maskline_client.served_model import KeypointNames, ModelIdentity, ServedModel
+    from maskline_client.tiled import TiledDetector
 
 __all__ = [
     "AsyncDetector",
@@ -39,6 +40,7 @@ __all__ = [
     "QueueFull",
     "ServedModel",
     "ServerUnavailable",
+    "TiledDetector",
     "Tls",
 ]
 
@@ -59,6 +61,7 @@ _HOMES = {
     "QueueFull": "errors",
     "ServedModel": "served_model",
     "ServerUnavailable": "errors",
+    "TiledDetector": "tiled",
     "Tls": "connection",
 }
 

@@ -17,6 +17,7 @@ from maskline_command.ending import ending
 from maskline_command.version import version_option
 from maskline_show.picture import ColourBy
 from rich.console import Console
+from rich.progress import Progress, TaskID
 from rich.table import Table
 from rich.text import Text
 
@@ -32,6 +33,7 @@ from maskline_client.errors import ClientError
 from maskline_client.files import write_json
 from maskline_client.images import list_images
 from maskline_client.page.cli import page
+from maskline_client.tiled import TiledDetector
 
 app = typer.Typer(
     name="maskline-client",
@@ -56,6 +58,12 @@ def _common(
 InFlight = Annotated[int, typer.Option(min=1, help="Requests under way at a time.")]
 Model = Annotated[str, typer.Option(help="The served model's name.")]
 NoMasks = Annotated[bool, typer.Option("--no-masks", help="Boxes alone: no masks, no keypoints, and their time saved.")]
+Tiles = Annotated[
+    int | None, typer.Option(min=32, help="Look at large images in tiles of this side, px, and put them together.")
+]
+Overlap = Annotated[
+    int | None, typer.Option(min=0, help="What neighbouring tiles share at least, px; by default a quarter of a tile.")
+]
 Local = Annotated[
     Path | None,
     typer.Option(
@@ -83,6 +91,8 @@ def detect(
     colours: Annotated[
         ColourBy, typer.Option(help="What has a colour of its own in a drawn picture: a class, or an object.")
     ] = "class",
+    tiles: Tiles = None,
+    overlap: Overlap = None,
     model: Model = DEFAULT_MODEL,
     local: Local = None,
     device: Device = "cpu",
@@ -94,17 +104,19 @@ def detect(
 
     Example: maskline-client detect photo.jpg holiday/ --out out/found --score-thresh 0.7
     Without a server: maskline-client detect photo.jpg --local out/artifact --out out/found
+    Small objects in large images: maskline-client detect aerial.jpg --tiles 512 --out out/found
     """
     jobs = plan(images, out)
-    with _detector(connection, model, local, device) as detector, progress_bar() as progress:
-        served = detector.model.boxes_alone() if no_masks else detector.model
+    with _detector(connection, model, local, device) as single, progress_bar() as progress:
+        served = single.model.boxes_alone() if no_masks else single.model
         task = progress.add_task("detect", total=len(jobs))
+        detector, at_once = _by_tiles(single, tiles, overlap, in_flight, progress, task)
         report = run(
             detector,
             served,
             jobs,
             score_thresh,
-            in_flight,
+            at_once,
             lambda: progress.advance(task),
             masks=not no_masks,
             colour_by=colours,
@@ -143,6 +155,8 @@ def evaluate(
     results: Annotated[Path | None, typer.Option(help="JSON file for all detections as COCO results.")] = None,
     max_images: Annotated[int | None, typer.Option(min=1, help="Only the first so many images, by id.")] = None,
     in_flight: InFlight = IN_FLIGHT,
+    tiles: Tiles = None,
+    overlap: Overlap = None,
     model: Model = DEFAULT_MODEL,
     local: Local = None,
     device: Device = "cpu",
@@ -163,16 +177,17 @@ def evaluate(
     from maskline_client.commands import evaluate as evaluation
 
     part = evaluation.read_split(data, split, max_images, annotations)
-    with _detector(connection, model, local, device) as detector, progress_bar() as progress:
-        served = detector.model
+    with _detector(connection, model, local, device) as single, progress_bar() as progress:
+        served = single.model
         evaluation.check_keypoints(part, served)
         unknown = evaluation.unknown_names(part, served.classes)
         if unknown:
             _fail(f"note: the model does not know {len(unknown)} classes of the data, AP 0 each: {', '.join(unknown)}")
         task = progress.add_task(f"evaluate {split}", total=len(part.image_ids))
+        detector, at_once = _by_tiles(single, tiles, overlap, in_flight, progress, task)
         answers = evaluation.Answers()
         try:
-            evaluation.collect(detector, served, part, answers, in_flight, lambda: progress.advance(task))
+            evaluation.collect(detector, served, part, answers, at_once, lambda: progress.advance(task))
         finally:  # before the score, and after Ctrl-C: what was received is there whatever comes
             part_text = evaluation.write_results(results, part, answers)
             if part_text:
@@ -264,6 +279,27 @@ def main() -> None:
     """Run the command line."""
     with ending("maskline-client", extra="client", bad_input=2):
         app()
+
+
+def _by_tiles(
+    detector: ImageDetector,
+    side: int | None,
+    overlap: int | None,
+    in_flight: int,
+    progress: Progress,
+    task: TaskID,
+) -> tuple[ImageDetector, int]:
+    """What asks, and about how many images at a time: by tiles about one, of whose tiles so many are under way."""
+    if side is None:
+        if overlap is not None:
+            raise ValueError(f"--overlap: got {overlap} without --tiles, expected both or --tiles alone")
+        return detector, in_flight
+    doing = str(progress.tasks[task].description)
+
+    def advance(done: int, total: int) -> None:
+        progress.update(task, description=f"{doing} (tile {done} of {total})")
+
+    return TiledDetector(detector, side, overlap, in_flight=in_flight, advance=advance), 1
 
 
 def _detector(connection: Connection, model: str, local: Path | None, device: Literal["cpu", "cuda"]) -> ImageDetector:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from maskline_client import ClientError, Detections, Detector, InvalidImage, InvalidModel, LocalDetector
+from maskline_client import ClientError, Detections, Detector, InvalidImage, InvalidModel, LocalDetector, TiledDetector
 from maskline_client.cli import main
 from maskline_client.errors import RefusedImage
 from maskline_host.library import VARIABLE, library_path
@@ -53,6 +54,27 @@ def test_it_answers_what_the_server_answers(server: TritonServer, local: LocalDe
         answers = zip(local.detect_many(pictures), served.detect_many(pictures), strict=True)
         counts = [assert_same(*pair) or len(pair[0]) for pair in answers]
     assert sum(counts) > 5  # or nothing was compared
+
+
+@pytest.mark.triton
+def test_by_tiles_too(server: TritonServer, local: LocalDetector, tmp_path: Path, capsys: Said) -> None:
+    """The stand-in finds as many objects in a tile as its colour says; they reach its edges or not, all the same."""
+    pixels = np.full((130, 200, 3), 7, np.uint8)
+    pixels[:, 100:] = 3
+    expected = TiledDetector(local, 64).detect(pixels)
+    with TiledDetector(Detector(server.grpc_url), 64) as there:
+        assert_same(there.detect(pixels), expected)
+        boxes = there.detect(pixels, masks=False)
+    assert len(expected) > 7
+    assert expected.image_size == (130, 200)
+    assert boxes.rle is None
+    file = tmp_path / "large.png"
+    Image.fromarray(pixels).save(file)
+    words = ("detect", str(file), "--url", server.grpc_url, "--tiles", "64", "--score-thresh", "0", "--json")
+    assert call(main, *words) == 0
+    assert len(json.loads(capsys.readouterr().out)["names"]) == len(expected)
+    assert call(main, "detect", str(file), "--url", server.grpc_url, "--overlap", "9") == 2
+    assert "--overlap: got 9 without --tiles" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.triton

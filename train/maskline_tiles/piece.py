@@ -71,15 +71,20 @@ def piece_of_mask(
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     window = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy() if len(rows) else mask[:0, :0]
     y0, x0 = (int(rows[0]), int(columns[0])) if len(rows) else (0, 0)
-    moved = None if keypoints is None else keypoints + np.array([tile.x0, tile.y0, 0], np.float32)
-    return Piece(_moved(tile, box), score, label, tile.y0 + y0, tile.x0 + x0, window, moved)
+    return Piece(_moved(tile, box), score, label, tile.y0 + y0, tile.x0 + x0, window, _points(tile, keypoints))
 
 
-def piece_of_box(tile: Tile, box: tuple[float, float, float, float], score: float, label: int) -> Piece:
-    """A detection without a mask, whose pixels are all those of its box."""
+def piece_of_box(
+    tile: Tile,
+    box: tuple[float, float, float, float],
+    score: float,
+    label: int,
+    keypoints: npt.NDArray[np.float32] | None = None,
+) -> Piece:
+    """A detection without a mask, whose pixels are all those of its box; box and keypoints are those of the tile."""
     x0, y0, x1, y1 = (round(side) for side in _moved(tile, box))
     window = np.ones((max(0, y1 - y0), max(0, x1 - x0)), np.bool_)
-    return Piece(_moved(tile, box), score, label, y0, x0, window)
+    return Piece(_moved(tile, box), score, label, y0, x0, window, _points(tile, keypoints))
 
 
 def run_lengths(piece: Piece, size: tuple[int, int]) -> npt.NDArray[np.int64]:
@@ -101,3 +106,7 @@ def run_lengths(piece: Piece, size: tuple[int, int]) -> npt.NDArray[np.int64]:
 
 def _moved(tile: Tile, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
     return box[0] + tile.x0, box[1] + tile.y0, box[2] + tile.x0, box[3] + tile.y0
+
+
+def _points(tile: Tile, keypoints: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32] | None:
+    return None if keypoints is None else keypoints + np.array([tile.x0, tile.y0, 0], np.float32)

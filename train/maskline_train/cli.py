@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import shlex
 import sys
@@ -24,7 +25,7 @@ from maskline_train.data.check import check_command
 from maskline_train.data.convert.command import convert_command
 from maskline_train.data.tiles.command import tiles_command
 from maskline_train.new.command import new_command
-from maskline_train.options import Data, Kind, RecipeName, TotalBatch, TrainSplit, ValSplit
+from maskline_train.options import Data, Kind, Overlap, RecipeName, Tiles, TotalBatch, TrainSplit, ValSplit
 from maskline_train.paper.commands import (
     ablate_command,
     cityscapes_command,
@@ -147,6 +148,8 @@ def evaluate_command(
     overlaps: Annotated[
         Path | None, typer.Option(help="Compare masks of objects that overlap others with those alone; draw some here.")
     ] = None,
+    tiles: Tiles = None,
+    overlap: Overlap = None,
 ) -> None:
     """Print the average precision of a checkpoint, by pycocotools.
 
@@ -157,6 +160,7 @@ def evaluate_command(
     from maskline_train.checkpoint import load_model
     from maskline_train.data.coco import CocoDataset
     from maskline_train.distributed import process_group
+    from maskline_train.evaluation.by_tiles import detect_by_tiles, tiling_of
     from maskline_train.evaluation.cityscapes_metric import score_cityscapes
     from maskline_train.evaluation.many_views import PAPER_VIEWS
     from maskline_train.evaluation.shown import evaluate_shown
@@ -166,14 +170,16 @@ def evaluate_command(
     from maskline_train.report.write import write_report
     from maskline_train.training.stage import detect_with
 
-    if tta and rpn is not None:
-        raise ValueError("--tta: got --rpn too, expected one of them; test-time augmentation takes a whole model")
+    if sum((tta, rpn is not None, tiles is not None)) > 1:
+        raise ValueError("got more than one of --tta, --rpn and --tiles, expected one of them; each is a way to look")
     with waiting(f"reading {data}"):
         dataset = CocoDataset(data, split, annotations)
         dataset.check_headers(range(len(dataset))[:max_images])
     model = load_model(checkpoint)
     with process_group() as processes:
         model = model.to(processes.device)
+        tiling = tiling_of(tiles, overlap)
+        by_tiles = tiling and functools.partial(detect_by_tiles, model, tiling, dataset.category_ids)
         detect = None if rpn is None else detect_with(load_model(rpn).to(processes.device), model)
         metrics = evaluate_shown(
             model,
@@ -184,6 +190,7 @@ def evaluate_command(
             max_images=max_images,
             detect=detect,
             views=PAPER_VIEWS if tta else (),
+            results_in=by_tiles,
         )
     if not processes.is_main:
         return
@@ -224,6 +231,8 @@ def predict_command(
     colours: Annotated[
         ColourBy, typer.Option(help="What has a colour of its own in a drawn picture: a class, or an object.")
     ] = "class",
+    tiles: Tiles = None,
+    overlap: Overlap = None,
 ) -> None:
     """Draw what a checkpoint finds in images, as `maskline-client detect` draws.
 
@@ -231,11 +240,13 @@ def predict_command(
     """
     from maskline_train.checkpoint import load_model
     from maskline_train.distributed import process_group
+    from maskline_train.evaluation.by_tiles import tiling_of
     from maskline_train.evaluation.predict import predict_files
 
+    tiling = tiling_of(tiles, overlap)
     with process_group() as processes:
         model = load_model(checkpoint).to(processes.device)
-        for line in predict_files(model, images, out, score, processes.device, colours):
+        for line in predict_files(model, images, out, score, processes.device, colours, tiling):
             typer.echo(line)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from maskline_train.data.canvas import image_info
 from maskline_train.data.coco import PIXEL_CENTRE, CocoDataset
+from maskline_train.data.images import Pixels
 from maskline_train.data.loader import check_keypoints, eval_loader
 from maskline_train.distributed import Processes, gather_objects
 from maskline_train.evaluation.many_views import View, detect_augmented
@@ -98,6 +99,7 @@ def evaluate(
     max_images: int | None = None,
     detect: Callable[[Tensor, Tensor], Detections] | None = None,
     views: Sequence[View] = (),
+    results_in: Callable[[Pixels, int], list[Result]] | None = None,
     advance: Callable[[int, int], int] = lambda done, count: 0,
 ) -> Metrics:
     """Detect on a split and score; the images are shared out over the processes, every process gets the result.
@@ -113,6 +115,7 @@ def evaluate(
         max_images: only the first so many, by image id.
         detect: finds objects in a batch, `(canvas, image_info)`; None: `model.detect`.
         views: look at each image in these ways instead and combine what is found (test-time augmentation).
+        results_in: gives the results of an image and its id instead, e.g. by tiles.
         advance: called after each image with how many of this process's share are done, and of how many about; an
             answer other than 0, in any process, stops the evaluation in all of them.
 
@@ -137,6 +140,9 @@ def evaluate(
     try:
         if views:
             pairs = _detect_augmented(model, dataset, count, processes, views)
+        elif results_in is not None:
+            mine = range(processes.rank, count, processes.world)
+            pairs = ((image_ids[index], results_in(dataset.image(index), image_ids[index])) for index in mine)
         else:
             pairs = _detect_all(model, dataset, set(image_ids), processes, batch, workers, detect)
         for key, own in pairs:

@@ -16,7 +16,8 @@ from PIL import Image
 
 from maskline_train.data.canvas import preprocess_batch
 from maskline_train.data.coco import CocoDataset
-from maskline_train.data.images import decode_image
+from maskline_train.data.images import Pixels, decode_image
+from maskline_train.evaluation.by_tiles import Tiling, detect_by_tiles
 from maskline_train.evaluation.drawn import Drawn, found, known
 from maskline_train.evaluation.evaluate import Result, to_results
 from maskline_train.evaluation.sheet import contact_sheet
@@ -69,6 +70,7 @@ def predict_files(
     min_score: float,
     device: torch.device,
     colour_by: ColourBy = "class",
+    tiling: Tiling | None = None,
 ) -> Iterator[str]:
     """Detect in image files one by one and write PNGs, drawn as `maskline-client detect` draws; yields a line for each.
 
@@ -79,6 +81,7 @@ def predict_files(
         min_score: of what is drawn.
         device: where the model is.
         colour_by: what the colours follow.
+        tiling: look at each image tile by tile.
 
     Raises:
         ValueError: two files would have the same output, or a folder holds no image.
@@ -92,9 +95,7 @@ def predict_files(
     classes, head = model.spec.classes, model.spec.keypoint_head
     for path, target in jobs:
         image = decode_image(path)
-        canvas, info = preprocess_batch([image], model.spec.preprocessing)
-        detections = model.detect(torch.from_numpy(canvas).to(device), torch.from_numpy(info).to(device))
-        (results,) = to_results(detections, info, [0], range(len(classes)), model.spec.paste)
+        results = _results_in(model, image, device, tiling)
         sure = [result for result in results if result["score"] >= min_score]
         size, points = (image.shape[0], image.shape[1]), () if head is None else head.names
         drawn = found(sure, size, classes, range(len(classes)), points)
@@ -102,6 +103,17 @@ def predict_files(
         scale = viewing_scale(size)
         _save_png(target, draw(Image.fromarray(image), drawn, colour_by=colour_by, scale=scale))
         yield f"{target}: {len(sure)} objects" + (f" ({', '.join(drawn.names)})" if sure else "")
+
+
+def _results_in(model: MaskRCNN, image: Pixels, device: torch.device, tiling: Tiling | None) -> list[Result]:
+    """What is found in a picture, its category ids the class indices."""
+    labels = range(model.spec.num_classes)
+    if tiling is not None:
+        return detect_by_tiles(model, tiling, labels, image, 0)
+    canvas, info = preprocess_batch([image], model.spec.preprocessing)
+    detections = model.detect(torch.from_numpy(canvas).to(device), torch.from_numpy(info).to(device))
+    (results,) = to_results(detections, info, [0], labels, model.spec.paste)
+    return results
 
 
 def _jobs(path: Path, out: Path) -> list[tuple[Path, Path]]:
