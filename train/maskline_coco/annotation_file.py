@@ -43,7 +43,15 @@ def read_instances(path: Path) -> tuple[dict[int, str], tuple[str, ...], list[Im
     Raises:
         DataError: not json, a missing or wrong entry, a duplicate id, or a reference to nothing.
     """
-    data = _load(path)
+    return parse_instances(load_instances(path), path)
+
+
+def parse_instances(data: dict[str, Any], path: Path) -> tuple[dict[int, str], tuple[str, ...], list[ImageRecord]]:
+    """The same of what `load_instances` gave; `path` names the file in errors.
+
+    Raises:
+        DataError: a missing or wrong entry, a duplicate id, or a reference to nothing.
+    """
     try:
         categories = _read_categories(data["categories"])
         keypoint_names = _read_keypoint_names(data["categories"])
@@ -58,7 +66,12 @@ def read_instances(path: Path) -> tuple[dict[int, str], tuple[str, ...], list[Im
     return categories, keypoint_names, records
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load_instances(path: Path) -> dict[str, Any]:
+    """The object in a file, with the lists `images`, `annotations` and `categories`; nothing in these is checked.
+
+    Raises:
+        DataError: no json, a key twice, or another object.
+    """
     try:
         data = json.loads(path.read_bytes(), object_pairs_hook=_each_key_once)
     except MistakeError as mistake:

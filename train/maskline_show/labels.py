@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from PIL import ImageFont
 Rect = tuple[int, int, int, int]  # x0 y0 x1 y1, whole pixels, the last ones included
 
 _MIN_FONT_PX, _MAX_FONT_PX = 11, 48  # below 11 px digits run together; above 48 a label hides more than it tells
+_MOST_COVERED = 1 / 6  # of a picture, by labels of the usual length
+_LABEL_AREA = 6 * 1.4  # of one of them, in squares of the font's size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +29,10 @@ class LabelStyle:
     padding_px: int
 
     @staticmethod
-    def for_picture(size: tuple[int, int]) -> LabelStyle:
-        """A style that suits a picture of (width, height)."""
-        font_px = min(_MAX_FONT_PX, max(_MIN_FONT_PX, round(min(size) / 36)))
+    def for_picture(size: tuple[int, int], num_labels: int = 0) -> LabelStyle:
+        """A style that suits a picture of (width, height): many labels are small ones, that something else be seen."""
+        room = math.sqrt(_MOST_COVERED * size[0] * size[1] / (_LABEL_AREA * max(1, num_labels)))
+        font_px = min(_MAX_FONT_PX, max(_MIN_FONT_PX, round(min(min(size) / 36, room))))
         return LabelStyle(ImageFont.load_default(font_px), max(2, font_px // 4))
 
     def size(self, text: str) -> tuple[int, int]:

@@ -156,7 +156,7 @@ def _draw_labels(
     colours: Sequence[Colour],
 ) -> None:
     """Draw name and score of each object, best first, each where it hides no label drawn before it."""
-    style = LabelStyle.for_picture(canvas.size)
+    style = LabelStyle.for_picture(canvas.size, len(boxes))
     pen = ImageDraw.Draw(canvas)
     taken: list[tuple[int, int, int, int]] = []
     for box, (name, score), colour in zip(boxes, texts, colours, strict=True):

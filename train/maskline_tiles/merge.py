@@ -93,17 +93,21 @@ def _reaches_edge(piece: Piece, tile: Tile, size: tuple[int, int]) -> bool:
 def _beside(found: Sequence[_Seen]) -> list[list[int]]:
     """Of each piece those of its class in other tiles whose windows share pixels with its own."""
     edges = np.array([(s.piece.y0, s.piece.x0, s.piece.y1, s.piece.x1) for s in found], np.int64).reshape(-1, 4)
-    labels = np.array([s.piece.label for s in found], np.int64)
-    tiles = np.array([s.tile for s in found], np.int64).reshape(-1, 4)
-    low, high = edges[:, :2], edges[:, 2:]
-    return [
-        np.flatnonzero(
-            (labels == labels[index])
-            & (tiles != tiles[index]).any(axis=1)
-            & (np.maximum(low, low[index]) < np.minimum(high, high[index])).all(axis=1)
-        ).tolist()
-        for index in range(len(found))
-    ]
+    order = np.argsort(edges[:, 0], kind="stable")
+    y0, x0, y1, x1 = edges[order].T
+    labels = np.array([s.piece.label for s in found], np.int64)[order]
+    numbers = {tile: number for number, tile in enumerate({s.tile for s in found})}
+    tiles = np.array([numbers[s.tile] for s in found], np.int64)[order]
+    ends = np.searchsorted(y0, y1)  # of the pieces that begin below one the first that begins under its last row
+    beside: list[list[int]] = [[] for _ in found]
+    for place, end in enumerate(ends.tolist()):
+        rest = slice(place + 1, end)
+        shares = (labels[rest] == labels[place]) & (tiles[rest] != tiles[place]) & (y1[rest] > y0[place])
+        shares &= (np.maximum(x0[rest], x0[place]) < np.minimum(x1[rest], x1[place])) & (y1[place] > y0[place])
+        for other in order[rest][shares].tolist():
+            beside[order[place]].append(other)
+            beside[other].append(int(order[place]))
+    return beside
 
 
 def _agree(one: _Seen, other: _Seen) -> bool:

@@ -238,3 +238,11 @@ def test_dots_of_a_small_object_are_smaller() -> None:
     small = dataclasses.replace(large, boxes=np.array([[240, 110, 260, 130]], np.float32), names=("",))
     areas = [(np.asarray(draw(GRAY, found)) == PALETTE[0]).all(axis=2).sum() for found in (large, small)]
     assert 0 < areas[1] < areas[0]
+
+
+def test_many_labels_are_small_ones_and_few_as_large_as_ever() -> None:
+    size = (1024, 1024)
+    heights = [LabelStyle.for_picture(size, count).size("one · 99%")[1] for count in (0, 1, 10, 90, 5000)]
+    assert heights[0] == heights[1] == heights[2] > heights[3] > heights[4]
+    width, height = LabelStyle.for_picture(size, 90).size("seven · 99%")
+    assert 90 * width * height < 0.25 * size[0] * size[1]  # about the sixth that is meant for a usual text

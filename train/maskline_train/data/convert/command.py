@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 class Kind(StrEnum):
     """The formats."""
 
+    COCO = "coco"
+    CVAT = "cvat"
     LABELME = "labelme"
     MASKS = "masks"
+    VOC = "voc"
     YOLO = "yolo"
 
 
@@ -30,6 +33,12 @@ def convert_command(
     val_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the pictures for val where SOURCE has no splits.")
     ] = 0.1,
+    no_crowds: Annotated[
+        bool,
+        typer.Option(
+            "--no-crowds", help="Of coco: objects with iscrowd 1, as some tools write all masks, are objects."
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Another seed chooses other pictures for val.")] = 0,
 ) -> None:
     """Make a COCO-format data set of pictures that were labelled elsewhere; pictures are copied.
@@ -44,7 +53,7 @@ def convert_command(
 
     refuse_existing(out, DataError)
     notes: Notes = Counter()
-    labelled = _read(kind, source, name, notes)
+    labelled = _read(kind, source, name, no_crowds, notes)
     counts = write(labelled, out, val_share, seed)
     for line in summary(labelled.classes, counts, notes):
         typer.echo(line)
@@ -57,19 +66,32 @@ def summary(classes: tuple[str, ...], counts: dict[str, Counter[str]], notes: No
     lines = []
     for split, found in counts.items():
         objects = ", ".join(f"{found[name]} {name}" for name in classes)
-        lines.append(f"{split}: {found['']} pictures, objects: {objects}")
+        lines.append(f"{split}: {pictures(found[''])}, objects: {objects}")
     return lines + [f"{text}: {count}" for text, count in sorted(notes.items()) if count]
 
 
-def _read(kind: Kind, source: Path, name: str, notes: Notes) -> Labelled:
+def pictures(count: int) -> str:
+    """1 picture, 2 pictures."""
+    return f"{count} picture" if count == 1 else f"{count} pictures"
+
+
+def _read(kind: Kind, source: Path, name: str, no_crowds: bool, notes: Notes) -> Labelled:
+    from maskline_train.data.convert.coco import read_coco
+    from maskline_train.data.convert.cvat import read_cvat
     from maskline_train.data.convert.id_masks import read_masks
     from maskline_train.data.convert.labelme import read_labelme
+    from maskline_train.data.convert.voc import read_voc
     from maskline_train.data.convert.yolo import read_yolo
 
     if kind is Kind.MASKS and not name:
         raise ValueError(f"--class: got none, expected the name of the objects' class, which {kind} do not have")
     if kind is not Kind.MASKS and name:
         raise ValueError(f"--class: got {name}, expected none; {kind} names the class of each object itself")
-    if kind is Kind.LABELME:
-        return read_labelme(source, notes)
-    return read_yolo(source, notes) if kind is Kind.YOLO else read_masks(source, name, notes)
+    if kind is not Kind.COCO and no_crowds:
+        raise ValueError(f"--no-crowds: got it for {kind}, expected it for coco, the one format that knows crowds")
+    if kind is Kind.MASKS:
+        return read_masks(source, name, notes)
+    if kind is Kind.COCO:
+        return read_coco(source, no_crowds, notes)
+    readers = {Kind.CVAT: read_cvat, Kind.LABELME: read_labelme, Kind.VOC: read_voc, Kind.YOLO: read_yolo}
+    return readers[kind](source, notes)

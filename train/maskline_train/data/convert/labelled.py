@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from maskline_coco.annotation_file import MAX_OBJECTS
 from maskline_coco.fields import text_line
-from maskline_coco.segmentation import Segmentation, area_px, parse_segmentation, to_rle
+from maskline_coco.segmentation import Segmentation, area_px, parse_segmentation, rasterise, to_rle
 from pycocotools import mask as coco_mask
 
 from maskline_train.data.errors import DataError
@@ -26,6 +27,7 @@ BEYOND = "shapes beyond the picture, cut off at its border"
 EMPTY = "objects without a pixel, left out"
 FEW_POINTS = "polygons of less than 3 points, left out"
 UNLABELLED = "pictures without a label file, kept as pictures without objects"
+SPLITS = ("train", "val", "test")  # how the names of splits begin: train2017, Validation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +36,13 @@ class Object:
 
     Attributes:
         name: of its class.
-        segmentation: polygons [[x0, y0, x1, y1, ...], ...] in pixels, or a compressed RLE of the picture's size.
+        segmentation: polygons [[x0, y0, x1, y1, ...], ...] in pixels, or an RLE of the picture's size.
+        iscrowd: a region of several objects, which training leaves out.
     """
 
     name: str
     segmentation: Segmentation
+    iscrowd: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,14 +105,38 @@ def of_polygons(
     notes[BEYOND] += sum(
         min(polygon) < 0 or max(polygon[0::2]) > width or max(polygon[1::2]) > height for polygon in kept
     )
-    return _unless_empty(Object(name, segmentation), size, notes)
+    return unless_empty(Object(name, segmentation), size, notes)
 
 
 def of_mask(name: str, mask: Mask, notes: Notes) -> Object | None:
     """An object of pixels, [H, W] bool; None, and a note, where there are none."""
     rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
     segmentation = {"size": list(mask.shape), "counts": rle["counts"].decode("ascii")}
-    return _unless_empty(Object(name, segmentation), (mask.shape[0], mask.shape[1]), notes)
+    return unless_empty(Object(name, segmentation), (mask.shape[0], mask.shape[1]), notes)
+
+
+def of_parts(
+    name: str, polygons: list[list[float]], masks: Iterable[Mask], size: tuple[int, int], where: str, notes: Notes
+) -> Object | None:
+    """An object of polygons where there is nothing else, or else of the pixels of all its parts, one mask at a time.
+
+    Raises:
+        DataError: as `of_polygons`.
+    """
+    of_outlines = of_polygons(name, polygons, size, where, notes) if polygons else None
+    pixels: Mask | None = None
+    for mask in masks:
+        pixels = mask if pixels is None else pixels | mask
+    if pixels is None:
+        return of_outlines
+    if of_outlines is not None:
+        pixels = pixels | rasterise(of_outlines.segmentation, *size).astype(bool)
+    return of_mask(name, pixels, notes)
+
+
+def split_of(name: str) -> str:
+    """train, val or test, by how a name of a split begins; "" of another name."""
+    return next((split for split in SPLITS if name.lower().startswith(split)), "")
 
 
 def check_number(count: int, where: object) -> None:
@@ -127,12 +155,13 @@ def annotation(entry: Object, size: tuple[int, int]) -> dict[str, Any]:
     return {
         "bbox": [float(value) for value in coco_mask.toBbox(rle)],
         "area": int(coco_mask.area(rle)),
-        "iscrowd": 0,
+        "iscrowd": int(entry.iscrowd),
         "segmentation": entry.segmentation,
     }
 
 
-def _unless_empty(entry: Object, size: tuple[int, int], notes: Notes) -> Object | None:
+def unless_empty(entry: Object, size: tuple[int, int], notes: Notes) -> Object | None:
+    """The object; None, and a note, where it has no pixel."""
     if area_px(entry.segmentation, *size):
         return entry
     notes[EMPTY] += 1

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from maskline_coco.fields import is_coordinate, short
-from maskline_coco.segmentation import rasterise
 
 from maskline_train.data.convert.files import SUFFIXES, header_size, inside, read_json, tracked
 from maskline_train.data.convert.id_masks import read_ids
@@ -32,8 +31,7 @@ from maskline_train.data.convert.labelled import (
     Picture,
     check_number,
     class_name,
-    of_mask,
-    of_polygons,
+    of_parts,
 )
 from maskline_train.data.errors import DataError
 
@@ -41,6 +39,9 @@ POLYGONS = ("polygon", "rectangle", "oriented_rectangle")
 PIXELS = ("circle", "mask")
 WITHOUT_AREA = ("point", "points", "line", "linestrip")
 NO_AREA = "shapes without area (point, points, line, linestrip), left out"
+# Names that LabelMe's own exporters (examples/instance_segmentation/labelme2coco.py) make no class of.
+NO_CLASSES = ("__ignore__", "_background_")
+IGNORED = "shapes named __ignore__ or _background_, left out as LabelMe's exporters do"
 FROM_DATA = "pictures that only a label file holds, written from its imageData"
 
 Placed = tuple[dict[str, Any], str]  # a shape as it is in the file, and where that is
@@ -97,7 +98,9 @@ def _objects(shapes: Any, size: tuple[int, int], path: Path, notes: Notes) -> tu
         name, group = class_name(entry.get("label"), where), entry.get("group_id")
         if group is not None and not isinstance(group, int):
             raise DataError(f"{where}: got group_id {short(group)}, expected a whole number or null; correct it")
-        if _has_area(entry.get("shape_type", "polygon"), where, notes):
+        if name in NO_CLASSES:
+            notes[IGNORED] += 1
+        elif _has_area(entry.get("shape_type", "polygon"), where, notes):
             groups.setdefault((name, ("alone", index) if group is None else group), []).append((entry, where))
     found = [_object(name, parts, size, notes) for (name, _), parts in groups.items()]
     return tuple(entry for entry in found if entry is not None)
@@ -107,16 +110,8 @@ def _object(name: str, shapes: list[Placed], size: tuple[int, int], notes: Notes
     """The shapes of one object: polygons where all are, or else the pixels of all, one mask at a time."""
     polygons = [_read_polygon(*shape) for shape in shapes if shape[0].get("shape_type", "polygon") in POLYGONS]
     where = shapes[0][1]
-    of_outlines = of_polygons(name, polygons, size, where, notes) if polygons else None
-    if len(polygons) == len(shapes):
-        return of_outlines
-    mask: Mask = np.zeros(size, bool)
-    if of_outlines is not None:
-        mask |= rasterise(of_outlines.segmentation, *size).astype(bool)
-    for entry, place in shapes:
-        if entry.get("shape_type") in PIXELS:
-            mask |= _read_pixels(entry, size, place, notes)
-    return of_mask(name, mask, notes)
+    masks = (_read_pixels(*shape, size, notes) for shape in shapes if shape[0].get("shape_type") in PIXELS)
+    return of_parts(name, polygons, masks, size, where, notes)
 
 
 def _has_area(kind: Any, where: str, notes: Notes) -> bool:
@@ -135,7 +130,7 @@ def _read_polygon(entry: dict[str, Any], where: str) -> list[float]:
     return [number for point in _read_points(entry.get("points"), None, where) for number in point]
 
 
-def _read_pixels(entry: dict[str, Any], size: tuple[int, int], where: str, notes: Notes) -> Mask:
+def _read_pixels(entry: dict[str, Any], where: str, size: tuple[int, int], notes: Notes) -> Mask:
     points = _read_points(entry.get("points"), 2, where)
     if entry["shape_type"] == "circle":
         return _circle(points, size, notes)

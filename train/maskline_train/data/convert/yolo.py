@@ -17,6 +17,7 @@ from maskline_coco.fields import short
 
 from maskline_train.data.convert.files import find_pictures, header_size, inside, read_label, tracked
 from maskline_train.data.convert.labelled import (
+    SPLITS,
     UNLABELLED,
     Labelled,
     Notes,
@@ -28,7 +29,6 @@ from maskline_train.data.convert.labelled import (
 )
 from maskline_train.data.errors import DataError
 
-SPLITS = ("train", "val", "test")
 # A polygon may end some pixels beyond the picture; shares that reach beyond its neighbours are hardly shares.
 LEAST, MOST = -1.0, 2.0
 MAX_DIGITS = 9  # of a class; Python refuses to read thousands

@@ -1,10 +1,10 @@
 """Label files that supervision wrote, not we, become the masks that it was given."""
 
-import cv2
 import numpy as np
 import supervision
 from support.data.converted import convert, masks_of
-from support.data.mask_files import HEIGHT, IDS, WIDTH, id_map, write_picture
+from support.data.foreign_labels import within_a_pixel
+from support.data.mask_files import IDS, id_map, write_picture
 
 
 def write_by_supervision(source):
@@ -29,12 +29,4 @@ def test_polygons_of_supervision_are_the_masks_but_for_a_pixel(tmp_path, capsys)
     assert convert("yolo", source, tmp_path / "out") == 0
     ((name, objects),) = masks_of(tmp_path / "out", "train")
     assert (name, [label for label, _ in objects]) == ("a.png", ["dog", "cat", "dog"])
-    for (_, found), mask in zip(objects, masks, strict=True):
-        # Its outlines run through the numbers of the outermost pixels, which are these pixels' upper left corners: the
-        # last row and column of an object are lacking, and a slanted outline passes through centres of pixels beside.
-        inner, outer = (
-            change(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) for change in (cv2.erode, cv2.dilate)
-        )
-        assert found.shape == (HEIGHT, WIDTH)
-        assert not np.any(found & ~outer)
-        assert not np.any(inner & ~found)
+    assert all(within_a_pixel(found, mask) for (_, found), mask in zip(objects, masks, strict=True))

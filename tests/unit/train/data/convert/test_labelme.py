@@ -114,6 +114,15 @@ def test_what_has_no_area_is_left_out_and_counted(tmp_path, capsys):
     ]
 
 
+def test_what_labelme_itself_ignores_is_no_object(tmp_path, capsys):
+    there = shape("rectangle", [[5, 6], [15, 20]])
+    ignored = [shape("rectangle", [[0, 0], [4, 4]], name) for name in ("__ignore__", "_background_", "__ignore__")]
+    ((name, mask),) = converted(tmp_path, [there, *ignored])
+    assert name == "cat"
+    np.testing.assert_array_equal(mask, box(5, 6, 15, 20))
+    assert "shapes named __ignore__ or _background_, left out as LabelMe's exporters do: 3" in capsys.readouterr().out
+
+
 def test_a_picture_that_only_the_label_file_holds_is_written_and_one_without_labels_is_kept(tmp_path, capsys):
     source = tmp_path / "source"
     write_labels(source, "a", [shape("rectangle", [[0, 0], [5, 5]])])

@@ -48,7 +48,7 @@ def test_polygons_names_and_splits_are_those_of_the_files(tmp_path, capsys, name
     assert np.array_equal(mask, box(3, 4, 9, 20))
     assert found["c.png"] == []
     assert capsys.readouterr().out.splitlines() == [
-        "train: 1 pictures, objects: 1 cat, 1 dog",
+        "train: 1 picture, objects: 1 cat, 1 dog",
         "val: 2 pictures, objects: 0 cat, 1 dog",
         "pictures without a label file, kept as pictures without objects: 1",
         "shapes beyond the picture, cut off at its border: 1",
