@@ -57,7 +57,7 @@ def _common(
 def fit_command(
     recipe: RecipeName,
     data: Data,
-    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, metrics, pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, metrics, pictures, report.")],
     train_split: TrainSplit = "train",
     val_split: ValSplit = "val",
     annotations: Kind = "instances",
