@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from maskline_command.wording import counted
 
 if TYPE_CHECKING:
     from maskline_train.data.convert.labelled import Labelled, Notes
@@ -60,8 +61,20 @@ def convert_command(
     counts = write(labelled, out, val_share, seed)
     for line in summary(labelled.classes, counts, notes):
         typer.echo(line)
-    splits = "" if set(counts) == {"train", "val"} else "".join(f" --split {split}" for split in counts)
-    typer.echo(f"Next: maskline-train data check {shlex.quote(str(out))}{splits}")
+    for line in next_commands(out, list(counts)):
+        typer.echo(line)
+
+
+def next_commands(out: Path, splits: list[str]) -> list[str]:
+    """What to type next: what looks at every picture, and what makes a recipe where there is a split to learn from."""
+    folder = shlex.quote(str(out))
+    named = "" if set(splits) == {"train", "val"} else "".join(f" --split {split}" for split in splits)
+    lines = [f"Look through it: maskline-train data check {folder}{named}"]
+    others = [split for split in ("val", *splits) if split in splits and split != "train"]
+    if "train" in splits and others:
+        judged = "" if others[0] == "val" else f" --val-split {others[0]}"
+        lines.append(f"Next: maskline-train new {folder}{judged}")
+    return lines
 
 
 def summary(classes: tuple[str, ...], counts: dict[str, Counter[str]], notes: Notes) -> list[str]:
@@ -69,13 +82,8 @@ def summary(classes: tuple[str, ...], counts: dict[str, Counter[str]], notes: No
     lines = []
     for split, found in counts.items():
         objects = ", ".join(f"{found[name]} {name}" for name in classes)
-        lines.append(f"{split}: {pictures(found[''])}, objects: {objects}")
+        lines.append(f"{split}: {counted(found[''], 'picture')}, objects: {objects}")
     return lines + [f"{text}: {count}" for text, count in sorted(notes.items()) if count]
-
-
-def pictures(count: int) -> str:
-    """1 picture, 2 pictures."""
-    return f"{count} picture" if count == 1 else f"{count} pictures"
 
 
 def _read(kind: Kind, source: Path, name: str, classes: Path | None, no_crowds: bool, notes: Notes) -> Labelled:
