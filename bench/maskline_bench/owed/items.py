@@ -292,9 +292,10 @@ ITEMS: tuple[Item, ...] = (
     _command(
         "training_ops",
         "the ops of a training step through PyTorch, forward and backward: those of the CPU in every mode and type, "
-        "without waiting for the GPU, captured in a CUDA graph; and whole steps that are recorded",
+        "without waiting for the GPU, captured in a CUDA graph; whole steps that are recorded; steps that `new` times",
         ("gpu", "nvcc"),
-        "python -m pytest -q -p no:cacheprovider tests/plugins/training tests/unit/train/training/test_graphs.py",
+        "python -m pytest -q -p no:cacheprovider tests/plugins/training tests/unit/train/training/test_graphs.py "
+        "tests/unit/train/new/test_on_a_gpu.py",
         "python -m pytest -q -p no:cacheprovider -k 'not cuda' tests/plugins/training/test_step_of_training.py",
         (_EXIT, _PASSED, _SKIPPED),
     ),
