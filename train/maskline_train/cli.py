@@ -57,7 +57,7 @@ def _common(
 def fit_command(
     recipe: RecipeName,
     data: Data,
-    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, metrics, pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, metrics, pictures, report.")],
     train_split: TrainSplit = "train",
     val_split: ValSplit = "val",
     annotations: Kind = "instances",
@@ -119,7 +119,7 @@ def fit_command(
         with contextlib.suppress(ReaderGone):  # the run is whole without a reader
             typer.echo(f"report: {out / 'report.html'}")
     if processes.is_main:
-        _say(f"Next: maskline ship {shlex.quote(str(out / 'best'))} repository, then maskline-serve run repository")
+        _say(f"Next: maskline ship {shlex.quote(str(out / 'best'))} repository && maskline-serve run repository")
 
 
 @app.command("evaluate")

@@ -10,11 +10,11 @@ import torch
 from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes
 from maskline_train.fit import fit
+from maskline_train.new.choices.choice import Choice
+from maskline_train.new.choices.schedule import step_choices
 from maskline_train.new.choose import with_choices
 from maskline_train.new.machine import this_machine
 from maskline_train.new.probe import probe
-from maskline_train.new.reasons import Choice
-from maskline_train.new.schedule import step_choices
 from maskline_train.new.start import start_for
 from maskline_train.new.survey import survey
 from maskline_train.recipe import Recipe

@@ -10,8 +10,8 @@ import numpy as np
 from maskline_train.data.check import said_of_dark
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.images import is_nearly_black
+from maskline_train.new.choices.schedule import LEAST_STEPS, times
 from maskline_train.new.choose import Chosen
-from maskline_train.new.schedule import LEAST_STEPS, times
 from maskline_train.new.survey import Survey
 
 _FEW_OBJECTS = 20  # of a class: its score then hangs on single objects
@@ -31,7 +31,7 @@ def advice(chosen: Chosen, found: Survey, dataset: CocoDataset) -> Iterator[str]
         yield (
             f"a tenth of the objects is below {chosen.size.small_px:.0f} px for the network, the middle one "
             f"{chosen.size.object_px:.0f} px; cut the pictures: maskline-train data tiles {shlex.quote(str(data))} "
-            f"{shlex.quote(tiles)} --size {chosen.tile_px}, then maskline-train new {shlex.quote(tiles)}"
+            f"{shlex.quote(tiles)} --size {chosen.tile_px} && maskline-train new {shlex.quote(tiles)}"
         )
     most = int(found.objects_per_image.max())
     if most > _COUNTED and chosen.tile_px is None:

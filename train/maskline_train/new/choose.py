@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 import torch
 
 from maskline_train.data.coco import CocoDataset
-from maskline_train.new.anchors import anchor_choices
+from maskline_train.new.choices.anchors import anchor_choices
+from maskline_train.new.choices.choice import Choice
+from maskline_train.new.choices.numbers import number_choices
+from maskline_train.new.choices.schedule import batch_choices, step_choices
+from maskline_train.new.choices.sizes import NetworkSize, network_size, size_choices, tile_px
+from maskline_train.new.choices.varying import varying_choices
 from maskline_train.new.machine import Machine
-from maskline_train.new.numbers import number_choices
 from maskline_train.new.probe import Probe, probe
-from maskline_train.new.reasons import Choice
-from maskline_train.new.schedule import batch_choices, step_choices
-from maskline_train.new.sizes import NetworkSize, network_size, size_choices, tile_px
 from maskline_train.new.start import Start
 from maskline_train.new.survey import Survey
-from maskline_train.new.varying import varying_choices
 from maskline_train.recipe import Recipe
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from maskline_train.checkpoint import SPEC_FILE
+from maskline_train.new.choices.sizes import CPU, GPU, Room
 from maskline_train.new.machine import Machine
-from maskline_train.new.sizes import CPU, GPU, Room
 from maskline_train.new.survey import Survey
 from maskline_train.recipe import Recipe
 from maskline_train.recipes.finetune import finetune_cpu, finetune_gpu

@@ -7,6 +7,7 @@ import pytest
 from maskline_client import Detections, rle
 from maskline_show.picture import PALETTE
 from maskline_show.thinned import Thinned, draw_within
+from maskline_show.window import Window, draw_one
 from PIL import Image
 
 
@@ -82,3 +83,29 @@ def test_ground_truth_has_labels_of_names_alone() -> None:
     assert np.array_equal(scored[120:], bare[120:])  # from the box's upper edge on
     widths = [np.flatnonzero(picture[:110].any(axis=(0, 2))) for picture in (scored, bare)]
     assert len(widths[0]) > len(widths[1]) > 10  # "cat · 87%" and "cat"
+
+
+def test_one_object_is_cut_out_with_what_is_around_it_and_no_other_is_drawn() -> None:
+    """Of two objects the second, 40 px wide and 20 high: 30 px around it, as far as the picture goes."""
+    size = (200, 300)
+    masks = np.zeros((2, *size), bool)
+    masks[0, 150:170, 40:80] = True
+    masks[1, 180:200, 100:140] = True
+    found = dataclasses.replace(
+        one_object(size),
+        boxes=np.array([[40, 150, 80, 170], [100, 180, 140, 200]], np.float32),
+        scores=np.array([0.9, 0.8], np.float32),
+        labels=np.array([0, 1], np.int32),
+        names=("cat", "dog"),
+        rle=tuple(map(rle.from_mask, masks)),
+    )
+    window = Window(found, 1)
+    assert window.place == (70, 150, 170, 200)
+    assert window.boxes.tolist() == [[30, 30, 70, 50]]
+    assert window.mask(0).sum() == 800
+    assert window.mask(0)[30:50, 30:70].all()
+    picture = np.asarray(draw_one(Image.new("RGB", (300, 200)), found, 1, 100)).astype(int)
+    assert picture.shape == (50, 100, 3)
+    assert (np.abs(picture - PALETTE[1]).max(axis=2) < 30).any()
+    assert not (np.abs(picture - PALETTE[0]).max(axis=2) < 30).any()
+    assert not picture[:10, 85:].any()  # plain ground where nothing is

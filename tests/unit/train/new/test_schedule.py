@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from maskline_train.new.choices.choice import Choice
+from maskline_train.new.choices.schedule import LEAST_STEPS, MOST_PASSES, batch_choices, step_choices, times
+from maskline_train.new.choices.varying import varying_choices
 from maskline_train.new.machine import Machine
 from maskline_train.new.probe import Probe
-from maskline_train.new.reasons import Choice
-from maskline_train.new.schedule import LEAST_STEPS, MOST_PASSES, batch_choices, step_choices, times
 from maskline_train.new.survey import Survey
-from maskline_train.new.varying import varying_choices
 
 CPU = Machine(cores=2, memory_gib=24, bf16=False)
 GPU = Machine(cores=16, memory_gib=128, bf16=True, gpu="NVIDIA H100", gpu_memory_gib=80)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from maskline_train.new.anchors import anchor_choices
-from maskline_train.new.numbers import number_choices
-from maskline_train.new.sizes import CPU, GPU, Room, network_size, size_choices, tile_px
+from maskline_train.new.choices.anchors import anchor_choices
+from maskline_train.new.choices.numbers import number_choices
+from maskline_train.new.choices.sizes import CPU, GPU, Room, network_size, size_choices, tile_px
 from maskline_train.new.survey import Survey
 from maskline_train.recipes.finetune import finetune_cpu
 from maskline_train.spec import AnchorSpec, PreprocessingSpec

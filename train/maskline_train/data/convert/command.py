@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from maskline_command.wording import counted
 
 if TYPE_CHECKING:
     from maskline_train.data.convert.labelled import Labelled, Notes
@@ -30,6 +31,9 @@ def convert_command(
     source: Annotated[Path, typer.Argument(help="Folder of the labelled pictures.")],
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
     name: Annotated[str, typer.Option("--class", help="Of masks, which have no names: the class of all objects.")] = "",
+    classes: Annotated[
+        Path | None, typer.Option(help="Of masks, in the place of --class: a JSON file, value of a map to class.")
+    ] = None,
     val_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the pictures for val where SOURCE has no splits.")
     ] = 0.1,
@@ -53,12 +57,24 @@ def convert_command(
 
     refuse_existing(out, DataError)
     notes: Notes = Counter()
-    labelled = _read(kind, source, name, no_crowds, notes)
+    labelled = _read(kind, source, name, classes, no_crowds, notes)
     counts = write(labelled, out, val_share, seed)
     for line in summary(labelled.classes, counts, notes):
         typer.echo(line)
-    splits = "" if set(counts) == {"train", "val"} else "".join(f" --split {split}" for split in counts)
-    typer.echo(f"Next: maskline-train data check {shlex.quote(str(out))}{splits}")
+    for line in next_commands(out, list(counts)):
+        typer.echo(line)
+
+
+def next_commands(out: Path, splits: list[str]) -> list[str]:
+    """What to type next: what looks at every picture, and what makes a recipe where there is a split to learn from."""
+    folder = shlex.quote(str(out))
+    named = "" if set(splits) == {"train", "val"} else "".join(f" --split {split}" for split in splits)
+    lines = [f"Look through it: maskline-train data check {folder}{named}"]
+    others = [split for split in ("val", *splits) if split in splits and split != "train"]
+    if "train" in splits and others:
+        judged = "" if others[0] == "val" else f" --val-split {others[0]}"
+        lines.append(f"Next: maskline-train new {folder}{judged}")
+    return lines
 
 
 def summary(classes: tuple[str, ...], counts: dict[str, Counter[str]], notes: Notes) -> list[str]:
@@ -66,31 +82,31 @@ def summary(classes: tuple[str, ...], counts: dict[str, Counter[str]], notes: No
     lines = []
     for split, found in counts.items():
         objects = ", ".join(f"{found[name]} {name}" for name in classes)
-        lines.append(f"{split}: {pictures(found[''])}, objects: {objects}")
+        lines.append(f"{split}: {counted(found[''], 'picture')}, objects: {objects}")
     return lines + [f"{text}: {count}" for text, count in sorted(notes.items()) if count]
 
 
-def pictures(count: int) -> str:
-    """1 picture, 2 pictures."""
-    return f"{count} picture" if count == 1 else f"{count} pictures"
-
-
-def _read(kind: Kind, source: Path, name: str, no_crowds: bool, notes: Notes) -> Labelled:
+def _read(kind: Kind, source: Path, name: str, classes: Path | None, no_crowds: bool, notes: Notes) -> Labelled:
     from maskline_train.data.convert.coco import read_coco
     from maskline_train.data.convert.cvat import read_cvat
     from maskline_train.data.convert.id_masks import read_masks
     from maskline_train.data.convert.labelme import read_labelme
+    from maskline_train.data.convert.value_classes import read_value_classes
     from maskline_train.data.convert.voc import read_voc
     from maskline_train.data.convert.yolo import read_yolo
 
-    if kind is Kind.MASKS and not name:
-        raise ValueError(f"--class: got none, expected the name of the objects' class, which {kind} do not have")
-    if kind is not Kind.MASKS and name:
-        raise ValueError(f"--class: got {name}, expected none; {kind} names the class of each object itself")
+    if kind is Kind.MASKS and bool(name) == bool(classes):
+        got = "it beside --classes" if name else "none"
+        raise ValueError(
+            f"--class: got {got}, expected the name of the objects' class, which {kind} do not have, or --classes"
+        )
+    if kind is not Kind.MASKS and (name or classes):
+        option = f"--class: got {name}" if name else f"--classes: got {classes}"
+        raise ValueError(f"{option}, expected none; {kind} names the class of each object itself")
     if kind is not Kind.COCO and no_crowds:
         raise ValueError(f"--no-crowds: got it for {kind}, expected it for coco, the one format that knows crowds")
     if kind is Kind.MASKS:
-        return read_masks(source, name, notes)
+        return read_masks(source, read_value_classes(classes) if classes else name, notes)
     if kind is Kind.COCO:
         return read_coco(source, no_crowds, notes)
     readers = {Kind.CVAT: read_cvat, Kind.LABELME: read_labelme, Kind.VOC: read_voc, Kind.YOLO: read_yolo}

@@ -7,6 +7,7 @@ object, 0 outside and one other value inside.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,26 +24,34 @@ from maskline_train.data.convert.labelled import (
     class_name,
     of_mask,
 )
+from maskline_train.data.convert.value_classes import ValueClasses
 from maskline_train.data.errors import DataError
 
 Ids = npt.NDArray[np.int32]
+NameOf = Callable[[Path, int], str]  # the class of a map's value
 
 
-def read_masks(source: Path, name: str, notes: Notes) -> Labelled:
-    """The pictures, all objects of one class.
+def read_masks(source: Path, classes: str | ValueClasses, notes: Notes) -> Labelled:
+    """The pictures, all objects of one class, or of those that a file names.
 
     Args:
-        source: in one of the two layouts.
-        name: of the class.
+        source: in one of the two layouts; with a file of classes in the first.
+        classes: the name of the class, or the file.
         notes: filled.
 
     Raises:
         DataError: neither layout, a mask without a picture, or one of another size or kind.
     """
-    class_name(name, "--class")
     images, masks = source / "images", source / "masks"
-    if images.is_dir() and masks.is_dir():
-        return Labelled((name,), tuple(_of_maps(images, masks, name, notes)))
+    is_maps = images.is_dir() and masks.is_dir()
+    if isinstance(classes, ValueClasses):
+        if not is_maps:
+            source.stat()  # says itself that it is not there
+            raise DataError(f"{source}: got no images/ and masks/, expected them beside a file of --classes")
+        return Labelled(classes.names, tuple(_of_maps(images, masks, classes.name, notes)))
+    name = class_name(classes, "--class")
+    if is_maps:
+        return Labelled((name,), tuple(_of_maps(images, masks, lambda _path, _value: name, notes)))
     folders = sorted(folder.parent for folder in source.glob("*/images"))
     if not folders:
         source.stat()  # says itself that it is not there
@@ -53,7 +62,7 @@ def read_masks(source: Path, name: str, notes: Notes) -> Labelled:
     return Labelled((name,), tuple(_of_folder(folder, name, notes) for folder in tracked(folders, "Reading")))
 
 
-def _of_maps(images: Path, masks: Path, name: str, notes: Notes) -> list[Picture]:
+def _of_maps(images: Path, masks: Path, name_of: NameOf, notes: Notes) -> list[Picture]:
     pictures = by_stem(find_pictures(images))
     maps = by_stem(sorted(masks.rglob("*.png")))
     if lonely := sorted(set(maps) - set(pictures)):
@@ -63,15 +72,15 @@ def _of_maps(images: Path, masks: Path, name: str, notes: Notes) -> list[Picture
     for stem in tracked(list(pictures), "Reading"):
         path = pictures[stem]
         size = header_size(path, path, notes)
-        objects = _objects_of_ids(read_ids(maps[stem], size), maps[stem], name, notes) if stem in maps else ()
+        objects = _objects_of_ids(read_ids(maps[stem], size), maps[stem], name_of, notes) if stem in maps else ()
         found.append(Picture(path.relative_to(images).as_posix(), path, size, objects))
     return found
 
 
-def _objects_of_ids(ids: Ids, path: Path, name: str, notes: Notes) -> tuple[Object, ...]:
+def _objects_of_ids(ids: Ids, path: Path, name_of: NameOf, notes: Notes) -> tuple[Object, ...]:
     values = [value for value in np.unique(ids).tolist() if value != 0]
     check_number(len(values), path)
-    found = [of_mask(name, ids == value, notes) for value in values]
+    found = [of_mask(name_of(path, value), ids == value, notes) for value in values]
     return tuple(entry for entry in found if entry is not None)
 
 

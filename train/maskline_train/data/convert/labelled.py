@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +51,14 @@ class Picture:
 
     Attributes:
         file_name: in the split's folder, with "/" between folders.
-        source: the file, or its bytes where a label file holds them.
+        source: the file, or what gives its bytes where a label file holds them: of all pictures they would be too much.
         size: (height, width) upright.
         objects: in the order of the label file.
         split: what the format says; "" where it says nothing.
     """
 
     file_name: str
-    source: Path | bytes
+    source: Path | Callable[[], bytes]
     size: tuple[int, int]
     objects: tuple[Object, ...]
     split: str = ""

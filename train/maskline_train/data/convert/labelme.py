@@ -11,7 +11,9 @@ first and its last pixel, both within.
 from __future__ import annotations
 
 import base64
+import functools
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +73,13 @@ def read_labelme(source: Path, notes: Notes) -> Labelled:
 def _read_picture(path: Path, root: Path, notes: Notes) -> Picture:
     label = read_json(path)
     image = inside(root, path.parent, label.get("imagePath"), path)
-    data: Path | bytes = image
-    if not image.is_file():
-        data = _decoded(label.get("imageData"), f"{path}: imageData, as there is no {image},")
+    if image.is_file():
+        source: Path | Callable[[], bytes] = image
+        size = header_size(image, image, notes)
+    else:
+        source = functools.partial(_picture_in, path, image)
+        size = header_size(_image_data(label, path, image), path, notes)
         notes[FROM_DATA] += 1
-    size = header_size(data, image if data == image else path, notes)
     said = (label.get("imageHeight"), label.get("imageWidth"))
     if said not in (size, (None, None)):
         raise DataError(
@@ -83,7 +87,15 @@ def _read_picture(path: Path, root: Path, notes: Notes) -> Picture:
             f"{size[0]} as of the upright picture (EXIF orientation applied); label it anew"
         )
     name = image.resolve().relative_to(root.resolve()).as_posix()
-    return Picture(name, data, size, _objects(label.get("shapes"), size, path, notes))
+    return Picture(name, source, size, _objects(label.get("shapes"), size, path, notes))
+
+
+def _picture_in(path: Path, image: Path) -> bytes:
+    return _image_data(read_json(path), path, image)
+
+
+def _image_data(label: dict[str, Any], path: Path, image: Path) -> bytes:
+    return _decoded(label.get("imageData"), f"{path}: imageData, as there is no {image},")
 
 
 def _objects(shapes: Any, size: tuple[int, int], path: Path, notes: Notes) -> tuple[Object, ...]:

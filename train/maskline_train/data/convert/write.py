@@ -100,7 +100,7 @@ def _copy(picture: Picture, folder: Path) -> None:
         raise DataError(f"{error}; rename it") from error
     target = folder / picture.file_name
     target.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(picture.source, bytes):
-        target.write_bytes(picture.source)
-    else:
+    if isinstance(picture.source, Path):
         shutil.copyfile(picture.source, target)
+    else:
+        target.write_bytes(picture.source())

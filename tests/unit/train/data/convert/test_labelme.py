@@ -3,9 +3,12 @@
 import base64
 import io
 import json
+import tracemalloc
+from collections import Counter
 
 import numpy as np
 import pytest
+from maskline_train.data.convert.labelme import read_labelme
 from PIL import Image
 from support.data.converted import convert, masks_of
 from support.data.mask_files import HEIGHT, WIDTH, write_picture
@@ -138,6 +141,24 @@ def test_a_picture_that_only_the_label_file_holds_is_written_and_one_without_lab
     said = capsys.readouterr().out
     assert "written from its imageData: 1" in said
     assert "pictures without a label file, kept as pictures without objects: 1" in said
+
+
+def test_pictures_that_label_files_hold_are_not_held_all_at_once(tmp_path):
+    source, behind = tmp_path / "source", bytes(1_000_000)  # behind a PNG's end its readers look at nothing
+    for number in range(10):
+        write_labels(source, f"{number}", [shape("rectangle", [[0, 0], [5, 5]])])
+        label = json.loads((source / f"{number}.json").read_text())
+        label["imageData"] = base64.b64encode((source / f"{number}.png").read_bytes() + behind).decode()
+        (source / f"{number}.json").write_text(json.dumps(label))
+        (source / f"{number}.png").unlink()
+    tracemalloc.start()
+    try:
+        labelled = read_labelme(source, Counter())
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(labelled.pictures) == 10
+    assert held < len(behind)  # less than one of the ten
 
 
 RECTANGLE = [[0, 0], [5, 5]]

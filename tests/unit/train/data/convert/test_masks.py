@@ -66,7 +66,8 @@ def test_the_end_says_what_was_made_what_was_left_out_and_what_comes_next(tmp_pa
     assert lines[2:] == [
         "pictures with an EXIF orientation; their labels were taken as those of the upright picture: 1",
         "pictures without a label file, kept as pictures without objects: 1",
-        f"Next: maskline-train data check {tmp_path / 'out'}",
+        f"Look through it: maskline-train data check {tmp_path / 'out'}",
+        f"Next: maskline-train new {tmp_path / 'out'}",
     ]
     found = {**dict(masks_of(tmp_path / "out", "train")), **dict(masks_of(tmp_path / "out", "val"))}
     assert [len(found[name]) for name in ("a.png", "b.png", "c.png")] == [3, 0, 3]

@@ -108,7 +108,8 @@ def test_splits_are_the_lists_and_what_is_in_none_or_has_no_map_is_counted(tmp_p
     assert lines[2:] == [
         "pictures in no split, left out: 1",
         "pictures without a label file, kept as pictures without objects: 1",
-        f"Next: maskline-train data check {tmp_path / 'out'} --split train --split test",
+        f"Look through it: maskline-train data check {tmp_path / 'out'} --split train --split test",
+        f"Next: maskline-train new {tmp_path / 'out'} --val-split test",
     ]
 
 

@@ -52,7 +52,8 @@ def test_polygons_names_and_splits_are_those_of_the_files(tmp_path, capsys, name
         "val: 2 pictures, objects: 0 cat, 1 dog",
         "pictures without a label file, kept as pictures without objects: 1",
         "shapes beyond the picture, cut off at its border: 1",
-        f"Next: maskline-train data check {tmp_path / 'out'}",
+        f"Look through it: maskline-train data check {tmp_path / 'out'}",
+        f"Next: maskline-train new {tmp_path / 'out'}",
     ]
 
 

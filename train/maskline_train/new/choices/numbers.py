@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from maskline_train.model.sampling import SamplingSpec
-from maskline_train.new.reasons import Choice
+from maskline_train.new.choices.choice import Choice
 from maskline_train.new.survey import Survey
 from maskline_train.spec import ModelSpec
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from maskline_train.new.choices.choice import Choice
 from maskline_train.new.machine import Machine
 from maskline_train.new.probe import Probe
-from maskline_train.new.reasons import Choice
 from maskline_train.new.survey import Survey
 
 LEAST_STEPS = 60  # with fewer, the last layers, which are new, have hardly moved

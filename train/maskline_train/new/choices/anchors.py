@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskline_train.new.reasons import Choice
+from maskline_train.new.choices.choice import Choice
 from maskline_train.new.survey import Floats, Survey
 from maskline_train.spec import AnchorSpec
 

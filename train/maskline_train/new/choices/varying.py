@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from maskline_train.new.reasons import Choice
+from maskline_train.new.choices.choice import Choice
 from maskline_train.new.survey import Survey
 
 _SIDED = re.compile(r"(^|[^a-z])(left|right)([^a-z]|$)", re.IGNORECASE)
