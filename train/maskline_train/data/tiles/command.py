@@ -23,7 +23,8 @@ def tiles_command(
         str, typer.Option("--annotations", help="annotations/KIND_SPLIT.json; with keypoints: person_keypoints.")
     ] = "instances",
     least_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Leave out of a tile an object of which less than this share is in it.")
+        float,
+        typer.Option(min=0, max=1, help="With less than this share of an object in a tile it is a crowd region there."),
     ] = 0.1,
     empty: Annotated[
         float, typer.Option(min=0, help="Of train splits: tiles without objects for each tile with one, at most.")
@@ -66,5 +67,8 @@ def summary(counts: Counter[str]) -> str:
         f"{counted(counts['pictures'], 'picture')}, {counted(counts['tiles'], 'tile')}, {counts['empty']} of them "
         f"without objects; {counted(counts['objects'], 'object')}, {counts['parts']} of them cut by an edge"
     )
-    rest = {"left out as hardly seen": counts["left out"], "tiles without objects left out": counts["empty left out"]}
+    rest = {
+        "crowd regions, as hardly seen": counts["hardly seen"],
+        "tiles without objects left out": counts["empty left out"],
+    }
     return "; ".join([line, *(f"{text}: {count}" for text, count in rest.items() if count)])

@@ -36,7 +36,8 @@ class Cut:
     Attributes:
         side_px: of a tile.
         overlap_px: what neighbours share at least.
-        least_share: of an object's pixels; with less of it in a tile it is left out there.
+        least_share: of an object's pixels; with less of it in a tile it is a crowd region there, so that nobody has to
+            find it and nobody is wrong who does.
         empty_per_full: tiles without an object that are kept of a split to train on, for each tile with one.
         seed: another one keeps others.
     """
@@ -59,8 +60,8 @@ def cut_split(dataset: CocoDataset, folder: Path, cut: Cut, kind: str, *, trains
         trains: whether tiles without objects are thinned out.
 
     Returns:
-        How many: `pictures`, `tiles`, `objects`, `parts` (of them, cut by an edge), `left out` (too little of one in a
-        tile), `empty` (tiles without an object that are there) and `empty left out`.
+        How many: `pictures`, `tiles`, `objects`, `parts` (of them, cut by an edge), `hardly seen` (too little of one in
+        a tile), `empty` (tiles without an object that are there) and `empty left out`.
 
     Raises:
         DataError: a picture that cannot be decoded.
@@ -81,11 +82,13 @@ def cut_split(dataset: CocoDataset, folder: Path, cut: Cut, kind: str, *, trains
         images.append(
             {"id": len(images) + 1, "file_name": name, "height": place.tile.height, "width": place.tile.width}
         )
-        for entry in place.objects:
+        for entry in [*place.objects, *place.hardly_seen]:
             keys = {"id": len(annotations) + 1, "image_id": len(images)}
             annotations.append({**keys, **entry})
         counts["empty"] += not place.objects
-    counts.update({"tiles": len(images), "objects": len(annotations)})
+        counts["objects"] += len(place.objects)
+        counts["hardly seen"] += len(place.hardly_seen)
+    counts["tiles"] = len(images)
     content = {"images": images, "annotations": annotations, "categories": _categories(dataset)}
     path = folder / "annotations" / f"{kind}_{dataset.split}.json"
     path.write_text(json.dumps(content) + "\n", encoding="utf-8")
@@ -94,32 +97,35 @@ def cut_split(dataset: CocoDataset, folder: Path, cut: Cut, kind: str, *, trains
 
 @dataclasses.dataclass(frozen=True)
 class _Place:
-    """A tile of a picture, with its objects as COCO annotations without ids."""
+    """A tile of a picture, with its objects, and those hardly seen, as COCO annotations without ids."""
 
     image: int
     tile: Tile
     objects: list[dict[str, Any]]
+    hardly_seen: list[dict[str, Any]]
 
 
 def _places(dataset: CocoDataset, cut: Cut, counts: Counter[str]) -> Iterator[_Place]:
-    """All tiles, picture by picture; counts `parts` and `left out`."""
+    """All tiles, picture by picture; counts `parts`."""
     for index, record in enumerate(dataset):
         size = record.height, record.width
         marked = [annotation for annotation in record.annotations if annotation.segmentation]
         crops = list(RleMasks([to_rle(a.segmentation, *size) for a in marked], size).crops)
         for tile in grid(size, cut.side_px, cut.overlap_px):
-            objects = []
+            place = _Place(index, tile, [], [])
             for annotation, crop in zip(marked, crops, strict=True):
                 entry = _in_tile(annotation, crop, tile, cut.least_share, counts)
                 if entry is not None:
-                    objects.append({"category_id": dataset.category_ids[annotation.label], **entry})
-            yield _Place(index, tile, objects)
+                    is_sliver = entry["iscrowd"] and not annotation.iscrowd
+                    to = place.hardly_seen if is_sliver else place.objects
+                    to.append({"category_id": dataset.category_ids[annotation.label], **entry})
+            yield place
 
 
 def _in_tile(
     annotation: Annotation, crop: Crop, tile: Tile, least_share: float, counts: Counter[str]
 ) -> dict[str, Any] | None:
-    """What of an object is in a tile, in pixels of that; None where that is nothing, or too little."""
+    """What of an object is in a tile, in pixels of that, a crowd region where it is too little; None: nothing."""
     height, width = crop.pixels.shape
     top, left = max(tile.y0, crop.y0), max(tile.x0, crop.x0)
     bottom, right = min(tile.y1, crop.y0 + height), min(tile.x1, crop.x0 + width)
@@ -129,10 +135,8 @@ def _in_tile(
     area, whole = int(seen.sum()), int(crop.pixels.sum())
     if area == 0:
         return None
-    if area < least_share * whole and not annotation.iscrowd:
-        counts["left out"] += 1
-        return None
-    counts["parts"] += area < whole
+    hardly_seen = area < least_share * whole
+    counts["parts"] += area < whole and not hardly_seen
     canvas = np.zeros((tile.height, tile.width), np.uint8, order="F")
     canvas[top - tile.y0 : bottom - tile.y0, left - tile.x0 : right - tile.x0] = seen
     rle = coco_mask.encode(canvas)
@@ -140,7 +144,7 @@ def _in_tile(
     entry = {
         "bbox": [float(value) for value in box],
         "area": area,
-        "iscrowd": int(annotation.iscrowd),
+        "iscrowd": int(annotation.iscrowd or hardly_seen),
         "segmentation": {"size": list(canvas.shape), "counts": rle["counts"].decode("ascii")},
     }
     return {**entry, **_keypoints(annotation, tile)}
@@ -162,10 +166,14 @@ def _keypoints(annotation: Annotation, tile: Tile) -> dict[str, Any]:
 
 
 def _kept(places: list[_Place], cut: Cut, *, trains: bool) -> list[int]:
-    """The tiles that are written, in their order: those with objects, and of the others as many as are wanted."""
+    """The tiles that are written, in their order: those with objects, and of the others as many as are wanted.
+
+    None to train on that has parts of objects alone that are hardly seen: it would teach them as what is no object.
+    """
     full = [index for index, place in enumerate(places) if place.objects]
     empty = [index for index, place in enumerate(places) if not place.objects]
     if trains:
+        empty = [index for index in empty if not places[index].hardly_seen]
         wanted = min(len(empty), round(cut.empty_per_full * len(full)))
         empty = random.Random(cut.seed).sample(empty, wanted)
     return sorted([*full, *empty])

@@ -106,16 +106,31 @@ def test_a_cut_object_is_in_both_tiles_with_what_is_seen_of_it(tmp_path: Path) -
     assert content["categories"] == [{"id": 3, "name": "bar", "keypoints": ["begin", "end"]}]
 
 
-def test_what_is_hardly_seen_is_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    content = cut_bar(write_bar(tmp_path / "bar"), "--least-share", "0.51", "--empty", "0")
-    assert [entry["iscrowd"] for entry in content["annotations"]] == [1]
+def test_what_is_hardly_seen_is_a_crowd_region_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody has to find it, nobody is wrong who does, and no tile with nothing else teaches it as background."""
+    content = cut_bar(write_bar(tmp_path / "bar"), "--least-share", "0.51", "--empty", "99")
+    crowd, left = content["annotations"]
+    assert len(content["images"]) == 1
+    assert (crowd["iscrowd"], crowd["bbox"]) == (1, [2, 2, 6, 6])
+    assert (left["iscrowd"], left["bbox"], left["area"]) == (1, [90, 10, 10, 10], 100)
+    scored = json.loads((tmp_path / "tiles" / "annotations" / "person_keypoints_val.json").read_text())
+    assert [entry["image_id"] for entry in scored["annotations"]] == [1, 1, 2]
+    assert all(entry["iscrowd"] for entry in scored["annotations"])
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == (
-        "train: 1 picture, 1 tile, 0 of them without objects; 1 object, 0 of them cut by an edge; left out as hardly "
-        "seen: 2; tiles without objects left out: 1"
+        "train: 1 picture, 1 tile, 0 of them without objects; 1 object, 0 of them cut by an edge; crowd regions, as "
+        "hardly seen: 1; tiles without objects left out: 1"
     )
     assert printed[1].startswith("val: 1 picture, 2 tiles, 1 of them without objects")  # all of what is scored
+    assert printed[1].endswith("crowd regions, as hardly seen: 2")
     assert printed[-1] == f"Next: maskline-train new {tmp_path / 'tiles'}"
+
+
+@pytest.mark.parametrize(("empty", "tiles"), [("0", 3), ("1", 4)])
+def test_of_tiles_without_objects_as_many_are_kept_as_are_wanted(tmp_path: Path, empty: str, tiles: int) -> None:
+    """Of four tiles the last has no object; there are three with one."""
+    content = cut_bar(write_bar(tmp_path / "bar"), "--size", "50", "--empty", empty)
+    assert len(content["images"]) == tiles
 
 
 def test_lossy_pictures_stay_lossy_and_small_ones_whole(tmp_path: Path) -> None:
