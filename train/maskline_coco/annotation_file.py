@@ -194,8 +194,16 @@ def _size(entry: Any, where: str) -> tuple[int, int]:
 
 
 def _file_name(entry: Any, where: str) -> str:
-    """A name inside the image folder: an absolute path or `..` would read files from elsewhere."""
-    name = text_line(field(entry, "file_name", where), "file_name", where)
+    return name_inside(field(entry, "file_name", where), where)
+
+
+def name_inside(value: Any, where: str) -> str:
+    """A name inside the image folder: an absolute path or `..` would read, or write, files elsewhere.
+
+    Raises:
+        MistakeError: no text of one line, or a path that leaves the folder.
+    """
+    name = text_line(value, "file_name", where)
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise MistakeError(f"{where}: got file_name {short(name)}, expected a path inside the image folder")
     return name

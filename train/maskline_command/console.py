@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from rich.console import Console
@@ -28,6 +29,7 @@ def progress(*columns: ProgressColumn, shown: bool = True) -> Progress:
 
 def waiting(text: str, *, shown: bool = True) -> Progress:
     """What is done meanwhile, and for how long, on a terminal's stderr, while the `with` block works."""
+    shown = shown and os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts one talks
     line = progress(SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(), shown=shown)
     line.add_task(text, total=None)
     return line

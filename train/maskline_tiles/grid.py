@@ -24,6 +24,11 @@ class Tile(NamedTuple):
         return self.x0 + self.width
 
 
+def default_overlap(side: int) -> int:
+    """What neighbours share where nobody says it: a quarter of a tile's side, px."""
+    return side // 4
+
+
 def grid(size: tuple[int, int], side: int, overlap: int) -> list[Tile]:
     """Tiles of one size that cover a picture, spread evenly; neighbours share at least `overlap` pixels.
 
@@ -36,7 +41,7 @@ def grid(size: tuple[int, int], side: int, overlap: int) -> list[Tile]:
         Row by row.
 
     Raises:
-        ValueError: an overlap of half a tile or more, with which three tiles would share pixels.
+        ValueError: no side, or an overlap of more than half of it.
     """
     if side < 1 or not 0 <= overlap <= side // 2:
         raise ValueError(f"tiles: got a side of {side} px and an overlap of {overlap}, expected 0 to half of the side")

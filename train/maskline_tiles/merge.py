@@ -32,7 +32,8 @@ def merged(pieces: Sequence[Sequence[Piece]], tiles: Sequence[Tile], size: tuple
     4. Cut pieces that agree become one object: masks and boxes together, the best score. One that agrees with none goes
        where another tile sees all of it, not at its own edge, and found nothing.
 
-    The order of tiles and pieces changes nothing.
+    Pieces without a pixel are left out: nothing says which of them are one. The order of tiles and pieces changes
+    nothing.
 
     Args:
         pieces: of each tile, what was found in it.
@@ -42,7 +43,8 @@ def merged(pieces: Sequence[Sequence[Piece]], tiles: Sequence[Tile], size: tuple
     Returns:
         Best first.
     """
-    found = [_Seen(piece, tile, size) for tile, of in zip(tiles, pieces, strict=True) for piece in of]
+    pairs = [(piece, tile) for tile, of in zip(tiles, pieces, strict=True) for piece in of]
+    found = [_Seen(piece, tile, size) for piece, tile in pairs if piece.mask.size]
     found.sort(key=_order)
     beside = _beside(found)
     kept: dict[int, _Seen] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -81,9 +82,10 @@ def piece_of_box(
     label: int,
     keypoints: npt.NDArray[np.float32] | None = None,
 ) -> Piece:
-    """A detection without a mask, whose pixels are all those of its box; box and keypoints are those of the tile."""
-    x0, y0, x1, y1 = (round(side) for side in _moved(tile, box))
-    window = np.ones((max(0, y1 - y0), max(0, x1 - x0)), np.bool_)
+    """A detection without a mask: its pixels are all that the box touches. Box and keypoints are those of the tile."""
+    left, top, right, bottom = _moved(tile, box)
+    x0, y0 = math.floor(left), math.floor(top)
+    window = np.ones((max(1, math.ceil(bottom) - y0), max(1, math.ceil(right) - x0)), np.bool_)
     return Piece(_moved(tile, box), score, label, y0, x0, window, _points(tile, keypoints))
 
 

@@ -110,7 +110,7 @@ def fit_command(
     if processes.is_main and metrics is None:
         _say(
             f"{out}: this run is finished; its checkpoints are {out / 'last'} and {out / 'best'}; "
-            f"`maskline-train evaluate {out / 'last'} --data {data} --report FILE` makes its report anew"
+            f"its report anew: {_evaluate_again(out / 'last', data, val_split, annotations)}"
         )
     if processes.is_main and metrics is not None:
         run = read_run(out, recipe, time.perf_counter() - started)
@@ -310,6 +310,12 @@ data_app.command("convert")(convert_command)
 data_app.command("tiles")(tiles_command)
 app.command("four-step")(four_step_command)
 app.command("distil")(distil_command)
+
+
+def _evaluate_again(checkpoint: Path, data: Path, split: str, annotations: str) -> str:
+    """The command that makes a run's report without training."""
+    words = ["maskline-train", "evaluate", checkpoint, "--data", data, "--split", split, "--annotations", annotations]
+    return shlex.join(map(str, [*words, "--report", checkpoint.parent / "report.html"]))
 
 
 def _how_to_resume(num_processes: int) -> str:

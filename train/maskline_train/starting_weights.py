@@ -196,8 +196,8 @@ def network_of(init: Path | None, classes: Sequence[str]) -> ModelSpec:
     """
     if init is None or not (init / SPEC_FILE).is_file():
         raise ValueError(
-            f"--keep-network: got {'no --init' if init is None else f'--init {init}'}, expected a checkpoint folder by "
-            f"--init, whose {SPEC_FILE} says the network"
+            f"--init: got {'none' if init is None else init}, expected a checkpoint folder, whose {SPEC_FILE} says the "
+            "network"
         )
     return dataclasses.replace(ModelSpec.load(init / SPEC_FILE), classes=tuple(classes))
 

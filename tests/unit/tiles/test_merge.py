@@ -173,6 +173,16 @@ def test_boxes_alone_are_put_together_by_their_pixels() -> None:
     assert found.score == 0.8
 
 
+def test_a_box_thinner_than_a_pixel_is_there_once_and_nothing_without_pixels() -> None:
+    tiles = [Tile(0, 0, 150, 90), Tile(0, 60, 150, 160)]
+    thin = [[piece_of_box(tile, (75.6 - tile.x0, 10.6, 76.4 - tile.x0, 11.4), 0.6, 0)] for tile in tiles]
+    assert len(merged(thin, tiles, SIZE)) == 1
+    empty = [
+        [piece_of_mask(tile, (70.0, 10.0, 80.0, 20.0), 0.6, 0, np.zeros((150, tile.width), bool))] for tile in tiles
+    ]
+    assert merged(empty, tiles, SIZE) == []
+
+
 @settings(deadline=None)  # a loaded machine has none
 @given(shapes, st.booleans())
 def test_run_lengths_are_those_of_the_whole_mask(mask: Mask, full_columns: bool) -> None:

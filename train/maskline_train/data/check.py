@@ -10,13 +10,13 @@ import typer
 from maskline_command.console import progress
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
+from maskline_train.options import Kind
+
 
 def check_command(
     data: Annotated[Path, typer.Argument(help="Folder with annotations/instances_SPLIT.json and SPLIT/.")],
     split: Annotated[list[str], typer.Option(help="Split to check; may be given several times.")] = ["train", "val"],  # noqa: B006
-    annotations: Annotated[
-        str, typer.Option("--annotations", help="annotations/KIND_SPLIT.json; with keypoints: person_keypoints.")
-    ] = "instances",
+    annotations: Kind = "instances",
     headers: Annotated[
         bool, typer.Option("--headers", help="Look at image headers alone: soon done, finds no file that is cut off.")
     ] = False,

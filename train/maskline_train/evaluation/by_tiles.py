@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from maskline_tiles import Piece, Tile, grid, merged, piece_of_box, piece_of_mask, run_lengths
+from maskline_tiles import Piece, Tile, default_overlap, grid, merged, piece_of_box, piece_of_mask, run_lengths
 from pycocotools import mask as coco_mask
 
 from maskline_train.data.canvas import preprocess_batch
@@ -46,7 +46,7 @@ def tiling_of(side_px: int | None, overlap_px: int | None) -> Tiling | None:
         if overlap_px is not None:
             raise ValueError(f"--overlap: got {overlap_px} without --tiles, expected both or --tiles alone")
         return None
-    return Tiling(side_px, side_px // 4 if overlap_px is None else overlap_px)
+    return Tiling(side_px, default_overlap(side_px) if overlap_px is None else overlap_px)
 
 
 def detect_by_tiles(

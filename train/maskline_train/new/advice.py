@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
 from maskline_train.data.check import said_of_dark
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.images import is_nearly_black
+from maskline_train.data.next_commands import new_command_line
 from maskline_train.new.choices.schedule import LEAST_STEPS, times
 from maskline_train.new.choose import Chosen
 from maskline_train.new.survey import Survey
@@ -19,7 +21,7 @@ _LOOKED_AT = 16  # pictures
 _COUNTED = 100  # detections of an image that the COCO metric counts
 
 
-def advice(chosen: Chosen, found: Survey, dataset: CocoDataset) -> Iterator[str]:
+def advice(chosen: Chosen, found: Survey, dataset: CocoDataset, val_split: str, annotations: str) -> Iterator[str]:
     """A line for each thing that is better done before training, or known."""
     looked_at = np.unique(np.linspace(0, len(dataset) - 1, _LOOKED_AT).round().astype(int)).tolist()
     dark = sum(is_nearly_black(dataset.image(index)) for index in looked_at)
@@ -27,11 +29,16 @@ def advice(chosen: Chosen, found: Survey, dataset: CocoDataset) -> Iterator[str]
         yield said_of_dark(dark, len(looked_at))
     data = dataset.root
     if chosen.tile_px is not None:
-        tiles = f"{data}-tiles"
+        tiles = Path(f"{data}-tiles")
+        words = ["maskline-train", "data", "tiles", data, tiles, "--size", chosen.tile_px]
+        if (dataset.split, val_split) != ("train", "val"):
+            words += ["--split", dataset.split, "--split", val_split]
+        words += [] if annotations == "instances" else ["--annotations", annotations]
+        cut = shlex.join(map(str, words))
         yield (
             f"a tenth of the objects is below {chosen.size.small_px:.0f} px for the network, the middle one "
-            f"{chosen.size.object_px:.0f} px; cut the pictures: maskline-train data tiles {shlex.quote(str(data))} "
-            f"{shlex.quote(tiles)} --size {chosen.tile_px} && maskline-train new {shlex.quote(tiles)}"
+            f"{chosen.size.object_px:.0f} px; cut the pictures: {cut} && "
+            f"{new_command_line(tiles, dataset.split, val_split, annotations)}"
         )
     most = int(found.objects_per_image.max())
     if most > _COUNTED and chosen.tile_px is None:

@@ -35,8 +35,8 @@ def new_command(
     Example: maskline-train new out/nuclei --minutes 10
     From a model that you have: maskline-train new out/street --init runs/imported
     """
-    from maskline_command.console import progress
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+    import torch
+    from maskline_command.console import waiting
 
     from maskline_train.data.coco import CocoDataset
     from maskline_train.data.errors import DataError
@@ -61,13 +61,15 @@ def new_command(
         )
     found, machine = survey(train_set), this_machine(use_gpu=not cpu)
     start = start_for(found, machine, init)
-    with progress(SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()) as shown:
-        shown.add_task(f"time a few steps on {machine.describe()}")
+    with waiting(f"timing a few steps on {machine.describe()}"):
         chosen = choose(start, found, train_set, machine, minutes, len(val_set))
-    notes = list(advice(chosen, found, train_set))
-    places = Places(data, train_split, val_split, annotations, out, start.init, run or Path("runs") / name)
+    notes = list(advice(chosen, found, train_set, val_split, annotations))
+    without_gpu = cpu and torch.cuda.is_available()
+    run = run or Path("runs") / name
+    places = Places(data, train_split, val_split, annotations, out, start.init, run, without_gpu)
+    text = recipe_text(chosen, found, machine, places)
     out.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(out, recipe_text(chosen, found, machine, places).encode())
+    replace_file(out, text.encode())
     typer.echo(seen(found))
     typer.echo(f"{out}: {chosen.reasons['training.steps']}")
     for line in notes:

@@ -50,7 +50,9 @@ def this_machine(*, use_gpu: bool) -> Machine:
     if not use_gpu or not torch.cuda.is_available():
         return Machine(cores, memory, bool(_BF16_FLAGS & _cpu_flags()))
     found = torch.cuda.get_device_properties(0)
-    return Machine(cores, memory, torch.cuda.is_bf16_supported(), found.name, found.total_memory / GIB)
+    return Machine(
+        cores, memory, torch.cuda.is_bf16_supported(including_emulation=False), found.name, found.total_memory / GIB
+    )
 
 
 def _cpu_flags() -> set[str]:

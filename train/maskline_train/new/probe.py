@@ -49,6 +49,8 @@ def probe(recipe: Recipe, train_set: CocoDataset, init: Path, device: torch.devi
         ValueError: a start that does not fit.
         torch.OutOfMemoryError: the batch is too large for the GPU.
     """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)  # of a batch that did not fit
     recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, workers=0))
     processes = Processes(0, 1, device)
     state = set_up(recipe, processes, None)

@@ -26,7 +26,10 @@ _MODULES = (spec, schedule, sampling, transforms, recipes)
 
 
 class Places(NamedTuple):
-    """What the command line says: the set, its splits, the recipe's file, the start, the run's folder."""
+    """What the command line says: the set, its splits, the recipe's file, the start, the run's folder.
+
+    `without_gpu`: the command leaves out a GPU that is there.
+    """
 
     data: Path
     train_split: str
@@ -35,6 +38,7 @@ class Places(NamedTuple):
     recipe: Path
     init: Path
     run: Path
+    without_gpu: bool = False
 
     def fit(self) -> str:
         """The command that trains."""
@@ -42,7 +46,8 @@ class Places(NamedTuple):
         defaults = (("--train-split", self.train_split, "train"), ("--val-split", self.val_split, "val"))
         for option, value, default in (*defaults, ("--annotations", self.annotations, "instances")):
             words += [option, value] if value != default else []
-        return shlex.join(map(str, words))
+        line = shlex.join(map(str, words))
+        return f"CUDA_VISIBLE_DEVICES= {line}" if self.without_gpu else line
 
 
 def recipe_text(chosen: Chosen, found: Survey, machine: Machine, places: Places) -> str:
@@ -61,6 +66,8 @@ def recipe_text(chosen: Chosen, found: Survey, machine: Machine, places: Places)
     heading += (
         "\nChange what you like: a comment says why a number is what it is, and what is not named has its default.\n"
     )
+    # Names of classes and folders may hold what would end the text, or mean something else in it.
+    heading = '"""' + heading.removeprefix('"""').replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     lines = [f'{heading}"""', "", *_imports(body), "", ""]
     lines += [
         "def build(classes: tuple[str, ...]) -> Recipe:",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from maskline_train.checkpoint import SPEC_FILE
+from maskline_train.new.choices.sided import sides
 from maskline_train.new.choices.sizes import CPU, GPU, Room
 from maskline_train.new.machine import Machine
 from maskline_train.new.survey import Survey
@@ -66,8 +67,7 @@ def _keypoint_head(names: tuple[str, ...], *, slim: bool) -> KeypointHeadSpec | 
     """A keypoint branch; a mirror swaps what is named left and right."""
     if not names:
         return None
-    mirrored = [(name, name.replace("left", "right")) for name in names if "left" in name]
-    pairs = tuple(pair for pair in mirrored if pair[1] in names)
+    pairs = sides(names)
     if slim:
         return KeypointHeadSpec(names=names, flip_pairs=pairs, num_convs=4, channels=64)
     return KeypointHeadSpec(names=names, flip_pairs=pairs)

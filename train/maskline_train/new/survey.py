@@ -68,6 +68,12 @@ class Survey:
         return found
 
 
+def _visible(box: tuple[float, float, float, float], height: int, width: int) -> tuple[float, float]:
+    """Height and width of a box, x y width height, within the image; `unused` has those without an area there."""
+    x, y, wide, high = box
+    return min(y + high, height) - max(y, 0.0), min(x + wide, width) - max(x, 0.0)
+
+
 def survey(dataset: CocoDataset) -> Survey:
     """Look at the records of a data set; no image is opened.
 
@@ -78,7 +84,7 @@ def survey(dataset: CocoDataset) -> Survey:
     for index, record in enumerate(dataset):
         for annotation in record.annotations:
             if not annotation.unused:
-                boxes.append(annotation.bbox_xywh[:1:-1])  # height, width
+                boxes.append(_visible(annotation.bbox_xywh, record.height, record.width))
                 image_of.append(index)
                 labels.append(annotation.label)
     if not boxes:

@@ -80,7 +80,7 @@ def _facts(dataset: CocoDataset, numbers: Numbers, run: Run | None) -> dict[str,
     found: dict[str, object] = {
         "checkpoint": numbers["checkpoint"],
         "classes": f"{len(dataset.classes)}: {names}" + (f" and {more} more" if more > 0 else ""),
-        "scored on": dataset.describe(),
+        "scored on": _scored_on(dataset, numbers),
         "machine": machine(),
     }
     if run is None:
@@ -94,6 +94,11 @@ def _facts(dataset: CocoDataset, numbers: Numbers, run: Run | None) -> dict[str,
         "time": "not known" if run.seconds is None else f"{run.seconds:.0f} s of the last fit, evaluations included",
         "recipe": ("" if run.recipe_name is None else f"{run.recipe_name}; ") + "recipe.json in the folder of the run",
     }
+
+
+def _scored_on(dataset: CocoDataset, numbers: Numbers) -> str:
+    count = int(numbers["data"]["images"])
+    return dataset.describe() if count == len(dataset) else f"the first {count} images of {dataset.describe()}"
 
 
 def _curves(run: Run | None, findings: Findings) -> str:

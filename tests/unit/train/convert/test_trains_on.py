@@ -43,7 +43,7 @@ def test_its_network_and_conventions_stay_and_its_classes_are_the_data_s(
     assert here.classes != there.classes
     assert dataclasses.replace(here, classes=there.classes) == there
     assert call(main, *words, "--out", str(tmp_path / "other"), "--keep-network") == 1
-    assert "--keep-network: got no --init, expected a checkpoint folder by --init" in capsys.readouterr().err
+    assert "--init: got none, expected a checkpoint folder" in capsys.readouterr().err
 
 
 def test_its_dense_export_becomes_fp16(imported: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A large picture looked at tile by tile finds what a picture of a tile's size finds there."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -81,12 +82,21 @@ def test_evaluate_and_predict_take_tiles(
     Image.fromarray(np.concatenate(pictures[:2], axis=1)).save(tmp_path / "large.png")
     words = ("predict", str(BASE), str(tmp_path / "large.png"), "--out", str(tmp_path / "out"), "--tiles", str(SIDE))
     assert call(main, *words) == 0
-    assert "objects (" in capsys.readouterr().out
+    with_tiles = capsys.readouterr().out
+    assert call(main, *words[:-2]) == 0
+    assert capsys.readouterr().out != with_tiles
     make_digits(tmp_path / "set", seed=4, train_images=1, val_images=2, scale=2)
-    words = ("evaluate", str(BASE), "--data", str(tmp_path / "set"), "--tiles", str(SIDE), "--overlap", "128")
-    assert call(main, *words) == 0
-    assert "2 images" in capsys.readouterr().out
-    assert call(main, *words, "--tta") == 1
+    words = ("evaluate", str(BASE), "--data", str(tmp_path / "set"))
+    tiled = (*words, "--tiles", str(SIDE), "--overlap", "128")
+    found = []
+    for number, command in enumerate((words, tiled)):
+        file = tmp_path / f"{number}.json"
+        assert call(main, *command, "--json", str(file)) == 0
+        found.append(json.loads(file.read_text())["results"])
+    assert found[0] != found[1]
+    assert {result["image_id"] for result in found[1]} == {1, 2}
+    capsys.readouterr()
+    assert call(main, *tiled, "--tta") == 1
     assert "more than one of --tta, --rpn and --tiles" in " ".join(capsys.readouterr().err.split())
 
 

@@ -40,7 +40,7 @@ def test_the_printed_command_trains(
     [
         (("--out", "made.py"), "made.py: exists already"),
         (("--out", "recipe.txt"), "--out: got recipe.txt, expected a file name that ends in .py"),
-        (("--init", "nowhere"), "got --init nowhere, expected a checkpoint folder"),
+        (("--init", "nowhere"), "maskline-train: --init: got nowhere, expected a checkpoint folder"),
         (("--train-split", "none"), "instances_none.json"),
     ],
 )

@@ -44,6 +44,23 @@ def test_the_file_makes_the_recipe_that_was_chosen(chosen: tuple[Chosen, Survey]
     assert load_recipe(str(file))(CLASSES) == made.recipe
 
 
+@pytest.mark.parametrize("name", ["C:\\Users\\new", 'a"""b', "a\\", 'q"', "ü {x} %s", "N{BULLET}\\N{BULLET}"])
+def test_names_of_any_kind_make_a_file_that_works(chosen: tuple[Chosen, Survey], tmp_path: Path, name: str) -> None:
+    made, found = chosen
+    classes = (name, "left " + name, *CLASSES)
+    named = dataclasses.replace(found, classes=classes)
+    places = PLACES._replace(data=Path(name.replace("/", "-")), run=Path("runs") / name)
+    file = tmp_path / "made.py"
+    file.write_text(recipe_text(made, named, MACHINE, places))
+    built = load_recipe(str(file))
+    assert built(CLASSES) == made.recipe
+    assert name in built.__globals__["__doc__"]
+
+
+def test_a_command_without_the_gpu_says_so() -> None:
+    assert PLACES._replace(without_gpu=True).fit().startswith("CUDA_VISIBLE_DEVICES= maskline-train fit shapes.py ")
+
+
 def test_every_reason_stands_in_the_file(chosen: tuple[Chosen, Survey], tmp_path: Path) -> None:
     made, found = chosen
     text = recipe_text(made, found, MACHINE, PLACES)

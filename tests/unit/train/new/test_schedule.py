@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from maskline_train.new.choices.choice import Choice
 from maskline_train.new.choices.schedule import LEAST_STEPS, MOST_PASSES, batch_choices, step_choices, times
+from maskline_train.new.choices.sided import sides
 from maskline_train.new.choices.varying import varying_choices
 from maskline_train.new.machine import Machine
 from maskline_train.new.probe import Probe
@@ -35,6 +36,13 @@ def test_steps_fill_the_time_that_evaluations_leave() -> None:
     assert found["evaluate_every"] == 184
     assert "0.5 s each" in choices[0].reason
     assert "seen 2.2 times" in choices[0].reason
+
+
+def test_evaluations_take_a_third_of_the_time_at_most() -> None:
+    choices = step_choices(survey_of(1), 1, Probe(step_s=1.0, memory_gib=1), minutes=3, num_evaluated=500)
+    found = values(choices)
+    assert found["evaluate_images"] == 60  # three times, a third of a second each
+    assert found["steps"] == 120
 
 
 def test_a_small_set_is_not_learned_by_heart_for_hours() -> None:
@@ -79,12 +87,40 @@ def test_the_batch_is_what_set_and_machine_hold(
         (("a", "stamp"), 0.0),
         (("Seven", "stamp"), 0.0),
         (("phone", "weight"), 0.5),
+        (("turnLeft",), 0.0),
+        (("10", "20"), 0.0),
     ],
 )
 def test_what_a_mirror_would_make_another_class_is_not_mirrored(classes: tuple[str, ...], probability: float) -> None:
     chosen = varying_choices(survey_of(5, classes=classes), 256)
     assert values(chosen)["flip_probability"] == probability
     assert chosen[0].reason
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("left_eye", "nose", "right_eye"),
+        ("Left Eye", "nose", "Right Eye"),
+        ("eyeLeft", "nose", "eyeRight"),
+        ("LEFT", "NOSE", "RIGHT"),
+        ("l_eye", "nose", "r_eye"),
+        ("eye-L", "nose", "eye-R"),
+    ],
+)
+def test_keypoints_of_two_sides_are_pairs(names: tuple[str, ...]) -> None:
+    assert sides(names) == ((names[0], names[2]),)
+    found = dataclasses.replace(survey_of(5), keypoint_names=names)
+    assert values(varying_choices(found, 256))["flip_probability"] == 0.5
+
+
+@pytest.mark.parametrize("names", [("head", "tail"), ("lip", "rip"), ("left_eye", "nose")])
+def test_keypoints_without_sides_are_not_mirrored(names: tuple[str, ...]) -> None:
+    assert sides(names) == ()
+    found = dataclasses.replace(survey_of(5), keypoint_names=names)
+    flip = varying_choices(found, 256)[0]
+    assert flip.value == 0.0
+    assert "flip_pairs" in flip.reason
 
 
 @pytest.mark.parametrize(("empty", "shown"), [(0, None), (1, True), (5, True), (6, False)])

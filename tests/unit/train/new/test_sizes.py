@@ -82,7 +82,13 @@ def test_small_objects_of_large_pictures_want_tiles_that_hold_each_whole() -> No
     assert tile % 32 == 0
     in_a_tile = survey_of((tile, tile), (20, 30))
     assert network_size(in_a_tile, CPU).object_px >= 28  # 7 cells where there was half a pixel
-    assert tile >= 2 * 30
+    assert tile >= 4 * 30  # whole in one of those that overlap by a quarter
+
+
+def test_one_large_object_does_not_silence_the_advice() -> None:
+    found = survey_of((3000, 4000), (20, 20), images=50, objects=10)
+    found.boxes[0] = 1600
+    assert tile_px(found, network_size(found, CPU), CPU) == 192
 
 
 def test_pictures_that_are_small_already_want_no_tiles() -> None:

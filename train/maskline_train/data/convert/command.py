@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from enum import StrEnum
 from pathlib import Path
@@ -53,6 +52,7 @@ def convert_command(
     """
     from maskline_train.data.convert.write import write
     from maskline_train.data.errors import DataError
+    from maskline_train.data.next_commands import next_commands
     from maskline_train.files import refuse_existing
 
     refuse_existing(out, DataError)
@@ -63,18 +63,6 @@ def convert_command(
         typer.echo(line)
     for line in next_commands(out, list(counts)):
         typer.echo(line)
-
-
-def next_commands(out: Path, splits: list[str]) -> list[str]:
-    """What to type next: what looks at every picture, and what makes a recipe where there is a split to learn from."""
-    folder = shlex.quote(str(out))
-    named = "" if set(splits) == {"train", "val"} else "".join(f" --split {split}" for split in splits)
-    lines = [f"Look through it: maskline-train data check {folder}{named}"]
-    others = [split for split in ("val", *splits) if split in splits and split != "train"]
-    if "train" in splits and others:
-        judged = "" if others[0] == "val" else f" --val-split {others[0]}"
-        lines.append(f"Next: maskline-train new {folder}{judged}")
-    return lines
 
 
 def summary(classes: tuple[str, ...], counts: dict[str, Counter[str]], notes: Notes) -> list[str]:

@@ -10,6 +10,7 @@ Ref: https://docs.cvat.ai/docs/other/xml_format
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -115,7 +116,7 @@ def _read_picture(entry: Element, path: Path, names: tuple[str, ...], notes: Not
     where = f"{path}: image {short(name)}"
     roots = (path.parent / "images" / subset, path.parent / "images", path.parent)
     places = [inside(path.parent, root, name, where) for root in roots]
-    picture = next((place for place in places if place.is_file()), None)
+    picture = next((place for place in places if os.path.isfile(place)), None)  # noqa: PTH113 -- pathlib raises of a name that is too long
     if picture is None:
         raise DataError(f"{where}: got no such file in {path.parent / 'images'}, expected it; export with images")
     size = header_size(picture, picture, notes)

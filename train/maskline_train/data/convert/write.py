@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from maskline_coco.annotation_file import MAX_CATEGORIES
-from maskline_coco.fields import text_line
+from maskline_coco.annotation_file import MAX_CATEGORIES, name_inside
 
 from maskline_train.data.convert.files import tracked
 from maskline_train.data.convert.labelled import Labelled, Picture, annotation, check_number
@@ -44,13 +43,14 @@ def write(labelled: Labelled, out: Path, val_share: float, seed: int) -> dict[st
 
 
 def in_splits(pictures: Sequence[Picture], val_share: float, seed: int) -> dict[str, list[Picture]]:
-    """The pictures of each split: the format's, or a share of them, at least one, drawn for val.
+    """The pictures of each split: the format's, or a share of all, or of the only split `train`, drawn for val.
 
     Raises:
         DataError: too few to divide.
     """
-    if all(picture.split for picture in pictures):
-        names = dict.fromkeys(picture.split for picture in pictures)
+    names = dict.fromkeys(picture.split for picture in pictures)
+    judged = set(names) != {"train"} or len(pictures) < 2  # of a train split alone a part is drawn to judge by
+    if all(names) and judged:
         return {name: [picture for picture in pictures if picture.split == name] for name in names}
     if len(pictures) < 2:
         raise DataError(f"got {len(pictures)} picture, expected at least 2, one for train and one for val; add some")
@@ -95,7 +95,7 @@ def _write_split(scratch: Path, split: str, pictures: list[Picture], classes: tu
 
 def _copy(picture: Picture, folder: Path) -> None:
     try:
-        text_line(picture.file_name, "file name", "the data set")
+        name_inside(picture.file_name, "the data set")
     except ValueError as error:
         raise DataError(f"{error}; rename it") from error
     target = folder / picture.file_name

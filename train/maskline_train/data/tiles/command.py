@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from maskline_command.wording import counted
+from maskline_tiles import default_overlap
+
+from maskline_train.options import Kind
 
 
 def tiles_command(
     data: Annotated[Path, typer.Argument(help="Folder with annotations/instances_SPLIT.json and SPLIT/.")],
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
-    size: Annotated[int, typer.Option(min=32, help="Side of a tile, px; a smaller picture stays as it is.")] = 512,
+    size: Annotated[int, typer.Option(min=32, help="Side of a tile, px; a smaller picture is one tile.")] = 512,
     overlap: Annotated[
         int | None, typer.Option(min=0, help="What neighbours share at least, px; by default a quarter of --size.")
     ] = None,
     split: Annotated[list[str], typer.Option(help="Split to cut; may be given several times.")] = ["train", "val"],  # noqa: B006
-    annotations: Annotated[
-        str, typer.Option("--annotations", help="annotations/KIND_SPLIT.json; with keypoints: person_keypoints.")
-    ] = "instances",
+    annotations: Kind = "instances",
     least_share: Annotated[
         float,
         typer.Option(min=0, max=1, help="With less than this share of an object in a tile it is a crowd region there."),
@@ -39,12 +39,14 @@ def tiles_command(
     Then: maskline-train new out/street-tiles, and maskline-client detect photo.jpg --tiles 512 --out pictures
     """
     from maskline_train.data.coco import CocoDataset
+    from maskline_train.data.convert.labelled import split_of
     from maskline_train.data.errors import DataError
+    from maskline_train.data.next_commands import next_commands
     from maskline_train.data.tiles.cut import Cut, cut_split
     from maskline_train.files import refuse_existing, whole_folder
 
     refuse_existing(out, DataError)
-    cut = Cut(size, size // 4 if overlap is None else overlap, least_share, empty, seed)
+    cut = Cut(size, default_overlap(size) if overlap is None else overlap, least_share, empty, seed)
     if cut.overlap_px > size // 2:
         raise ValueError(f"--overlap: got {overlap}, expected at most half of --size {size}; larger tiles hold more")
     datasets = [CocoDataset(data, name, annotations) for name in split]
@@ -53,12 +55,13 @@ def tiles_command(
     with whole_folder(out, DataError) as scratch:
         (scratch / "annotations").mkdir()
         found = [
-            cut_split(dataset, scratch, cut, annotations, trains=dataset.split.startswith("train"))
+            cut_split(dataset, scratch, cut, annotations, trains=split_of(dataset.split) == "train")
             for dataset in datasets
         ]
     for dataset, counts in zip(datasets, found, strict=True):
         typer.echo(f"{dataset.split}: {summary(counts)}")
-    typer.echo(f"Next: maskline-train new {shlex.quote(str(out))}")
+    for line in next_commands(out, split, annotations):
+        typer.echo(line)
 
 
 def summary(counts: Counter[str]) -> str:
@@ -70,5 +73,6 @@ def summary(counts: Counter[str]) -> str:
     rest = {
         "crowd regions, as hardly seen": counts["hardly seen"],
         "tiles without objects left out": counts["empty left out"],
+        "annotations without a mask, left out": counts["without a mask"],
     }
     return "; ".join([line, *(f"{text}: {count}" for text, count in rest.items() if count)])

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from maskline_coco.annotation import Annotation
-from maskline_coco.annotation_file import ImageRecord
 from maskline_coco.segmentation import to_rle
 from maskline_tiles import Tile, grid
 from PIL import Image
@@ -20,6 +19,7 @@ from pycocotools import mask as coco_mask
 
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.convert.files import tracked
+from maskline_train.data.errors import DataError
 from maskline_train.data.images import Pixels
 from maskline_train.data.masks.crops import Crop
 from maskline_train.data.masks.rle_masks import RleMasks
@@ -61,15 +61,19 @@ def cut_split(dataset: CocoDataset, folder: Path, cut: Cut, kind: str, *, trains
 
     Returns:
         How many: `pictures`, `tiles`, `objects`, `parts` (of them, cut by an edge), `hardly seen` (too little of one in
-        a tile), `empty` (tiles without an object that are there) and `empty left out`.
+        a tile), `empty` (tiles without an object that are there), `empty left out` and `without a mask` (annotations,
+        which are left out).
 
     Raises:
-        DataError: a picture that cannot be decoded.
+        DataError: a picture that cannot be decoded, or no object to train on.
     """
     counts: Counter[str] = Counter(pictures=len(dataset))
     places = list(_places(dataset, cut, counts))
     kept = _kept(places, cut, trains=trains)
     counts["empty left out"] = len(places) - len(kept)
+    if trains and not any(place.objects for place in places):
+        raise DataError(f"{dataset.annotation_file}: got no object to train on, expected some; {dataset.describe()}")
+    names = _names(dataset)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     pixels: Pixels | None = None
@@ -78,7 +82,7 @@ def cut_split(dataset: CocoDataset, folder: Path, cut: Cut, kind: str, *, trains
         if place.image != before:
             pixels, before = dataset.image(place.image), place.image
         assert pixels is not None
-        name = _write_tile(pixels, place.tile, dataset[place.image], folder / dataset.split)
+        name = _write_tile(pixels, place.tile, names[place.image], folder / dataset.split)
         images.append(
             {"id": len(images) + 1, "file_name": name, "height": place.tile.height, "width": place.tile.width}
         )
@@ -110,6 +114,7 @@ def _places(dataset: CocoDataset, cut: Cut, counts: Counter[str]) -> Iterator[_P
     for index, record in enumerate(dataset):
         size = record.height, record.width
         marked = [annotation for annotation in record.annotations if annotation.segmentation]
+        counts["without a mask"] += len(record.annotations) - len(marked)
         crops = list(RleMasks([to_rle(a.segmentation, *size) for a in marked], size).crops)
         for tile in grid(size, cut.side_px, cut.overlap_px):
             place = _Place(index, tile, [], [])
@@ -135,7 +140,8 @@ def _in_tile(
     area, whole = int(seen.sum()), int(crop.pixels.sum())
     if area == 0:
         return None
-    hardly_seen = area < least_share * whole
+    # Of an object larger than a tile a tile full of it is enough.
+    hardly_seen = area < least_share * min(whole, tile.height * tile.width)
     counts["parts"] += area < whole and not hardly_seen
     canvas = np.zeros((tile.height, tile.width), np.uint8, order="F")
     canvas[top - tile.y0 : bottom - tile.y0, left - tile.x0 : right - tile.x0] = seen
@@ -179,9 +185,21 @@ def _kept(places: list[_Place], cut: Cut, *, trains: bool) -> list[int]:
     return sorted([*full, *empty])
 
 
-def _write_tile(pixels: Pixels, tile: Tile, record: ImageRecord, folder: Path) -> str:
+def _names(dataset: CocoDataset) -> list[PurePosixPath]:
+    """Of each picture what the names of its tiles begin with, and the ending that says whether it is lossy.
+
+    Pictures that differ by their ending alone, which tiles do not keep, have it in the name.
+    """
+    paths = [PurePosixPath(record.file_name) for record in dataset]
+    times = Counter(path.with_suffix("") for path in paths)
+    return [
+        path if times[path.with_suffix("")] == 1 else path.with_name(f"{path.stem}-{path.suffix[1:]}{path.suffix}")
+        for path in paths
+    ]
+
+
+def _write_tile(pixels: Pixels, tile: Tile, path: PurePosixPath, folder: Path) -> str:
     """Write a tile; returns its name below the folder."""
-    path = PurePosixPath(record.file_name)
     lossy = path.suffix.lower() in _LOSSY
     name = path.with_name(f"{path.stem}_{tile.y0}_{tile.x0}{'.jpg' if lossy else '.png'}")
     (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ def number_choices(found: Survey, model: ModelSpec, sampling: SamplingSpec) -> l
     counts = counts[counts > 0]
     middle, many, most = int(np.median(counts)), int(np.quantile(counts, 0.95)), int(counts.max())
     proposals = _at_least(model.proposals.max_proposals, _PROPOSALS_AN_OBJECT * many, 50, _MOST_PROPOSALS)
-    reason = f"At least {_PROPOSALS_AN_OBJECT} for each object of a full picture: one in twenty has more than {many}."
+    reason = f"One picture in twenty has more than {many} objects; {proposals / max(1, many):.3g} for each of them."
     choices = [
         Choice("model.proposals.max_proposals", proposals, reason),
         Choice("model.proposals.pre_nms_per_level", max(model.proposals.pre_nms_per_level, 2 * proposals), ""),
@@ -32,7 +32,8 @@ def number_choices(found: Survey, model: ModelSpec, sampling: SamplingSpec) -> l
     wanted = math.ceil(_POSITIVES_AN_OBJECT * middle / sampling.roi_positive_fraction)
     samples = _at_least(sampling.roi_samples, wanted, 32, _MOST_SAMPLES)
     reason = (
-        f"A quarter of them may be positive, {samples // 4} of an image, whose middle number of objects is {middle}."
+        f"{round(samples * sampling.roi_positive_fraction)} of them may be positive; the middle picture has {middle} "
+        "objects."
     )
     choices.append(Choice("sampling.roi_samples", samples, reason))
     detections = _at_least(model.box_head.max_detections, math.ceil(1.25 * most), 50, _MOST_DETECTIONS)

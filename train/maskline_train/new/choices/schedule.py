@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from maskline_command.wording import counted
+
 from maskline_train.new.choices.choice import Choice
 from maskline_train.new.machine import Machine
 from maskline_train.new.probe import Probe
@@ -13,6 +15,7 @@ LEAST_STEPS = 60  # with fewer, the last layers, which are new, have hardly move
 MOST_PASSES = 400  # over the set: by then it is known by heart
 _EVALUATIONS = 3
 _MOST_EVALUATED = 200  # images in each
+_EVALUATED_SHARE = 1 / 3  # of the time, at most
 _GPU_IMAGE_GIB = 4.0  # of ResNet-50-FPN at 800 x 1333 in bf16, with room to spare
 
 
@@ -30,9 +33,9 @@ def batch_choices(found: Survey, machine: Machine) -> list[Choice]:
         reason = f"What {machine.gpu_memory_gib:.0f} GiB hold, 8 at most."
     batch = min(fits, shown)
     if batch < fits:
-        reason = f"There are no more than {shown} pictures with objects."
+        reason = f"More than there are: {counted(shown, 'picture')} with objects."
     workers = min(8, machine.cores - 1) if machine.gpu else 0
-    loads = "The GPU computes while these load." if machine.gpu else "Loading takes a small part of a step."
+    loads = "The GPU computes while these load." if workers else "Loading takes a small part of a step."
     precision = "The device multiplies bf16 faster." if machine.bf16 else "This device has no fast bf16."
     return [
         Choice("training.total_batch", batch, reason),
@@ -52,10 +55,10 @@ def step_choices(found: Survey, batch: int, probe: Probe, minutes: float, num_ev
         minutes: that training may take, its evaluations included.
         num_evaluated: images of the validation split.
     """
-    evaluated = min(num_evaluated, _MOST_EVALUATED)
-    # Forward alone, about a third of a step, for each image of each evaluation.
-    evaluations_s = _EVALUATIONS * evaluated * probe.step_s / batch / 3
-    left_s = max(60 * minutes - evaluations_s, 30 * minutes)
+    image_s = probe.step_s / batch / 3  # forward alone, about a third of a step
+    affordable = int(60 * minutes * _EVALUATED_SHARE / (_EVALUATIONS * image_s))
+    evaluated = max(1, min(num_evaluated, _MOST_EVALUATED, affordable))
+    left_s = 60 * minutes - _EVALUATIONS * evaluated * image_s
     shown = len(found.sizes) - found.num_empty
     steps = math.floor(left_s / probe.step_s)
     most = math.ceil(MOST_PASSES * shown / batch)

@@ -100,6 +100,7 @@ def tile_px(found: Survey, size: NetworkSize, room: Room) -> int | None:
     if size.small_px >= LEAST_PX and size.object_px >= FAIR_PX / 2:
         return None
     wanted = room.quick_px * float(np.median(found.sides())) / FAIR_PX
-    whole = 2 * float(found.boxes.max())  # every object is whole in some tile of those that overlap by half
+    # Most objects are whole in some tile, by the usual overlap; larger ones are found in the picture as a whole.
+    whole = 4 * float(np.quantile(found.boxes.max(axis=1), 0.9))
     tile = max(_whole(side) for side in (wanted, whole, room.quick_px / MOST_ENLARGED))
     return tile if tile < found.shorter_sides().max() else None

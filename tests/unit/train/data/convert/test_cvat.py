@@ -220,3 +220,15 @@ def test_a_mistake_names_its_place_and_nothing_is_written(tmp_path, capsys, case
 def test_no_file_is_a_line(tmp_path, capsys):
     assert convert("cvat", tmp_path, tmp_path / "out") == 1
     assert "got no .xml file, expected annotations.xml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../source/images/a.png", "{source}/images/a.png", "x" * 300 + ".png"])
+def test_a_picture_is_never_written_elsewhere(tmp_path, capsys, name):
+    source = tmp_path / "source"
+    write(source, xml(image(name.format(source=source), POLYGON), image("b.png", "")))
+    before = sorted(tmp_path.rglob("*"))
+    assert convert("cvat", source, tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "expected" in error
+    assert sorted(tmp_path.rglob("*")) == before

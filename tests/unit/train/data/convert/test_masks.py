@@ -156,6 +156,8 @@ def test_one_picture_cannot_be_divided_but_a_split_of_the_format_may_hold_one():
     with pytest.raises(DataError, match="got 1 picture, expected at least 2"):
         in_splits(pictures(1), 0.1, 0)
     assert list(in_splits(pictures(1, "test"), 0.1, 0)) == ["test"]
+    drawn = in_splits(pictures(10, "train"), 0.1, 0)  # a train split alone: a part to judge by
+    assert {split: len(found) for split, found in drawn.items()} == {"train": 9, "val": 1}
 
 
 @pytest.mark.parametrize("split", ["", "train"])

@@ -123,7 +123,7 @@ def test_what_is_hardly_seen_is_a_crowd_region_and_counted(tmp_path: Path, capsy
     )
     assert printed[1].startswith("val: 1 picture, 2 tiles, 1 of them without objects")  # all of what is scored
     assert printed[1].endswith("crowd regions, as hardly seen: 2")
-    assert printed[-1] == f"Next: maskline-train new {tmp_path / 'tiles'}"
+    assert printed[-1] == f"Next: maskline-train new {tmp_path / 'tiles'} --annotations person_keypoints"
 
 
 @pytest.mark.parametrize(("empty", "tiles"), [("0", 3), ("1", 4)])
@@ -131,6 +131,68 @@ def test_of_tiles_without_objects_as_many_are_kept_as_are_wanted(tmp_path: Path,
     """Of four tiles the last has no object; there are three with one."""
     content = cut_bar(write_bar(tmp_path / "bar"), "--size", "50", "--empty", empty)
     assert len(content["images"]) == tiles
+
+
+def write_large(folder: Path, size: tuple[int, int], boxes: list[list[int]], names: tuple[str, ...]) -> Path:
+    """Pictures of one size with the same rectangles, x y width height."""
+    (folder / "annotations").mkdir(parents=True)
+    for split in ("train", "val"):
+        (folder / split).mkdir()
+        images, annotations = [], []
+        for name in names:
+            shade = 60 + 50 * len(images)
+            Image.new("RGB", (size[1], size[0]), (shade, shade, shade)).save(folder / split / name, lossless=True)
+            images.append({"id": len(images) + 1, "file_name": name, "height": size[0], "width": size[1]})
+            for x, y, w, h in boxes:
+                outline = [] if w == 0 else [[x, y, x + w, y, x + w, y + h, x, y + h]]
+                entry = {"id": len(annotations) + 1, "image_id": len(images), "category_id": 1, "iscrowd": 0}
+                annotations.append({**entry, "bbox": [x, y, max(1, w), max(1, h)], "segmentation": outline})
+        content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "thing"}]}
+        (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_an_object_of_many_tiles_is_in_each_of_them(tmp_path: Path) -> None:
+    large = write_large(tmp_path / "large", (512, 512), [[4, 4, 500, 500]], ("a.png",))
+    assert call(main, "data", "tiles", str(large), str(tmp_path / "out"), "--size", "128", "--overlap", "0") == 0
+    content = json.loads((tmp_path / "out" / "annotations" / "instances_train.json").read_text())
+    assert len(content["annotations"]) == len(content["images"]) == 16
+    assert not any(entry["iscrowd"] for entry in content["annotations"])
+    assert sum(entry["area"] for entry in content["annotations"]) == 500 * 500
+
+
+def test_pictures_that_differ_by_their_ending_alone_stay_two(tmp_path: Path) -> None:
+    folder = write_large(tmp_path / "two", (64, 64), [[4, 4, 20, 20]], ("a.png", "a.bmp", "b.png"))
+    assert call(main, "data", "tiles", str(folder), str(tmp_path / "out"), "--size", "64") == 0
+    tiles = CocoDataset(tmp_path / "out", "train")
+    assert [record.file_name for record in tiles] == ["a-png_0_0.png", "a-bmp_0_0.png", "b_0_0.png"]
+    assert [int(tiles.image(index)[0, 0, 0]) for index in range(3)] == [60, 110, 160]
+
+
+def test_what_has_no_mask_is_counted_and_a_set_of_nothing_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_large(tmp_path / "some", (64, 64), [[4, 4, 20, 20], [30, 30, 0, 0]], ("a.png",))
+    assert call(main, "data", "tiles", str(folder), str(tmp_path / "out"), "--size", "64") == 0
+    assert "annotations without a mask, left out: 1" in capsys.readouterr().out
+    nothing = write_large(tmp_path / "none", (64, 64), [[30, 30, 0, 0]], ("a.png",))
+    assert call(main, "data", "tiles", str(nothing), str(tmp_path / "other"), "--size", "64") == 1
+    assert "got no object to train on" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_next_command_has_the_splits_and_the_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bar = write_bar(tmp_path / "my bar")
+    for split in ("train", "val"):
+        (bar / split).rename(bar / f"{split}2017")
+        kind = bar / "annotations" / f"person_keypoints_{split}"
+        kind.with_suffix(".json").rename(f"{kind}2017.json")
+    words = ("--split", "train2017", "--split", "val2017", "--annotations", "person_keypoints", "--size", "100")
+    assert call(main, "data", "tiles", str(bar), str(tmp_path / "my tiles"), *words) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"Next: maskline-train new '{tmp_path / 'my tiles'}' --train-split train2017 --val-split val2017 "
+        "--annotations person_keypoints"
+    )
 
 
 def test_lossy_pictures_stay_lossy_and_small_ones_whole(tmp_path: Path) -> None:
