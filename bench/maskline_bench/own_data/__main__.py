@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -18,12 +18,15 @@ from maskline_bench.own_data.journey import last_score, to_a_served_answer
 from maskline_bench.own_data.sets import write_coins, write_nuclei
 from maskline_bench.result_file import write_json
 
+Name = Literal["nuclei", "coins"]
+
 
 def main(
     wheel: Annotated[Path, typer.Argument(help="stardist's wheel: pip download --no-deps stardist")],
     out: Annotated[Path, typer.Option(help="Folder for sets, runs and repositories; new.")],
     json_file: Annotated[Path, typer.Option("--json", help="The file to write.")],
     minutes: Annotated[float, typer.Option(min=0.1, help="Of each training.")] = 3.0,
+    only: Annotated[list[Name], typer.Option("--set", help="Which sets; may be given twice.")] = ["nuclei", "coins"],  # noqa: B006
 ) -> None:
     """Time the way from pictures and masks to a served answer, and train by other recipes for as long.
 
@@ -32,8 +35,9 @@ def main(
     say = Console(stderr=True, markup=False, highlight=False).print
     out.mkdir(parents=True)
     content: dict[str, Any] = {**head("cpu"), "minutes": minutes, "sets": {}}
-    sets: dict[str, Callable[[Path], None]] = {"nuclei": lambda path: write_nuclei(wheel, path), "coins": write_coins}
-    for name, write in sets.items():
+    sets: dict[Name, Callable[[Path], None]] = {"nuclei": lambda path: write_nuclei(wheel, path), "coins": write_coins}
+    for name in only:
+        write = sets[name]
         place = out / name
         write(place / "labelled")
         found: dict[str, Any] = {"by_hand": {}}
