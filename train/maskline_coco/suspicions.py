@@ -49,7 +49,7 @@ def suspicions(records: Iterable[ImageRecord], categories: Categories) -> Iterat
             if not annotation.iscrowd:
                 _count(counts, annotation, (record.height, record.width))
     if not usable:
-        yield "no image has an object to train on, expected some; `fit` refuses to train on such a split"
+        yield "no image has an object to train on, expected some; nothing is learned from such a split, or scored on it"
     again = [name for name, times in files.items() if times > 1]
     if again:
         names = ", ".join(again[:3]) + (", ..." if len(again) > 3 else "")

@@ -6,10 +6,12 @@ Results are COCO results (`evaluate.to_results`): boxes xywh, RLE masks and keyp
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
+from maskline_command.wording import counted
 from maskline_show.picture import ColourBy, draw, viewing_scale
 from maskline_show.thinned import draw_within
 from PIL import Image
@@ -102,7 +104,10 @@ def predict_files(
         target.parent.mkdir(parents=True, exist_ok=True)
         scale = viewing_scale(size)
         _save_png(target, draw(Image.fromarray(image), drawn, colour_by=colour_by, scale=scale))
-        yield f"{target}: {len(sure)} objects" + (f" ({', '.join(drawn.names)})" if sure else "")
+        names = ", ".join(f"{count} {name}" for name, count in Counter(drawn.names).most_common())
+        yield f"{target}: {counted(len(sure), 'object')} of score {min_score:g} or more" + (
+            f" ({names})" if sure else ""
+        )
 
 
 def _results_in(model: MaskRCNN, image: Pixels, device: torch.device, tiling: Tiling | None) -> list[Result]:

@@ -28,6 +28,7 @@ def contact_sheet(pictures: Sequence[Image.Image], columns: int, captions: Seque
             f"contact_sheet: got {len(pictures)} pictures, {columns} columns and "
             f"{'no' if captions is None else len(captions)} captions; expected at least 1 each, a caption a picture"
         )
+    columns = min(columns, len(pictures))
     width, height = (max(picture.size[side] for picture in pictures) for side in (0, 1))
     above = 0 if captions is None else CAPTION_PX + GAP_PX
     step_x, step_y = width + GAP_PX, above + height + GAP_PX

@@ -40,8 +40,8 @@ def new_command(
 
     from maskline_train.data.coco import CocoDataset
     from maskline_train.data.errors import DataError
-    from maskline_train.files import refuse_existing, replace_file
-    from maskline_train.new.advice import advice
+    from maskline_train.files import replace_file
+    from maskline_train.new.advice import advice, cut_first
     from maskline_train.new.choose import choose
     from maskline_train.new.machine import this_machine
     from maskline_train.new.recipe_file import Places, recipe_text, seen
@@ -52,7 +52,8 @@ def new_command(
     out = out or Path(f"{name}.py")
     if out.suffix != ".py":
         raise ValueError(f"--out: got {out}, expected a file name that ends in .py, as `fit` takes recipes")
-    refuse_existing(out, ValueError)
+    if out.exists():
+        raise ValueError(f"{out}: exists already, expected a new file; remove it, or choose another --out")
     train_set, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
     if train_set.classes != val_set.classes:
         raise DataError(
@@ -63,7 +64,7 @@ def new_command(
     start = start_for(found, machine, init)
     with waiting(f"timing a few steps on {machine.describe()}"):
         chosen = choose(start, found, train_set, machine, minutes, len(val_set))
-    notes = list(advice(chosen, found, train_set, val_split, annotations))
+    notes = list(advice(chosen, found, train_set))
     without_gpu = cpu and torch.cuda.is_available()
     run = run or Path("runs") / name
     places = Places(data, train_split, val_split, annotations, out, start.init, run, without_gpu)
@@ -74,4 +75,8 @@ def new_command(
     typer.echo(f"{out}: {chosen.reasons['training.steps']}")
     for line in notes:
         typer.echo(f"note: {line}")
-    typer.echo(f"Next: {places.fit()}")
+    if chosen.tile_px is None:
+        typer.echo(f"Next: {places.fit()}")
+    else:
+        typer.echo(f"As they are: {places.fit()}")
+        typer.echo(f"Next: {cut_first(chosen.tile_px, data, train_split, val_split, annotations)}")

@@ -60,6 +60,27 @@ def test_what_cannot_be_is_refused_before_anything_is_timed(
     assert Path("made.py").read_text() == "mine\n"
 
 
+def test_pictures_that_are_to_be_cut_first_are_cut_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_shapes(tmp_path / "large", {"train": 1, "val": 1}, sides_px=(8, 9))
+    for split in ("train", "val"):
+        file = folder / "annotations" / f"instances_{split}.json"
+        content = json.loads(file.read_text())
+        content["images"][0].update(height=960, width=1280)
+        file.write_text(json.dumps(content))
+        Image.new("RGB", (1280, 960), (90, 90, 90)).save(folder / split / "0001.png")
+    monkeypatch.chdir(tmp_path)
+    assert call(main, "new", "large", "--minutes", "0.1") == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert any("px for the network, the middle one" in line for line in printed)
+    assert printed[-2].startswith("As they are: maskline-train fit large.py ")
+    assert printed[-1].startswith("Next: maskline-train data tiles large large-tiles --size 64 && ")
+    cut, chosen = printed[-1].removeprefix("Next: ").split(" && ")
+    assert chosen == "maskline-train new large-tiles"
+    assert call(main, *shlex.split(cut)[1:]) == 0
+
+
 def test_a_set_without_objects_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

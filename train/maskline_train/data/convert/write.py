@@ -57,6 +57,10 @@ def in_splits(pictures: Sequence[Picture], val_share: float, seed: int) -> dict[
     order = sorted(range(len(pictures)), key=lambda index: pictures[index].file_name)
     random.Random(seed).shuffle(order)
     num_val = min(max(1, round(val_share * len(pictures))), len(pictures) - 1)
+    if not any(pictures[index].objects for index in order[:num_val]):  # nothing could be scored on them
+        shown = next((place for place in range(num_val, len(order)) if pictures[order[place]].objects), None)
+        if shown is not None and sum(bool(picture.objects) for picture in pictures) > 1:
+            order[0], order[shown] = order[shown], order[0]
     val = set(order[:num_val])
     return {
         "train": [picture for index, picture in enumerate(pictures) if index not in val],

@@ -62,6 +62,7 @@ def tiles_command(
         typer.echo(f"{dataset.split}: {summary(counts)}")
     for line in next_commands(out, split, annotations):
         typer.echo(line)
+    typer.echo(f"Once it is trained, look by tiles: maskline-client detect IMAGE --tiles {size} --out pictures")
 
 
 def summary(counts: Counter[str]) -> str:
@@ -74,5 +75,6 @@ def summary(counts: Counter[str]) -> str:
         "crowd regions, as hardly seen": counts["hardly seen"],
         "tiles without objects left out": counts["empty left out"],
         "annotations without a mask, left out": counts["without a mask"],
+        "pictures no larger than a tile": counts["whole"],
     }
     return "; ".join([line, *(f"{text}: {count}" for text, count in rest.items() if count)])

@@ -61,13 +61,14 @@ def cut_split(dataset: CocoDataset, folder: Path, cut: Cut, kind: str, *, trains
 
     Returns:
         How many: `pictures`, `tiles`, `objects`, `parts` (of them, cut by an edge), `hardly seen` (too little of one in
-        a tile), `empty` (tiles without an object that are there), `empty left out` and `without a mask` (annotations,
-        which are left out).
+        a tile), `empty` (tiles without an object that are there), `empty left out`, `without a mask` (annotations,
+        which are left out) and `whole` (pictures no larger than a tile).
 
     Raises:
         DataError: a picture that cannot be decoded, or no object to train on.
     """
     counts: Counter[str] = Counter(pictures=len(dataset))
+    counts["whole"] = sum(max(size) <= cut.side_px for size in dataset.sizes)
     places = list(_places(dataset, cut, counts))
     kept = _kept(places, cut, trains=trains)
     counts["empty left out"] = len(places) - len(kept)

@@ -62,15 +62,21 @@ def step_choices(found: Survey, batch: int, probe: Probe, minutes: float, num_ev
     shown = len(found.sizes) - found.num_empty
     steps = math.floor(left_s / probe.step_s)
     most = math.ceil(MOST_PASSES * shown / batch)
-    reason = f"{probe.step_s:.2g} s each on this machine, measured, so about {minutes:g} minutes with the evaluations"
+    reason = f"as --minutes {minutes:g} holds"
     if steps > most:
-        steps, reason = most, f"{MOST_PASSES} passes over {shown} pictures, by which it knows them by heart"
+        steps, reason = most, f"{MOST_PASSES} passes over the set, by which it is known by heart"
     if steps < LEAST_STEPS:
-        steps, reason = LEAST_STEPS, f"{reason}, were it not for new layers, which need {LEAST_STEPS} at least"
+        steps, reason = LEAST_STEPS, f"more than --minutes {minutes:g} holds, as new layers need {LEAST_STEPS}"
+    spent = (steps * probe.step_s + _EVALUATIONS * evaluated * image_s) / 60
     passes = steps * batch / shown
     every = math.ceil(steps / _EVALUATIONS)
     return [
-        Choice("training.steps", steps, f"{reason}: each picture is seen {times(passes)} times."),
+        Choice(
+            "training.steps",
+            steps,
+            f"{counted(steps, 'step')} of {probe.step_s:.2g} s, measured on this machine, and evaluations: about "
+            f"{times(spent)} minutes, {reason}. Each picture with an object is seen {times(passes)} times.",
+        ),
         Choice("training.warmup_steps", max(5, min(300, steps // 15)), ""),
         Choice("training.log_every", max(1, min(20, steps // 20)), ""),
         Choice("training.checkpoint_every", every, ""),

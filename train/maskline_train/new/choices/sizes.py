@@ -74,11 +74,12 @@ def size_choices(found: Survey, size: NetworkSize, spec: PreprocessingSpec) -> l
     low, high = (int(side) for side in (found.shorter_sides().min(), found.shorter_sides().max()))
     pictures = f"{low}" if low == high else f"{low} to {high}"
     sides = f"{np.median(found.sides()):.0f} px"
-    enough = "as" if size.object_px >= 0.9 * GOOD_PX else "fewer than"
+    cells, samples = size.object_px / STRIDES[0], MaskHeadSpec().pooled_side
+    enough = "enough for" if cells >= 0.9 * samples else "fewer than"
     reason = (
         f"Shorter sides of the pictures are {pictures} px and the middle object {sides}; here it becomes "
-        f"{size.object_px:.0f} px, {size.object_px / STRIDES[0]:.0f} cells of the finest level, {enough} many as the "
-        f"{MaskHeadSpec().pooled_side} samples of the mask branch. A tenth of the objects is below "
+        f"{size.object_px:.0f} px, {cells:.0f} cells of the finest level, {enough} the {samples} samples of the mask "
+        "branch. A tenth of the objects is below "
         f"{size.small_px:.0f} px."
     )
     shorter, longer = size.shorter_side_px, size.longer_side_px

@@ -1,12 +1,13 @@
 """Maps of IDs and folders of binary masks become COCO data sets, pixel by pixel."""
 
+import dataclasses
 import json
 import struct
 import zlib
 
 import numpy as np
 import pytest
-from maskline_train.data.convert.labelled import Labelled, Picture
+from maskline_train.data.convert.labelled import Labelled, Object, Picture
 from maskline_train.data.convert.write import in_splits, write
 from maskline_train.data.errors import DataError
 from PIL import Image
@@ -150,6 +151,19 @@ def test_the_split_is_by_picture_the_same_each_time_and_another_by_another_seed(
 @pytest.mark.parametrize(("share", "val"), [(0.0, 1), (0.001, 1), (0.5, 5), (1.0, 9)])
 def test_neither_split_is_empty(share, val):
     assert len(in_splits(pictures(10), share, 0)["val"]) == val
+
+
+def test_what_is_drawn_for_val_has_an_object_where_some_other_has_too():
+    mostly_empty = [Picture(f"{number}.png", b"", (1, 1), ()) for number in range(30)]
+    for marked in ((3, 4), (0, 29), (7, 8, 9)):
+        some = [
+            dataclasses.replace(entry, objects=(Object("cat", []),)) if number in marked else entry
+            for number, entry in enumerate(mostly_empty)
+        ]
+        for seed in range(5):
+            drawn = in_splits(some, 0.05, seed)
+            assert all(any(entry.objects for entry in found) for found in drawn.values())
+            assert len(drawn["val"]) == 2
 
 
 def test_one_picture_cannot_be_divided_but_a_split_of_the_format_may_hold_one():

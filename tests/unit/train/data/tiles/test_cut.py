@@ -123,7 +123,8 @@ def test_what_is_hardly_seen_is_a_crowd_region_and_counted(tmp_path: Path, capsy
     )
     assert printed[1].startswith("val: 1 picture, 2 tiles, 1 of them without objects")  # all of what is scored
     assert printed[1].endswith("crowd regions, as hardly seen: 2")
-    assert printed[-1] == f"Next: maskline-train new {tmp_path / 'tiles'} --annotations person_keypoints"
+    assert printed[-1] == "Once it is trained, look by tiles: maskline-client detect IMAGE --tiles 100 --out pictures"
+    assert printed[-2] == f"Next: maskline-train new {tmp_path / 'tiles'} --annotations person_keypoints"
 
 
 @pytest.mark.parametrize(("empty", "tiles"), [("0", 3), ("1", 4)])
@@ -189,7 +190,7 @@ def test_the_next_command_has_the_splits_and_the_kind(tmp_path: Path, capsys: py
         kind.with_suffix(".json").rename(f"{kind}2017.json")
     words = ("--split", "train2017", "--split", "val2017", "--annotations", "person_keypoints", "--size", "100")
     assert call(main, "data", "tiles", str(bar), str(tmp_path / "my tiles"), *words) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == (
+    assert capsys.readouterr().out.splitlines()[-2] == (
         f"Next: maskline-train new '{tmp_path / 'my tiles'}' --train-split train2017 --val-split val2017 "
         "--annotations person_keypoints"
     )
