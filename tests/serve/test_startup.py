@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from maskline_serve.doctor import Level, examine
-from maskline_serve.errors import RepositoryError, ServerNotFoundError
+from maskline_serve.errors import RepositoryError, ServerNotFoundError, SharedMemoryRaceError
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import find_server
 from maskline_serve.server.logs import LogReader
@@ -182,3 +183,24 @@ def test_copy_of_a_repository_works_elsewhere(repository, tmp_path):
     moved = Path(shutil.copytree(repository, tmp_path / "moved"))
     texts = [path.read_text() for path in moved.rglob("*.pbtxt")] + [(moved / "repository.json").read_text()]
     assert not any(str(repository.parent) in text for text in texts)
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_start_that_meets_the_backends_race_is_tried_again(repository, tmp_path, times):
+    """The server itself, behind a program that dies at first as the server does then."""
+    server = TritonServer(repository)
+    real = server.installation.program
+    dying = (
+        "echo \"terminate called after throwing an instance of 'boost::interprocess::lock_exception'\" >&2\n"
+        "echo '  what():  boost::interprocess::lock_exception' >&2\nkill -ABRT $$\n"
+    )
+    text = f'#!/bin/sh\necho x >> {tmp_path}/starts\n[ $(wc -l < {tmp_path}/starts) -gt {times} ] && exec {real} "$@"\n{dying}'
+    server.installation = dataclasses.replace(server.installation, program=Path(script(tmp_path, text)))
+    if times == 3:
+        with pytest.raises(SharedMemoryRaceError, match="lock_exception"):
+            server.__enter__()
+    else:
+        with server:
+            assert server.processes
+    assert (tmp_path / "starts").read_text() == "x\n" * (times + 1 if times < 3 else 3)

@@ -41,5 +41,9 @@ class ServerFailedError(ServeError):
     """The server ended, or did not become ready, or its canary answer was wrong."""
 
 
+class SharedMemoryRaceError(ServerFailedError):
+    """The server's Python backend aborted by a race of its own, which another start does not meet again."""
+
+
 class ModelNotLoadedError(ServerFailedError):
     """A model of the repository did not load; the text carries the model's name and its own error line."""

@@ -13,7 +13,13 @@ from types import TracebackType
 
 from tritonclient import grpc as triton
 
-from maskline_serve.errors import ModelNotLoadedError, PortTakenError, ServeError, ServerFailedError
+from maskline_serve.errors import (
+    ModelNotLoadedError,
+    PortTakenError,
+    ServeError,
+    ServerFailedError,
+    SharedMemoryRaceError,
+)
 from maskline_serve.repository.on_disk import Repository
 from maskline_serve.server import canary, find_server, gpu
 from maskline_serve.server.front_door.front_door import FrontDoor
@@ -28,7 +34,10 @@ from maskline_serve.server.watch.stubs import stubs
 POLL_SECONDS = 0.1
 CONTROL_SECONDS = 10.0  # of one word to a server that is about to stop; one that hangs is not waited for longer
 LEAST_CANARY_SECONDS = 1.0  # for the next canary image, when what came before has taken the time of all
-PORT_ATTEMPTS = 3  # another process may take a free port in the moment between finding and using it
+# What a lock of the Python backend's shared memory says as it takes the whole server with it, now and then, also while
+# models load. Ref: https://github.com/triton-inference-server/server/issues/8882
+_RACE = "boost::interprocess::lock_exception"
+START_ATTEMPTS = 3  # another process may take a free port in the moment between finding and using it
 
 
 class Control(enum.StrEnum):
@@ -124,11 +133,12 @@ class TritonServer:
             if self._control is Control.EXPLICIT:
                 self.live = LiveFolder(work_folder("maskline-live-"))
                 self.live.fill(*self.repositories)
-            for attempt in range(PORT_ATTEMPTS):
+            for attempt in range(START_ATTEMPTS):
                 try:
                     return self._start()
-                except PortTakenError:
-                    if attempt + 1 == PORT_ATTEMPTS or all(self._asked):
+                except (PortTakenError, SharedMemoryRaceError) as error:
+                    hopeless = isinstance(error, PortTakenError) and all(self._asked)
+                    if attempt + 1 == START_ATTEMPTS or hopeless:
                         raise
         except BaseException:
             self._remove_live()
@@ -202,7 +212,9 @@ class TritonServer:
             raise ServerFailedError(
                 f"the supervisor of tritonserver was killed by signal {-status}, the server with it"
             )
-        raise ServerFailedError(f"tritonserver ended with {ending(status)}; {self._said()}")
+        said = self._said()
+        kind = SharedMemoryRaceError if _RACE in said else ServerFailedError
+        raise kind(f"tritonserver ended with {ending(status)}; {said}")
 
     def _said(self) -> str:
         """The server's last words."""
