@@ -195,7 +195,8 @@ def test_a_start_that_meets_the_backends_race_is_tried_again(repository, tmp_pat
         "echo \"terminate called after throwing an instance of 'boost::interprocess::lock_exception'\" >&2\n"
         "echo '  what():  boost::interprocess::lock_exception' >&2\nkill -ABRT $$\n"
     )
-    text = f'#!/bin/sh\necho x >> {tmp_path}/starts\n[ $(wc -l < {tmp_path}/starts) -gt {times} ] && exec {real} "$@"\n{dying}'
+    count = f"echo x >> {tmp_path}/starts\n[ $(wc -l < {tmp_path}/starts) -gt {times} ]"
+    text = f'#!/bin/sh\n{count} && exec {real} "$@"\n{dying}'
     server.installation = dataclasses.replace(server.installation, program=Path(script(tmp_path, text)))
     if times == 3:
         with pytest.raises(SharedMemoryRaceError, match="lock_exception"):
