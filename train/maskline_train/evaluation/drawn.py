@@ -81,8 +81,7 @@ def found(
     labels = [category_ids.index(result["category_id"]) for result in results]
     masks = keypoints = None
     if results and "segmentation" in results[0]:
-        rles = [result["segmentation"] for result in results]
-        masks = RleMasks([{**rle, "counts": rle["counts"].encode("ascii")} for rle in rles], size)
+        masks = RleMasks([result["segmentation"] for result in results], size)
     if results and "keypoints" in results[0]:
         points = np.array([result["keypoints"] for result in results], np.float32).reshape(len(results), -1, 3)
         keypoints = points + np.array([PIXEL_CENTRE, PIXEL_CENTRE, 0], np.float32)

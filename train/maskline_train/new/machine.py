@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
 
 import torch
+from maskline_command.wording import counted
+
+from maskline_train.processor import cpu_info
 
 GIB = 1 << 30
-_CPU_INFO = Path("/proc/cpuinfo")
 # Of processors that multiply bfloat16 themselves; on others bf16 is slower than float32.
 _BF16_FLAGS = {"amx_bf16", "avx512_bf16"}
 
@@ -39,7 +40,7 @@ class Machine:
 
     def describe(self) -> str:
         """E.g. `2 CPU cores, 24 GiB of memory`."""
-        host = f"{self.cores} CPU core{'s' if self.cores > 1 else ''}, {self.memory_gib:.0f} GiB of memory"
+        host = f"{counted(self.cores, 'CPU core')}, {self.memory_gib:.0f} GiB of memory"
         return f"{self.gpu} ({self.gpu_memory_gib:.0f} GiB), {host}" if self.gpu else host
 
 
@@ -48,16 +49,8 @@ def this_machine(*, use_gpu: bool) -> Machine:
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
     if not use_gpu or not torch.cuda.is_available():
-        return Machine(cores, memory, bool(_BF16_FLAGS & _cpu_flags()))
+        return Machine(cores, memory, bool(_BF16_FLAGS & set(cpu_info("flags").split())))
     found = torch.cuda.get_device_properties(0)
     return Machine(
         cores, memory, torch.cuda.is_bf16_supported(including_emulation=False), found.name, found.total_memory / GIB
     )
-
-
-def _cpu_flags() -> set[str]:
-    """What the first processor says it can; nothing where the system does not say it."""
-    if not _CPU_INFO.is_file():
-        return set()
-    lines = _CPU_INFO.read_text(encoding="utf-8").splitlines()
-    return set(next((line for line in lines if line.startswith("flags")), "").split())

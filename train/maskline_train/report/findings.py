@@ -14,7 +14,7 @@ import numpy as np
 
 from maskline_train.data.coco import CocoDataset
 from maskline_train.evaluation.evaluate import Metrics, Result
-from maskline_train.report.outcome import Outcome, outcome_of
+from maskline_train.report.outcome import Judged, Outcome, outcome_of
 
 BINS = 10  # of the scores, for their calibration
 WORST_IMAGES, BEST_IMAGES, CROPS = 6, 4, 12
@@ -112,25 +112,25 @@ def find(dataset: CocoDataset, metrics: Metrics) -> Findings:
         for index in range(metrics.num_images)
     ]
     threshold, curve = _curve(outcomes)
-    confusion = _confusion(outcomes, threshold)
+    judged = [one.judged(threshold) for one in outcomes]
     bins = _bins(outcomes)
     total = sum(one.count for one in bins)
     error = sum(one.count * abs(one.score - one.right) for one in bins) / total if total else None
-    ranked = _ranked(outcomes, threshold)
+    ranked = _ranked(judged)
     worst = ranked[:WORST_IMAGES]
     best = ranked[max(len(ranked) - BEST_IMAGES, len(worst)) :][::-1]
     return Findings(
         masks,
         threshold,
         curve,
-        _classes(outcomes, threshold, len(dataset.classes)),
-        confusion,
+        _classes(judged, len(dataset.classes)),
+        _confusion(judged),
         bins,
         error,
         tuple(worst),
         tuple(best),
-        _missed(outcomes, threshold),
-        _false(outcomes, threshold),
+        _missed(judged),
+        _false(judged),
     )
 
 
@@ -151,25 +151,24 @@ def _curve(outcomes: Sequence[Outcome]) -> tuple[float, tuple[tuple[float, float
     return float(scores[f1.argmax()]), tuple((float(a), float(b), float(c)) for a, b, c in rows)
 
 
-def _classes(outcomes: Sequence[Outcome], threshold: float, count: int) -> tuple[ClassCount, ...]:
+def _classes(judged: Sequence[Judged], count: int) -> tuple[ClassCount, ...]:
     objects, found, right = np.zeros((3, count), np.int64)
-    for one in outcomes:
-        sure = one.sure(threshold)
-        labels, hit = one.labels[:sure], one.partner[:sure] >= 0
-        np.add.at(objects, one.truth, 1)
+    for image in judged:
+        labels = image.outcome.labels[: image.sure]
+        np.add.at(objects, image.outcome.truth, 1)
         np.add.at(found, labels, 1)
-        np.add.at(right, labels[hit], 1)
+        np.add.at(right, labels[image.partner >= 0], 1)
     return tuple(ClassCount(int(a), int(b), int(c)) for a, b, c in zip(objects, found, right, strict=True))
 
 
-def _confusion(outcomes: Sequence[Outcome], threshold: float) -> dict[tuple[int | None, int | None], int]:
+def _confusion(judged: Sequence[Judged]) -> dict[tuple[int | None, int | None], int]:
     counted: Counter[tuple[int | None, int | None]] = Counter()
-    for one in outcomes:
-        other = one.confused(threshold)
-        for i in range(one.sure(threshold)):
-            partner = int(one.partner[i]) if one.partner[i] >= 0 else other.get(i)
+    for image in judged:
+        one = image.outcome
+        for i, own in enumerate(image.partner.tolist()):
+            partner = own if own >= 0 else image.confused.get(i)
             counted[None if partner is None else int(one.truth[partner]), int(one.labels[i])] += 1
-        for j in one.missed(threshold):
+        for j in image.missed:
             counted[int(one.truth[j]), None] += 1
     return dict(counted)
 
@@ -182,26 +181,26 @@ def _bins(outcomes: Sequence[Outcome]) -> tuple[Bin, ...]:
     return tuple(Bin(int(k.sum()), float(scores[k].mean()), float(right[k].mean())) for k in inside if k.any())
 
 
-def _ranked(outcomes: Sequence[Outcome], threshold: float) -> list[tuple[int, float]]:
+def _ranked(judged: Sequence[Judged]) -> list[tuple[int, float]]:
     """(index, likeness) of the images with something in them, worst first; of like ones the fullest is the last."""
-    likeness = [(one.likeness(threshold), len(one.truth), one.index) for one in outcomes]
+    likeness = [(image.likeness(), len(image.outcome.truth), image.outcome.index) for image in judged]
     known = sorted((value, objects, index) for value, objects, index in likeness if value is not None)
     return [(index, value) for value, _, index in known]
 
 
-def _missed(outcomes: Sequence[Outcome], threshold: float) -> tuple[Found, ...]:
-    every = (Found(one.index, j, float(one.shares[j])) for one in outcomes for j in one.missed(threshold))
+def _missed(judged: Sequence[Judged]) -> tuple[Found, ...]:
+    every = (Found(one.outcome.index, j, float(one.outcome.shares[j])) for one in judged for j in one.missed)
     return tuple(heapq.nlargest(CROPS, every, key=lambda found: found.weight))
 
 
-def _false(outcomes: Sequence[Outcome], threshold: float) -> tuple[Found, ...]:
-    every = (found for one in outcomes for found in _false_of(one, threshold))
+def _false(judged: Sequence[Judged]) -> tuple[Found, ...]:
+    every = (found for image in judged for found in _false_of(image))
     return tuple(heapq.nlargest(CROPS, every, key=lambda found: found.weight))
 
 
-def _false_of(one: Outcome, threshold: float) -> list[Found]:
+def _false_of(image: Judged) -> list[Found]:
     """The detections of an image that are not right."""
-    other = one.confused(threshold)
-    rows = np.flatnonzero(one.partner[: one.sure(threshold)] < 0).tolist()
-    names = {i: int(one.truth[other[i]]) if i in other else None for i in rows}
+    one = image.outcome
+    rows = np.flatnonzero(image.partner < 0).tolist()
+    names = {i: int(one.truth[image.confused[i]]) if i in image.confused else None for i in rows}
     return [Found(one.index, int(one.results[i]), float(one.scores[i]), names[i]) for i in rows]

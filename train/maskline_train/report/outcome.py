@@ -48,41 +48,54 @@ class Outcome:
     pairs: Integers
     ious: Floats
 
-    def sure(self, min_score: float) -> int:
-        """How many of the rows have at least this score."""
-        return int((self.scores >= min_score).sum())
-
-    def confused(self, min_score: float) -> dict[int, int]:
-        """Rows of at least `min_score` without an object of their class: the object of another that each lies on.
-
-        Each object is one that no row of its own class has found.
-        """
-        count = self.sure(min_score)
-        overlaps = self._dense(count)
-        found = self.partner[:count]
+    def judged(self, min_score: float) -> Judged:
+        """By the rows of at least this score."""
+        sure = int((self.scores >= min_score).sum())
+        found = self.partner[:sure]
+        overlaps = self._dense(sure)
         overlaps[found >= 0] = 0.0
         overlaps[:, found[found >= 0]] = 0.0
         other = match_in_order(overlaps, MIN_IOU)
-        return {int(i): int(other[i]) for i in np.flatnonzero(other >= 0)}
-
-    def missed(self, min_score: float) -> list[int]:
-        """The objects that no row of at least `min_score` has found, under whatever name."""
-        found = {*self.partner[: self.sure(min_score)].tolist(), *self.confused(min_score).values()}
-        return [j for j in range(len(self.truth)) if j not in found]
-
-    def likeness(self, min_score: float) -> float | None:
-        """Mean IoU, 0 for what is on one side alone: 1 where just the objects were found; None of nothing at all."""
-        found = self.partner[: self.sure(min_score)]
-        ious = {(int(i), int(j)): float(iou) for (i, j), iou in zip(self.pairs, self.ious, strict=True)}
-        hits = [ious[i, int(j)] for i, j in enumerate(found) if j >= 0]
-        total = len(found) + len(self.truth) - len(hits)
-        return sum(hits) / total if total else None
+        confused = {int(i): int(other[i]) for i in np.flatnonzero(other >= 0)}
+        seen = {*found.tolist(), *confused.values()}
+        return Judged(self, sure, confused, [j for j in range(len(self.truth)) if j not in seen])
 
     def _dense(self, count: int) -> npt.NDArray[np.float64]:
         """IoU [count, G] of the first rows, 0 where it is below 0.5."""
         overlaps = np.zeros((len(self.scores), len(self.truth)))
         overlaps[self.pairs[:, 0], self.pairs[:, 1]] = self.ious
         return overlaps[:count]
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """An image by its rows of at least one score.
+
+    Attributes:
+        outcome: of the image.
+        sure: how many of its rows have that score.
+        confused: of these, those without an object of their class: the object of another class that each lies on, which
+            no row of its own class has found.
+        missed: the objects that no row has found, under whatever name.
+    """
+
+    outcome: Outcome
+    sure: int
+    confused: dict[int, int]
+    missed: list[int]
+
+    @property
+    def partner(self) -> Integers:
+        """[sure] the object of its own class that each row found, or -1."""
+        return self.outcome.partner[: self.sure]
+
+    def likeness(self) -> float | None:
+        """Mean IoU, 0 for what is on one side alone: 1 where just the objects were found; None of nothing at all."""
+        one = self.outcome
+        ious = {(int(i), int(j)): float(iou) for (i, j), iou in zip(one.pairs, one.ious, strict=True)}
+        hits = [ious[i, int(j)] for i, j in enumerate(self.partner) if j >= 0]
+        total = self.sure + len(one.truth) - len(hits)
+        return sum(hits) / total if total else None
 
 
 def outcome_of(dataset: CocoDataset, index: int, results: Sequence[Result], *, masks: bool) -> Outcome:
@@ -97,7 +110,7 @@ def outcome_of(dataset: CocoDataset, index: int, results: Sequence[Result], *, m
     truth = dataset.objects(index)
     height, width = dataset.sizes[index]
     labels = np.array([dataset.category_ids.index(result["category_id"]) for result in results], np.int32)
-    shapes = [_encoded(result["segmentation"]) if masks else result["bbox"] for result in results]
+    shapes = [result["segmentation"] if masks else result["bbox"] for result in results]
     objects = list(truth.each_mask.rles) if masks else _xywh(truth.boxes)
     overlaps = _iou(shapes, objects, crowd=False)
     partner = match_in_order(np.where(labels[:, None] == truth.labels[None], overlaps, 0.0), MIN_IOU)
@@ -133,10 +146,6 @@ def _iou(shapes: Sequence[object], others: Sequence[object], *, crowd: bool) -> 
     if not shapes or not others:
         return np.zeros((len(shapes), len(others)))
     return np.asarray(coco_mask.iou(list(shapes), list(others), [int(crowd)] * len(others)), np.float64)
-
-
-def _encoded(rle: dict[str, object]) -> dict[str, object]:
-    return {**rle, "counts": str(rle["counts"]).encode("ascii")}
 
 
 def _xywh(boxes: Floats) -> list[list[float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from maskline_command.wording import counted
 from maskline_show.parts import picture, section, text
 from maskline_show.thinned import draw_within
 from maskline_show.window import draw_one
@@ -51,7 +52,7 @@ class ReportPictures:
         sides = {"truth": known(self._dataset, index), "found": self._drawn(index, sure)}
         shown = "".join(
             f"<figure>{picture(draw_within(image, drawn, IMAGE_PX), name)}"
-            f"<figcaption>{name}: {_objects(len(drawn.names))}</figcaption></figure>"
+            f"<figcaption>{name}: {counted(len(drawn.names), 'object')}</figcaption></figure>"
             for name, drawn in sides.items()
         )
         name = text(self._dataset[index].file_name)
@@ -77,10 +78,6 @@ class ReportPictures:
     def _drawn(self, index: int, results: Sequence[Result]) -> Drawn:
         data = self._dataset
         return found(results, data.sizes[index], data.classes, data.category_ids, data.keypoint_names)
-
-
-def _objects(count: int) -> str:
-    return f"{count} object{'' if count == 1 else 's'}"
 
 
 def _figure(drawn: Image.Image, said: str) -> str:

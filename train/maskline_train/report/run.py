@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from maskline_train.processor import cpu_info
 from maskline_train.training.metrics_log import LOG, METRICS, read_metrics
 
 _BEGINNING = re.compile(r"^\S+ \S+ ((?:started|resumed) .*)$", re.MULTILINE)  # behind date and time
@@ -69,17 +70,7 @@ def run_of(checkpoint: Path) -> Run | None:
 
 def machine() -> str:
     """Processor, cores, GPU and PyTorch, in words."""
-    parts = [f"{_processor()}, {len(os.sched_getaffinity(0))} cores"]
+    parts = [f"{cpu_info('model name') or platform.machine()}, {len(os.sched_getaffinity(0))} cores"]
     if torch.cuda.is_available():
         parts.append(f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}")
     return "; ".join([*parts, f"PyTorch {torch.__version__}"])
-
-
-def _processor() -> str:
-    """The processor's name as the kernel gives it."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.machine()
-    named = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
-    return named[1] if named else platform.machine()
