@@ -9,7 +9,6 @@ Ref: https://cocodataset.org/#format-data
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -17,7 +16,7 @@ from maskline_coco.annotation import Annotation
 from maskline_coco.annotation_file import ImageRecord, load_instances, parse_instances
 from maskline_coco.fields import short
 
-from maskline_train.data.convert.files import header_size, inside, tracked
+from maskline_train.data.convert.files import first_file, header_size, inside, tracked
 from maskline_train.data.convert.labelled import Labelled, Notes, Object, Picture, of_polygons, split_of, unless_empty
 from maskline_train.data.errors import DataError
 
@@ -154,7 +153,7 @@ def _is_group(entry: Any, categories: list[Any], used: set[Any]) -> bool:
 
 def _find_picture(record: ImageRecord, file: File, source: Path) -> Path:
     paths = [inside(source, root, record.file_name, file.path) for root in file.roots]
-    found = next((path for path in paths if os.path.isfile(path)), None)  # noqa: PTH113 -- of a name that is too long, pathlib's raises
+    found = first_file(paths)
     if found is None:
         looked = ", ".join(dict.fromkeys(str(root) for root in file.roots))
         raise DataError(f"{file.path}: got no picture {short(record.file_name)} in {looked}, expected it; add it")

@@ -10,17 +10,15 @@ Ref: https://docs.cvat.ai/docs/other/xml_format
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 from xml.parsers import expat
 
 import numpy as np
-import numpy.typing as npt
 from maskline_coco.fields import is_coordinate, short
 
-from maskline_train.data.convert.files import header_size, inside, read_label, tracked
+from maskline_train.data.convert.files import first_file, header_size, inside, read_label, tracked
 from maskline_train.data.convert.labelled import (
     BEYOND,
     Labelled,
@@ -31,6 +29,7 @@ from maskline_train.data.convert.labelled import (
     check_number,
     class_name,
     of_parts,
+    placed,
     split_of,
 )
 from maskline_train.data.errors import DataError
@@ -116,7 +115,7 @@ def _read_picture(entry: Element, path: Path, names: tuple[str, ...], notes: Not
     where = f"{path}: image {short(name)}"
     roots = (path.parent / "images" / subset, path.parent / "images", path.parent)
     places = [inside(path.parent, root, name, where) for root in roots]
-    picture = next((place for place in places if os.path.isfile(place)), None)  # noqa: PTH113 -- pathlib raises of a name that is too long
+    picture = first_file(places)
     if picture is None:
         raise DataError(f"{where}: got no such file in {path.parent / 'images'}, expected it; export with images")
     size = header_size(picture, picture, notes)
@@ -216,11 +215,7 @@ def _read_mask(entry: Element, size: Size, where: str, notes: Notes) -> Mask:
     if sum(runs) != width * height:
         raise DataError(f"{where}: got an rle of {sum(runs)} pixels, expected {width * height}; export it anew")
     pixels = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
-    notes[BEYOND] += left < 0 or top < 0 or left + width > size[1] or top + height > size[0]
-    mask: npt.NDArray[np.bool_] = np.zeros(size, bool)
-    inner = pixels[max(0, -top) : max(0, size[0] - top), max(0, -left) : max(0, size[1] - left)]
-    mask[max(0, top) : max(0, top) + inner.shape[0], max(0, left) : max(0, left) + inner.shape[1]] = inner
-    return mask
+    return placed(pixels, left, top, size, notes)
 
 
 def _read_runs(text: str, where: str) -> list[int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any, TypeVar
 
@@ -39,17 +40,18 @@ def find_pictures(folder: Path) -> list[Path]:
     return found
 
 
-def by_stem(paths: Sequence[Path]) -> dict[str, Path]:
-    """Name without folder and ending -> path.
+def by_stem(paths: Iterable[Path], folder: Path | None = None) -> dict[str, Path]:
+    """Name without ending -> path; the name has the folders below `folder`, or none.
 
     Raises:
         DataError: two with the same.
     """
     found: dict[str, Path] = {}
     for path in paths:
-        if path.stem in found:
-            raise DataError(f"{path}: got the name of {found[path.stem]} too, expected each name once; rename one")
-        found[path.stem] = path
+        name = path.stem if folder is None else path.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            raise DataError(f"{path}: got the name of {found[name]} too, expected each name once; rename one")
+        found[name] = path
     return found
 
 
@@ -65,6 +67,11 @@ def inside(root: Path, folder: Path, name: Any, where: object) -> Path:
     if not path.resolve().is_relative_to(root.resolve()):
         raise DataError(f"{where}: got the path {short(name)}, expected one inside {root}; correct it")
     return path
+
+
+def first_file(paths: Iterable[Path]) -> Path | None:
+    """The first of the paths where a file is; None of none."""
+    return next((path for path in paths if os.path.isfile(path)), None)  # noqa: PTH113 -- pathlib's raises of a name that is too long
 
 
 @contextlib.contextmanager
@@ -91,6 +98,34 @@ def opened(
     ):
         check_pixels(str(name), image.size, LIMITS)
         yield image
+
+
+@contextlib.contextmanager
+def opened_map(source: Path | bytes, name: object) -> Iterator[Image.Image]:
+    """A PNG whose pixels say of which object they are; nothing of it is decoded yet.
+
+    Raises:
+        DataError, ImageError, OSError: as `opened`.
+    """
+
+    def say(error: Exception) -> str:
+        return f"{name}: cannot be read ({error}); expected a whole PNG file; make it anew"
+
+    with opened(source, name, ("PNG",), say) as image:
+        yield image
+
+
+def check_map_size(name: object, image: Image.Image, size: tuple[int, int]) -> None:
+    """Refuse a map that is not of the size (height, width) of its picture.
+
+    Raises:
+        DataError: another size.
+    """
+    if (image.height, image.width) != size:
+        raise DataError(
+            f"{name}: got {image.width}x{image.height} pixels, expected {size[1]}x{size[0]}, a picture's once its EXIF "
+            "orientation is applied; make it anew"
+        )
 
 
 def header_size(source: Path | bytes, name: object, notes: Notes) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from maskline_train.data.convert.files import by_stem, find_pictures, header_size, opened, tracked
+from maskline_train.data.convert.files import by_stem, check_map_size, find_pictures, header_size, opened_map, tracked
 from maskline_train.data.convert.labelled import (
     UNLABELLED,
     Labelled,
@@ -121,21 +121,9 @@ def read_ids(source: Path | bytes, size: tuple[int, int], name: object = None) -
         OSError: it cannot be opened.
     """
     name = source if name is None else name
-
-    def say(error: Exception) -> str:
-        return f"{name}: cannot be read ({error}); expected a whole PNG file; make it anew"
-
-    with opened(source, name, ("PNG",), say) as image:
-        mode, found = image.mode, (image.height, image.width)
+    with opened_map(source, name) as image:
+        mode = image.mode
         if mode in ("1", "L", "P", "I") or mode.startswith("I;16"):
-            _check_size(name, found, size)
+            check_map_size(name, image, size)
             return np.asarray(image).astype(np.int32)
     raise DataError(f"{name}: got a PNG of mode {mode}, expected one channel of IDs; save it as gray or with a palette")
-
-
-def _check_size(name: object, found: tuple[int, int], size: tuple[int, int]) -> None:
-    if found != size:
-        raise DataError(
-            f"{name}: got {found[1]}x{found[0]} pixels, expected {size[1]}x{size[0]}, a picture's once its EXIF "
-            "orientation is applied; make it anew"
-        )

@@ -115,6 +115,16 @@ def of_mask(name: str, mask: Mask, notes: Notes) -> Object | None:
     return unless_empty(Object(name, segmentation), (mask.shape[0], mask.shape[1]), notes)
 
 
+def placed(pixels: Mask, left: int, top: int, size: tuple[int, int], notes: Notes) -> Mask:
+    """A mask [H, W] of a window of pixels with its corner at (left, top); what lies beyond is cut off, and noted."""
+    height, width = size
+    notes[BEYOND] += left < 0 or top < 0 or left + pixels.shape[1] > width or top + pixels.shape[0] > height
+    mask: Mask = np.zeros(size, bool)
+    inner = pixels[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
+    mask[max(0, top) : max(0, top) + inner.shape[0], max(0, left) : max(0, left) + inner.shape[1]] = inner
+    return mask
+
+
 def of_parts(
     name: str, polygons: list[list[float]], masks: Iterable[Mask], size: tuple[int, int], where: str, notes: Notes
 ) -> Object | None:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from maskline_coco.fields import is_coordinate, short
 
 from maskline_train.data.convert.files import SUFFIXES, header_size, inside, read_json, tracked
@@ -34,6 +33,7 @@ from maskline_train.data.convert.labelled import (
     check_number,
     class_name,
     of_parts,
+    placed,
 )
 from maskline_train.data.errors import DataError
 
@@ -176,12 +176,7 @@ def _read_mask(data: Any, points: list[list[float]], size: tuple[int, int], wher
     if corners != [number for point in points for number in point] or right < left or bottom < top:
         raise DataError(f"{where}: got points {short(points)}, expected a mask's first and last pixel; correct them")
     ids = read_ids(_decoded(data, f"{where}: mask"), (bottom - top + 1, right - left + 1), f"{where}: mask")
-    height, width = size
-    notes[BEYOND] += left < 0 or top < 0 or right >= width or bottom >= height
-    mask: npt.NDArray[np.bool_] = np.zeros(size, bool)
-    inner = ids[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)] != 0
-    mask[max(0, top) : max(0, top) + inner.shape[0], max(0, left) : max(0, left) + inner.shape[1]] = inner
-    return mask
+    return placed(ids != 0, left, top, size, notes)
 
 
 def _decoded(data: Any, what: str) -> bytes:

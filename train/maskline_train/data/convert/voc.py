@@ -16,7 +16,15 @@ import numpy as np
 import numpy.typing as npt
 from maskline_coco.fields import short
 
-from maskline_train.data.convert.files import SUFFIXES, header_size, opened, read_label, tracked
+from maskline_train.data.convert.files import (
+    SUFFIXES,
+    by_stem,
+    check_map_size,
+    header_size,
+    opened_map,
+    read_label,
+    tracked,
+)
 from maskline_train.data.convert.labelled import (
     SPLITS,
     UNLABELLED,
@@ -57,7 +65,8 @@ def read_voc(source: Path, notes: Notes) -> Labelled:
                 f"{hint}export it as VOC segmentation"
             )
     names = _read_names(source / "labelmap.txt")
-    images = _find_images(source / "JPEGImages")
+    folder = source / "JPEGImages"
+    images = by_stem((path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES), folder)
     labelled = {
         path.relative_to(source / "SegmentationObject").with_suffix("").as_posix()
         for path in (source / "SegmentationObject").rglob("*.png")
@@ -74,15 +83,6 @@ def read_voc(source: Path, notes: Notes) -> Labelled:
     return Labelled(tuple(names.values()), tuple(pictures))
 
 
-def _find_images(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if path.suffix.lower() in SUFFIXES and found.setdefault(name, path) != path:
-            raise DataError(f"{path}: got the name of {found[name]} too, expected each name once; rename one")
-    return found
-
-
 def voc_colour(index: int) -> int:
     """VOC's colour of class or object `index`: its bits, three at a time, from the highest bits of R, G and B down."""
     bits = [(index >> place) & 1 for place in range(9)]
@@ -93,13 +93,7 @@ def _read_names(path: Path) -> dict[int, str]:
     """Colour -> class, in their order; background, whatever its colour, and void are none."""
     if not path.is_file():
         return {voc_colour(index): name for index, name in enumerate(CLASSES) if name != "background"}
-    try:
-        text = read_label(path).decode()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 text ({error}); expected name:r,g,b:: in each line; write it anew"
-        ) from error
-    lines = [(row, line.strip()) for row, line in enumerate(text.splitlines(), 1)]
+    lines = [(row, line.strip()) for row, line in enumerate(_lines(path, "name:r,g,b::"), 1)]
     kept = [(row, line) for row, line in lines if line and not line.startswith("#")]
     names: dict[int, str] = {}
     for index, (row, line) in enumerate(kept):
@@ -110,6 +104,13 @@ def _read_names(path: Path) -> dict[int, str]:
             raise DataError(f"{where}: got {short(line)}, expected each name and each colour once; correct it")
         names[colour] = class_name(name, where)
     return {colour: name for colour, name in names.items() if name != "background" and colour not in (BACKGROUND, VOID)}
+
+
+def _lines(path: Path, each: str) -> list[str]:
+    try:
+        return read_label(path).decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error}); expected {each} in each line; write it anew") from error
 
 
 def _read_colour(text: str, index: int, where: str) -> int:
@@ -129,11 +130,7 @@ def _read_splits(source: Path) -> dict[str, str]:
         path = source / "ImageSets" / "Segmentation" / f"{split}.txt"
         if not path.is_file():
             continue
-        try:
-            lines = read_label(path).decode().splitlines()
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: not UTF-8 text ({error}); expected a name in each line; write it anew") from error
-        for name in filter(None, map(str.strip, lines)):
+        for name in filter(None, map(str.strip, _lines(path, "a name"))):
             if found.setdefault(name, split) != split:
                 raise DataError(
                     f"{path}: got {short(name)}, which is in {found[name]} too, expected it once; remove it"
@@ -183,16 +180,8 @@ def _rgb(colour: int) -> str:
 
 def _read_colours(path: Path, size: tuple[int, int]) -> Colours:
     """A map's colours, [H, W] int32; a palette is looked up, a gray value is VOC's number of a colour."""
-
-    def say(error: Exception) -> str:
-        return f"{path}: cannot be read ({error}); expected a whole PNG file; make it anew"
-
-    with opened(path, path, ("PNG",), say) as image:
-        if (image.height, image.width) != size:
-            raise DataError(
-                f"{path}: got {image.width}x{image.height} pixels, expected {size[1]}x{size[0]}, a picture's once its "
-                "EXIF orientation is applied; make it anew"
-            )
+    with opened_map(path, path) as image:
+        check_map_size(path, image, size)
         if image.mode == "L":
             table: Colours = np.array([voc_colour(value) for value in range(256)], np.int32)  # 255 is void
             numbered: Colours = table[np.asarray(image)]
