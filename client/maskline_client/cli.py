@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import typer
 from maskline_command.console import results as results_console
 from maskline_command.ending import ending
+from maskline_command.tile_options import Overlap, Tiles, check_tile_options
 from maskline_command.version import version_option
 from maskline_show.picture import ColourBy
 from rich.console import Console
@@ -58,12 +59,6 @@ def _common(
 InFlight = Annotated[int, typer.Option(min=1, help="Requests under way at a time.")]
 Model = Annotated[str, typer.Option(help="The served model's name.")]
 NoMasks = Annotated[bool, typer.Option("--no-masks", help="Boxes alone: no masks, no keypoints, and their time saved.")]
-Tiles = Annotated[
-    int | None, typer.Option(min=32, help="Look at large images in tiles of this side, px, and put them together.")
-]
-Overlap = Annotated[
-    int | None, typer.Option(min=0, help="What neighbouring tiles share at least, px; by default a quarter of a tile.")
-]
 Local = Annotated[
     Path | None,
     typer.Option(
@@ -290,9 +285,8 @@ def _by_tiles(
     task: TaskID,
 ) -> tuple[ImageDetector, int]:
     """What asks, and about how many images at a time: by tiles about one, of whose tiles so many are under way."""
+    check_tile_options(side, overlap)
     if side is None:
-        if overlap is not None:
-            raise ValueError(f"--overlap: got {overlap} without --tiles, expected both or --tiles alone")
         return detector, in_flight
     doing = str(progress.tasks[task].description)
 

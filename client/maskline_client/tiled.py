@@ -9,7 +9,17 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from maskline_tiles import Piece, Tile, default_overlap, grid, merged, piece_of_box, piece_of_mask, run_lengths
+from maskline_tiles import (
+    Piece,
+    Tile,
+    check_overlap,
+    default_overlap,
+    grid,
+    merged,
+    piece_of_box,
+    piece_of_mask,
+    run_lengths,
+)
 
 from maskline_client import rle as rle_codec
 from maskline_client.detections import Detection, Detections
@@ -51,7 +61,7 @@ class TiledDetector(ImageDetector):
     ) -> None:
         self._detector, self._side, self._in_flight, self._advance = detector, side, in_flight, advance
         self._overlap = default_overlap(side) if overlap is None else overlap
-        grid((1, 1), self._side, self._overlap)  # refuses what cannot be
+        check_overlap(self._side, self._overlap)
 
     @property
     def model(self) -> ServedModel:

@@ -3,8 +3,18 @@
 Stands alone on numpy, so that training and the client may use it.
 """
 
-from maskline_tiles.grid import Tile, default_overlap, grid
+from maskline_tiles.grid import Tile, check_overlap, default_overlap, grid
 from maskline_tiles.merge import merged
 from maskline_tiles.piece import Piece, piece_of_box, piece_of_mask, run_lengths
 
-__all__ = ["Piece", "Tile", "default_overlap", "grid", "merged", "piece_of_box", "piece_of_mask", "run_lengths"]
+__all__ = [
+    "Piece",
+    "Tile",
+    "check_overlap",
+    "default_overlap",
+    "grid",
+    "merged",
+    "piece_of_box",
+    "piece_of_mask",
+    "run_lengths",
+]

@@ -29,6 +29,16 @@ def default_overlap(side: int) -> int:
     return side // 4
 
 
+def check_overlap(side: int, overlap: int) -> None:
+    """Refuse tiles that cannot be laid.
+
+    Raises:
+        ValueError: no side, or an overlap of more than half of it.
+    """
+    if side < 1 or not 0 <= overlap <= side // 2:
+        raise ValueError(f"tiles: got a side of {side} px and an overlap of {overlap}, expected 0 to half of the side")
+
+
 def grid(size: tuple[int, int], side: int, overlap: int) -> list[Tile]:
     """Tiles of one size that cover a picture, spread evenly; neighbours share at least `overlap` pixels.
 
@@ -41,10 +51,9 @@ def grid(size: tuple[int, int], side: int, overlap: int) -> list[Tile]:
         Row by row.
 
     Raises:
-        ValueError: no side, or an overlap of more than half of it.
+        ValueError: as `check_overlap`.
     """
-    if side < 1 or not 0 <= overlap <= side // 2:
-        raise ValueError(f"tiles: got a side of {side} px and an overlap of {overlap}, expected 0 to half of the side")
+    check_overlap(side, overlap)
     rows, columns = (_starts(length, side, overlap) for length in size)
     height, width = (min(length, side) for length in size)
     return [Tile(y0, x0, height, width) for y0 in rows for x0 in columns]

@@ -16,6 +16,7 @@ import typer
 from maskline_command.console import results, waiting
 from maskline_command.ending import ending
 from maskline_command.streams import ReaderGone
+from maskline_command.tile_options import Overlap, Tiles
 from maskline_command.version import version_option
 from maskline_show.picture import ColourBy
 from rich.console import Console
@@ -25,7 +26,7 @@ from maskline_train.data.check import check_command
 from maskline_train.data.convert.command import convert_command
 from maskline_train.data.tiles.command import tiles_command
 from maskline_train.new.command import new_command
-from maskline_train.options import Data, Kind, Overlap, RecipeName, Tiles, TotalBatch, TrainSplit, ValSplit
+from maskline_train.options import Data, Kind, RecipeName, TotalBatch, TrainSplit, ValSplit
 from maskline_train.paper.commands import (
     ablate_command,
     cityscapes_command,

@@ -17,9 +17,3 @@ Kind = Annotated[
 TotalBatch = Annotated[
     int | None, typer.Option(min=1, help="Images a step over all processes; rate and schedule follow linearly.")
 ]
-Tiles = Annotated[
-    int | None, typer.Option(min=32, help="Look at large pictures in tiles of this side, px, and put them together.")
-]
-Overlap = Annotated[
-    int | None, typer.Option(min=0, help="What neighbouring tiles share at least, px; by default a quarter of a tile.")
-]

@@ -7,7 +7,18 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from maskline_tiles import Piece, Tile, default_overlap, grid, merged, piece_of_box, piece_of_mask, run_lengths
+from maskline_command.tile_options import check_tile_options
+from maskline_tiles import (
+    Piece,
+    Tile,
+    check_overlap,
+    default_overlap,
+    grid,
+    merged,
+    piece_of_box,
+    piece_of_mask,
+    run_lengths,
+)
 from pycocotools import mask as coco_mask
 
 from maskline_train.data.canvas import preprocess_batch
@@ -33,7 +44,8 @@ class Tiling:
     overlap_px: int
 
     def __post_init__(self) -> None:
-        grid((1, 1), self.side_px, self.overlap_px)  # refuses what cannot be
+        """Refuse what cannot be laid."""
+        check_overlap(self.side_px, self.overlap_px)
 
 
 def tiling_of(side_px: int | None, overlap_px: int | None) -> Tiling | None:
@@ -42,9 +54,8 @@ def tiling_of(side_px: int | None, overlap_px: int | None) -> Tiling | None:
     Raises:
         ValueError: an overlap without tiles, or of more than half of one.
     """
+    check_tile_options(side_px, overlap_px)
     if side_px is None:
-        if overlap_px is not None:
-            raise ValueError(f"--overlap: got {overlap_px} without --tiles, expected both or --tiles alone")
         return None
     return Tiling(side_px, default_overlap(side_px) if overlap_px is None else overlap_px)
 
