@@ -12,6 +12,7 @@ from maskline_train.distributed import Processes
 from maskline_train.fit import fit
 from maskline_train.new.choices.choice import Choice
 from maskline_train.new.choices.schedule import step_choices
+from maskline_train.new.choices.sizes import NetworkSize, size_choices
 from maskline_train.new.choose import with_choices
 from maskline_train.new.machine import this_machine
 from maskline_train.new.probe import probe
@@ -48,13 +49,12 @@ def recipe_by_hand(tried: ByHand, data: Path, minutes: float) -> Recipe:
     found = survey(train)
     aspect = float(np.median(found.sizes.max(axis=1) / found.sizes.min(axis=1)))
     longer = round(tried.side_px * aspect / 32) * 32
-    canvases = {(tried.side_px, longer), (longer, tried.side_px), (longer, longer)}
+    start = finetune_cpu.build(train.classes)
+    size = NetworkSize(tried.side_px, longer, object_px=0.0, small_px=0.0)  # what it makes of objects is not asked
     recipe = with_choices(
-        finetune_cpu.build(train.classes),
+        start,
         [
-            Choice("model.preprocessing.shorter_side_px", tried.side_px, ""),
-            Choice("model.preprocessing.longer_side_px", longer, ""),
-            Choice("model.preprocessing.canvases", tuple(sorted(canvases)), ""),
+            *size_choices(found, size, start.model.preprocessing),
             Choice("augmentation.shorter_side_px", (round(0.7 * tried.side_px), tried.side_px), ""),
             Choice("training.base_lr", tried.rate, ""),
         ],
