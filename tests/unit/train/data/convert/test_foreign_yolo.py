@@ -23,7 +23,7 @@ def test_polygons_of_supervision_are_the_masks_but_for_a_pixel(tmp_path, capsys)
     source = tmp_path / "source"
     masks = write_by_supervision(source)
     assert convert("yolo", source, tmp_path / "out") == 1
-    assert "data.yaml: got none of train, val, test" in capsys.readouterr().err
+    assert "got 1 picture, expected at least 2, one for train and one for val" in capsys.readouterr().err
     with (source / "data.yaml").open("a") as file:
         file.write("train: images\n")
     assert convert("yolo", source, tmp_path / "out") == 0

@@ -88,12 +88,13 @@ def test_a_wrong_line_names_itself_and_nothing_is_written(tmp_path, capsys, case
 
 
 YAMLS = {
-    "out of the folder": (DATA.replace("path: .", "path: ../.."), "data.yaml: path: got the path"),
-    "a root elsewhere": (DATA.replace("path: .", "path: /usr"), "expected one inside"),
-    "pictures out of the folder": (DATA.replace("images/val", "../images"), "data.yaml: val: got the path"),
-    "no such folder": (DATA.replace("images/val", "images/none"), "images/none: got no such folder"),
+    "a root that is no text": (DATA.replace("path: .", "path: [.]"), "data.yaml: path: got ['.']"),
+    "a picture folder elsewhere": (DATA.replace("images/val", "/usr/images"), "data.yaml: val: got the path"),
+    "pictures out of the folder": (DATA.replace("images/val", "../other/images"), "data.yaml: val: got the path"),
+    "out by a way in": (DATA.replace("images/val", "images/../../other"), "data.yaml: val: got the path"),
+    "no such folder": (DATA.replace("images/val", "images/none"), "images/none: got no such folder or list"),
+    "no such list": (DATA.replace("images/val", "val.txt"), "val.txt: got no such folder or list"),
     "no images in the path": (DATA.replace("images/val", "labels"), "labels: got no images/ in the path"),
-    "no split": ("names: [cat]", "data.yaml: got none of train, val, test"),
     "no names": ("train: images/train", "data.yaml: got names None"),
     "names with a gap": (DATA.replace("1: dog", "2: dog"), "data.yaml: got names {"),
     "a name twice": (DATA.replace("dog", "cat"), "expected each once"),
@@ -119,3 +120,91 @@ def test_a_label_file_without_its_picture_is_a_mistake(tmp_path, capsys):
     (tmp_path / "source" / "images" / "train" / "a.png").rename(tmp_path / "source" / "images" / "train" / "d.png")
     assert convert("yolo", tmp_path / "source", tmp_path / "out") == 1
     assert "labels/train/a.txt: got no picture of that name" in capsys.readouterr().err
+
+
+def test_without_splits_and_without_images_the_folders_are_asked_for(tmp_path, capsys):
+    write_labels(tmp_path / "source", [], "names: [cat, dog]\n")
+    (tmp_path / "source" / "images").rename(tmp_path / "source" / "pictures")
+    assert convert("yolo", tmp_path / "source", tmp_path / "out") == 1
+    assert "data.yaml: got none of train, val, test, and no images/ beside it" in capsys.readouterr().err
+
+
+LEADING_OUT = "paths of data.yaml or its lists that lead out of SOURCE, taken from its folder on: "
+SAME_SET = {  # how data.yaml may say where the pictures are -> how often a path leads out
+    "the root of another machine": (DATA.replace("path: .", "path: /content/set"), 1),
+    "a root beside another folder, as Ultralytics' own": (DATA.replace("path: .", "path: coco8-seg"), 1),
+    "a root above": (DATA.replace("path: .", "path: ../datasets"), 1),
+    "folders from above, as Roboflow has them": (DATA.replace(": images", ": ../images"), 2),
+    "an empty root": (DATA.replace("path: .\n", "path:\n"), 0),
+    "backslashes": (DATA.replace("images/val", ".\\\\images\\val"), 0),
+    "lists": (DATA.replace("images/train", "train.txt").replace("images/val", "val.txt"), 0),
+    "a list and a folder": (DATA.replace("images/val", "[val.txt]"), 0),
+}
+
+
+@pytest.mark.parametrize("case", SAME_SET)
+def test_pictures_are_found_however_their_place_is_written(tmp_path, capsys, case):
+    data, leading_out = SAME_SET[case]
+    source = tmp_path / "source"
+    write_labels(source, [line(1, *corners(5, 6, 15, 20))], data)
+    (source / "train.txt").write_text("./images/train/a.png\n")
+    (source / "val.txt").write_text("images/val/city/b.png\n\nimages\\val\\c.png\n")
+    assert convert("yolo", source, tmp_path / "out") == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:2] == ["train: 1 picture, objects: 0 cat, 1 dog", "val: 2 pictures, objects: 0 cat, 1 dog"]
+    assert [text for text in printed if text.startswith(LEADING_OUT)] == [f"{LEADING_OUT}{leading_out}"] * bool(
+        leading_out
+    )
+    assert {name for name, _ in masks_of(tmp_path / "out", "val")} == {"city/b.png", "c.png"}
+
+
+LISTS = {
+    "a picture that is not there": (
+        "images/val/none.png",
+        "val.txt: line 2: got 'images/val/none.png', which is no file",
+    ),
+    "a picture elsewhere": ("/usr/images/a.png", "val.txt: line 2: got the path '/usr/images/a.png'"),
+    "a name without an end": ("a" * 5000, "val.txt: line 2: got 'aaa"),
+    "a folder": ("images", "val.txt: line 2: got 'images', which is no file"),
+    "a picture without labels beside it": ("data.png", "data.png: got no images/ in the path"),
+    "a picture twice": ("images/val/c.png", "c.png: got 2 pictures of that name in val"),
+}
+
+
+@pytest.mark.parametrize("case", LISTS)
+def test_a_wrong_line_of_a_list_is_refused(tmp_path, capsys, case):
+    text, said = LISTS[case]
+    source = tmp_path / "source"
+    write_labels(source, [], DATA.replace("images/val", "val.txt"))
+    write_picture(source / "data.png")
+    (source / "val.txt").write_text(f"images/val/c.png\n{text}\n")
+    assert convert("yolo", source, tmp_path / "out") == 1
+    (answer,) = capsys.readouterr().err.splitlines()
+    assert said in answer
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("split", ["train: images/train", ""], ids=["a split of its own", "none"])
+def test_another_name_of_the_yaml_file_is_as_good_where_it_is_alone(tmp_path, capsys, split):
+    source = tmp_path / "source"
+    write_labels(source, [], f"names: [cat, dog]\n{split}\n")
+    (source / "data.yaml").rename(source / "cats.yml")
+    assert convert("yolo", source, tmp_path / "out") == 0
+    (source / "other.yaml").write_text("")
+    assert convert("yolo", source, tmp_path / "again") == 1
+    assert "got another YAML file beside it" in capsys.readouterr().err
+
+
+def test_label_studios_classes_and_folders_are_a_set_to_draw_from(tmp_path, capsys):
+    source = tmp_path / "source"
+    write_labels(source, [line(1, *corners(5, 6, 15, 20))])
+    (source / "data.yaml").unlink()
+    (source / "classes.txt").write_text("cat\ndog\n")
+    assert convert("yolo", source, tmp_path / "out") == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "train: 2 pictures, objects: 0 cat, 1 dog",
+        "val: 1 picture, objects: 0 cat, 1 dog",
+    ]
+    (source / "classes.txt").write_text("cat\n\ndog\n")
+    assert convert("yolo", source, tmp_path / "again") == 1
+    assert "classes.txt: names" in capsys.readouterr().err
