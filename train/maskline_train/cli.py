@@ -22,7 +22,7 @@ from maskline_show.picture import ColourBy
 from rich.console import Console
 
 from maskline_train.convert.command import import_command
-from maskline_train.data.check import check_command
+from maskline_train.data.check.command import check_command
 from maskline_train.data.convert.command import convert_command
 from maskline_train.data.tiles.command import tiles_command
 from maskline_train.new.command import new_command

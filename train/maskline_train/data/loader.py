@@ -95,8 +95,7 @@ def train_loader(
     """
     if keypoint_head is not None:
         check_keypoints(dataset, keypoint_head)
-    shown = dataset.usable if keypoint_head is None else dataset.has_keypoints
-    indices = [index for index in range(len(dataset)) if keep_empty or shown[index]]
+    indices = shown_images(dataset, keypoint_head, keep_empty=keep_empty)
     if not indices:
         what = "an object" if keypoint_head is None else "a keypoint"
         raise DataError(
@@ -114,6 +113,12 @@ def train_loader(
             )
         )
     )
+
+
+def shown_images(dataset: CocoDataset, keypoint_head: KeypointHeadSpec | None, *, keep_empty: bool) -> list[int]:
+    """The indices of the images that training draws from; arguments as of `train_loader`."""
+    shown = dataset.usable if keypoint_head is None else dataset.has_keypoints
+    return [index for index in range(len(dataset)) if keep_empty or shown[index]]
 
 
 def check_keypoints(dataset: CocoDataset, keypoint_head: KeypointHeadSpec) -> None:

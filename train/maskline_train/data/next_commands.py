@@ -10,15 +10,20 @@ from maskline_train.data.convert.labelled import split_of
 
 
 def next_commands(data: Path, splits: Sequence[str], annotations: str = "instances") -> list[str]:
-    """What looks at every picture, and what makes a recipe where there is a split to learn from and one to judge by."""
+    """What looks at every picture, and what makes a recipe."""
     folder, kind = shlex.quote(str(data)), _kind(annotations)
     named = "" if set(splits) == {"train", "val"} else "".join(f" --split {shlex.quote(split)}" for split in splits)
-    lines = [f"Look through it: maskline-train data check {folder}{named}{kind}"]
+    return [
+        f"Look through it: maskline-train data check {folder}{named}{kind}",
+        *making_a_recipe(data, splits, annotations),
+    ]
+
+
+def making_a_recipe(data: Path, splits: Sequence[str], annotations: str = "instances") -> list[str]:
+    """The command that makes a recipe, where there is a split to learn from and one to judge by."""
     trains = [split for split in splits if split_of(split) == "train"]
     judges = sorted((split for split in splits if split not in trains), key=lambda split: split_of(split) != "val")
-    if trains and judges:
-        lines.append(f"Next: {new_command_line(data, trains[0], judges[0], annotations)}")
-    return lines
+    return [f"Next: {new_command_line(data, trains[0], judges[0], annotations)}"] if trains and judges else []
 
 
 def new_command_line(data: Path, train_split: str, val_split: str, annotations: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskline_train.data.check import said_of_dark
+from maskline_train.data.check.findings import in_both, said_of_both, said_of_dark
 from maskline_train.data.coco import CocoDataset
 from maskline_train.data.images import is_nearly_black
 from maskline_train.data.next_commands import new_command_line
@@ -22,12 +22,14 @@ _LOOKED_AT = 16  # pictures
 _COUNTED = 100  # detections of an image that the COCO metric counts
 
 
-def advice(chosen: Chosen, found: Survey, dataset: CocoDataset) -> Iterator[str]:
+def advice(chosen: Chosen, found: Survey, dataset: CocoDataset, judged: CocoDataset) -> Iterator[str]:
     """A line for each thing that is better done before training, or known."""
     looked_at = np.unique(np.linspace(0, len(dataset) - 1, _LOOKED_AT).round().astype(int)).tolist()
     dark = sum(is_nearly_black(dataset.image(index)) for index in looked_at)
     if dark:
         yield said_of_dark(dark, len(looked_at))
+    if shared := in_both(dataset, judged):
+        yield f"{shared[0]}: {said_of_both(shared, dataset, judged)}"
     if chosen.tile_px is not None:
         yield (
             f"a tenth of the objects is below {chosen.size.small_px:.0f} px for the network, the middle one "

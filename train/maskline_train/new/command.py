@@ -64,7 +64,7 @@ def new_command(
     start = start_for(found, machine, init)
     with waiting(f"timing a few steps on {machine.describe()}"):
         chosen = choose(start, found, train_set, machine, minutes, len(val_set))
-    notes = list(advice(chosen, found, train_set))
+    notes = list(advice(chosen, found, train_set, val_set))
     without_gpu = cpu and torch.cuda.is_available()
     run = run or Path("runs") / name
     places = Places(data, train_split, val_split, annotations, out, start.init, run, without_gpu)

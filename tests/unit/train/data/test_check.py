@@ -3,6 +3,7 @@
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from maskline_coco import image_headers
@@ -134,3 +135,35 @@ def test_so_is_a_file_that_has_gone(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         list(eval_loader(dataset, SPEC, batch_size=2, workers=1))
     assert_one_line(str(caught.value), "a.png", "got no such file")
+
+
+def test_a_picture_of_both_splits_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split in ("train", "val"):
+        write(tmp_path, split)  # the same two pictures
+    noise = np.random.default_rng(0).integers(0, 256, (2, HEIGHT, WIDTH, 3), np.uint8)
+    for split, pixels in zip(("train", "val"), noise, strict=True):
+        Image.fromarray(pixels).save(tmp_path / split / "a.bmp")  # of the same length, and different
+        (tmp_path / split / "a.bmp").replace(tmp_path / split / "a.png")
+    assert call(main, "data", "check", str(tmp_path)) == 0
+    captured = capsys.readouterr()
+    told = [line for line in captured.err.splitlines() if "the same picture" in line]
+    assert told == [
+        f"warning: {tmp_path / 'val' / 'b.png'}: the same picture is in train too, as 1 of 2; a score on what was "
+        "learned by heart says little, so take them out of train or val"
+    ]
+    assert captured.out.splitlines()[-1] == f"Next: maskline-train new {tmp_path}"
+
+
+def test_splits_that_share_nothing_are_not_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, "train")
+    write(tmp_path, "val")
+    for number, name in enumerate(("a.png", "b.png")):
+        Image.new("RGB", (WIDTH, HEIGHT), (200 + number, 5, 5)).save(tmp_path / "val" / name)
+    assert call(main, "data", "check", str(tmp_path)) == 0
+    assert "the same picture" not in capsys.readouterr().err
+
+
+def test_one_split_alone_has_no_next_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, "train")
+    assert call(main, "data", "check", str(tmp_path), "--split", "train") == 0
+    assert "Next:" not in capsys.readouterr().out

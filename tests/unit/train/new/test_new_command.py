@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,14 @@ def test_pictures_of_16_bits_that_use_the_lowest_alone_are_told(
         f"warning: {folder / 'train' / '0001.png'}: nearly black, as 2 of 2 pictures; values of 16 bits are divided by "
         "257, so stretch them to the whole range, by one factor for all that is trained on and asked about"
     ]
+
+
+def test_a_picture_to_learn_from_and_to_judge_by_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_shapes(tmp_path / "twice", {"train": 2, "val": 1})
+    shutil.copy(folder / "train" / "0002.png", folder / "val" / "0001.png")  # under another name
+    monkeypatch.chdir(tmp_path)
+    assert call(main, "new", str(folder), "--minutes", "0.1") == 0
+    told = f"note: {folder / 'val' / '0001.png'}: the same picture is in train too, as 1 of 1; "
+    assert told in capsys.readouterr().out

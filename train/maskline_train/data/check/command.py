@@ -27,9 +27,12 @@ def check_command(
 
     Example: maskline-train data check coco --split train2017 --split val2017
     """
+    from maskline_train.data.check.findings import in_both, said_of_both, said_of_dark
     from maskline_train.data.coco import CocoDataset
+    from maskline_train.data.next_commands import making_a_recipe
 
-    for name in split:
+    checked = list[CocoDataset]()
+    for name in dict.fromkeys(split):
         dataset = CocoDataset(data, name, annotations)
         dataset.check_headers()
         dark = [] if headers else _decode(dataset.check_images, len(dataset), name)
@@ -38,14 +41,12 @@ def check_command(
             typer.echo(f"warning: {dataset.annotation_file}: {line}", err=True)
         if dark:
             typer.echo(f"warning: {dataset.image_folder / dark[0]}: {said_of_dark(len(dark), len(dataset))}", err=True)
-
-
-def said_of_dark(count: int, total: int) -> str:
-    """What is wrong with pictures that are nearly black, and what helps."""
-    return (
-        f"nearly black, as {count} of {total} pictures; values of 16 bits are divided by 257, so stretch them to the "
-        "whole range, by one factor for all that is trained on and asked about"
-    )
+        for other in checked:
+            if shared := in_both(other, dataset):
+                typer.echo(f"warning: {shared[0]}: {said_of_both(shared, other, dataset)}", err=True)
+        checked.append(dataset)
+    for line in making_a_recipe(data, split, annotations):
+        typer.echo(line)
 
 
 def _decode(check: Callable[[Callable[[], None]], list[str]], total: int, split: str) -> list[str]:

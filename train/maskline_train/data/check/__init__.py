@@ -1,0 +1,1 @@
+"""`maskline-train data check`, and what it and `maskline-train new` find to warn of."""
