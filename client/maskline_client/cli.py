@@ -318,7 +318,7 @@ def _found_table(report: Report) -> Table:
     for answer in report.answers:
         name = str(answer.path)
         if not len(answer.detections):
-            table.add_row(name, Text("nothing found", "dim"))
+            table.add_row(name, Text(answer.nothing, "dim"))
         for found in answer.detections:
             box = " ".join(f"{value:.1f}" for value in found.box)
             area = [] if found.rle is None else [str(found.area())]

@@ -40,10 +40,22 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What was found in one file."""
+    """What was found in one file.
+
+    Attributes:
+        path: the file.
+        detections: of the asked score and more.
+        below: the best score that is less than asked; None where nothing was left out.
+    """
 
     path: Path
     detections: Detections
+    below: float | None = None
+
+    @property
+    def nothing(self) -> str:
+        """What is said in the place of objects where there are none."""
+        return "nothing found" + ("" if self.below is None else f"; the best score is {self.below:.3f}, not shown")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +73,7 @@ class Report:
         for answer in self.answers:
             path = _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), str(answer.path))
             if not len(answer.detections):
-                yield f"{path}\tnothing found"
+                yield f"{path}\t{answer.nothing}"
             for found in answer.detections:
                 area = [] if found.rle is None else [str(found.area())]
                 box = " ".join(f"{value:.1f}" for value in found.box)
@@ -170,12 +182,14 @@ def run(
         if isinstance(outcome.error, InvalidImage):
             report.errors.append(of_file(outcome.error, job.path))
         else:
-            found = outcome.unwrap().filter(min_score=score_thresh)
+            everything = outcome.unwrap()
+            found = everything.filter(min_score=score_thresh)
+            below = max((float(score) for score in everything.scores if score < score_thresh), default=None)
             if job.picture is not None:
                 image = decode_rgb(read_file(job.path))
                 scale = viewing_scale(found.image_size)
                 write_png(job.picture, draw(image, found, colour_by=colour_by, scale=scale))
-            report.answers.append(Answer(job.path, found))
+            report.answers.append(Answer(job.path, found, below))
         advance()
     return report
 

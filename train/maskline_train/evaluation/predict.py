@@ -104,10 +104,15 @@ def predict_files(
         target.parent.mkdir(parents=True, exist_ok=True)
         scale = viewing_scale(size)
         _save_png(target, draw(Image.fromarray(image), drawn, colour_by=colour_by, scale=scale))
-        names = ", ".join(f"{count} {name}" for name, count in Counter(drawn.names).most_common())
-        yield f"{target}: {counted(len(sure), 'object')} of score {min_score:g} or more" + (
-            f" ({names})" if sure else ""
-        )
+        yield f"{target}: {counted(len(sure), 'object')} of score {min_score:g} or more{_more_of(drawn, results)}"
+
+
+def _more_of(drawn: Drawn, results: Sequence[Result]) -> str:
+    """The classes of what is drawn; where nothing is, the best score of what was left out."""
+    if drawn.names:
+        return f" ({', '.join(f'{count} {name}' for name, count in Counter(drawn.names).most_common())})"
+    best = max((result["score"] for result in results), default=None)
+    return "" if best is None else f"; the best has {best:.3f}"
 
 
 def _results_in(model: MaskRCNN, image: Pixels, device: torch.device, tiling: Tiling | None) -> list[Result]:

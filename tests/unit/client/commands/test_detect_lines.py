@@ -37,3 +37,14 @@ def test_colours_of_a_drawn_picture_follow_the_class_or_the_object(server: Serve
         drawn[colours] = {colour for _, colour in Image.open(out / "a.png").getcolors(1 << 20)}
     fourth = colour_of(3)  # of the fourth object; a fourth class there is not
     assert fourth in drawn["instance"] - drawn["class"]
+
+
+def test_where_nothing_is_sure_enough_the_best_score_is_said(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = photo(tmp_path / "a.png")
+    assert call(main, "detect", str(path), "--url", server.url, "--score-thresh", "0.95") == 0
+    assert capsys.readouterr().out == f"{path}\tnothing found; the best score is 0.900, not shown\n"
+    path.write_bytes(file_with(0))
+    assert call(main, "detect", str(path), "--url", server.url, "--score-thresh", "0.95") == 0
+    assert capsys.readouterr().out == f"{path}\tnothing found\n"

@@ -67,3 +67,14 @@ def test_colours_follow_classes_or_instances(folder: Path, tmp_path: Path) -> No
         picture = np.asarray(Image.open(out / "a.png")).reshape(-1, 3).astype(int)
         colours[colour_by] = {i for i in range(3) if (np.abs(picture - PALETTE[i]).max(axis=1) <= 25).any()}
     assert colours == {"class": {1}, "instance": {0, 1, 2}}
+
+
+def test_where_nothing_is_sure_enough_the_best_score_is_said(folder: Path, tmp_path: Path) -> None:
+    """Else nobody knows whether to train for longer or to ask for less."""
+    model = tiny_model().eval()
+    logits = torch.tensor([0.0, 2.0, *[0.0] * (len(model.spec.classes) - 1)])
+    model.box_head.class_logits.weight.data.zero_()
+    model.box_head.class_logits.bias.data[:] = logits
+    (said,) = predict_files(model, [folder / "a.png"], tmp_path, 0.99, CPU)
+    best = float(logits.softmax(0)[1])
+    assert said == f"{tmp_path / 'a.png'}: 0 objects of score 0.99 or more; the best has {best:.3f}"
