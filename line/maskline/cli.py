@@ -83,6 +83,5 @@ def ship(
 
         shipment = Shipment(source, repository, options, weights, check, images or (), keep, force)
         ship(shipment, lambda line: out.print(line, soft_wrap=True), progress)
-    out.print(
-        f"next: maskline-serve run {shlex.quote(str(repository))}, then maskline-client detect IMAGE", soft_wrap=True
-    )
+    out.print(f"Next: maskline-serve run {shlex.quote(str(repository))}", soft_wrap=True)
+    out.print("Then, in another terminal: maskline-client detect IMAGE --out pictures", soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -91,7 +92,7 @@ def assemble(
         gpu = f"GPU of compute capability {made.engines['compute_capability']}"
         out.print(f"needs: TensorRT {made.engines['tensorrt']}, {gpu}", soft_wrap=True)
         out.print(
-            f"next: {repository}/launch.sh in Triton's container; {repository}/Containerfile makes one", soft_wrap=True
+            f"Next: {repository}/launch.sh in Triton's container; {repository}/Containerfile makes one", soft_wrap=True
         )
     else:
         if made.gpu:
@@ -101,7 +102,7 @@ def assemble(
                 f"needs: {cards}; `maskline[{extras}]`, or Triton's container ({repository}/Containerfile)",
                 soft_wrap=True,
             )
-        out.print(f"next: maskline-serve run {repository}", soft_wrap=True)
+        out.print(f"Next: maskline-serve run {shlex.quote(str(repository))}", soft_wrap=True)
 
 
 @app.command()

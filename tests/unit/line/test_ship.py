@@ -46,7 +46,10 @@ def test_a_file_becomes_a_repository_that_answers_as_its_framework(tmp_path: Pat
     assert begins == ["export", "assemble"]
     assert "import: found: trained on BGR" in said.out
     assert "Every stage agrees on 3 images" in said.out
-    assert said.out.splitlines()[-1].startswith(f"next: maskline-serve run {repository}")
+    assert said.out.splitlines()[-2:] == [
+        f"Next: maskline-serve run {repository}",
+        "Then, in another terminal: maskline-client detect IMAGE --out pictures",
+    ]
     assert sorted(path.name for path in keep.iterdir()) == ["artifact", "checkpoint"]
     assert Repository.load(repository).changes() == {}
     with LocalDetector(repository) as detector:
