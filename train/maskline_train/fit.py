@@ -16,12 +16,13 @@ from typing import Any
 
 import torch
 from maskline_command.console import waiting
+from maskline_command.wording import counted
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
 from maskline_train.data.coco import CocoDataset
-from maskline_train.data.loader import Batch, check_keypoints, train_loader
+from maskline_train.data.loader import Batch, check_keypoints, shown_images, train_loader
 from maskline_train.distributed import Processes, average_norm_statistics, barrier
 from maskline_train.evaluation.evaluate import Metrics
 from maskline_train.files import replace_file
@@ -109,7 +110,8 @@ def fit(
     with log, Signals(announce=processes.is_main) as signals:
         log.say(train_set.describe())
         log.say(beginning)
-        log.say(_describe(recipe, state.model, processes))
+        for line in _describe(recipe, state.model, train_set, processes):
+            log.say(line)
         network = _distribute(state.model if stage is None else stage.network(state.model), processes)
         gradients = make_gradients(network, state, training, processes)
         batches = on_device(batches_from(recipe, train_set, processes, state.step), processes.device)
@@ -209,15 +211,21 @@ def _check_same_recipe(before: dict[str, Any], recipe: Recipe, out: Path) -> Non
                 )
 
 
-def _describe(recipe: Recipe, model: MaskRCNN, processes: Processes) -> str:
-    """One line: what runs where."""
+def _describe(recipe: Recipe, model: MaskRCNN, train_set: CocoDataset, processes: Processes) -> Iterator[str]:
+    """One line: what runs where; another one where a batch is larger than the set, which is hardly meant."""
     training = recipe.training
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    return (
+    yield (
         f"{trained / 1e6:.1f} M trained parameters, {training.steps} steps of {training.total_batch} images on "
         f"{processes.world} x {processes.device.type}, learning rate {training.peak_lr:g} after "
         f"{training.warmup_steps} steps of warm-up, amp {training.amp}"
     )
+    shown = len(shown_images(train_set, recipe.model.keypoint_head, keep_empty=training.keep_empty))
+    if training.total_batch > shown:
+        yield (
+            f"note: a step has {training.total_batch} images and the set {counted(shown, 'image')} to learn from, so a "
+            "step shows some of them more than once; --total-batch sets fewer"
+        )
 
 
 def _distribute(network: nn.Module, processes: Processes) -> nn.Module:

@@ -215,3 +215,13 @@ def test_fp16_without_a_gpu_and_other_classes_are_refused_before_anything_is_wri
     with pytest.raises(ValueError, match="got classes circle, square, star, expected those of the recipe, cat, dog"):
         fit(other, *data, tmp_path / "run", ALONE)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("total_batch", [8, 12])
+def test_a_step_of_more_images_than_there_are_is_told(
+    data: tuple[CocoDataset, CocoDataset], tmp_path: Path, total_batch: int
+) -> None:
+    chosen = recipe(data, steps=1, total_batch=total_batch, reference_batch=total_batch)
+    fit(chosen, *data, tmp_path / "run", ALONE)
+    told = f"note: a step has {total_batch} images and the set 10 images to learn from, so a step shows some of them"
+    assert (told in (tmp_path / "run" / "train.log").read_text()) == (total_batch > 10)
