@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     )
     from maskline_client.local.detector import LocalDetector
     from maskline_client.served_model import KeypointNames, ModelIdentity, ServedModel
-    from maskline_client.tiled import TiledDetector
+    from maskline_client.tiled.async_detector import AsyncTiledDetector
+    from maskline_client.tiled.detector import TiledDetector
 
 __all__ = [
     "AsyncDetector",
+    "AsyncTiledDetector",
     "ClientError",
     "ContractMismatch",
     "DeadlineExceeded",
@@ -46,6 +48,7 @@ __all__ = [
 
 _HOMES = {
     "AsyncDetector": "async_detector",
+    "AsyncTiledDetector": "tiled.async_detector",
     "ClientError": "errors",
     "ContractMismatch": "errors",
     "DeadlineExceeded": "errors",
@@ -61,7 +64,7 @@ _HOMES = {
     "QueueFull": "errors",
     "ServedModel": "served_model",
     "ServerUnavailable": "errors",
-    "TiledDetector": "tiled",
+    "TiledDetector": "tiled.detector",
     "Tls": "connection",
 }
 

@@ -34,7 +34,7 @@ from maskline_client.errors import ClientError
 from maskline_client.files import write_json
 from maskline_client.images import list_images
 from maskline_client.page.cli import page
-from maskline_client.tiled import TiledDetector
+from maskline_client.tiled.detector import TiledDetector
 
 app = typer.Typer(
     name="maskline-client",

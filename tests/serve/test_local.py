@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -13,7 +14,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from maskline_client import ClientError, Detections, Detector, InvalidImage, InvalidModel, LocalDetector, TiledDetector
+from maskline_client import (
+    AsyncDetector,
+    AsyncTiledDetector,
+    ClientError,
+    Detections,
+    Detector,
+    InvalidImage,
+    InvalidModel,
+    LocalDetector,
+    TiledDetector,
+)
 from maskline_client.cli import main
 from maskline_client.errors import RefusedImage
 from maskline_host.library import VARIABLE, library_path
@@ -65,6 +76,12 @@ def test_by_tiles_too(server: TritonServer, local: LocalDetector, tmp_path: Path
     with TiledDetector(Detector(server.grpc_url), 64) as there:
         assert_same(there.detect(pixels), expected)
         boxes = there.detect(pixels, masks=False)
+
+    async def in_a_loop() -> Detections:
+        async with AsyncTiledDetector(AsyncDetector(server.grpc_url), 64) as there:
+            return await there.detect(pixels)
+
+    assert_same(asyncio.run(in_a_loop()), expected)
     assert len(expected) > 7
     assert expected.image_size == (130, 200)
     assert boxes.rle is None

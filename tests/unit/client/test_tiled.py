@@ -1,10 +1,12 @@
 """Large images by tiles: every object once, as a detector of whole images finds it that sees small objects, too."""
 
+import asyncio
 from collections.abc import Iterable
 
 import numpy as np
 import pytest
-from maskline_client import Detections, InvalidImage, TiledDetector, rle
+from maskline_client import AsyncTiledDetector, Detections, InvalidImage, TiledDetector, rle
+from maskline_client.async_detector import AsyncImageDetector
 from maskline_client.contract import MASKRCNN
 from maskline_client.detector import ImageDetector
 from maskline_client.images import ImageSource, decode_rgb, encode
@@ -145,3 +147,66 @@ def test_one_refused_tile_refuses_the_image(aerial: np.ndarray) -> None:
 def test_tiles_that_cannot_be_are_refused_at_once() -> None:
     with pytest.raises(ValueError, match="expected 0 to half of the side"):
         TiledDetector(ByColour(), side=100, overlap=60)
+    with pytest.raises(ValueError, match="expected 0 to half of the side"):
+        AsyncTiledDetector(InALoop(ByColour()), side=100, overlap=60)
+
+
+class InALoop(AsyncImageDetector):
+    """Another detector, for an event loop; counts the calls under way."""
+
+    def __init__(self, inner: ByColour) -> None:
+        self.inner, self.under_way, self.most = inner, 0, 0
+
+    async def model(self) -> ServedModel:
+        return self.inner.model
+
+    async def close(self) -> None:
+        self.inner.close()
+
+    async def _detect(self, image: ImageSource, of: ServedModel | None, masks: bool) -> Detections:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            await asyncio.sleep(0)
+            return self.inner._detect(image, of, masks)
+        finally:
+            self.under_way -= 1
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_in_an_event_loop_it_answers_the_same(aerial: np.ndarray, masks: bool) -> None:
+    inner, told = InALoop(ByColour()), list[tuple[int, int]]()
+
+    async def detect() -> tuple[Detections, Detections]:
+        def advance(done: int, total: int) -> None:
+            told.append((done, total))
+
+        async with AsyncTiledDetector(inner, side=128, overlap=32, in_flight=3, advance=advance) as detector:
+            small = await detector.detect(aerial[:100, :120].copy(), masks=masks)
+            return await detector.detect(aerial, masks=masks), small
+
+    found, small = asyncio.run(detect())
+    expected = TiledDetector(ByColour(), side=128, overlap=32)
+    assert as_set(found) == as_set(expected.detect(aerial, masks=masks))
+    assert as_set(small) == as_set(ByColour().detect(aerial[:100, :120].copy(), masks=masks))
+    assert (inner.most, inner.under_way, inner.inner.closed) == (3, 0, True)
+    assert told == [(done, len(told)) for done in range(1, len(told) + 1)]
+    assert len(told) > 10
+
+
+def test_in_an_event_loop_one_refused_tile_ends_the_others(aerial: np.ndarray) -> None:
+    class Refusing(ByColour):
+        def _detect(self, image: ImageSource, of: ServedModel | None, masks: bool) -> Detections:
+            if self.seen:
+                raise InvalidImage("the second")
+            return super()._detect(image, of, masks)
+
+    inner = InALoop(Refusing())
+
+    async def detect() -> list[str]:
+        detector = AsyncTiledDetector(inner, side=128, overlap=32, in_flight=4)
+        return [str(outcome.error) async for outcome in detector.try_detect_many([aerial])]
+
+    assert asyncio.run(detect()) == ["the second"]
+    assert inner.under_way == 0
+    assert len(inner.inner.seen) == 1
