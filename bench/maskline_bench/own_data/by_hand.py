@@ -11,7 +11,7 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.distributed import Processes
 from maskline_train.fit import fit
 from maskline_train.new.choices.choice import Choice
-from maskline_train.new.choices.schedule import step_choices
+from maskline_train.new.choices.schedule import batch_of, step_choices
 from maskline_train.new.choices.sizes import NetworkSize, size_choices
 from maskline_train.new.choose import with_choices
 from maskline_train.new.machine import this_machine
@@ -28,23 +28,25 @@ class ByHand:
 
     Attributes:
         side_px: the shorter side of pictures for the network.
+        images: a step.
         rate: the learning rate.
     """
 
     side_px: int
+    images: int
     rate: float
 
     @property
     def name(self) -> str:
-        """E.g. `256 px, rate 0.001`."""
-        return f"{self.side_px} px, rate {self.rate:g}"
+        """E.g. `256 px, 4 images, rate 0.001`."""
+        return f"{self.side_px} px, {self.images} images, rate {self.rate:g}"
 
 
-TRIES = (ByHand(192, 1e-3), ByHand(256, 3e-4), ByHand(256, 1e-3), ByHand(256, 2e-3), ByHand(384, 1e-3))
+TRIES = (ByHand(256, 4, 1e-3), ByHand(384, 4, 1e-3), ByHand(384, 2, 2e-3), ByHand(576, 2, 1e-3))
 
 
 def recipe_by_hand(tried: ByHand, data: Path, minutes: float) -> Recipe:
-    """`finetune_cpu` at that size and rate, with as many steps as the minutes hold on this machine."""
+    """`finetune_cpu` at that size, batch and rate, with as many steps as the minutes hold on this machine."""
     train, val = (CocoDataset(data, split) for split in ("train", "val"))
     found = survey(train)
     aspect = float(np.median(found.sizes.max(axis=1) / found.sizes.min(axis=1)))
@@ -56,6 +58,7 @@ def recipe_by_hand(tried: ByHand, data: Path, minutes: float) -> Recipe:
         [
             *size_choices(found, size, start.model.preprocessing),
             Choice("augmentation.shorter_side_px", (round(0.7 * tried.side_px), tried.side_px), ""),
+            *batch_of(tried.images, ""),
             Choice("training.base_lr", tried.rate, ""),
         ],
     )

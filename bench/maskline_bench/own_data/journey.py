@@ -19,17 +19,17 @@ _BIN = Path(sys.executable).parent
 _ROOT = Path(__file__).parents[3]
 
 
-def to_a_served_answer(place: Path, name: str, minutes: float, say: Callable[[str], None]) -> dict[str, float]:
+def to_a_served_answer(place: Path, convert: str, minutes: float, say: Callable[[str], None]) -> dict[str, float]:
     """From `place/labelled` to `place/pictures`: of each command its seconds, as a user types it.
 
     Args:
         place: what the commands run in.
-        name: of the objects' class.
+        convert: what `maskline-train data convert` is told, from `labelled` to `data`.
         minutes: of training.
         say: gets each command before it is run.
 
     Raises:
-        BenchmarkError: a command failed.
+        BenchmarkError: a command failed, or pictures are to be cut into tiles first, which is another journey.
     """
     seconds = {}
 
@@ -45,9 +45,11 @@ def to_a_served_answer(place: Path, name: str, minutes: float, say: Callable[[st
         seconds[shown] = round(time.perf_counter() - started, 1)
         return done.stdout
 
-    run(f"maskline-train data convert masks labelled data --class {name} --val-share 0.5")
-    last = run(f"maskline-train new data --minutes {minutes:g} --cpu").splitlines()[-1]
-    run(last.removeprefix("Next: "))
+    run(f"maskline-train data convert {convert}")
+    fit = run(f"maskline-train new data --minutes {minutes:g} --cpu").splitlines()[-1].removeprefix("Next: ")
+    if not fit.startswith("maskline-train fit "):
+        raise BenchmarkError(f"{place}: got `{fit}` as the next command, expected maskline-train fit")
+    run(fit)
     run("maskline ship runs/data/last repository")
     started = time.perf_counter()
     with TritonServer(place / "repository") as server:

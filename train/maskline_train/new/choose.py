@@ -12,8 +12,15 @@ from maskline_train.data.coco import CocoDataset
 from maskline_train.new.choices.anchors import anchor_choices
 from maskline_train.new.choices.choice import Choice
 from maskline_train.new.choices.numbers import number_choices
-from maskline_train.new.choices.schedule import batch_choices, step_choices
-from maskline_train.new.choices.sizes import NetworkSize, network_size, size_choices, tile_px
+from maskline_train.new.choices.schedule import (
+    ENOUGH_STEPS,
+    batch_choices,
+    batch_in_time,
+    batch_of,
+    slowest_step_s,
+    step_choices,
+)
+from maskline_train.new.choices.sizes import NetworkSize, network_size, size_choices, smaller_size, tile_px
 from maskline_train.new.choices.varying import varying_choices
 from maskline_train.new.machine import Machine
 from maskline_train.new.probe import Probe, probe
@@ -56,22 +63,33 @@ def choose(
     Raises:
         ValueError: the start fits nothing, or one image a step is too much for the GPU.
     """
-    model = start.recipe.model
     size = network_size(found, start.room)
+    slower = list[Choice]()  # what time and memory made of the batch; smaller pictures begin with that
+    while True:
+        choices = [*_choices_at(size, start.recipe, found), *batch_choices(found, machine)]
+        recipe = with_choices(start.recipe, choices)
+        measured, slower = _timed(recipe, slower, train_set, start, machine, minutes)
+        share = slowest_step_s(minutes) / measured.step_s
+        smaller = smaller_size(found, start.room, size, share) if share < 1 else None
+        if smaller is None:
+            break
+        size = smaller
+    recipe = with_choices(recipe, slower)
+    steps = step_choices(found, recipe.training.total_batch, measured, minutes, evaluated)
+    reasons = {choice.field: choice.reason for choice in (*choices, *slower, *steps)}
+    return Chosen(with_choices(recipe, steps), reasons, size, tile_px(found, size, start.room), measured)
+
+
+def _choices_at(size: NetworkSize, recipe: Recipe, found: Survey) -> list[Choice]:
+    """What follows from the objects, as large as the network sees them."""
+    model = recipe.model
     scales = found.scales(size.shorter_side_px, size.longer_side_px)
-    choices = [
+    return [
         *size_choices(found, size, model.preprocessing),
         *anchor_choices(found, scales, model.anchors, len(model.backbone.rpn_levels)),
-        *number_choices(found, model, start.recipe.sampling),
+        *number_choices(found, model, recipe.sampling),
         *varying_choices(found, size.shorter_side_px),
-        *batch_choices(found, machine),
     ]
-    recipe = with_choices(start.recipe, choices)
-    measured, smaller = _timed(recipe, train_set, start, machine)
-    recipe = with_choices(recipe, smaller)
-    steps = step_choices(found, recipe.training.total_batch, measured, minutes, evaluated)
-    reasons = {choice.field: choice.reason for choice in (*choices, *smaller, *steps)}
-    return Chosen(with_choices(recipe, steps), reasons, size, tile_px(found, size, start.room), measured)
 
 
 def with_choices(recipe: Recipe, choices: Sequence[Choice]) -> Recipe:
@@ -95,21 +113,34 @@ def _replaced(whole: Any, values: dict[str, Any]) -> Any:
     return dataclasses.replace(whole, **own, **inside)
 
 
-def _timed(recipe: Recipe, train_set: CocoDataset, start: Start, machine: Machine) -> tuple[Probe, list[Choice]]:
-    """Time steps; where a GPU has too little memory, with half of the images a step, and the choices for that."""
-    batch, smaller = recipe.training.total_batch, list[Choice]()
+def _timed(
+    recipe: Recipe, slower: list[Choice], train_set: CocoDataset, start: Start, machine: Machine, minutes: float
+) -> tuple[Probe, list[Choice]]:
+    """Time steps, with fewer images in each as memory and time want it, and the choices for that.
+
+    Args:
+        recipe: what is timed.
+        slower: choices of the batch that were made already.
+        train_set: what is learned from.
+        start: as of `choose`, and the rest.
+        machine: what trains.
+        minutes: that training may take.
+    """
     while True:
+        recipe = with_choices(recipe, slower)
+        batch = recipe.training.total_batch
         try:
-            return probe(with_choices(recipe, smaller), train_set, start.init, machine.device), smaller
+            measured = probe(recipe, train_set, start.init, machine.device)
         except torch.OutOfMemoryError as error:
             if batch == 1:
                 raise ValueError(
                     f"{machine.gpu}: got too little memory for a step of one image, expected "
                     f"{recipe.model.preprocessing.longer_side_px} px to fit; end what else uses it, or take --cpu"
                 ) from error
-        torch.cuda.empty_cache()
-        batch //= 2
-        smaller = [
-            Choice("training.total_batch", batch, "What the GPU's memory holds: twice as many did not fit."),
-            Choice("training.reference_batch", batch, "base_lr is the rate of this batch."),
-        ]
+            torch.cuda.empty_cache()
+            slower = batch_of(batch // 2, "What the GPU's memory holds: twice as many did not fit.")
+            continue
+        fitting = batch_in_time(batch, measured.step_s, minutes)
+        if fitting == batch:
+            return measured, slower
+        slower = batch_of(fitting, f"More would leave less than {ENOUGH_STEPS} steps for --minutes {minutes:g}.")

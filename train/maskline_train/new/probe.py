@@ -19,8 +19,9 @@ from maskline_train.starting_weights import start_from
 from maskline_train.training.prefetch import on_device
 from maskline_train.training.step import make_gradients, train_step
 
-_STEPS = 5
-_UNTIMED = 2  # the first ones allocate
+_UNTIMED = 2  # steps; the first ones allocate
+_LEAST, _MOST = 3, 10  # timed steps
+_ENOUGH_S = 5.0  # of timed steps, of which more than _LEAST are taken
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +31,17 @@ class Probe:
     Attributes:
         step_s: the median of a step, loading included.
         memory_gib: the most that was held: of the process, or of the GPU where one computes.
+        range_s: of the quickest step and of the slowest: far apart where something else runs, too.
     """
 
     step_s: float
     memory_gib: float
+    range_s: tuple[float, float]
+
+    def describe(self) -> str:
+        """E.g. `0.5 s (0.48 to 0.53)`."""
+        quick, slow = self.range_s
+        return f"{self.step_s:.2g} s ({quick:.2g} to {slow:.2g})"
 
 
 def probe(recipe: Recipe, train_set: CocoDataset, init: Path, device: torch.device) -> Probe:
@@ -57,14 +65,17 @@ def probe(recipe: Recipe, train_set: CocoDataset, init: Path, device: torch.devi
     start_from(init, state.model)
     compute = make_gradients(state.model, state, recipe.training, processes)
     batches = on_device(batches_from(recipe, train_set, processes, 0), device)
-    seconds = []
-    for _ in range(_STEPS):
+    seconds = list[float]()
+    for step in range(_UNTIMED + _MOST):
+        if step >= _UNTIMED + _LEAST and sum(seconds) >= _ENOUGH_S:
+            break
         started = time.perf_counter()
         report = train_step(compute, state, next(batches), recipe.training, processes)
         state.step += 1
         report.numbers.tolist()  # waits for the device
-        seconds.append(time.perf_counter() - started)
-    return Probe(statistics.median(seconds[_UNTIMED:]), _memory_gib(device))
+        if step >= _UNTIMED:
+            seconds.append(time.perf_counter() - started)
+    return Probe(statistics.median(seconds), _memory_gib(device), (min(seconds), max(seconds)))
 
 
 def _memory_gib(device: torch.device) -> float:

@@ -58,7 +58,7 @@ def recipe_text(chosen: Chosen, found: Survey, machine: Machine, places: Places)
     heading = f'"""{_title(places)}.\n\nCommand:  {places.fit()}\n'
     facts = [
         ("Hardware:", f"{machine.describe()}; a step needs {chosen.probe.memory_gib:.1f} GiB."),
-        ("Time:", f"{recipe.training.steps} steps of {chosen.probe.step_s:.2g} s, and evaluations."),
+        ("Time:", f"{recipe.training.steps} steps of {chosen.probe.describe()}, and evaluations."),
         ("Seen:", seen(found)),
     ]
     for name, text in facts:

@@ -5,7 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 from maskline_train.new.choices.choice import Choice
-from maskline_train.new.choices.schedule import LEAST_STEPS, MOST_PASSES, batch_choices, step_choices, times
+from maskline_train.new.choices.schedule import (
+    LEAST_STEPS,
+    MOST_PASSES,
+    batch_choices,
+    batch_in_time,
+    step_choices,
+    times,
+)
 from maskline_train.new.choices.sided import sides
 from maskline_train.new.choices.varying import varying_choices
 from maskline_train.new.machine import Machine
@@ -29,33 +36,42 @@ def values(choices: list[Choice]) -> dict[str, object]:
 
 
 def test_steps_fill_the_time_that_evaluations_leave() -> None:
-    choices = step_choices(survey_of(1000), 4, Probe(step_s=0.5, memory_gib=1), minutes=5, num_evaluated=240)
+    choices = step_choices(survey_of(1000), 4, Probe(0.5, 1, (0.4, 0.62)), minutes=5, num_evaluated=240)
     found = values(choices)
     assert found["steps"] == (300 - 3 * 200 * 0.5 / 4 / 3) / 0.5  # 200 images three times, a third of a step each
     assert found["evaluate_images"] == 200
     assert found["evaluate_every"] == 184
     assert choices[0].reason.startswith(
-        "550 steps of 0.5 s, measured on this machine, and evaluations: about 5 minutes"
+        "550 steps of 0.5 s (0.4 to 0.62), measured on this machine, and evaluations: about 5 minutes"
     )
     assert "seen 2.2 times" in choices[0].reason
 
 
 def test_evaluations_take_a_third_of_the_time_at_most() -> None:
-    choices = step_choices(survey_of(1), 1, Probe(step_s=1.0, memory_gib=1), minutes=3, num_evaluated=500)
+    choices = step_choices(survey_of(1), 1, Probe(1.0, 1, (1.0, 1.0)), minutes=3, num_evaluated=500)
     found = values(choices)
     assert found["evaluate_images"] == 60  # three times, a third of a second each
     assert found["steps"] == 120
 
 
+@pytest.mark.parametrize(
+    ("step_s", "batch"),
+    [(1.2, 4), (1.4, 2), (2.6, 2), (2.7, 1), (60.0, 1)],  # of 5 minutes 200 s are for 150 steps: 1.33 s
+)
+def test_where_steps_would_be_few_they_have_fewer_images(step_s: float, batch: int) -> None:
+    assert batch_in_time(4, step_s, minutes=5) == batch
+    assert batch_in_time(4, step_s * 2, minutes=10) == batch
+
+
 def test_a_small_set_is_not_learned_by_heart_for_hours() -> None:
-    choices = step_choices(survey_of(8), 4, Probe(0.5, 1), minutes=600, num_evaluated=2)
+    choices = step_choices(survey_of(8), 4, Probe(0.5, 1, (0.5, 0.5)), minutes=600, num_evaluated=2)
     assert values(choices)["steps"] == MOST_PASSES * 8 / 4
     assert values(choices)["evaluate_images"] is None  # all
     assert "by heart" in choices[0].reason
 
 
 def test_new_layers_get_their_steps_however_little_time_there_is() -> None:
-    choices = step_choices(survey_of(8), 4, Probe(step_s=10, memory_gib=1), minutes=1, num_evaluated=2)
+    choices = step_choices(survey_of(8), 4, Probe(10, 1, (10, 10)), minutes=1, num_evaluated=2)
     assert values(choices)["steps"] == LEAST_STEPS
     assert "about 10 minutes, more than --minutes 1 holds" in choices[0].reason
 

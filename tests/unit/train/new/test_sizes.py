@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from maskline_train.new.choices.anchors import anchor_choices
 from maskline_train.new.choices.numbers import number_choices
-from maskline_train.new.choices.sizes import CPU, GPU, Room, network_size, size_choices, tile_px
+from maskline_train.new.choices.sizes import CPU, GPU, Room, network_size, size_choices, smaller_size, tile_px
 from maskline_train.new.survey import Survey
 from maskline_train.recipes.finetune import finetune_cpu
 from maskline_train.spec import AnchorSpec, PreprocessingSpec
@@ -33,12 +33,13 @@ def survey_of(pictures: tuple[int, int], box: tuple[float, float], images: int =
     ("pictures", "box", "room", "sides", "object_px"),
     [
         ((128, 128), (23, 23), CPU, (320, 320), 57.5),  # 56 px: a cell of the finest level for each of 14 samples
-        ((512, 512), (112, 112), CPU, (256, 256), 56),  # smaller pictures, faster steps
-        ((512, 512), (400, 400), CPU, (192, 192), 150),  # not smaller than what shows what is around
-        ((512, 512), (20, 20), CPU, (512, 512), 20),  # slower, up to the limit, where 8 cells are not reached before
+        ((512, 512), (400, 400), CPU, (320, 320), 250),  # not smaller than what is quick
+        ((512, 512), (20, 20), CPU, (768, 768), 30),  # slower, up to the limit, where 8 cells are not reached before
+        ((727, 1026), (39, 39), CPU, (608, 864), 39 * 608 / 727),  # as far as 8 cells
         ((48, 48), (8, 8), CPU, (192, 192), 32),  # not enlarged more than four times
-        ((480, 640), (60, 60), CPU, (288, 384), 36),  # quick, and 8 cells are reached
+        ((480, 640), (60, 60), CPU, (320, 448), 40),  # quick, and 8 cells are reached
         ((480, 640), (60, 60), GPU, (480, 640), 60),
+        ((2000, 2000), (112, 112), GPU, (992, 992), 55.552),  # smaller pictures, faster steps
         ((3000, 4000), (300, 300), GPU, (576, 768), 57.6),
     ],
 )
@@ -65,6 +66,20 @@ def test_any_pictures_give_sides_that_a_network_takes(height: int, width: int, s
     assert spec.shorter_side_px % 32 == 0
     assert (
         size.shorter_side_px * size.longer_side_px <= (room.most_px + 32) ** 2 or size.shorter_side_px <= room.least_px
+    )
+
+
+def test_a_share_of_the_area_is_less_until_it_is_as_small_as_is_quick() -> None:
+    found = survey_of((727, 1026), (39, 39))
+    sides, size = [], network_size(found, CPU)
+    while size is not None:
+        sides.append(size.shorter_side_px)
+        size = smaller_size(found, CPU, size, 0.5)
+    assert sides == [608, 416, 320]
+    assert smaller_size(found, CPU, network_size(found, CPU), 0.99) is None  # the nearest multiple is the same
+    assert (
+        smaller_size(survey_of((100, 300), (20, 20)), CPU, network_size(survey_of((100, 300), (20, 20)), CPU), 0.1)
+        is None
     )
 
 

@@ -11,6 +11,9 @@ from maskline_train.new.machine import Machine
 from maskline_train.new.probe import Probe
 from maskline_train.new.survey import Survey
 
+# With fewer steps in the time, fewer images in each and then smaller pictures give more AP, by what
+# docs/data/your_data.md measured; with more, gradients of several images are worth their time.
+ENOUGH_STEPS = 150
 LEAST_STEPS = 60  # with fewer, the last layers, which are new, have hardly moved
 MOST_PASSES = 400  # over the set: by then it is known by heart
 _EVALUATIONS = 3
@@ -38,11 +41,30 @@ def batch_choices(found: Survey, machine: Machine) -> list[Choice]:
     loads = "The GPU computes while these load." if workers else "Loading takes a small part of a step."
     precision = "The device multiplies bf16 faster." if machine.bf16 else "This device has no fast bf16."
     return [
-        Choice("training.total_batch", batch, reason),
-        Choice("training.reference_batch", batch, "base_lr is the rate of this batch."),
+        *batch_of(batch, reason),
         Choice("training.workers", workers, loads),
         Choice("training.amp", "bf16" if machine.bf16 else "off", precision),
     ]
+
+
+def batch_of(batch: int, reason: str) -> list[Choice]:
+    """So many images a step, whose rate is the same for any number."""
+    return [
+        Choice("training.total_batch", batch, reason),
+        Choice("training.reference_batch", batch, "base_lr is the rate of this batch."),
+    ]
+
+
+def slowest_step_s(minutes: float) -> float:
+    """The seconds of a step of which `ENOUGH_STEPS` and the evaluations fit into the time."""
+    return 60 * minutes * (1 - _EVALUATED_SHARE) / ENOUGH_STEPS
+
+
+def batch_in_time(batch: int, step_s: float, minutes: float) -> int:
+    """How many images a step may have for `ENOUGH_STEPS` in the time, by halves, where `batch` takes `step_s`."""
+    while batch > 1 and step_s > slowest_step_s(minutes):
+        batch, step_s = batch // 2, step_s / 2
+    return batch
 
 
 def step_choices(found: Survey, batch: int, probe: Probe, minutes: float, num_evaluated: int) -> list[Choice]:
@@ -74,7 +96,7 @@ def step_choices(found: Survey, batch: int, probe: Probe, minutes: float, num_ev
         Choice(
             "training.steps",
             steps,
-            f"{counted(steps, 'step')} of {probe.step_s:.2g} s, measured on this machine, and evaluations: about "
+            f"{counted(steps, 'step')} of {probe.describe()}, measured on this machine, and evaluations: about "
             f"{times(spent)} minutes, {reason}. Each picture with an object is seen {times(passes)} times.",
         ),
         Choice("training.warmup_steps", max(5, min(300, steps // 15)), ""),

@@ -14,9 +14,10 @@ from maskline_train.spec.backbone import STRIDES
 from maskline_train.spec.preprocessing import CANVAS_MULTIPLE
 
 # The mask branch samples an object at 14 x 14 places of the finest level: in an object of as many cells each sample is
-# one of its own; smaller ones are guessed between cells, and of larger ones no mask gets finer.
+# one of its own; smaller ones are guessed between cells, and of larger ones no mask gets finer. Worth it where steps
+# stay quick.
 GOOD_PX = MaskHeadSpec().pooled_side * STRIDES[0]
-FAIR_PX = 8 * STRIDES[0]  # a coarse outline still; worth a slower step, which GOOD_PX alone is not
+FAIR_PX = 8 * STRIDES[0]  # a coarse outline still; worth slower steps, and fewer images in each
 LEAST_PX = 3 * STRIDES[0]  # below, what the finest level tells of an object is a few numbers
 MOST_ENLARGED = 4.0  # beyond, the picture has nothing more to show
 
@@ -36,7 +37,9 @@ class Room:
     most_px: int
 
 
-CPU = Room(least_px=192, quick_px=320, most_px=512)
+# Measured: coins of 40 px in pictures of 152 px have their cells at 224 px and are better found at 320 px; bacteria and
+# cells of 30 to 40 px are better found at 600 px by fewer images a step than at 400 px (docs/data/your_data.md).
+CPU = Room(least_px=320, quick_px=320, most_px=768)
 GPU = Room(least_px=480, quick_px=1024, most_px=1024)  # about the area of 800 x 1333
 
 
@@ -94,6 +97,13 @@ def size_choices(found: Survey, size: NetworkSize, spec: PreprocessingSpec) -> l
         said = "For lying, standing and mixed pictures of a batch." if longer > shorter else ""
         choices.append(Choice("model.preprocessing.canvases", canvases, said))
     return choices
+
+
+def smaller_size(found: Survey, room: Room, size: NetworkSize, share: float) -> NetworkSize | None:
+    """A size of about that share of another one's area; None where that is as small as the room has it."""
+    side = math.sqrt(share * size.shorter_side_px * size.longer_side_px)
+    smaller = network_size(found, dataclasses.replace(room, most_px=max(room.quick_px, int(side))))
+    return smaller if smaller.shorter_side_px < size.shorter_side_px else None
 
 
 def tile_px(found: Survey, size: NetworkSize, room: Room) -> int | None:
