@@ -25,7 +25,10 @@ COMMAND = str(Path(sys.executable).parent / "maskline-train")
 
 
 def main(work: Path = typer.Option(Path("out/base"), help="Folder for the data and the two runs.")) -> None:
-    """Train, convert to float16, evaluate; then train the demo's recipe from nothing for comparison."""
+    """Train, convert to float16, evaluate; then train the demo's recipe from nothing for comparison.
+
+    Example: python demo/make_base.py --work out/base
+    """
     data, nothing = work / "data", work / "from_nothing"
     if not data.exists():
         _train("data", "digits", str(data))

@@ -100,7 +100,10 @@ def main(
     workers: Annotated[int, typer.Option(min=1, help="Processes a run.")] = 3,
     minutes: Annotated[float, typer.Option(help="No run starts after so long; the report says what was run.")] = 1e9,
 ) -> None:
-    """Measure what is missing, report, and judge."""
+    """Measure what is missing, report, and judge.
+
+    Example: make test-machines MACHINES="--few --group learns"
+    """
     store.mkdir(parents=True, exist_ok=True)
     kept = store / "results.jsonl"
     results = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,10 +14,8 @@ from maskline_bench.errors import in_one_line
 from maskline_bench.owed.task import head
 from maskline_bench.own_data.by_hand import TRIES, recipe_by_hand, train_by_hand
 from maskline_bench.own_data.journey import last_score, to_a_served_answer
-from maskline_bench.own_data.sets import SETS
+from maskline_bench.own_data.sets import SETS, Name
 from maskline_bench.result_file import write_json
-
-Name = Literal["nuclei", "coins", "cells", "bacteria"]
 
 
 def main(
@@ -26,7 +24,7 @@ def main(
     json_file: Annotated[Path, typer.Option("--json", help="The file to write.")],
     minutes: Annotated[float, typer.Option(min=0.1, help="Of each training.")] = 3.0,
     only: Annotated[
-        list[Name] | None, typer.Option("--set", help="One set, may be given several times; default: all.")
+        list[Name] | None, typer.Option("--set", help="One set; may be given several times. Default: all.")
     ] = None,
 ) -> None:
     """Time the way from pictures and masks to a served answer, and train by other recipes for as long.
@@ -36,10 +34,8 @@ def main(
     say = Console(stderr=True, markup=False, highlight=False).print
     out.mkdir(parents=True)
     content: dict[str, Any] = {**head("cpu"), "minutes": minutes, "sets": {}}
-    for name, one in SETS.items():
-        if only and name not in only:
-            continue
-        place = out / name
+    for name in only or SETS:
+        one, place = SETS[name], out / name
         one.write(wheels, place / "labelled")
         found: dict[str, Any] = {"about": one.about, "by_hand": {}}
         content["sets"][name] = found

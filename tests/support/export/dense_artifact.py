@@ -22,7 +22,10 @@ def main(
     out: Path,
     full: Annotated[bool, typer.Option("--full", help="ResNet-50-FPN, random weights, 800x1344.")] = False,
 ) -> None:
-    """Export one of the two."""
+    """Export one of the two.
+
+    Example: python -m support.export.dense_artifact out/tensorrt --full
+    """
     model = full_model(ModelSpec(classes=FULL_CLASSES)) if full else decided_tiny_model()
     export_model(model, "0" * 64, out, "dense")
 
