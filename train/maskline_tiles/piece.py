@@ -103,7 +103,7 @@ def run_lengths(piece: Piece, size: tuple[int, int]) -> npt.NDArray[np.int64]:
     joined = np.flatnonzero(begins[1:] == ends[:-1])  # a run that goes on in the next column
     edges = np.stack([np.delete(begins, joined + 1), np.delete(ends, joined)], axis=1).ravel()
     found: npt.NDArray[np.int64] = np.diff(np.concatenate([[0], edges, [height * width]]))
-    return found
+    return found if found[-1] else found[:-1]  # of a mask with the last pixel no zeros follow
 
 
 def _moved(tile: Tile, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:

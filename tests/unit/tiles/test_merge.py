@@ -6,7 +6,7 @@ Truth is cut into tiles as a perfect detector would find it there, with scores a
 import random
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from maskline_tiles import Piece, Tile, grid, merged, piece_of_box, piece_of_mask, run_lengths
 from pycocotools import mask as coco_mask
@@ -184,6 +184,7 @@ def test_a_box_thinner_than_a_pixel_is_there_once_and_nothing_without_pixels() -
 
 
 @settings(deadline=None)  # a loaded machine has none
+@example(ellipse(SIZE[0] - 1.0, SIZE[1] - 1.0, 20.0, 60.0), False)  # with the last pixel, behind which nothing is
 @given(shapes, st.booleans())
 def test_run_lengths_are_those_of_the_whole_mask(mask: Mask, full_columns: bool) -> None:
     if full_columns:

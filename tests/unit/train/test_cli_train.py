@@ -104,7 +104,10 @@ def test_data_digits_makes_a_set_that_data_check_accepts(tmp_path: Path, capsys:
     capsys.readouterr()
     assert call(main, "data", "check", str(out)) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(" (")[0] for line in lines] == ["train: 2 images", "val: 1 images"]
+    assert [line.split(" (")[0] for line in lines] == [
+        *("train: 2 images", "val: 1 images"),
+        f"Next: maskline-train new {tmp_path / 'digits'}",
+    ]
 
 
 def test_data_figures_makes_a_set_whose_model_trains_evaluates_and_draws(
