@@ -6,6 +6,7 @@ import dataclasses
 import resource
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from maskline_train.training.step import make_gradients, train_step
 _UNTIMED = 2  # steps; the first ones allocate
 _LEAST, _MOST = 3, 10  # timed steps
 _ENOUGH_S = 5.0  # of timed steps, of which more than _LEAST are taken
+_PATIENCE_S = 10.0  # in all: of slow steps fewer say enough, and the next ones may have fewer images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,16 +68,22 @@ def probe(recipe: Recipe, train_set: CocoDataset, init: Path, device: torch.devi
     compute = make_gradients(state.model, state, recipe.training, processes)
     batches = on_device(batches_from(recipe, train_set, processes, 0), device)
     seconds = list[float]()
-    for step in range(_UNTIMED + _MOST):
-        if step >= _UNTIMED + _LEAST and sum(seconds) >= _ENOUGH_S:
-            break
+    while not _enough(seconds):
         started = time.perf_counter()
         report = train_step(compute, state, next(batches), recipe.training, processes)
         state.step += 1
         report.numbers.tolist()  # waits for the device
-        if step >= _UNTIMED:
-            seconds.append(time.perf_counter() - started)
-    return Probe(statistics.median(seconds), _memory_gib(device), (min(seconds), max(seconds)))
+        seconds.append(time.perf_counter() - started)
+    timed = seconds[min(_UNTIMED, len(seconds) - 1) :]
+    return Probe(statistics.median(timed), _memory_gib(device), (min(timed), max(timed)))
+
+
+def _enough(seconds: Sequence[float]) -> bool:
+    """Whether these steps tell how long one takes."""
+    timed = seconds[_UNTIMED:]
+    if len(seconds) > 1 and sum(seconds) >= _PATIENCE_S:
+        return True
+    return len(timed) == _MOST or (len(timed) >= _LEAST and sum(timed) >= _ENOUGH_S)
 
 
 def _memory_gib(device: torch.device) -> float:

@@ -16,7 +16,7 @@ from maskline_train.new.choices.schedule import (
 from maskline_train.new.choices.sided import sides
 from maskline_train.new.choices.varying import varying_choices
 from maskline_train.new.machine import Machine
-from maskline_train.new.probe import Probe
+from maskline_train.new.probe import Probe, _enough
 from maskline_train.new.survey import Survey
 
 CPU = Machine(cores=2, memory_gib=24, bf16=False)
@@ -61,6 +61,14 @@ def test_evaluations_take_a_third_of_the_time_at_most() -> None:
 def test_where_steps_would_be_few_they_have_fewer_images(step_s: float, batch: int) -> None:
     assert batch_in_time(4, step_s, minutes=5) == batch
     assert batch_in_time(4, step_s * 2, minutes=10) == batch
+
+
+@pytest.mark.parametrize(("step_s", "steps"), [(0.1, 12), (0.8, 9), (1.6, 6), (4.0, 3), (30.0, 2)])
+def test_slow_steps_are_timed_less_often(step_s: float, steps: int) -> None:
+    seconds: list[float] = []
+    while not _enough(seconds):
+        seconds.append(step_s)
+    assert len(seconds) == steps
 
 
 def test_a_small_set_is_not_learned_by_heart_for_hours() -> None:
