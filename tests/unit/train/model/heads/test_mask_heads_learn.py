@@ -29,6 +29,7 @@ from maskline_train.spec import (
 )
 from maskline_train.target import Target
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 CLASSES = ("disk", "diamond", "triangle")
 SIDE = 96
@@ -98,7 +99,7 @@ def network(features, mask_head):
 
 
 def learn(spec, dataset, steps, rate):
-    """Train on the whole data set at once, with a rate that falls to zero; returns the mask AP."""
+    """Train on the whole data set at once, with a rate that falls to zero; returns the mean of `best_overlaps`."""
     torch.manual_seed(SEED)
     sampling = SamplingSpec(rpn_samples=32, roi_samples=16, pre_nms_per_level=50, max_proposals=20)
     model = MaskRCNN(spec, sampling).train()
@@ -114,7 +115,23 @@ def learn(spec, dataset, steps, rate):
         sum(losses.values()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimiser.step()
-    return evaluate(model, dataset, ALONE).mask["AP"]
+    return float(np.mean(best_overlaps(dataset, evaluate(model, dataset, ALONE).results)))
+
+
+def best_overlaps(dataset, results):
+    """Of each figure the IoU of its best mask, among what was found of its class; 0 where nothing was.
+
+    Not the AP: of a figure that is found twice the worse one may have the better score by a hair, which costs a third
+    of the AP of three figures and says nothing of masks.
+    """
+    overlaps = []
+    for index, key in enumerate(dataset.image_ids):
+        objects = dataset.objects(index)
+        truth = coco_mask.encode(np.asfortranarray(objects.masks[0]))
+        wanted = (key, dataset.category_ids[objects.labels[0]])
+        found = [r["segmentation"] for r in results if (r["image_id"], r["category_id"]) == wanted]
+        overlaps.append(float(coco_mask.iou(found, [truth], [0]).max()) if found else 0.0)
+    return overlaps
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +146,7 @@ def dataset(tmp_path_factory):
         pytest.param("fpn", MaskHeadSpec(), 160, 4e-3, marks=pytest.mark.long),
         # every layer of later networks; their gradients are looked at in every run, in test_variants.py
         pytest.param("fpn", MaskHeadSpec(channels=16, norm="group", norm_groups=4), 240, 4e-3, marks=pytest.mark.long),
-        ("c5", MaskHeadSpec(kind="mlp"), 120, 6e-3),
+        ("c5", MaskHeadSpec(kind="mlp"), 200, 2e-3),
         pytest.param("c4", MaskHeadSpec(kind="res5"), 200, 4e-3, marks=pytest.mark.long),  # a stage on every RoI
         pytest.param("dc5", MaskHeadSpec(), 120, 6e-3, marks=pytest.mark.long),
         pytest.param("c5", MaskHeadSpec(), 120, 6e-3, marks=pytest.mark.long),  # its parts are in the cases above
@@ -146,6 +163,6 @@ def dataset(tmp_path_factory):
 @pytest.mark.learns
 @pytest.mark.slow
 def test_a_mask_head_learns_a_handful_of_images(features, mask_head, steps, rate, dataset, margins):
-    mask_ap = learn(network(features, mask_head), dataset, steps, rate)
-    # Wrong: masks that fill perfect boxes. Their IoU is 0.785 on the disk and 0.5 on the others, AP 0.6, 0.1 and 0.1.
-    margins.below("1 - mask AP", 1 - mask_ap, 0.24, wrong=0.73)
+    overlap = learn(network(features, mask_head), dataset, steps, rate)
+    # Wrong: masks that fill perfect boxes. Their IoU is 0.785 on the disk and 0.5 on the others.
+    margins.below("1 - mask IoU", 1 - overlap, 0.13, wrong=1 - (0.785 + 0.5 + 0.5) / 3)
