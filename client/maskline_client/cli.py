@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import typer
 from maskline_command.console import results as results_console
 from maskline_command.ending import ending
+from maskline_command.output_files import refuse_unwritable
 from maskline_command.tile_options import Overlap, Tiles, check_tile_options
 from maskline_command.version import version_option
 from maskline_show.picture import ColourBy
@@ -171,6 +172,7 @@ def evaluate(
 
     from maskline_client.commands import evaluate as evaluation
 
+    refuse_unwritable(json_path, results)
     part = evaluation.read_split(data, split, max_images, annotations)
     with _detector(connection, model, local, device) as single, progress_bar() as progress:
         served = single.model

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from maskline_command.console import results, waiting
 from maskline_command.ending import ending
+from maskline_command.output_files import refuse_unwritable
 from maskline_command.streams import ReaderGone
 from maskline_command.tile_options import Overlap, Tiles
 from maskline_command.version import version_option
@@ -173,6 +174,7 @@ def evaluate_command(
 
     if sum((tta, rpn is not None, tiles is not None)) > 1:
         raise ValueError("got more than one of --tta, --rpn and --tiles, expected one of them; each is a way to look")
+    refuse_unwritable(json_out, report)
     with waiting(f"reading {data}"):
         dataset = CocoDataset(data, split, annotations)
         dataset.check_headers(range(len(dataset))[:max_images])

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from maskline_command.console import results as results_console
+from maskline_command.output_files import refuse_unwritable
 from rich.console import Console
 
 from maskline_client.commands.connection_options import with_connection
@@ -54,6 +55,7 @@ def compare(
         raise ValueError(f"compare: got {a} at {connection.url} twice, expected two models; name another, or --url-b")
     if not images.is_dir():
         raise ValueError(f"{images}: got no folder of that name, expected one with images")
+    refuse_unwritable(json_path, page)
     paths = list_images(images)[:max_images]
     titles = (a, b) if a != b else (f"{a} at {connection.url}", f"{b} at {other.url}")
     with _detector(connection, a) as one, _detector(other, b) as two, progress() as bar:

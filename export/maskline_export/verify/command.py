@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from maskline_command.console import progress, results
+from maskline_command.output_files import refuse_unwritable
 from maskline_train.checkpoint import WEIGHTS_FILE, load_model
 from maskline_train.data.coco import CocoDataset
 from maskline_train.evaluation.ground_truth import dataset_of
@@ -36,7 +37,9 @@ def run(
     Raises:
         ParityError: a line deviates, or an artifact was exported from other weights; reports are written first.
         ContractError: an artifact is damaged, a line cannot run here, or checkpoint, images or data cannot be read.
+        OSError: the JSON file cannot be written.
     """
+    refuse_unwritable(json_path)
     manifests = [load_artifact(folder) for folder in asked.artifacts]
     try:
         model = load_model(checkpoint).eval()

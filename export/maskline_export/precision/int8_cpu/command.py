@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from maskline_command.output_files import refuse_unwritable
 from maskline_train.files import replace_file
 from rich.table import Table
 
@@ -38,8 +39,7 @@ def run(
         from maskline_export.verify.average_precision import ap_table, onnx_metrics
 
         dataset = dataset_of(data, split, load_artifact(artifact).spec)
-    if json_path is not None:  # likewise
-        json_path.parent.mkdir(parents=True, exist_ok=True)
+    refuse_unwritable(json_path)  # likewise
     manifest, price = quantise_artifact(artifact, out, calibration, allow_slower=allow_slower, report=report)
     result: dict[str, Any] = price.to_dict()
     tables = [_speed_table(price), _answer_table(price)]
@@ -50,6 +50,7 @@ def run(
             result["ap"][side] = onnx_metrics(folder, dataset, manifest.spec).kinds()
         tables.append(ap_table(result["ap"]))
     if json_path is not None:
+        json_path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(json_path, (json.dumps(result, indent=2) + "\n").encode())
     return manifest, tables
 
