@@ -17,8 +17,8 @@ from maskline_train.new.choices.schedule import (
     batch_choices,
     batch_in_time,
     batch_of,
-    slowest_step_s,
     step_choices,
+    steps_in_time,
 )
 from maskline_train.new.choices.sizes import NetworkSize, network_size, size_choices, smaller_size, tile_px
 from maskline_train.new.choices.varying import varying_choices
@@ -68,8 +68,9 @@ def choose(
     while True:
         choices = [*_choices_at(size, start.recipe, found), *batch_choices(found, machine)]
         recipe = with_choices(start.recipe, choices)
-        measured, slower = _timed(recipe, slower, train_set, start, machine, minutes)
-        share = slowest_step_s(minutes) / measured.step_s
+        measured, slower = _timed(recipe, slower, train_set, start, machine, minutes, evaluated)
+        batch = with_choices(recipe, slower).training.total_batch
+        share = steps_in_time(batch, measured.step_s, minutes, evaluated) / ENOUGH_STEPS
         smaller = smaller_size(found, start.room, size, share) if share < 1 else None
         if smaller is None:
             break
@@ -114,7 +115,13 @@ def _replaced(whole: Any, values: dict[str, Any]) -> Any:
 
 
 def _timed(
-    recipe: Recipe, slower: list[Choice], train_set: CocoDataset, start: Start, machine: Machine, minutes: float
+    recipe: Recipe,
+    slower: list[Choice],
+    train_set: CocoDataset,
+    start: Start,
+    machine: Machine,
+    minutes: float,
+    evaluated: int,
 ) -> tuple[Probe, list[Choice]]:
     """Time steps, with fewer images in each as memory and time want it, and the choices for that.
 
@@ -125,6 +132,7 @@ def _timed(
         start: as of `choose`, and the rest.
         machine: what trains.
         minutes: that training may take.
+        evaluated: images of the validation split.
     """
     while True:
         recipe = with_choices(recipe, slower)
@@ -140,7 +148,7 @@ def _timed(
             torch.cuda.empty_cache()
             slower = batch_of(batch // 2, "What the GPU's memory holds: twice as many did not fit.")
             continue
-        fitting = batch_in_time(batch, measured.step_s, minutes)
+        fitting = batch_in_time(batch, measured.step_s, minutes, evaluated)
         if fitting == batch:
             return measured, slower
         slower = batch_of(fitting, f"More would leave less than {ENOUGH_STEPS} steps for --minutes {minutes:g}.")

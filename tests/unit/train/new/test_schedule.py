@@ -55,12 +55,23 @@ def test_evaluations_take_a_third_of_the_time_at_most() -> None:
 
 
 @pytest.mark.parametrize(
-    ("step_s", "batch"),
-    [(1.2, 4), (1.4, 2), (2.6, 2), (2.7, 1), (60.0, 1)],  # of 5 minutes 200 s are for 150 steps: 1.33 s
+    ("step_s", "num_evaluated", "batch"),
+    [
+        (1.48, 8, 4),  # 5 minutes are 202.7 steps, of which the evaluations of 8 images take 3 * 8 / 4 / 3 = 2
+        (1.49, 8, 2),
+        (2.94, 8, 2),  # 204.1 steps of half as many images, of which 4 are evaluations
+        (2.95, 8, 1),
+        (60.0, 8, 1),
+        (1.2, 200, 4),  # 250 steps, evaluations take 50
+        (1.21, 200, 2),
+    ],
 )
-def test_where_steps_would_be_few_they_have_fewer_images(step_s: float, batch: int) -> None:
-    assert batch_in_time(4, step_s, minutes=5) == batch
-    assert batch_in_time(4, step_s * 2, minutes=10) == batch
+def test_where_steps_would_be_few_they_have_fewer_images(step_s: float, num_evaluated: int, batch: int) -> None:
+    assert batch_in_time(4, step_s, 5, num_evaluated) == batch
+    probe = Probe(step_s / 4 * batch, 1, (1, 1))
+    steps = values(step_choices(survey_of(100), batch, probe, minutes=5, num_evaluated=num_evaluated))["steps"]
+    assert isinstance(steps, int)
+    assert steps >= 200 or batch == 1
 
 
 @pytest.mark.parametrize(("step_s", "steps"), [(0.1, 12), (0.8, 9), (1.6, 6), (4.0, 3), (30.0, 2)])

@@ -13,7 +13,7 @@ from maskline_train.new.survey import Survey
 
 # With fewer steps in the time, fewer images in each and then smaller pictures give more AP, by what
 # docs/data/your_data.md measured; with more, gradients of several images are worth their time.
-ENOUGH_STEPS = 150
+ENOUGH_STEPS = 200
 LEAST_STEPS = 60  # with fewer, the last layers, which are new, have hardly moved
 MOST_PASSES = 400  # over the set: by then it is known by heart
 _EVALUATIONS = 3
@@ -55,14 +55,29 @@ def batch_of(batch: int, reason: str) -> list[Choice]:
     ]
 
 
-def slowest_step_s(minutes: float) -> float:
-    """The seconds of a step of which `ENOUGH_STEPS` and the evaluations fit into the time."""
-    return 60 * minutes * (1 - _EVALUATED_SHARE) / ENOUGH_STEPS
+def steps_in_time(batch: int, step_s: float, minutes: float, num_evaluated: int) -> float:
+    """How many steps the time holds beside evaluations.
+
+    Args:
+        batch: images a step.
+        step_s: seconds a step.
+        minutes: that training may take, its evaluations included.
+        num_evaluated: images of the validation split.
+    """
+    evaluated, image_s = _evaluations(batch, step_s, minutes, num_evaluated)
+    return (60 * minutes - _EVALUATIONS * evaluated * image_s) / step_s
 
 
-def batch_in_time(batch: int, step_s: float, minutes: float) -> int:
+def _evaluations(batch: int, step_s: float, minutes: float, num_evaluated: int) -> tuple[int, float]:
+    """How many images each of them has, and the seconds of one."""
+    image_s = step_s / batch / 3  # forward alone, about a third of a step
+    affordable = int(60 * minutes * _EVALUATED_SHARE / (_EVALUATIONS * image_s))
+    return max(1, min(num_evaluated, _MOST_EVALUATED, affordable)), image_s
+
+
+def batch_in_time(batch: int, step_s: float, minutes: float, num_evaluated: int) -> int:
     """How many images a step may have for `ENOUGH_STEPS` in the time, by halves, where `batch` takes `step_s`."""
-    while batch > 1 and step_s > slowest_step_s(minutes):
+    while batch > 1 and steps_in_time(batch, step_s, minutes, num_evaluated) < ENOUGH_STEPS:
         batch, step_s = batch // 2, step_s / 2
     return batch
 
@@ -77,12 +92,9 @@ def step_choices(found: Survey, batch: int, probe: Probe, minutes: float, num_ev
         minutes: that training may take, its evaluations included.
         num_evaluated: images of the validation split.
     """
-    image_s = probe.step_s / batch / 3  # forward alone, about a third of a step
-    affordable = int(60 * minutes * _EVALUATED_SHARE / (_EVALUATIONS * image_s))
-    evaluated = max(1, min(num_evaluated, _MOST_EVALUATED, affordable))
-    left_s = 60 * minutes - _EVALUATIONS * evaluated * image_s
+    evaluated, image_s = _evaluations(batch, probe.step_s, minutes, num_evaluated)
     shown = len(found.sizes) - found.num_empty
-    steps = math.floor(left_s / probe.step_s)
+    steps = math.floor(steps_in_time(batch, probe.step_s, minutes, num_evaluated))
     most = math.ceil(MOST_PASSES * shown / batch)
     reason = f"as --minutes {minutes:g} holds"
     if steps > most:
