@@ -23,6 +23,7 @@ from maskline_bench.errors import BenchmarkError
 from maskline_bench.own_data.layouts import Gray, Labels, write_maps, write_voc
 
 _DARK, _BRIGHT = 30, 150  # of 255: below is table, above is coin; between, their edges decide
+_CUT = 180  # px from the left: whole coins, or a good part of one, lie on either side
 _LEAST_COIN_PX = 300  # smaller connected parts are dirt
 
 
@@ -70,9 +71,9 @@ def _coins(_: Path, folder: Path) -> None:
     for region in measure.regionprops(labels):
         if region.area < _LEAST_COIN_PX:
             labels[labels == region.label] = 0
-    for split, left, tops in (("train", 0, (0, 50, 100, 151)), ("val", 192, (0, 151))):
+    for split, left, right, tops in (("train", 0, _CUT, (0, 50, 100, 151)), ("val", _CUT, gray.shape[1], (0, 151))):
         for top in tops:
-            part = slice(top, top + 152), slice(left, left + 192)
+            part = slice(top, top + 152), slice(left, right)
             write_voc(folder, split, f"{left}_{top}", gray[part], labels[part].astype(np.uint16), "coin")
 
 
