@@ -43,7 +43,7 @@ def main(
     for name in only or SETS:
         one, place = SETS[name], out / name
         one.write(wheels, place / "labelled")
-        found: dict[str, Any] = {"about": one.about, "by_hand": {}}
+        found: dict[str, Any] = {"when": head("cpu")["when"], "about": one.about, "by_hand": {}}
         content["sets"][name] = found
         found["journey"] = to_a_served_answer(place, one.convert, minutes, say)
         written = load_recipe(str(place / "data.py"))(CocoDataset(place / "data", "train").classes)
