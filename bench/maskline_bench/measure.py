@@ -125,10 +125,15 @@ def _seconds(run: Callable[[], object], device: str = "cpu") -> float:
     return time.perf_counter() - start
 
 
+def now() -> str:
+    """The time of day in UTC, to the second, as results have it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
 def describe(threads: int) -> dict[str, Any]:
     """Date, machine with its peaks, versions, threads; the head of every result."""
     return {
-        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "when": now(),
         "machine": {**describe_machine(), **{name: round(value, 2) for name, value in machine_peaks().items()}},
         "versions": describe_versions(PACKAGES),
         "threads": threads,

@@ -16,6 +16,7 @@ from maskline_train.recipes import load_recipe
 from rich.console import Console
 
 from maskline_bench.errors import in_one_line
+from maskline_bench.measure import now
 from maskline_bench.owed.task import head
 from maskline_bench.own_data.by_hand import TRIES, recipe_by_hand, train_from_seed
 from maskline_bench.own_data.journey import last_score, to_a_served_answer
@@ -43,7 +44,7 @@ def main(
     for name in only or SETS:
         one, place = SETS[name], out / name
         one.write(wheels, place / "labelled")
-        found: dict[str, Any] = {"when": head("cpu")["when"], "about": one.about, "by_hand": {}}
+        found: dict[str, Any] = {"when": now(), "about": one.about, "by_hand": {}}
         content["sets"][name] = found
         found["journey"] = to_a_served_answer(place, one.convert, minutes, say)
         written = load_recipe(str(place / "data.py"))(CocoDataset(place / "data", "train").classes)
