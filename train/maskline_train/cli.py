@@ -174,7 +174,7 @@ def evaluate_command(
 
     if sum((tta, rpn is not None, tiles is not None)) > 1:
         raise ValueError("got more than one of --tta, --rpn and --tiles, expected one of them; each is a way to look")
-    refuse_unwritable(json_out, report)
+    refuse_unwritable(json_out, report, overlaps)
     with waiting(f"reading {data}"):
         dataset = CocoDataset(data, split, annotations)
         dataset.check_headers(range(len(dataset))[:max_images])

@@ -45,6 +45,8 @@ def test_a_place_where_no_file_can_be_is_named(place: str, error: type[OSError],
     [
         (train, ["evaluate", "no_checkpoint", "--data", "no_data", "--report"]),
         (train, ["evaluate", "no_checkpoint", "--data", "no_data", "--json"]),
+        (train, ["evaluate", "no_checkpoint", "--data", "no_data", "--overlaps"]),
+        (train, ["new", "no_data", "--out"]),
         (client, ["compare", "a", "b", "--images", ".", "--page"]),
         (client, ["compare", "a", "b", "--images", ".", "--json"]),
         (client, ["evaluate", "--data", "no_data", "--json"]),
@@ -63,6 +65,6 @@ def test_a_command_says_so_before_anything_else(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("")
-    assert call(main, *words, "file/written") != 0
-    assert "file/written: not a directory" in " ".join(capsys.readouterr().err.split())
+    assert call(main, *words, "file/written.py") != 0
+    assert "file/written.py: not a directory" in " ".join(capsys.readouterr().err.split())
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

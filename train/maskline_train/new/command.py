@@ -37,6 +37,7 @@ def new_command(
     """
     import torch
     from maskline_command.console import waiting
+    from maskline_command.output_files import refuse_unwritable
 
     from maskline_train.data.coco import CocoDataset
     from maskline_train.data.errors import DataError
@@ -54,6 +55,7 @@ def new_command(
         raise ValueError(f"--out: got {out}, expected a file name that ends in .py, as `fit` takes recipes")
     if out.exists():
         raise ValueError(f"{out}: exists already, expected a new file; remove it, or choose another --out")
+    refuse_unwritable(out)
     train_set, val_set = (CocoDataset(data, split, annotations) for split in (train_split, val_split))
     if train_set.classes != val_set.classes:
         raise DataError(
