@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import gc
 import statistics
 import time
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from maskline_client.bench.machine import describe_machine, describe_versions
+from maskline_client.bench.machine import describe_machine, describe_versions, now
 from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
@@ -123,11 +122,6 @@ def _seconds(run: Callable[[], object], device: str = "cpu") -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start
-
-
-def now() -> str:
-    """The time of day in UTC, to the second, as results have it."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def describe(threads: int) -> dict[str, Any]:

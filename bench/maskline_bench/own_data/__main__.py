@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from maskline_client.bench.machine import now
 from maskline_train.data.coco import CocoDataset
 from maskline_train.recipe import Recipe
 from maskline_train.recipes import load_recipe
 from rich.console import Console
 
 from maskline_bench.errors import in_one_line
-from maskline_bench.measure import now
 from maskline_bench.owed.task import head
 from maskline_bench.own_data.by_hand import TRIES, recipe_by_hand, train_from_seed
 from maskline_bench.own_data.journey import last_score, to_a_served_answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import importlib.metadata
 import os
 import platform
@@ -31,6 +32,11 @@ class ProcessMemory:
     name: str
     peak_mib: float
     resident_mib: float
+
+
+def now() -> str:
+    """Date and time in UTC, to the second, e.g. `2026-11-29T05:11:16+00:00`."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def describe_machine() -> dict[str, str | int | float]:

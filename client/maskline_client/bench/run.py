@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import functools
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ from maskline_client.bench.canvas.caller import CanvasCaller, make_canvases
 from maskline_client.bench.closed_loop import MakeCaller, first_answers, gate, run_closed_loop
 from maskline_client.bench.images import BenchImage, describe_images, load_images
 from maskline_client.bench.loadgen import run_loadgen
-from maskline_client.bench.machine import describe_machine, describe_versions, server_memory
+from maskline_client.bench.machine import describe_machine, describe_versions, now, server_memory
 from maskline_client.bench.report import write_report
 from maskline_client.bench.results import BenchResults, Measured, Run, write_csv, write_json
 from maskline_client.bench.settings import BenchSettings, Memory, Scenario
@@ -51,7 +50,7 @@ def run_bench(
         GateError: an image's answer is not the same at the highest concurrency.
         InferenceServerException: the server is not there, or refuses an image before anything was timed.
     """
-    when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    when = now()
     client = connect(settings.url, settings.timeout_s)
     try:
         steps = steps_of(client, settings.model)
