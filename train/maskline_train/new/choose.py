@@ -69,13 +69,12 @@ def choose(
         choices = [*_choices_at(size, start.recipe, found), *batch_choices(found, machine)]
         recipe = with_choices(start.recipe, choices)
         measured, slower = _timed(recipe, slower, train_set, start, machine, minutes, evaluated)
-        batch = with_choices(recipe, slower).training.total_batch
-        share = steps_in_time(batch, measured.step_s, minutes, evaluated) / ENOUGH_STEPS
+        recipe = with_choices(recipe, slower)
+        share = steps_in_time(recipe.training.total_batch, measured.step_s, minutes, evaluated) / ENOUGH_STEPS
         smaller = smaller_size(found, start.room, size, share) if share < 1 else None
         if smaller is None:
             break
         size = smaller
-    recipe = with_choices(recipe, slower)
     steps = step_choices(found, recipe.training.total_batch, measured, minutes, evaluated)
     reasons = {choice.field: choice.reason for choice in (*choices, *slower, *steps)}
     return Chosen(with_choices(recipe, steps), reasons, size, tile_px(found, size, start.room), measured)

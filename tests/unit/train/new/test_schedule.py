@@ -68,6 +68,7 @@ def test_evaluations_take_a_third_of_the_time_at_most() -> None:
 )
 def test_where_steps_would_be_few_they_have_fewer_images(step_s: float, num_evaluated: int, batch: int) -> None:
     assert batch_in_time(4, step_s, 5, num_evaluated) == batch
+    assert batch_in_time(4, step_s * 2, 10, num_evaluated) == batch
     probe = Probe(step_s / 4 * batch, 1, (1, 1))
     steps = values(step_choices(survey_of(100), batch, probe, minutes=5, num_evaluated=num_evaluated))["steps"]
     assert isinstance(steps, int)

@@ -64,12 +64,12 @@ def steps_in_time(batch: int, step_s: float, minutes: float, num_evaluated: int)
         minutes: that training may take, its evaluations included.
         num_evaluated: images of the validation split.
     """
-    evaluated, image_s = _evaluations(batch, step_s, minutes, num_evaluated)
+    evaluated, image_s = _each_evaluation(batch, step_s, minutes, num_evaluated)
     return (60 * minutes - _EVALUATIONS * evaluated * image_s) / step_s
 
 
-def _evaluations(batch: int, step_s: float, minutes: float, num_evaluated: int) -> tuple[int, float]:
-    """How many images each of them has, and the seconds of one."""
+def _each_evaluation(batch: int, step_s: float, minutes: float, num_evaluated: int) -> tuple[int, float]:
+    """How many images it has, and the seconds of one."""
     image_s = step_s / batch / 3  # forward alone, about a third of a step
     affordable = int(60 * minutes * _EVALUATED_SHARE / (_EVALUATIONS * image_s))
     return max(1, min(num_evaluated, _MOST_EVALUATED, affordable)), image_s
@@ -92,7 +92,7 @@ def step_choices(found: Survey, batch: int, probe: Probe, minutes: float, num_ev
         minutes: that training may take, its evaluations included.
         num_evaluated: images of the validation split.
     """
-    evaluated, image_s = _evaluations(batch, probe.step_s, minutes, num_evaluated)
+    evaluated, image_s = _each_evaluation(batch, probe.step_s, minutes, num_evaluated)
     shown = len(found.sizes) - found.num_empty
     steps = math.floor(steps_in_time(batch, probe.step_s, minutes, num_evaluated))
     most = math.ceil(MOST_PASSES * shown / batch)
