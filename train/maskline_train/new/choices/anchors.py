@@ -11,8 +11,8 @@ from maskline_train.spec import AnchorSpec
 _FINEST_PX = (8.0, 16.0, 32.0)  # of the finest level; each coarser level's are twice as large
 _RATIOS = ((0.5, 1.0, 2.0), (0.25, 0.5, 1.0, 2.0, 4.0))
 # What another set has to overlap the objects more by, in the mean: the RPN of the start has learned with its own, and
-# with another number of them its last layers start anew. Coins, of which some are cut by a picture's edge, gain 0.05 by
-# long anchors, and are all found without them.
+# with another number of them its last layers start anew. Coins that a picture's edge cuts overlap long anchors a little
+# more, and are found without them (docs/data/your_data.md).
 _WORTH_IT = 0.1
 _MOST_OBJECTS = 20_000  # looked at
 

@@ -37,8 +37,8 @@ class Room:
     most_px: int
 
 
-# Measured: coins of 40 px in pictures of 152 px have their cells at 224 px and are found there as at 320 px; bacteria
-# and cells of 30 to 40 px are better found at 600 px by fewer images a step than at 400 px (docs/data/your_data.md).
+# Measured: coins of 40 px in pictures of 152 px are found at 256 px as at 320 and 384 px; bacteria and cells of 30 to
+# 40 px are better found at 600 px by fewer images a step than at 400 px (docs/data/your_data.md).
 CPU = Room(least_px=320, quick_px=320, most_px=768)
 GPU = Room(least_px=480, quick_px=1024, most_px=1024)  # about the area of 800 x 1333
 
