@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-import typer
+from maskline_command.ending import error_line
 from maskline_host import HostLibraryError
 from rich.console import Console
 
@@ -16,12 +16,15 @@ class BenchmarkError(RuntimeError):
 
 @contextlib.contextmanager
 def in_one_line(command: str) -> Iterator[None]:
-    """Within: a BenchmarkError becomes one line on stderr and exit status 1."""
+    """Within: an expected failure becomes one line on stderr and exit status 1, around `typer.run` as in a command.
+
+    Expected are a BenchmarkError and, as in all commands of ours, an OSError or a ValueError.
+    """
     try:
         yield
-    except BenchmarkError as error:
-        Console(stderr=True).print(f"{command}: {error}", style="red", soft_wrap=True)
-        raise typer.Exit(1) from error
+    except (BenchmarkError, OSError, ValueError) as error:
+        Console(stderr=True, markup=False).print(f"{command}: {error_line(error)}", style="red", soft_wrap=True)
+        raise SystemExit(1) from error
 
 
 @contextlib.contextmanager

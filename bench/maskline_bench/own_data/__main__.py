@@ -16,7 +16,7 @@ from maskline_train.recipe import Recipe
 from maskline_train.recipes import load_recipe
 from rich.console import Console
 
-from maskline_bench.errors import in_one_line
+from maskline_bench.errors import BenchmarkError, in_one_line
 from maskline_bench.owed.task import head
 from maskline_bench.own_data.by_hand import TRIES, recipe_by_hand, train_from_seed
 from maskline_bench.own_data.journey import last_score, to_a_served_answer
@@ -39,7 +39,8 @@ def main(
     Example: python -m maskline_bench.own_data wheels --out out/own_data --json out/own_data.json
     """
     say = Console(stderr=True, markup=False, highlight=False).print
-    out.mkdir(parents=True)
+    if out.exists():
+        raise BenchmarkError(f"{out}: exists already, expected a new folder; remove it or choose another --out")
     content: dict[str, Any] = {**head("cpu"), "minutes": minutes, "sets": {}}
     for name in only or SETS:
         one, place = SETS[name], out / name
