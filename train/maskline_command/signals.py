@@ -16,7 +16,7 @@ from maskline_command.streams import Ended
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ECHO_S = 2.0  # torchrun passes on the Ctrl-C that the terminal has sent already: not yet a second one
-REMIND_S = 0.01
+REMIND_S, REMIND_AT_MOST_S = 0.01, 1.0
 
 
 class Stopped(Ended):
@@ -41,7 +41,7 @@ class _Heed:
         self.held = self.over = False
         self._owner, self._came = os.getpid(), 0.0
         self._reminded = False
-        self._reminder: threading.Timer | None = None
+        self._reminder: threading.Thread | None = None
         self._sending = threading.Lock()
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
@@ -62,16 +62,25 @@ class _Heed:
             raise Stopped(self.number)
 
     def _remind(self) -> None:
-        """Send the signal again soon, until an exception has been raised where none is swallowed."""
+        """Send the signal again and again, until an exception has been raised where none is swallowed."""
         if self._reminder is None:
-            self._reminder = threading.Timer(REMIND_S, self._send)
-            self._reminder.daemon = True
+            self._reminder = threading.Thread(target=self._send, daemon=True)
             self._reminder.start()
 
     def _send(self) -> None:
-        with self._sending:
-            self._reminder, self._reminded = None, True
-            if not self.over:
+        """Once the handler has run, or later and later where it has not.
+
+        One that came after the interpreter's last look and before a wait in C is seen when the wait ends, and the next
+        one ends it.
+        """
+        wait = REMIND_S
+        while True:
+            time.sleep(wait)
+            with self._sending:
+                if self.over:
+                    return
+                wait = min(2 * wait, REMIND_AT_MOST_S) if self._reminded else REMIND_S
+                self._reminded = True
                 os.kill(self._owner, self.number)
 
     def close(self) -> None:

@@ -121,6 +121,25 @@ def test_ctrl_c_while_a_module_is_imported_comes_after_it(tmp_path: Path) -> Non
     )
 
 
+def test_a_reminder_that_wakes_nobody_is_sent_again() -> None:
+    """One that comes after the interpreter's last look and before a wait has begun does not end that wait."""
+    body = """
+    kill, lost = os.kill, []
+    os.kill = lambda *sent: kill(*sent) if lost else lost.append(sent)
+    class Swallows:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+            for _ in range(1000): pass
+    Swallows()
+    try:
+        time.sleep(5)
+    finally:
+        print(len(lost))
+    """
+    done = run(body)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "1\n", "prog: stopped by SIGINT\n")
+
+
 def test_a_build_in_c_is_asked_to_end_and_raises_afterwards() -> None:
     body = """
     with held():
