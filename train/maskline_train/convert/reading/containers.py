@@ -28,14 +28,15 @@ def read_zip(path: Path) -> Any:
         zipfile.BadZipFile: damaged.
         pickle.UnpicklingError: its pickle is damaged.
     """
-    with zipfile.ZipFile(path) as archive:
-        entries = {entry.filename: entry for entry in archive.infolist()}
+    # Open for as long as a tensor may be made of it: to open it is to read its directory, which has every tensor.
+    archive = zipfile.ZipFile(path)
+    entries = {entry.filename: entry for entry in archive.infolist()}
     if any(PurePosixPath(name).name == "constants.pkl" for name in entries):
         raise ValueError("a TorchScript archive, which holds a program; save the model's state_dict() instead")
     place = next((name.removesuffix(_PICKLE) for name in entries if PurePosixPath(name).name == _PICKLE), None)
     if place is None:
         raise ValueError(f"an archive without {_PICKLE}, so none of `torch.save`")
-    reader = _Entries(path, entries)
+    reader = _Entries(archive, entries)
     if reader.bytes_of(f"{place}byteorder", b"little") != b"little":
         raise ValueError("its numbers are those of a big-endian machine; save it anew on a usual one")
 
@@ -49,8 +50,8 @@ def read_zip(path: Path) -> Any:
 class _Entries:
     """Entries of an archive. `torch.save` does not compress: what does claims more than the file is."""
 
-    def __init__(self, path: Path, entries: dict[str, zipfile.ZipInfo]) -> None:
-        self._path, self._entries = path, entries
+    def __init__(self, archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) -> None:
+        self._archive, self._entries = archive, entries
         self._read: dict[str, bytearray] = {}
 
     def cached(self, name: str) -> bytearray:
@@ -73,8 +74,7 @@ class _Entries:
             raise ValueError(f"its entry {name[:80]!r} is missing")
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
             raise ValueError(f"its entry {name[:80]!r} is compressed, which `torch.save` never does")
-        with zipfile.ZipFile(self._path) as archive:
-            return archive.read(entry)
+        return self._archive.read(entry)
 
 
 def read_stream(data: bytes) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -234,3 +235,20 @@ def test_a_folder_and_a_choice_where_there_is_none(tensors: dict[str, Tensor], t
     torch.save(tensors, tmp_path / "w.pth")
     with pytest.raises(ValueError, match="got --weights x, but the file is one state dict; leave --weights out"):
         read_foreign(tmp_path / "w.pth", "x")
+
+
+def test_an_archive_s_directory_is_read_once_whatever_it_holds(
+    tensors: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a line for each tensor: to read it for each tensor took most of an import's time."""
+    opened: list[Path] = []
+
+    class Counted(zipfile.ZipFile):
+        def __init__(self, file: Path, *options: Any) -> None:
+            opened.append(file)
+            super().__init__(file, *options)
+
+    torch.save(tensors, tmp_path / "weights")
+    monkeypatch.setattr(zipfile, "ZipFile", Counted)
+    assert same(read_foreign(tmp_path / "weights").tensors, tensors)
+    assert opened == [tmp_path / "weights"]
