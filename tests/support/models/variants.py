@@ -91,6 +91,16 @@ VARIANTS: dict[str, ModelSpec] = {
     "pixel_boxes": pixel_spec(
         dataclasses.replace(_BASE, keypoint_head=dataclasses.replace(_KEYPOINTS, decoding="bicubic", score="logit"))
     ),
+    # the same on features of one stride
+    "pixel_boxes_c4": pixel_spec(
+        dataclasses.replace(
+            _BASE,
+            backbone=dataclasses.replace(_BODY, features="c4"),
+            anchors=_FEW,
+            box_head=BoxHeadSpec(pooled_side=14),
+            mask_head=MaskHeadSpec(kind="res5", channels=8),
+        )
+    ),
     # RoIPool, with the features of stride 32 and competing classes from fully connected layers
     "c5_pool_mlp_softmax": dataclasses.replace(
         _BASE,

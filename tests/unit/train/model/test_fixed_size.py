@@ -46,7 +46,7 @@ STEPS = VARIANTS | {
 OF_NO_FIXED_SIZE = {name for name in STEPS if name.startswith("C4") and name != "C4 of bottlenecks, frozen"}
 FIXED = [name for name in STEPS if name not in OF_NO_FIXED_SIZE]
 PIXELS = pixel_spec(variant(norm="frozen_batch"))  # of an import; its rules have an oracle of their own
-COMPILED_IN_CI = ["masks and keypoints", "RoIs by align_max"]
+COMPILED_IN_CI = ["masks and keypoints"]
 # Sums in another order. Of float32 numbers of which the largest decide, losses keep six digits, gradients five.
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4
 

@@ -7,15 +7,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from maskline_train.checkpoint import save_model
 from maskline_train.cli import main
 from PIL import Image
 from support.data.shapes_data import write_shapes
+from support.models.tiny import tiny_model
 from support.processes.in_process import call
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_shapes(tmp_path_factory.mktemp("data") / "shapes", {"train": 4, "val": 3})
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Options that start from a small network, whose steps are timed in little time."""
+    folder = tmp_path_factory.mktemp("init") / "checkpoint"
+    save_model(folder, tiny_model())
+    return "--init", str(folder), "--minutes", "0.1"
 
 
 def test_the_printed_command_trains(
@@ -62,7 +72,7 @@ def test_what_cannot_be_is_refused_before_anything_is_timed(
 
 
 def test_pictures_that_are_to_be_cut_first_are_cut_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    quick: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = write_shapes(tmp_path / "large", {"train": 1, "val": 1}, sides_px=(8, 9))
     for split in ("train", "val"):
@@ -72,7 +82,7 @@ def test_pictures_that_are_to_be_cut_first_are_cut_next(
         file.write_text(json.dumps(content))
         Image.new("RGB", (1280, 960), (90, 90, 90)).save(folder / split / "0001.png")
     monkeypatch.chdir(tmp_path)
-    assert call(main, "new", "large", "--minutes", "0.1") == 0
+    assert call(main, "new", "large", *quick) == 0
     printed = capsys.readouterr().out.splitlines()
     assert any("px for the network, the middle one" in line for line in printed)
     assert printed[-2].startswith("As they are: maskline-train fit large.py ")
@@ -107,14 +117,14 @@ def test_splits_of_other_classes_are_refused(
 
 
 def test_pictures_of_16_bits_that_use_the_lowest_alone_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    quick: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = write_shapes(tmp_path / "dark", {"train": 2, "val": 1})
     for file in (folder / "train").iterdir():
         values = np.asarray(Image.open(file).convert("L")).astype(np.uint16)  # 0..255 of 65535
         Image.fromarray(values).save(file)
     monkeypatch.chdir(tmp_path)
-    assert call(main, "new", str(folder), "--minutes", "0.1") == 0
+    assert call(main, "new", str(folder), *quick) == 0
     assert "note: nearly black, as 2 of 2 pictures; values of 16 bits are divided by 257" in capsys.readouterr().out
     assert call(main, "data", "check", str(folder)) == 0
     warnings = capsys.readouterr().err.splitlines()
@@ -125,11 +135,11 @@ def test_pictures_of_16_bits_that_use_the_lowest_alone_are_told(
 
 
 def test_a_picture_to_learn_from_and_to_judge_by_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    quick: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = write_shapes(tmp_path / "twice", {"train": 2, "val": 1})
     shutil.copy(folder / "train" / "0002.png", folder / "val" / "0001.png")  # under another name
     monkeypatch.chdir(tmp_path)
-    assert call(main, "new", str(folder), "--minutes", "0.1") == 0
+    assert call(main, "new", str(folder), *quick) == 0
     told = f"note: {folder / 'val' / '0001.png'}: the same picture is in train too, as 1 of 1; "
     assert told in capsys.readouterr().out
