@@ -41,7 +41,6 @@ class _Heed:
         self.held = self.over = False
         self._owner, self._came = os.getpid(), 0.0
         self._reminded = False
-        self._reminder: threading.Thread | None = None
         self._sending = threading.Lock()
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
@@ -54,24 +53,18 @@ class _Heed:
         if self.number and not self._reminded and time.monotonic() - self._came > ECHO_S:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
+        self._reminded = False
         if not self.number:
             self.number, self._came = number, time.monotonic()
-        self._reminded = False
-        self._remind()
+            threading.Thread(target=self._remind, daemon=True).start()
         if not (self.held or _imports(frame) or _unwinds()):
             raise Stopped(self.number)
 
     def _remind(self) -> None:
-        """Send the signal again and again, until an exception has been raised where none is swallowed."""
-        if self._reminder is None:
-            self._reminder = threading.Thread(target=self._send, daemon=True)
-            self._reminder.start()
-
-    def _send(self) -> None:
-        """Once the handler has run, or later and later where it has not.
+        """Send the signal again and again, until an exception has been raised where none is swallowed.
 
         One that came after the interpreter's last look and before a wait in C is seen when the wait ends, and the next
-        one ends it.
+        one ends it. They come soon once the handler has run, or later and later where it has not.
         """
         wait = REMIND_S
         while True:

@@ -30,13 +30,13 @@ def read_zip(path: Path) -> Any:
     """
     # Open for as long as a tensor may be made of it: to open it is to read its directory, which has every tensor.
     archive = zipfile.ZipFile(path)
-    entries = {entry.filename: entry for entry in archive.infolist()}
-    if any(PurePosixPath(name).name == "constants.pkl" for name in entries):
+    names = archive.namelist()
+    if any(PurePosixPath(name).name == "constants.pkl" for name in names):
         raise ValueError("a TorchScript archive, which holds a program; save the model's state_dict() instead")
-    place = next((name.removesuffix(_PICKLE) for name in entries if PurePosixPath(name).name == _PICKLE), None)
+    place = next((name.removesuffix(_PICKLE) for name in names if PurePosixPath(name).name == _PICKLE), None)
     if place is None:
         raise ValueError(f"an archive without {_PICKLE}, so none of `torch.save`")
-    reader = _Entries(archive, entries)
+    reader = _Entries(archive)
     if reader.bytes_of(f"{place}byteorder", b"little") != b"little":
         raise ValueError("its numbers are those of a big-endian machine; save it anew on a usual one")
 
@@ -50,8 +50,8 @@ def read_zip(path: Path) -> Any:
 class _Entries:
     """Entries of an archive. `torch.save` does not compress: what does claims more than the file is."""
 
-    def __init__(self, archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) -> None:
-        self._archive, self._entries = archive, entries
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
         self._read: dict[str, bytearray] = {}
 
     def cached(self, name: str) -> bytearray:
@@ -67,7 +67,7 @@ class _Entries:
             ValueError: there is none, or it is compressed.
             zipfile.BadZipFile: it is damaged, or lies where another entry does.
         """
-        entry = self._entries.get(name)
+        entry = self._archive.NameToInfo.get(name)
         if entry is None and default is not None:
             return default
         if entry is None:
