@@ -103,7 +103,7 @@ def whole_folder(out: Path, error: type[ValueError]) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def refuse_existing(out: Path, error: type[ValueError]) -> None:
+def refuse_existing(out: Path, error: type[Exception]) -> None:
     """Raise `error` where `out` exists: for commands that work long before they write."""
     if out.exists():
         raise error(f"{out}: exists already, expected a new folder; remove it or choose another name")

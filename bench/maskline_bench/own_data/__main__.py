@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from maskline_client.bench.machine import now
 from maskline_train.data.coco import CocoDataset
+from maskline_train.files import refuse_existing
 from maskline_train.recipe import Recipe
 from maskline_train.recipes import load_recipe
 from rich.console import Console
@@ -39,8 +40,7 @@ def main(
     Example: python -m maskline_bench.own_data wheels --out out/own_data --json out/own_data.json
     """
     say = Console(stderr=True, markup=False, highlight=False).print
-    if out.exists():
-        raise BenchmarkError(f"{out}: exists already, expected a new folder; remove it or choose another --out")
+    refuse_existing(out, BenchmarkError)
     content: dict[str, Any] = {**head("cpu"), "minutes": minutes, "sets": {}}
     for name in only or SETS:
         one, place = SETS[name], out / name
